@@ -1,0 +1,89 @@
+"""What the operator tells the runner: one JSON document in the Job's environment, nothing secret in it."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback, Track
+
+
+@dataclass(frozen=True, slots=True)
+class SetRef:
+    """Which FluxbaseMigrationSet a run is for; recorded as the owner of the database's track."""
+
+    uid: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """``namespace/name``."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ForceCommand:
+    """Set the tracking row to ``version``, clean; obeyed once per ``token``. -1 is golang-migrate's nil."""
+
+    version: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One run of one track."""
+
+    set: SetRef
+    track: Track
+    run: int
+    """Grows by one with each run of this track."""
+    paths: tuple[str, ...] = ()
+    """Directories to read and merge; empty: the migrations built into the image."""
+    expected_digest: str | None = None
+    """The runner touches nothing if it reads other content; None (a volume): whatever is there."""
+    volume: bool = False
+    """The source is a volume, where "empty" means "not copied yet", not a mistake."""
+    target: int | None = None
+    """None: the latest; 0: nothing applied."""
+    rollback: Rollback = Rollback.FORBID
+    out_of_order: OutOfOrder = OutOfOrder.WARN
+    recovery: Recovery = Recovery.AUTOMATIC
+    lock_timeout: float = 300.0
+    """Seconds to wait for the migration lock."""
+    ddl_lock_timeout: float | None = None
+    """Seconds, PostgreSQL's ``lock_timeout`` for the files' statements; None: the server's own."""
+    statement_timeout: float = 0.0
+    """Seconds; 0: none, set explicitly."""
+    force: ForceCommand | None = None
+    take_over_from: str | None = None
+    """The uid of a set that is gone and whose ownership of the track may be taken."""
+    requested: bool = False
+    """Somebody asked for this run: a file that failed for good may be tried again unchanged."""
+    grace_period: float = 120.0
+    """Seconds between SIGTERM and SIGKILL."""
+
+    def to_json(self) -> str:
+        """One line, absent fields left out."""
+        fields = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        return json.dumps(fields, separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "JobSpec":
+        """Parse what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: not such a document, with what is wrong.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            fields["set"] = SetRef(**fields["set"])
+            fields["track"] = Track(fields["track"])
+            fields["paths"] = tuple(fields.get("paths", ()))
+            for name, kind in (("rollback", Rollback), ("out_of_order", OutOfOrder), ("recovery", Recovery)):
+                if name in fields:
+                    fields[name] = kind(fields[name])
+            if "force" in fields:
+                fields["force"] = ForceCommand(**fields["force"])
+            return cls(**fields)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"not a job specification: {error}") from error

@@ -1,0 +1,85 @@
+"""Every name that more than one part of the product must spell the same way."""
+
+from enum import StrEnum
+from typing import Final
+
+GROUP: Final = "fluxbase.io"
+VERSION: Final = "v1alpha1"
+KIND: Final = "FluxbaseMigrationSet"
+PLURAL: Final = "fluxbasemigrationsets"
+SHORT_NAME: Final = "fbms"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+ANNOTATION_REQUESTED_AT: Final = f"{GROUP}/requested-at"
+"""Any new value asks for both tracks to be looked at, and a failed one to be run, again."""
+ANNOTATION_FORCE: Final = f"{GROUP}/force"
+"""``<track>=<version>@<token>``: set the tracking row, once per token."""
+
+LABEL_NAME: Final = "app.kubernetes.io/name"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+JOB_APP_NAME: Final = "fluxbase-migration"
+"""Never ``fluxbase``: the documented query for the Deployment's pod takes the first match."""
+OPERATOR_APP_NAME: Final = "fluxbase"
+LABEL_SET: Final = f"{GROUP}/set"
+LABEL_SET_UID: Final = f"{GROUP}/set-uid"
+LABEL_TRACK: Final = f"{GROUP}/track"
+LABEL_RUN: Final = f"{GROUP}/run"
+ANNOTATION_INPUTS: Final = f"{GROUP}/inputs-digest"
+"""On a Job: the inputs digest that it was created for."""
+
+CONTAINER: Final = "migrate"
+"""The container whose termination message is the result."""
+
+ENV_JOB: Final = "FLUXBASE_JOB"
+"""The job specification, as JSON; see :class:`fluxbase_migrations.core.job.JobSpec`."""
+
+HISTORY_TABLE: Final = "history"
+"""The ledger, in the same schema as the tracking table."""
+
+
+class Track(StrEnum):
+    """The two independent sequences of migrations."""
+
+    SYSTEM = "system"
+    USER = "user"
+
+
+TRACKING_TABLE: Final[dict[Track, tuple[str, str]]] = {
+    Track.SYSTEM: ("migrations", "fluxbase"),
+    Track.USER: ("migrations", "app"),
+}
+"""Schema and name of each track's version table."""
+
+
+class Phase(StrEnum):
+    """Where a track, or the whole set, is."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    APPLIED = "Applied"
+    FAILED = "Failed"
+    ROLLED_BACK = "RolledBack"
+    SKIPPED = "Skipped"
+
+
+class Rollback(StrEnum):
+    """Whether a lower target may run down files."""
+
+    FORBID = "Forbid"
+    ALLOW = "Allow"
+
+
+class OutOfOrder(StrEnum):
+    """What to make of a file numbered below the recorded version that was never applied."""
+
+    WARN = "Warn"
+    FAIL = "Fail"
+    IGNORE = "Ignore"
+
+
+class Recovery(StrEnum):
+    """How far the runner may go on its own from a dirty row."""
+
+    AUTOMATIC = "Automatic"
+    PROVEN = "Proven"
+    MANUAL = "Manual"

@@ -1,0 +1,184 @@
+"""What the runner tells the operator: one JSON document as the container's termination message."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+LIMIT: Final = 4096
+"""Bytes. The kubelet cuts a longer termination message without regard for JSON."""
+
+
+class Outcome(StrEnum):
+    """How a run ended: a closed list; docs say what each makes of the track."""
+
+    APPLIED = "Applied"
+    NO_CHANGE = "NoChange"
+    ROLLED_BACK = "RolledBack"
+    # The world was not ready: tried again without limit.
+    UNREACHABLE = "Unreachable"
+    AUTH = "Auth"
+    LOCK_HELD = "LockHeld"
+    SOURCE_CHANGED = "SourceChanged"
+    INTERRUPTED = "Interrupted"
+    SOURCE_EMPTY = "SourceEmpty"
+    # A fault that may pass: tried again up to retry.limit.
+    TRANSIENT = "Transient"
+    # Nothing helps but a change.
+    CONFLICT = "Conflict"
+    SQL_ERROR = "SQLError"
+    INVALID_SOURCE = "InvalidSource"
+    MISSING_DOWN_FILE = "MissingDownFile"
+    ROLLBACK_FORBIDDEN = "RollbackForbidden"
+    TARGET_NOT_FOUND = "TargetNotFound"
+    AHEAD_OF_SOURCE = "AheadOfSource"
+    OUT_OF_ORDER = "OutOfOrder"
+    DIRTY = "Dirty"
+    SERVER_REFUSED = "ServerRefused"
+    """pgbouncer in transaction mode, a standby, a foreign tracking table, missing privileges."""
+    INTERNAL = "Internal"
+    """A fault of ours; the message says what to report."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the track is where it should be."""
+        return self in (Outcome.APPLIED, Outcome.NO_CHANGE, Outcome.ROLLED_BACK)
+
+    @property
+    def waits_for_the_world(self) -> bool:
+        """Whether it is tried again without limit and without being counted as an attempt."""
+        return self in (
+            Outcome.UNREACHABLE,
+            Outcome.AUTH,
+            Outcome.LOCK_HELD,
+            Outcome.SOURCE_CHANGED,
+            Outcome.INTERRUPTED,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """What went wrong, for a person. Never holds SQL text or a credential."""
+
+    message: str
+    file: str | None = None
+    statement: str | None = None
+    """Its ordinal among the file's and its command tag, like ``2 of 3, ALTER TABLE``."""
+    line: int | None = None
+    column: int | None = None
+    sql_state: str | None = None
+    detail: str | None = None
+    hint: str | None = None
+    effect: str | None = None
+    """What state the database is in now: "rolled back, nothing changed", for example."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One file that a run executed."""
+
+    version: int
+    name: str
+    direction: str
+    """``up`` or ``down``."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of one run of one track, and the tracking row as it was read at its end."""
+
+    outcome: Outcome
+    version: int | None = None
+    """None: nil, nothing applied, or not read (then ``observed`` is False)."""
+    dirty: bool = False
+    observed: bool = False
+    """Whether the tracking row was read at all."""
+    latest: int | None = None
+    """The source's highest version."""
+    pending: int = 0
+    source_digest: str | None = None
+    applied: tuple[Applied, ...] = ()
+    """The last files that ran, newest last; cut to fit."""
+    applied_count: int = 0
+    skipped_versions: tuple[int, ...] = ()
+    """Below the recorded version, never applied."""
+    warnings: tuple[str, ...] = ()
+    recovered: str | None = None
+    """What recovery did, in a sentence."""
+    owner: str | None = None
+    """Conflict: ``namespace/name`` of the set that owns the track."""
+    owner_uid: str | None = None
+    retry_after: float | None = None
+    error: ErrorInfo | None = None
+
+    def to_json(self, limit: int = LIMIT) -> str:
+        """At most ``limit`` bytes of UTF-8: lists and long texts are cut, never the JSON."""
+        for candidate in self._shorter():
+            text = json.dumps(_compact(candidate), separators=(",", ":"), ensure_ascii=False)
+            if len(text.encode("utf-8", "replace")) <= limit:
+                return text.encode("utf-8", "replace").decode()
+        raise AssertionError("the shortest form of a result always fits")
+
+    def _shorter(self) -> Any:
+        """Yield ever shorter forms of this result."""
+        yield self
+        for items, chars in ((10, 600), (5, 300), (3, 150), (1, 60), (0, 40)):
+            error = self.error
+            if error is not None:
+                texts: dict[str, Any] = {
+                    field.name: cut(value, chars)
+                    for field in dataclasses.fields(error)
+                    if isinstance(value := getattr(error, field.name), str)
+                }
+                error = replace(error, **texts)
+            yield replace(
+                self,
+                applied=tuple(
+                    replace(one, name=cut(one.name, chars)) for one in self.applied[-items:] if items
+                ),
+                skipped_versions=self.skipped_versions[:items],
+                warnings=tuple(cut(text, chars) for text in self.warnings[:items]),
+                recovered=cut(self.recovered, chars) if self.recovered else None,
+                owner=cut(self.owner, 320) if self.owner else None,
+                error=error,
+            )
+
+    @classmethod
+    def from_json(cls, text: str) -> "Result":
+        """Parse what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: not such a document (the container was killed, or is not ours).
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            fields["outcome"] = Outcome(fields["outcome"])
+            fields["applied"] = tuple(Applied(**one) for one in fields.get("applied", ()))
+            fields["skipped_versions"] = tuple(fields.get("skipped_versions", ()))
+            fields["warnings"] = tuple(fields.get("warnings", ()))
+            if "error" in fields:
+                fields["error"] = ErrorInfo(**fields["error"])
+            return cls(**fields)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"not a result: {error}") from error
+
+
+def cut(text: str, chars: int) -> str:
+    """Shorten ``text`` to at most ``chars`` characters, with an ellipsis where something is missing."""
+    return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+def _compact(result: Result) -> dict[str, Any]:
+    """Leave out what is empty, in nested objects too."""
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: strip(item) for key, item in value.items() if item not in (None, (), [])}
+        if isinstance(value, list | tuple):
+            return [strip(item) for item in value]
+        return value
+
+    stripped: dict[str, Any] = strip(dataclasses.asdict(result))
+    return stripped
