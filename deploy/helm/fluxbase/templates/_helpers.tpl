@@ -1,0 +1,79 @@
+{{- define "fluxbase.fullname" -}}
+{{- if contains "fluxbase" .Release.Name -}}
+{{- .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-fluxbase" .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "fluxbase.selectorLabels" -}}
+app.kubernetes.io/name: fluxbase
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Everything but the Deployment's pods: they alone are called `fluxbase`, see the documented POD_NAME query. */}}
+{{- define "fluxbase.labels" -}}
+app.kubernetes.io/name: fluxbase
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "fluxbase.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "fluxbase.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.name is needed where serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "fluxbase.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "fluxbase.claimName" -}}
+{{- default (printf "%s-migrations" (include "fluxbase.fullname" .)) .Values.migrationsPersistence.existingClaim -}}
+{{- end -}}
+
+{{- define "fluxbase.watchNamespaces" -}}
+{{- if has "*" .Values.watchNamespaces -}}
+*
+{{- else -}}
+{{- default (list .Release.Namespace) .Values.watchNamespaces | uniq | join "," -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The rules of one namespace, or of all: verbs as documented in docs/operator.md. */}}
+{{- define "fluxbase.rules" -}}
+- apiGroups: [fluxbase.io]
+  resources: [fluxbasemigrationsets]
+  verbs: [get, list, watch]
+- apiGroups: [fluxbase.io]
+  resources: [fluxbasemigrationsets/status]
+  verbs: [get, update, patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+{{- if .Values.progress }}
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+{{- end }}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, create, patch]
+{{- end -}}

@@ -1,0 +1,186 @@
+"""The chart as Helm renders it: rights, security, names, and refusals that explain themselves."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.localcluster.tools import tool
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy/helm/fluxbase"
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(tool("helm")), *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def template(*settings: str, namespace: str = "fluxbase") -> list[dict[str, Any]]:
+    arguments = [argument for setting in settings for argument in ("--set-json", setting)]
+    done = helm("template", "fluxbase", str(CHART), "--namespace", namespace, *arguments)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def refused(*settings: str) -> str:
+    arguments = [argument for setting in settings for argument in ("--set-json", setting)]
+    done = helm("template", "fluxbase", str(CHART), *arguments)
+    assert done.returncode != 0, "the chart should have refused these values"
+    return done.stderr
+
+
+def kinds(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [document for document in documents if document["kind"] == kind]
+
+
+def rules(documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for kind in ("Role", "ClusterRole"):
+        for role in kinds(documents, kind):
+            yield from role["rules"]
+
+
+ALL_VARIANTS = [
+    (),
+    ('watchNamespaces=["*"]',),
+    ('watchNamespaces=["a","b"]', "replicas=2"),
+    ("progress=false",),
+]
+
+
+def test_lint_finds_nothing() -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("settings", ALL_VARIANTS)
+def test_no_variant_may_touch_secrets_or_use_wildcards(settings: tuple[str, ...]) -> None:
+    for rule in rules(template(*settings)):
+        assert "secrets" not in rule["resources"]
+        assert "*" not in rule["resources"] + rule["verbs"] + rule["apiGroups"]
+
+
+def test_default_scope_is_the_release_namespace_with_a_role() -> None:
+    documents = template(namespace="shop")
+    assert not kinds(documents, "ClusterRole")
+    assert {role["metadata"]["namespace"] for role in kinds(documents, "Role")} == {"shop"}
+
+
+def test_a_list_of_namespaces_gets_a_role_each() -> None:
+    documents = template('watchNamespaces=["a","b"]', namespace="ops")
+    assert not kinds(documents, "ClusterRole")
+    assert sorted(role["metadata"]["namespace"] for role in kinds(documents, "Role")) == ["a", "b", "ops"]
+
+
+def test_all_namespaces_take_a_cluster_role() -> None:
+    assert kinds(template('watchNamespaces=["*"]'), "ClusterRole")
+
+
+def test_without_progress_there_is_no_right_to_read_logs() -> None:
+    assert any("pods/log" in rule["resources"] for rule in rules(template()))
+    assert not any("pods/log" in rule["resources"] for rule in rules(template("progress=false")))
+
+
+def test_the_deployment_meets_the_restricted_standard_and_is_named_fluxbase() -> None:
+    [deployment] = kinds(template(), "Deployment")
+    assert deployment["metadata"]["name"] == "fluxbase"
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert container["resources"]["limits"]
+
+
+def test_pod_labels_cannot_replace_the_chart_s_own() -> None:
+    [deployment] = kinds(template('podLabels={"app.kubernetes.io/name":"other","team":"a"}'), "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/name"] == "fluxbase"
+    assert labels["team"] == "a"
+
+
+SEED_VALUES = (
+    'migrationsPersistence={"enabled":true,"size":"100Mi","storageClass":""}',
+    'config={"database":{"userMigrationsPath":"/migrations/user"}}',
+)
+
+
+def test_the_documented_persistence_values_make_a_kept_claim_mounted_in_one_pod() -> None:
+    documents = template(*SEED_VALUES)
+    [claim] = kinds(documents, "PersistentVolumeClaim")
+    assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert "storageClassName" not in claim["spec"], "empty means the cluster's default"
+    [deployment] = kinds(documents, "Deployment")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    mounts = deployment["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert {"name": "migrations", "mountPath": "/migrations/user"} in mounts
+
+
+def test_an_existing_claim_is_used_and_none_is_made() -> None:
+    documents = template(
+        'migrationsPersistence={"enabled":true,"existingClaim":"mine"}',
+        'config={"database":{"userMigrationsPath":"/m"}}',
+    )
+    assert not kinds(documents, "PersistentVolumeClaim")
+    [deployment] = kinds(documents, "Deployment")
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "migrations", "persistentVolumeClaim": {"claimName": "mine"}} in volumes
+
+
+def test_a_configured_database_makes_a_set_without_any_password_in_it() -> None:
+    [migration_set] = kinds(
+        template(
+            'config={"database":{"host":"db","user":"app","existingSecret":"creds"}}',
+            'userMigrations={"configMap":"user-migrations"}',
+        ),
+        "FluxbaseMigrationSet",
+    )
+    assert migration_set["spec"]["database"]["connection"] == {
+        "host": "db",
+        "port": 5432,
+        "name": "fluxbase",
+        "sslMode": "prefer",
+        "user": "app",
+        "passwordFrom": {"secretKeyRef": {"name": "creds", "key": "password"}},
+    }
+    assert migration_set["spec"]["tracks"]["user"]["source"] == {"configMap": {"name": "user-migrations"}}
+
+
+def test_no_database_configured_makes_no_set() -> None:
+    assert not kinds(template(), "FluxbaseMigrationSet")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("replicas=2", *SEED_VALUES), "replicas"),
+        (('migrationsPersistence={"enabled":true}',), "userMigrationsPath"),
+        (
+            (
+                'migrationsPersistence={"enabled":true,"accessMode":"ReadWriteOncePod"}',
+                'config={"database":{"userMigrationsPath":"/m"}}',
+            ),
+            "ReadWriteOncePod",
+        ),
+        (('config={"database":{"host":"db"}}',), "existingSecret"),
+        (
+            (
+                'migrationsPersistence={"enabled":true}',
+                'userMigrations={"configMap":"files"}',
+                'config={"database":{"existingSecret":"s","userMigrationsPath":"/m"}}',
+            ),
+            "choose one",
+        ),
+        (('imagee={"tag":"1"}',), "imagee"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_by_name(settings: tuple[str, ...], words: str) -> None:
+    assert words in refused(*settings)
