@@ -27,11 +27,25 @@ LABEL_RUN: Final = f"{GROUP}/run"
 ANNOTATION_INPUTS: Final = f"{GROUP}/inputs-digest"
 """On a Job: the inputs digest that it was created for."""
 
+ANNOTATION_SET: Final = f"{GROUP}/set"
+"""On a Job and its pod: the set's full name, where the label had to be shortened."""
+ANNOTATION_TEMPLATE: Final = f"{GROUP}/template-digest"
+"""On a Job: what its pod was made from. A Job that has not started gives way to a different one."""
+
 CONTAINER: Final = "migrate"
 """The container whose termination message is the result."""
 
 ENV_JOB: Final = "FLUXBASE_JOB"
 """The job specification, as JSON; see :class:`fluxbase_migrations.core.job.JobSpec`."""
+
+ENV_DATABASE_URL: Final = "DATABASE_URL"
+"""The connection string of ``database.urlFrom``. With ``database.connection`` the Job sets libpq's own variables
+instead: PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE, PGSSLROOTCERT."""
+ENV_LOG_FORMAT: Final = "LOG_FORMAT"
+"""``text`` or ``json``."""
+
+MIGRATIONS_ROOT: Final = "/migrations"
+"""In the Job's container, each track's files lie in the directory of its name below this one."""
 
 HISTORY_TABLE: Final = "history"
 """The ledger, in the same schema as the tracking table."""
