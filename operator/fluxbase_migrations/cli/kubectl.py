@@ -1,0 +1,207 @@
+"""``kubectl fluxbase``: does by name what the resource's fields and annotations do."""
+
+import argparse
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fluxbase_migrations.cli import set_view
+from fluxbase_migrations.core.names import (
+    ANNOTATION_FORCE,
+    ANNOTATION_REQUESTED_AT,
+    GROUP,
+    PLURAL,
+    VERSION,
+    Track,
+)
+
+MANAGER = "kubectl-fluxbase"
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line, for ``main`` and for the documentation's checks."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-n", "--namespace", help="namespace of the set (default: the context's)")
+    common.add_argument("--context", help="context of the kubeconfig to use (default: the current one)")
+    common.add_argument("--kubeconfig", help="kubeconfig file (default: KUBECONFIG, then ~/.kube/config)")
+
+    parser = argparse.ArgumentParser(
+        prog="kubectl fluxbase", description="Look at and steer FluxbaseMigrationSets.", parents=[common]
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        # SUPPRESS: an option given before the command must not be reset by the command's own default.
+        own = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+        for option in ("-n", "--namespace"), ("--context",), ("--kubeconfig",):
+            own.add_argument(*option, help=argparse.SUPPRESS)
+        command = commands.add_parser(name, help=text, description=text, parents=[own])
+        command.add_argument("name", help="name of the set")
+        return command
+
+    add("status", "Show both tracks: version, phase, what is wrong and what to do.")
+    add("retry", "Run again: looks at the source afresh and tries a failed migration once more.")
+    add("suspend", "Start no further run; a running one ends undisturbed.")
+    add("resume", "Undo suspend.")
+    wait = add("wait", "Wait until the content that is in the source now is applied.")
+    wait.add_argument("--timeout", type=float, default=300, help="seconds (default: %(default)s)")
+    rollback = add("rollback", "Bring a track to another version, by its down files where that is lower.")
+    rollback.add_argument(
+        "--to", required=True, type=_target, help="version; 0: everything; latest: no target"
+    )
+    rollback.add_argument("--track", choices=list(Track), default=Track.USER, help="(default: %(default)s)")
+    force = add("force", "Set the tracking row to a version, clean, without running anything.")
+    force.add_argument("version", type=int, help="version to record; -1: nothing applied")
+    force.add_argument("--track", choices=list(Track), default=Track.USER, help="(default: %(default)s)")
+    return parser
+
+
+def _target(text: str) -> int | None:
+    """A version, or None for ``latest``."""
+    if text == "latest":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a version nor latest")
+    return int(text)
+
+
+class Cluster:
+    """The one set that a command is about, and its API server."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        # Imported here: 0.4 s that `--help` need not wait for.
+        from kubernetes import client
+        from kubernetes import config as untyped
+
+        config: Any = untyped
+        config.load_kube_config(config_file=options.kubeconfig, context=options.context)
+        contexts, active = config.list_kube_config_contexts(config_file=options.kubeconfig)
+        chosen = next((one for one in contexts if one["name"] == options.context), active)
+        self.namespace: str = options.namespace or chosen["context"].get("namespace") or "default"
+        self.name: str = options.name
+        self._sets = client.CustomObjectsApi()
+        self._core = client.CoreV1Api()
+        self._address = (GROUP, VERSION, self.namespace, PLURAL, self.name)
+
+    def read(self) -> dict[str, Any]:
+        """The set, as the API server has it."""
+        found: Any = self._sets.get_namespaced_custom_object(*self._address)
+        return dict(found)
+
+    def patch(self, body: dict[str, Any]) -> None:
+        """Merge ``body`` into the set."""
+        self._sets.patch_namespaced_custom_object(*self._address, body, field_manager=MANAGER)
+
+    def config_map(self, name: str) -> dict[str, Any]:
+        """A ConfigMap of the set's namespace, as JSON."""
+        return set_view.as_json(
+            self._core.api_client, self._core.read_namespaced_config_map(name, self.namespace)
+        )
+
+
+def _annotate(cluster: Cluster, annotation: str, value: str) -> None:
+    cluster.patch({"metadata": {"annotations": {annotation: value}}})
+
+
+def _status(cluster: Cluster, options: argparse.Namespace) -> int:
+    print(set_view.render(cluster.read()))
+    return DONE
+
+
+def _retry(cluster: Cluster, options: argparse.Namespace) -> int:
+    value = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}-{secrets.token_hex(2)}"
+    _annotate(cluster, ANNOTATION_REQUESTED_AT, value)
+    print(f"{cluster.namespace}/{cluster.name}: asked for another run ({ANNOTATION_REQUESTED_AT}={value})")
+    return DONE
+
+
+def _force(cluster: Cluster, options: argparse.Namespace) -> int:
+    if options.version < -1:
+        print(f"error: version {options.version}: give a version, or -1 for nothing applied", file=sys.stderr)
+        return USAGE
+    value = f"{options.track}={options.version}@{secrets.token_hex(6)}"
+    _annotate(cluster, ANNOTATION_FORCE, value)
+    print(f"{cluster.namespace}/{cluster.name}: asked to record {value.partition('@')[0]}, clean")
+    return DONE
+
+
+def _rollback(cluster: Cluster, options: argparse.Namespace) -> int:
+    # A null in a merge patch removes the field.
+    change: dict[str, Any] = {"targetVersion": options.to}
+    if options.to is not None:
+        change["rollback"] = "Allow"
+    cluster.patch({"spec": {"tracks": {str(options.track): change}}})
+    target = "the latest version" if options.to is None else f"version {options.to}"
+    print(f"{cluster.namespace}/{cluster.name}: {options.track} track is to be at {target}")
+    return DONE
+
+
+def _suspend(cluster: Cluster, options: argparse.Namespace) -> int:
+    suspended = options.command == "suspend"
+    cluster.patch({"spec": {"suspend": suspended}})
+    print(f"{cluster.namespace}/{cluster.name}: {'suspended' if suspended else 'resumed'}")
+    return DONE
+
+
+def _wait(cluster: Cluster, options: argparse.Namespace) -> int:
+    deadline = time.monotonic() + options.timeout
+    shown = ""
+    while True:
+        found = cluster.read()
+        state = set_view.progress(found, cluster.config_map)
+        if state.text != shown:
+            shown = state.text
+            print(f"{cluster.namespace}/{cluster.name}: {shown}", flush=True)
+        if state.done is not None:
+            return DONE if state.done else FAILED
+        if time.monotonic() > deadline:
+            print(f"error: not Applied after {options.timeout:g} s", file=sys.stderr)
+            return FAILED
+        time.sleep(0.5)
+
+
+COMMANDS: dict[str, Callable[[Cluster, argparse.Namespace], int]] = {
+    "status": _status,
+    "retry": _retry,
+    "force": _force,
+    "rollback": _rollback,
+    "suspend": _suspend,
+    "resume": _suspend,
+    "wait": _wait,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0 done, 1 failed, 2 usage."""
+    options = build_parser().parse_args(arguments)
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.config.config_exception import ConfigException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        cluster = Cluster(options)
+        return COMMANDS[options.command](cluster, options)
+    except ConfigException as error:
+        print(f"error: no cluster to talk to: {error}; give --kubeconfig or set KUBECONFIG", file=sys.stderr)
+    except HTTPError as error:
+        print(f"error: the API server does not answer: {error}", file=sys.stderr)
+    except ApiException as error:
+        where = f"{options.namespace or 'the current namespace'}"
+        if error.status == 404:
+            print(f"error: there is no FluxbaseMigrationSet {options.name} in {where}", file=sys.stderr)
+        else:
+            print(
+                f"error: the API server refused: {set_view.api_message(error.body, error.reason)}",
+                file=sys.stderr,
+            )
+    except KeyboardInterrupt:
+        return 130
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

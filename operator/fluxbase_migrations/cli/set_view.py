@@ -1,0 +1,135 @@
+"""What ``kubectl fluxbase`` shows of a set: pure functions of the object as JSON."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Track
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How far a set is from having what is in its source now."""
+
+    text: str
+    done: bool | None
+    """True: applied; False: it will not be without a change; None: not yet."""
+
+
+def as_json(api_client: Any, model: Any) -> Object:
+    """A model of the Kubernetes client with the API's own field names."""
+    found: Object = api_client.sanitize_for_serialization(model)
+    return found
+
+
+def api_message(body: object, reason: object) -> str:
+    """The message of an API server's error, which comes as a Status object."""
+    try:
+        return str(json.loads(str(body))["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(reason)
+
+
+def condition(found: Object, kind: str) -> Object:
+    """The condition of that type, or an empty one."""
+    conditions = found.get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one.get("type") == kind), {})
+
+
+def render(found: Object) -> str:
+    """The set for a person: a line for the whole, a few for each track."""
+    return "\n".join(_lines(found))
+
+
+def _lines(found: Object) -> Iterator[str]:
+    metadata, status, spec = found["metadata"], found.get("status", {}), found.get("spec", {})
+    ready = condition(found, "Ready")
+    yield f"{metadata['namespace']}/{metadata['name']}: {status.get('phase', 'not looked at yet')}"
+    if ready.get("status") != "True" and ready.get("message"):
+        yield f"  {ready.get('reason', '')}: {ready['message']}"
+    if spec.get("suspend"):
+        yield "  suspended: no further run starts until spec.suspend is false"
+    for track in Track:
+        state = status.get("tracks", {}).get(track)
+        if state:
+            yield ""
+            yield from _track(track, state)
+
+
+def _track(track: Track, state: Object) -> Iterator[str]:
+    version = "nothing applied" if state.get("version") is None else f"version {state['version']}"
+    of = f" of {state['latest']}" if state.get("latest") is not None else ""
+    dirty = " (dirty)" if state.get("dirty") else ""
+    pending = f", {state['pending']} pending" if state.get("pending") else ""
+    yield f"  {track:<7} {state.get('phase', '')}: {version}{of}{dirty}{pending}"
+    if progress := state.get("progress"):
+        yield f"          running {progress['file']}, {progress['number']} of {progress['total']}"
+    if state.get("message"):
+        yield f"          {state['message']}"
+    if error := state.get("error"):
+        where = [error["file"]] if error.get("file") else []
+        where += [f"{name} {error[name]}" for name in ("line", "column", "statement") if error.get(name)]
+        code = f" (SQLSTATE {error['sqlState']})" if error.get("sqlState") else ""
+        yield f"          error{' in ' + ', '.join(where) if where else ''}: {error.get('message', '')}{code}"
+        for name in ("detail", "hint", "effect"):
+            if error.get(name):
+                yield f"          {name}: {error[name]}"
+    for warning in state.get("warnings", []):
+        yield f"          warning: {warning}"
+    for one in state.get("applied", []):
+        yield f"          {one['direction']:<4} {one['version']} {one['name']} ({one['seconds']:.2f} s)"
+
+
+def config_map_names(found: Object, track: Track) -> list[str]:
+    """The ConfigMaps that a track reads."""
+    source = found.get("spec", {}).get("tracks", {}).get(track, {}).get("source", {})
+    names = [source["configMap"]["name"]] if "configMap" in source else []
+    return names + [one["name"] for one in source.get("configMaps", [])]
+
+
+def content(config_maps: list[Object]) -> dict[str, bytes]:
+    """The files of ConfigMaps, ``data`` as UTF-8 and ``binaryData`` decoded."""
+    files: dict[str, bytes] = {}
+    for one in config_maps:
+        files.update({name: text.encode() for name, text in (one.get("data") or {}).items()})
+        files.update({name: base64.b64decode(text) for name, text in (one.get("binaryData") or {}).items()})
+    return files
+
+
+def progress(found: Object, read_config_map: Callable[[str], Object]) -> Waiting:
+    """Whether the set has applied its present spec, commands and source content.
+
+    A ConfigMap's edit does not raise the set's generation, so Ready alone may be about the content of before:
+    the digest of what is there now must be the one that the last run read.
+    """
+    metadata, status = found["metadata"], found.get("status", {})
+    if status.get("observedGeneration") != metadata.get("generation"):
+        return Waiting("the operator has not looked at the present spec yet", None)
+    annotations = metadata.get("annotations", {})
+    for annotation, handled in (
+        (ANNOTATION_REQUESTED_AT, "lastHandledRequestedAt"),
+        (ANNOTATION_FORCE, "lastHandledForce"),
+    ):
+        if annotations.get(annotation) and annotations[annotation] != status.get(handled):
+            return Waiting(f"the operator has not looked at {annotation} yet", None)
+    ready, stalled = condition(found, "Ready"), condition(found, "Stalled")
+    for track in Track:
+        names = config_map_names(found, track)
+        state = status.get("tracks", {}).get(track, {})
+        if not names or state.get("phase") == "Skipped":
+            continue
+        if state.get("sourceDigest") != source_digest(content([read_config_map(name) for name in names])):
+            if stalled.get("status") == "True" and ready.get("reason") == "Suspended":
+                return Waiting(f"{ready['reason']}: {ready['message']}", False)
+            return Waiting(
+                f"{track} track: {state.get('phase', 'Pending')}, newer content is on its way", None
+            )
+    if ready.get("status") == "True":
+        return Waiting(f"{status.get('phase')}, {ready.get('message', '')}", True)
+    text = f"{ready.get('reason', 'Pending')}: {ready.get('message', '')}"
+    return Waiting(text, False if stalled.get("status") == "True" else None)

@@ -1,0 +1,102 @@
+"""What `kubectl fluxbase` says of a set."""
+
+from typing import Any
+
+import pytest
+
+from fluxbase_migrations.cli.kubectl import build_parser
+from fluxbase_migrations.cli.set_view import progress, render
+from fluxbase_migrations.core.digest import source_digest
+
+FILES = {"001_one.up.sql": "SELECT 1;\n"}
+DIGEST = source_digest({name: text.encode() for name, text in FILES.items()})
+
+
+def migration_set(
+    ready: str = "True", stalled: bool = False, digest: str = DIGEST, **metadata: Any
+) -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": ready, "reason": "Failed", "message": "because"}]
+    if stalled:
+        conditions.append({"type": "Stalled", "status": "True"})
+    return {
+        "metadata": {"namespace": "fluxbase", "name": "shop", "generation": 2, **metadata},
+        "spec": {"tracks": {"system": {}, "user": {"source": {"configMap": {"name": "files"}}}}},
+        "status": {
+            "observedGeneration": 2,
+            "phase": "Applied",
+            "conditions": conditions,
+            "tracks": {
+                "user": {
+                    "phase": "Applied",
+                    "version": 1,
+                    "latest": 1,
+                    "dirty": False,
+                    "sourceDigest": digest,
+                }
+            },
+        },
+    }
+
+
+def read_config_map(name: str) -> dict[str, Any]:
+    assert name == "files"
+    return {"data": FILES}
+
+
+@pytest.mark.parametrize(
+    ("found", "done"),
+    [
+        pytest.param(migration_set(), True, id="present content applied"),
+        pytest.param(migration_set(digest="sha256:old"), None, id="ready for older content is not done"),
+        pytest.param(migration_set("False"), None, id="reconciling is not done"),
+        pytest.param(migration_set("False", stalled=True), False, id="stalled on present content is final"),
+        pytest.param(
+            migration_set("False", stalled=True, digest="sha256:old"),
+            None,
+            id="stalled on older content is not",
+        ),
+        pytest.param(migration_set(generation=3), None, id="a newer spec is not looked at yet"),
+        pytest.param(
+            migration_set(annotations={"fluxbase.io/requested-at": "x"}),
+            None,
+            id="a command is not looked at yet",
+        ),
+    ],
+)
+def test_waiting_is_for_the_content_that_is_there_now(found: dict[str, Any], done: bool | None) -> None:
+    assert progress(found, read_config_map).done is done
+
+
+def test_status_names_version_dirty_flag_and_error_with_its_place() -> None:
+    found = migration_set("False", stalled=True)
+    found["status"]["tracks"]["user"].update(
+        phase="Failed",
+        dirty=True,
+        version=5,
+        error={
+            "file": "005_x.up.sql",
+            "line": 6,
+            "sqlState": "42804",
+            "message": "no cast",
+            "hint": "drop it",
+        },
+    )
+    text = render(found)
+    for words in (
+        "version 5",
+        "(dirty)",
+        "005_x.up.sql, line 6",
+        "no cast (SQLSTATE 42804)",
+        "hint: drop it",
+    ):
+        assert words in text
+
+
+def test_a_set_that_nobody_has_looked_at_is_shown_as_such() -> None:
+    assert "not looked at yet" in render({"metadata": {"namespace": "a", "name": "b"}})
+
+
+def test_options_are_taken_before_and_after_the_command() -> None:
+    before = build_parser().parse_args(["-n", "shop", "status", "x"])
+    after = build_parser().parse_args(["status", "x", "-n", "shop"])
+    assert before.namespace == after.namespace == "shop"
