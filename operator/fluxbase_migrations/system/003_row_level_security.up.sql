@@ -1,0 +1,112 @@
+-- Row-level security of the authentication tables: privileges say which tables and columns a role may touch at
+-- all, policies say which rows.
+--
+-- Passwords, secrets, tokens and flows are for service_role alone. It has a policy on every table although it is
+-- meant to bypass them: where 001 could not give it BYPASSRLS, the platform works all the same.
+-- (SELECT auth.uid()) is evaluated once for a query, auth.uid() once for a row.
+
+CREATE FUNCTION auth.is_admin() RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN coalesce(auth.role() = 'admin', false);
+COMMENT ON FUNCTION auth.is_admin() IS 'Whether the caller''s role is admin; never null';
+
+
+-- Users
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.app_users TO service_role;
+GRANT SELECT ON auth.app_users TO authenticated;
+-- Not the role, the address or the metadata that permissions may rest on: those go through the platform.
+GRANT UPDATE (display_name, avatar_url, user_metadata) ON auth.app_users TO authenticated;
+
+CREATE POLICY "Users can read themselves"
+    ON auth.app_users FOR SELECT TO authenticated
+    USING (id = (SELECT auth.uid()));
+
+CREATE POLICY "Admins can read all users"
+    ON auth.app_users FOR SELECT TO authenticated
+    USING ((SELECT auth.is_admin()));
+
+CREATE POLICY "Users can edit their own profile"
+    ON auth.app_users FOR UPDATE TO authenticated
+    USING (id = (SELECT auth.uid()))
+    WITH CHECK (id = (SELECT auth.uid()));
+
+CREATE POLICY "The service manages users"
+    ON auth.app_users FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+
+-- Passwords
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.password_credentials TO service_role;
+
+CREATE POLICY "The service manages passwords"
+    ON auth.password_credentials FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+
+-- Sessions
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.sessions TO service_role;
+GRANT SELECT, DELETE ON auth.sessions TO authenticated;
+
+CREATE POLICY "Users can see their own sessions"
+    ON auth.sessions FOR SELECT TO authenticated
+    USING (user_id = (SELECT auth.uid()));
+
+CREATE POLICY "Users can end their own sessions"
+    ON auth.sessions FOR DELETE TO authenticated
+    USING (user_id = (SELECT auth.uid()));
+
+CREATE POLICY "The service manages sessions"
+    ON auth.sessions FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.refresh_tokens TO service_role;
+
+CREATE POLICY "The service manages refresh tokens"
+    ON auth.refresh_tokens FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+
+-- OAuth
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.oauth_providers TO service_role;
+GRANT SELECT ON auth.oauth_providers TO anon, authenticated;
+
+CREATE POLICY "Anybody can see the providers on offer"
+    ON auth.oauth_providers FOR SELECT TO anon, authenticated
+    USING (enabled);
+
+CREATE POLICY "The service manages providers"
+    ON auth.oauth_providers FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.oauth_client_secrets TO service_role;
+
+CREATE POLICY "The service manages client secrets"
+    ON auth.oauth_client_secrets FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.oauth_identities TO service_role;
+GRANT SELECT ON auth.oauth_identities TO authenticated;
+
+CREATE POLICY "Users can see their own identities"
+    ON auth.oauth_identities FOR SELECT TO authenticated
+    USING (user_id = (SELECT auth.uid()));
+
+CREATE POLICY "The service manages identities"
+    ON auth.oauth_identities FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.oauth_tokens TO service_role;
+
+CREATE POLICY "The service manages provider tokens"
+    ON auth.oauth_tokens FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.oauth_flows TO service_role;
+
+CREATE POLICY "The service manages flows"
+    ON auth.oauth_flows FOR ALL TO service_role
+    USING (true) WITH CHECK (true);

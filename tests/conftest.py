@@ -1,0 +1,119 @@
+"""What every test may use: PostgreSQL servers, and a fresh database on them.
+
+PG_VERSIONS ("15 18" unless set) names the major versions to run on; TEST_DATABASE_URL names a running server and
+a superuser of it instead.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.postgres_server import Endpoint, start_server
+
+EXTERNAL = os.environ.get("TEST_DATABASE_URL", "")
+VERSIONS = ["external"] if EXTERNAL else os.environ.get("PG_VERSIONS", "15 18").replace(",", " ").split()
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database made for one test, and the login that owns it: CREATEROLE, no superuser."""
+
+    server: Endpoint
+    name: str
+    user: str
+    password: str
+
+    @property
+    def dsn(self) -> str:
+        """As the owner."""
+        return self.server.dsn(self.name, self.user, self.password)
+
+    @property
+    def admin_dsn(self) -> str:
+        """The same database as the server's superuser."""
+        return self.server.dsn(self.name)
+
+
+@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
+def postgres(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
+    """A running server of each version asked for, shared by all tests: leave nothing behind on it."""
+    if request.param == "external":
+        yield external_server(EXTERNAL)
+        return
+    with start_server(int(request.param)) as server:
+        yield server.endpoint
+
+
+@pytest.fixture
+def database(postgres: Endpoint) -> Iterator[Database]:
+    """A fresh database owned by a fresh login; both are dropped afterwards."""
+    name = f"test_{secrets.token_hex(6)}"
+    made = Database(postgres, name, name, secrets.token_hex(8))
+    create_login(postgres, made.user, made.password)
+    create_database(postgres, made.name, made.user)
+    yield made
+    drop_database(postgres, made.name)
+    drop_role(postgres, made.user)
+
+
+def administer(server: Endpoint, statement: sql.Composable, database: str = "postgres") -> None:
+    """Run one statement as the superuser, outside a transaction."""
+    with psycopg.connect(server.dsn(database), autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def create_login(server: Endpoint, name: str, password: str, attributes: str = "CREATEROLE") -> None:
+    statement = sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}")
+    attribute_words = sql.SQL(attributes)  # type: ignore[arg-type]  # the tests' own words
+    administer(server, statement.format(sql.Identifier(name), attribute_words, sql.Literal(password)))
+
+
+def create_database(server: Endpoint, name: str, owner: str) -> None:
+    # template0 is never connected to, so several tests can copy it at once.
+    statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0")
+    administer(server, statement.format(sql.Identifier(name), sql.Identifier(owner)))
+
+
+def drop_database(server: Endpoint, name: str) -> None:
+    administer(server, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def drop_role(server: Endpoint, name: str) -> None:
+    """Drop a role that owns nothing any more, and what it has granted to others."""
+    role = sql.Identifier(name)
+    administer(server, sql.SQL("DROP OWNED BY {} CASCADE").format(role))
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        granted = connection.execute(
+            "SELECT r.rolname, m.rolname FROM pg_auth_members a"
+            " JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member"
+            " WHERE a.grantor = to_regrole(%s)",
+            [sql.Identifier(name).as_string(None)],
+        ).fetchall()
+        for group, member in granted:
+            connection.execute(
+                sql.SQL("REVOKE {} FROM {} GRANTED BY {} CASCADE").format(
+                    sql.Identifier(group), sql.Identifier(member), role
+                )
+            )
+    administer(server, sql.SQL("DROP ROLE IF EXISTS {}").format(role))
+
+
+def external_server(url: str) -> Endpoint:
+    """The server that TEST_DATABASE_URL names."""
+    with psycopg.connect(url) as connection:
+        version = connection.info.server_version // 10000
+    parts = urlsplit(url)
+    return Endpoint(
+        version=version,
+        host=parts.hostname or "127.0.0.1",
+        port=parts.port or 5432,
+        user=unquote(parts.username or "postgres"),
+        password=unquote(parts.password or ""),
+        parameters=dict(parse_qsl(parts.query)),
+    )
