@@ -39,8 +39,8 @@ ENV_JOB: Final = "FLUXBASE_JOB"
 """The job specification, as JSON; see :class:`fluxbase_migrations.core.job.JobSpec`."""
 
 ENV_DATABASE_URL: Final = "DATABASE_URL"
-"""The connection string of ``database.urlFrom``. With ``database.connection`` the Job sets libpq's own variables
-instead: PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE, PGSSLROOTCERT."""
+"""The connection string of ``database.urlFrom``. With ``database.connection`` the Job sets libpq's own
+variables instead: PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE, PGSSLROOTCERT."""
 ENV_LOG_FORMAT: Final = "LOG_FORMAT"
 """``text`` or ``json``."""
 

@@ -1,0 +1,63 @@
+"""Commands given as annotations, and the digest of a track's inputs that covers them."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from fluxbase_migrations.core.job import ForceCommand
+from fluxbase_migrations.core.names import Track
+
+_FORCE: Final = re.compile(r"(system|user)=(-?[0-9]{1,19})@(\S{1,128})", re.ASCII)
+_MAX_VERSION: Final = 2**63 - 1
+_MAX_VALUE: Final = 253
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A command as found on the set."""
+
+    value: str
+    manager: str | None = None
+    """The field manager that wrote it."""
+    time: datetime | None = None
+
+
+def bounded(value: str) -> str:
+    """The value as status keeps it: itself, or its digest where it is too long to repeat."""
+    if len(value) <= _MAX_VALUE:
+        return value
+    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+
+
+def parse_force(value: str) -> tuple[Track, ForceCommand]:
+    """Parse ``<track>=<version>@<token>``.
+
+    Raises:
+        ValueError: malformed, with how to write it.
+    """
+    found = _FORCE.fullmatch(value)
+    if not found or not -1 <= int(found[2]) <= _MAX_VERSION:
+        raise ValueError(
+            f"{value[:80]!r} is not <track>=<version>@<token>, for example user=4@2025-01-31T12:00:00Z; "
+            "the version is -1 (nothing applied) or higher"
+        )
+    return Track(found[1]), ForceCommand(int(found[2]), found[3])
+
+
+def digest(*parts: str | int | None) -> str:
+    """sha256 over ``parts``, each with its length, None distinct from empty."""
+    result = hashlib.sha256()
+    for part in parts:
+        if part is None:
+            result.update(b"-")
+            continue
+        encoded = str(part).encode()
+        result.update(b"+" + len(encoded).to_bytes(8, "big") + encoded)
+    return f"sha256:{result.hexdigest()}"
+
+
+def inputs_digest(base: str, requested_at: str | None, force: str | None) -> str:
+    """Everything that decides a run's end state: ``base`` without, the rest with the commands."""
+    return digest(base, requested_at, force)

@@ -1,0 +1,148 @@
+"""What to do next about one set: one pure function from what was observed to status, actions and Events."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from fluxbase_migrations.core import summary
+from fluxbase_migrations.core.commands import Annotation, bounded, parse_force
+from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Phase, Track
+from fluxbase_migrations.core.status import LastCommand, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.track import Action, Context, Decision, TrackSeen, decide_track
+from fluxbase_migrations.core.wish import Note, RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class SetSeen:
+    """Everything that was observed about one set."""
+
+    uid: str
+    name: str
+    generation: int
+    now: datetime
+    tracks: Mapping[Track, TrackSeen]
+    """Their records, and the values of annotations, come from here and not from ``tracks``."""
+    status: SetStatus = field(default_factory=SetStatus)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    suspended: bool = False
+    requested_at: Annotation | None = None
+    force: Annotation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetDecision:
+    """What to do: write the status if it changed, then the actions, then tell the notes."""
+
+    status: SetStatus
+    actions: tuple[Action, ...] = ()
+    notes: tuple[Note, ...] = ()
+    due: datetime | None = None
+    queued: frozenset[Track] = frozenset()
+    """Tracks that wait for a slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Commands:
+    """Annotations as they count now."""
+
+    status: SetStatus
+    forced: Track | None = None
+    notes: tuple[Note, ...] = ()
+
+
+def decide(seen: SetSeen) -> SetDecision:
+    """Decide what to do about a set; total, and the same for the same observation."""
+    commands = _commands(seen)
+    system = _decide_track(seen, Track.SYSTEM, commands, upstream=None)
+    user = _decide_track(seen, Track.USER, commands, upstream=_upstream(system.record))
+    tracks = TracksStatus(system.record, user.record)
+    status = replace(
+        commands.status,
+        observed_generation=seen.generation,
+        phase=summary.phase(tracks),
+        dirty=system.record.dirty or user.record.dirty,
+        pending=system.record.pending + user.record.pending,
+        tracks=tracks,
+        conditions=summary.conditions(tracks, seen.status.conditions, seen.generation, seen.now),
+    )
+    dues = [due for due in (system.due, user.due) if due is not None]
+    return SetDecision(
+        status=status,
+        actions=system.actions + user.actions,
+        notes=commands.notes + system.notes + user.notes,
+        due=min(dues, default=None),
+        queued=frozenset(
+            track for track, made in ((Track.SYSTEM, system), (Track.USER, user)) if made.queued
+        ),
+    )
+
+
+def _decide_track(seen: SetSeen, track: Track, commands: _Commands, upstream: str | None) -> Decision:
+    record = seen.status.tracks.of(track)
+    force = commands.status.last_handled_force if commands.forced is track else record.commands.force
+    observed = replace(
+        seen.tracks[track],
+        record=record,
+        requested_at=commands.status.last_handled_requested_at,
+        force=force,
+    )
+    return decide_track(
+        observed,
+        Context(
+            uid=seen.uid,
+            name=seen.name,
+            now=seen.now,
+            retry=seen.retry,
+            suspended=seen.suspended,
+            upstream=upstream,
+        ),
+    )
+
+
+def _upstream(system: TrackStatus) -> str | None:
+    """Why the user track may not start."""
+    if system.phase in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED) and not system.dirty:
+        return None
+    return f"it is {system.phase}: {system.message}"
+
+
+def _commands(seen: SetSeen) -> _Commands:
+    """Take note of annotations that are new. While the set is suspended they wait."""
+    made = _Commands(seen.status)
+    if seen.suspended:
+        return made
+    requested, force = seen.requested_at, seen.force
+    if requested and requested.value and bounded(requested.value) != made.status.last_handled_requested_at:
+        status = replace(
+            made.status,
+            last_handled_requested_at=bounded(requested.value),
+            last_command=_last(ANNOTATION_REQUESTED_AT, requested),
+        )
+        note = Note(False, "Requested", f"another run was requested: {_said(requested)}")
+        made = replace(made, status=status, notes=(note,))
+    if force and force.value and bounded(force.value) != made.status.last_handled_force:
+        made = _forced(made, force)
+    return made
+
+
+def _forced(made: _Commands, force: Annotation) -> _Commands:
+    status = replace(
+        made.status, last_handled_force=bounded(force.value), last_command=_last(ANNOTATION_FORCE, force)
+    )
+    try:
+        track, command = parse_force(force.value)
+    except ValueError as error:
+        note = Note(True, "InvalidForce", f"annotation {ANNOTATION_FORCE} is ignored: {error}")
+        return replace(made, status=status, notes=(*made.notes, note))
+    note = Note(False, "Forced", f"{track} is to be set to version {command.version}: {_said(force)}")
+    return replace(made, status=status, forced=track, notes=(*made.notes, note))
+
+
+def _last(name: str, annotation: Annotation) -> LastCommand:
+    return LastCommand(name, bounded(annotation.value), annotation.manager, annotation.time)
+
+
+def _said(annotation: Annotation) -> str:
+    by = f" by {annotation.manager}" if annotation.manager else ""
+    at = f" at {annotation.time:%Y-%m-%dT%H:%M:%SZ}" if annotation.time else ""
+    return f"{bounded(annotation.value)}{by}{at}"

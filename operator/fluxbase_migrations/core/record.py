@@ -1,0 +1,137 @@
+"""The end of a run becomes part of the track's record, and an Event."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.runs import Ended
+from fluxbase_migrations.core.states import Effect, Reason, backoff, effect, source_changed_backoff
+from fluxbase_migrations.core.status import AppliedFile, Owner, TrackError, TrackStatus
+from fluxbase_migrations.core.wish import Note, RetryPolicy
+
+
+def recorded(
+    record: TrackStatus, ended: Ended, retry: RetryPolicy, now: datetime, jitter: float = 1.0
+) -> TrackStatus:
+    """The record after a run; what it makes of the phase is up to :mod:`fluxbase_migrations.core.view`.
+
+    ``jitter`` is a factor for the time until the next try.
+    """
+    result = ended.result
+    after = replace(
+        record,
+        outcome=_outcome(record, result),
+        started_at=ended.started_at or record.started_at,
+        finished_at=ended.finished_at or now,
+        progress=None,
+        retry_at=None,
+        error=_error(result.error) if result and result.error else None,
+        claimed_by=None,
+        recovered=result.recovered if result else None,
+        warnings=result.warnings if result else (),
+        applied=tuple(
+            AppliedFile(one.version, one.name, one.direction, one.seconds) for one in result.applied
+        )
+        if result
+        else (),
+    )
+    if result is None:
+        after = replace(after, error=TrackError(f"the run ended without a result: {ended.because}"))
+    else:
+        after = _as_read(after, result)
+    match effect(after.outcome):
+        case Effect.WAIT:
+            waits = record.waits + 1
+            if after.outcome is Outcome.SOURCE_CHANGED:
+                delay = source_changed_backoff(waits)
+            else:
+                delay = backoff(retry.backoff, waits) * jitter
+            delay = max(delay, (result and result.retry_after) or 0.0)
+            attempts = max(record.attempts - 1, 0)
+            return replace(after, waits=waits, attempts=attempts, retry_at=now + timedelta(seconds=delay))
+        case Effect.RETRY if record.attempts <= retry.limit:
+            delay = backoff(retry.backoff, record.attempts) * jitter
+            return replace(after, waits=0, retry_at=now + timedelta(seconds=delay))
+        case Effect.CLAIMED if result is not None and result.owner:
+            return replace(after, waits=0, claimed_by=Owner(result.owner, result.owner_uid))
+        case _:
+            return replace(after, waits=0)
+
+
+def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:
+    """A look that finds a rolled back track where it was left does not make it Applied."""
+    if result is None:
+        return None
+    if result.outcome is Outcome.NO_CHANGE and record.outcome is Outcome.ROLLED_BACK:
+        same = result.version == record.version and result.version != result.latest
+        return Outcome.ROLLED_BACK if same else Outcome.NO_CHANGE
+    return result.outcome
+
+
+def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
+    """What the run read: the tracking row only if it got that far."""
+    if result.observed:
+        record = replace(record, version=result.version, dirty=result.dirty)
+    if result.source_digest is not None:
+        record = replace(
+            record,
+            source_digest=result.source_digest,
+            latest=result.latest,
+            pending=result.pending,
+            skipped_versions=result.skipped_versions,
+        )
+    return record
+
+
+def _error(error: ErrorInfo) -> TrackError:
+    return TrackError(
+        message=error.message,
+        file=error.file,
+        statement=error.statement,
+        line=error.line,
+        column=error.column,
+        sql_state=error.sql_state,
+        detail=error.detail,
+        hint=error.hint,
+        effect=error.effect,
+    )
+
+
+def error_text(error: TrackError) -> str:
+    """One line for a person: where, what, PostgreSQL's code and hint, what state things are in."""
+    where = ":".join(str(part) for part in (error.file, error.line) if part is not None)
+    if error.statement:
+        where = f"{where} (statement {error.statement})" if where else f"statement {error.statement}"
+    code = f"ERROR {error.sql_state}: " if error.sql_state else ""
+    text = f"{where}: {code}{error.message}" if where else f"{code}{error.message}"
+    for label, more in (("DETAIL", error.detail), ("HINT", error.hint), ("STATE", error.effect)):
+        if more:
+            text += f" {label}: {more}"
+    return text
+
+
+def note_of(track: Track, record: TrackStatus, result: Result | None) -> tuple[Note, ...]:
+    """The Events of a run's end."""
+    version = "nothing applied" if record.version is None else f"version {record.version}"
+    notes = []
+    if record.recovered:
+        notes.append(Note(False, "Recovered", f"{track}: {record.recovered}"))
+    if record.warnings:
+        notes.append(Note(True, "MigrationWarning", f"{track}: " + "; ".join(record.warnings)))
+    match record.outcome:
+        case Outcome.APPLIED:
+            notes.append(Note(False, Outcome.APPLIED, f"{track} migrations applied, {version}"))
+        case Outcome.NO_CHANGE:
+            notes.append(Note(False, Outcome.NO_CHANGE, f"no new {track} migrations to apply, {version}"))
+        case Outcome.ROLLED_BACK:
+            notes.append(Note(False, Outcome.ROLLED_BACK, f"{track} migrations rolled back, {version}"))
+        case outcome:
+            reason: str = outcome or Reason.NO_RESULT
+            if outcome is Outcome.CONFLICT:
+                reason = Reason.DATABASE_CLAIMED
+            text = error_text(record.error) if record.error else f"the run ended as {reason}"
+            if record.dirty:
+                text += f" (the database is marked dirty at version {record.version})"
+            notes.append(Note(True, reason, f"{track}: {text}"))
+    return tuple(notes)

@@ -1,0 +1,115 @@
+"""Reasons, and what each outcome of a run makes of its track: one table each; the docs are made from them."""
+
+from enum import StrEnum
+from typing import Final
+
+from fluxbase_migrations.core.result import Outcome
+
+
+class Reason(StrEnum):
+    """Why a track is where it is, beside the outcomes of runs, which are reasons themselves."""
+
+    STARTING = "Starting"
+    POD_PENDING = "PodPending"
+    REPLACING = "Replacing"
+    RUNNING = "Running"
+    NODE_LOST = "NodeLost"
+    WAITING_FOR_SYSTEM = "WaitingForSystem"
+    WAITING_FOR_OLD_PODS = "WaitingForOldPods"
+    QUEUED = "Queued"
+    SUSPENDED = "Suspended"
+    SOURCE_MISSING = "SourceMissing"
+    ACCESS_MODE = "AccessModeRefused"
+    JOB_REFUSED = "JobRefused"
+    JOB_DELETED = "JobDeleted"
+    NO_RESULT = "NoResult"
+    DATABASE_CLAIMED = "DatabaseClaimed"
+    DISABLED = "Disabled"
+    NO_SOURCE = "NoSource"
+
+
+REASONS: Final[dict[Reason, str]] = {
+    Reason.STARTING: "The Job is about to be created.",
+    Reason.POD_PENDING: "The Job exists, its container has not started. Kubernetes' own reason "
+    "(CreateContainerConfigError, ImagePullBackOff, Unschedulable, FailedMount, FailedCreate, …) "
+    "takes this one's place as soon as there is one.",
+    Reason.REPLACING: "A Job that had not started is being deleted, because something newer is wanted.",
+    Reason.RUNNING: "The container runs. Whatever is changed now waits for its end.",
+    Reason.NODE_LOST: "The container ran on a node that no longer answers. "
+    "Nothing starts until the pod object is gone.",
+    Reason.WAITING_FOR_SYSTEM: "The user track starts when the system track is Applied.",
+    Reason.WAITING_FOR_OLD_PODS: "Pods of an earlier run, or of a deleted set of this name, are still there.",
+    Reason.QUEUED: "The operator runs as many Jobs as it may (maxConcurrentJobs).",
+    Reason.SUSPENDED: "spec.suspend is true and there is work to do.",
+    Reason.SOURCE_MISSING: "The ConfigMap does not exist; it is picked up as soon as it does.",
+    Reason.ACCESS_MODE: "The claim is ReadWriteOncePod: only one pod could ever use it.",
+    Reason.JOB_REFUSED: "The API server refused the Job.",
+    Reason.JOB_DELETED: "Somebody deleted the Job before its container started.",
+    Reason.NO_RESULT: "The container ended without a result: out of memory, evicted, deleted, deadline.",
+    Reason.DATABASE_CLAIMED: "Another set owns this track of this database.",
+    Reason.DISABLED: "enabled is false.",
+    Reason.NO_SOURCE: "The track has no source.",
+}
+"""What each reason means, for the docs."""
+
+
+class Effect(StrEnum):
+    """What an outcome makes of its track."""
+
+    SETTLE = "settle"
+    """The track is where it should be."""
+    WAIT = "wait"
+    """Pending; tried again without limit, not counted as an attempt."""
+    EMPTY = "empty"
+    """Depends on the kind of source and on what was applied before."""
+    RETRY = "retry"
+    """Pending; tried again until ``retry.limit``, then Failed."""
+    CLAIMED = "claimed"
+    """Failed while the other set exists."""
+    STOP = "stop"
+    """Failed until something changes."""
+
+
+def effect(outcome: Outcome | None) -> Effect:
+    """What ``outcome`` makes of a track; None is a run that ended without a result."""
+    match outcome:
+        case None | Outcome.TRANSIENT:
+            return Effect.RETRY
+        case Outcome.SOURCE_EMPTY:
+            return Effect.EMPTY
+        case Outcome.CONFLICT:
+            return Effect.CLAIMED
+        case _ if outcome.succeeded:
+            return Effect.SETTLE
+        case _ if outcome.waits_for_the_world:
+            return Effect.WAIT
+        case _:
+            return Effect.STOP
+
+
+MAX_BACKOFF: Final = 300.0
+"""Seconds."""
+
+
+def backoff(first: float, count: int) -> float:
+    """Seconds before try number ``count`` + 1: ``first``, doubled each time, at most five minutes."""
+    return min(first * 2.0 ** min(max(count, 1) - 1, 30), MAX_BACKOFF)
+
+
+def source_changed_backoff(count: int) -> float:
+    """Seconds after the ``count``-th SourceChanged in a row: at once, then 1, 2, 4 s and so on."""
+    return 0.0 if count <= 1 else backoff(1.0, count - 1)
+
+
+ADVICE: Final[dict[Outcome, str]] = {
+    Outcome.SQL_ERROR: "Correct the file, or ask for another try by the annotation fluxbase.io/requested-at.",
+    Outcome.INVALID_SOURCE: "Correct the source.",
+    Outcome.MISSING_DOWN_FILE: "Add the down file, or raise targetVersion.",
+    Outcome.ROLLBACK_FORBIDDEN: "Set rollback: Allow, or raise targetVersion.",
+    Outcome.TARGET_NOT_FOUND: "Set targetVersion to a version of the source.",
+    Outcome.AHEAD_OF_SOURCE: "Bring back the newer source, or set targetVersion and rollback on purpose.",
+    Outcome.OUT_OF_ORDER: "Renumber the file, or set outOfOrder: Warn.",
+    Outcome.DIRTY: "Look at the database, repair it, then set the version by annotation fluxbase.io/force.",
+    Outcome.INTERNAL: "This is a fault of the operator; please report it.",
+}
+"""What to do about an outcome where the runner gave no hint of its own."""

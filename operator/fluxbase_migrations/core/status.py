@@ -1,0 +1,260 @@
+"""The resource's status, as records.
+
+The docstrings are the descriptions in the CRD; JSON names are camelCase.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.result import Outcome
+
+
+def camel(name: str) -> str:
+    """``sql_state`` as ``sqlState``."""
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+_WIRE: Final[Any] = {"alias_generator": camel, "populate_by_name": True, "use_attribute_docstrings": True}
+"""For :mod:`fluxbase_migrations.api.status`, which reads and writes these records as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobReference:
+    """The Job of a run."""
+
+    __pydantic_config__ = _WIRE
+
+    name: str
+    """Name of the Job, in the set's namespace."""
+    uid: str | None = None
+    """Its uid; absent until it has been seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running Job is."""
+
+    __pydantic_config__ = _WIRE
+
+    file: str
+    """The file that runs now."""
+    number: int
+    """Its number among the files of this run, from 1."""
+    total: int
+    """How many files this run executes."""
+    since: datetime
+    """When this file began."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackError:
+    """What went wrong in the last run. Never SQL text, never a credential."""
+
+    __pydantic_config__ = _WIRE
+
+    message: str
+    """What happened: PostgreSQL's own message where it is from the database."""
+    file: str | None = None
+    """The migration file."""
+    statement: str | None = None
+    """The statement's ordinal and command tag, like "2 of 3, ALTER TABLE"."""
+    line: int | None = None
+    """Line in the file, from 1."""
+    column: int | None = None
+    """Column in the line, from 1."""
+    sql_state: str | None = None
+    """PostgreSQL's five-character error code."""
+    detail: str | None = None
+    """PostgreSQL's detail."""
+    hint: str | None = None
+    """What to do about it."""
+    effect: str | None = None
+    """What state the database is in now."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedFile:
+    """One file that the last run executed."""
+
+    __pydantic_config__ = _WIRE
+
+    version: int
+    """The migration's version."""
+    name: str
+    """The migration's name, or its file."""
+    direction: str
+    """up or down."""
+    seconds: float
+    """How long it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The set that owns a database's track."""
+
+    __pydantic_config__ = _WIRE
+
+    name: str
+    """namespace/name of the set."""
+    uid: str | None = None
+    """Its uid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Which annotations the track has obeyed."""
+
+    __pydantic_config__ = _WIRE
+
+    requested_at: str | None = None
+    """Value of fluxbase.io/requested-at that inputsDigest covers."""
+    force: str | None = None
+    """Value of fluxbase.io/force that inputsDigest covers."""
+    requested: bool = False
+    """Whether the present run was asked for by fluxbase.io/requested-at."""
+    forced: bool = False
+    """Whether the present run carries the force command."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackStatus:
+    """State of one track: what the tracking table said when it was last read, and the run that read it."""
+
+    __pydantic_config__ = _WIRE
+
+    phase: Phase = Phase.PENDING
+    """Pending, Running, Applied, Failed, RolledBack or Skipped."""
+    reason: str | None = None
+    """Why the track is in this phase, in one word."""
+    message: str | None = None
+    """Why the track is in this phase, for a person: what, where, what to do."""
+    version: int | None = None
+    """Version in the tracking table as it was last read; absent: nothing applied, or never read."""
+    dirty: bool = False
+    """The tracking table's dirty flag as it was last read."""
+    latest: int | None = None
+    """The source's highest version."""
+    pending: int = 0
+    """How many files were still to be applied at the end of the last run."""
+    applied: tuple[AppliedFile, ...] = ()
+    """The last files that the last run executed, newest last."""
+    skipped_versions: tuple[int, ...] = ()
+    """Versions below the recorded one that were never applied."""
+    warnings: tuple[str, ...] = ()
+    """What the last run found worth a warning."""
+    recovered: str | None = None
+    """What the last run did to recover from a dirty state."""
+    source_digest: str | None = None
+    """Digest of the migration files that the last run read."""
+    inputs_digest: str | None = None
+    """Digest of everything that decides what the present run leaves in the database."""
+    run: int = 0
+    """Number of the present run; only grows."""
+    job: JobReference | None = None
+    """The Job of the present run."""
+    outcome: Outcome | None = None
+    """How the last finished run ended."""
+    started_at: datetime | None = None
+    """When the container of the present run was started."""
+    finished_at: datetime | None = None
+    """When the present run ended; absent while it has not."""
+    attempts: int = 0
+    """How many runs for the present inputs count against retry.limit, the present one included."""
+    waits: int = 0
+    """How many runs in a row found the world not ready: unreachable, locked, interrupted."""
+    retry_at: datetime | None = None
+    """When the next try is due."""
+    progress: Progress | None = None
+    """How far the running Job is."""
+    error: TrackError | None = None
+    """What went wrong in the last run."""
+    claimed_by: Owner | None = None
+    """The other set that owns this track of this database."""
+    commands: Commands = field(default_factory=Commands)
+    """Which annotations the track has obeyed."""
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether a run was planned whose end has not been recorded."""
+        return self.job is not None and self.finished_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class TracksStatus:
+    """Both tracks."""
+
+    __pydantic_config__ = _WIRE
+
+    system: TrackStatus | None = None
+    """The platform's own migrations, tracked in migrations.fluxbase."""
+    user: TrackStatus | None = None
+    """The application's migrations, tracked in migrations.app."""
+
+    def of(self, track: Track) -> TrackStatus:
+        """The track's record; an empty one if there is none yet."""
+        return (self.system if track is Track.SYSTEM else self.user) or TrackStatus()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A standard Kubernetes condition."""
+
+    __pydantic_config__ = _WIRE
+
+    type: str
+    """Ready; Reconciling or Stalled, present only while true."""
+    status: str
+    """True or False."""
+    reason: str
+    """Why, in one word."""
+    message: str
+    """Why, for a person."""
+    last_transition_time: datetime
+    """When status last changed."""
+    observed_generation: int
+    """The generation of the spec that this condition is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastCommand:
+    """The last annotation that was obeyed."""
+
+    __pydantic_config__ = _WIRE
+
+    annotation: str
+    """Its name."""
+    value: str
+    """Its value."""
+    manager: str | None = None
+    """The field manager that wrote it. Who really did is in the API server's audit log."""
+    time: datetime | None = None
+    """When it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetStatus:
+    """What the operator last saw and decided. Nobody else writes here."""
+
+    __pydantic_config__ = _WIRE
+
+    observed_generation: int = -1
+    """The generation of the spec that this status is about; -1 before the operator's first look."""
+    phase: Phase | None = None
+    """First present of Failed, Running, Pending, RolledBack, Applied among the tracks not Skipped."""
+    dirty: bool | None = None
+    """Whether either track's tracking table is marked dirty."""
+    pending: int | None = None
+    """How many migrations are still to be applied, over both tracks."""
+    tracks: TracksStatus = field(default_factory=TracksStatus)
+    """Each track by itself."""
+    last_handled_requested_at: str | None = None
+    """The last value of the annotation fluxbase.io/requested-at that was obeyed."""
+    last_handled_force: str | None = None
+    """The last value of the annotation fluxbase.io/force that was obeyed, or refused."""
+    last_command: LastCommand | None = None
+    """The last annotation that was obeyed, and who wrote it."""
+    conditions: tuple[Condition, ...] = ()
+    """Ready, and exactly one of Reconciling and Stalled while Ready is not True."""

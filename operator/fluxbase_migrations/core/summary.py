@@ -1,0 +1,81 @@
+"""The set's phase and conditions, by the rules of kstatus: only ever a summary of its tracks."""
+
+from datetime import datetime
+from typing import Final
+
+from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.result import cut
+from fluxbase_migrations.core.states import Reason
+from fluxbase_migrations.core.status import Condition, TracksStatus, TrackStatus
+
+PRECEDENCE: Final = (Phase.FAILED, Phase.RUNNING, Phase.PENDING, Phase.ROLLED_BACK, Phase.APPLIED)
+"""The set is in the first of these that one of its tracks is in."""
+
+READY: Final = "Ready"
+RECONCILING: Final = "Reconciling"
+STALLED: Final = "Stalled"
+
+MESSAGE_LIMIT: Final = 2048
+"""Characters."""
+
+
+def phase(tracks: TracksStatus) -> Phase:
+    """The set's phase; Skipped if both tracks are."""
+    present = {record.phase for _, record in _present(tracks)}
+    return next((phase for phase in PRECEDENCE if phase in present), Phase.SKIPPED)
+
+
+def conditions(
+    tracks: TracksStatus, before: tuple[Condition, ...], generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """Ready, and while it is False exactly one of Reconciling and Stalled."""
+    shown = _present(tracks)
+    decisive = phase(tracks)
+    track, record = next(
+        ((track, record) for track, record in shown if record.phase is decisive), (None, TrackStatus())
+    )
+    dirty = [track for track, record in shown if record.dirty]
+    ready = decisive in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED) and not dirty
+    if ready:
+        reason, message = str(decisive), "; ".join(f"{track}: {record.message}" for track, record in shown)
+    elif decisive in (Phase.APPLIED, Phase.ROLLED_BACK):
+        reason, message = "Dirty", f"{', '.join(dirty)}: the tracking table is marked dirty"
+    else:
+        reason, message = record.reason or str(decisive), f"{track}: {record.message}"
+    message = cut(message or "every track is left out", MESSAGE_LIMIT)
+    stated = [(READY, "True" if ready else "False")]
+    if not ready:
+        acts = any(_acts(record) for _, record in shown)
+        stated.append((RECONCILING if acts else STALLED, "True"))
+    return tuple(
+        Condition(
+            type=kind,
+            status=status,
+            reason=reason,
+            message=message,
+            last_transition_time=_since(before, kind, status) or now,
+            observed_generation=generation,
+        )
+        for kind, status in stated
+    )
+
+
+def _present(tracks: TracksStatus) -> list[tuple[Track, TrackStatus]]:
+    both = ((Track.SYSTEM, tracks.system), (Track.USER, tracks.user))
+    return [(track, record) for track, record in both if record and record.phase is not Phase.SKIPPED]
+
+
+def _acts(record: TrackStatus) -> bool:
+    """Whether the operator will go on by itself."""
+    if record.phase is Phase.RUNNING:
+        return True
+    return record.phase is Phase.PENDING and record.reason not in (
+        Reason.SUSPENDED,
+        Reason.WAITING_FOR_SYSTEM,
+    )
+
+
+def _since(before: tuple[Condition, ...], kind: str, status: str) -> datetime | None:
+    return next(
+        (one.last_transition_time for one in before if (one.type, one.status) == (kind, status)), None
+    )

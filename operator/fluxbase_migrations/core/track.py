@@ -1,0 +1,407 @@
+"""What to do next about one track: a pure function of what was observed.
+
+Read it from :func:`decide_track`. A track is settled first (the end of a run is recorded), then either left
+alone (a run in flight), or given up (a Job that has not started and is no longer wanted), or a new run is
+planned. A decision is carried out in this order: the status is written, then the actions, then the notes.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from fluxbase_migrations.core import view
+from fluxbase_migrations.core.commands import inputs_digest
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.record import note_of, recorded
+from fluxbase_migrations.core.runs import (
+    Absent,
+    Ended,
+    InFlight,
+    JobSeen,
+    NotStarted,
+    PodSeen,
+    RunState,
+    state,
+)
+from fluxbase_migrations.core.states import Effect, Reason, backoff, effect
+from fluxbase_migrations.core.status import Commands, JobReference, Progress, TrackStatus
+from fluxbase_migrations.core.wish import Blocked, Note, Refused, RetryPolicy, Skip, Want, Wish
+
+KEPT_JOBS: Final = 2
+"""Finished Jobs of a track that are kept, for their logs."""
+_EVENTS_AFTER: Final = timedelta(seconds=5)
+_LOOK_AGAIN: Final = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The API server refused a Job."""
+
+    template: str
+    """What the Job would have been made from."""
+    message: str
+    permanent: bool
+    """Only a change can help."""
+    retry_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSeen:
+    """What was observed about one track."""
+
+    track: Track
+    wish: Wish
+    record: TrackStatus = field(default_factory=TrackStatus)
+    jobs: tuple[JobSeen, ...] = ()
+    pods: tuple[PodSeen, ...] = ()
+    foreign_pods: tuple[PodSeen, ...] = ()
+    """Pods of a deleted set of the same name."""
+    slot: bool = True
+    """Whether one more Job may be created now."""
+    refusal: Refusal | None = None
+    owner_exists: bool | None = None
+    """Whether the set that claims this track's database is still there; None: not known."""
+    progress: Progress | None = None
+    requested_at: str | None = None
+    """Value of the annotation that counts now."""
+    force: str | None = None
+    """Value of the annotation that counts now for this track."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What holds for the whole set."""
+
+    uid: str
+    name: str
+    now: datetime
+    retry: RetryPolicy
+    suspended: bool = False
+    upstream: str | None = None
+    """Why the track may not start yet; None: it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    """Create the Job of a planned run."""
+
+    track: Track
+    run: int
+    name: str
+    inputs_digest: str
+    template: str
+    requested: bool
+    force: str | None
+    take_over_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Delete a Job; ``wait`` for its pods (foreground) where a successor waits for its end."""
+
+    name: str
+    uid: str
+    wait: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetTtl:
+    """Let Kubernetes collect a Job whose result is in the status."""
+
+    name: str
+    uid: str
+
+
+Action = CreateJob | DeleteJob | SetTtl
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do about one track."""
+
+    record: TrackStatus
+    actions: tuple[Action, ...] = ()
+    notes: tuple[Note, ...] = ()
+    due: datetime | None = None
+    """When to look again although nothing happened."""
+    queued: bool = False
+    """Waits for a slot."""
+
+
+def job_name(set_name: str, set_uid: str, track: Track, run: int) -> str:
+    """Name of a run's Job: unique for each run, and for a set that is deleted and created again."""
+    short = set_name.replace(".", "-")[:40].rstrip("-")
+    hashed = hashlib.sha256(f"{set_uid}/{track}/{run}".encode()).digest()
+    suffix = base64.b32encode(hashed)[:10].decode().lower()
+    return f"{short}-{'sys' if track is Track.SYSTEM else 'usr'}-{suffix}"
+
+
+def decide_track(seen: TrackSeen, context: Context) -> Decision:
+    """Decide what to do about one track."""
+    record = _adopted(seen)
+    current = _state_of(seen, record.run, context.now)
+    notes: tuple[Note, ...] = ()
+    if record.outstanding:
+        match current:
+            case InFlight():
+                return _finish(seen, context, _running(seen, record, current, context))
+            case NotStarted():
+                return _finish(seen, context, _not_started(seen, record, current, context))
+            case Ended():
+                record, notes = _record(seen, record, current, context)
+            case Absent():
+                again = _absent(seen, record, context)
+                if isinstance(again, Decision):
+                    return _finish(seen, context, again)
+                record = again
+    idle = _idle(seen, record, context)
+    return _finish(seen, context, replace(idle, notes=notes + idle.notes))
+
+
+def _adopted(seen: TrackSeen) -> TrackStatus:
+    """The record, or what Jobs say if they know of a later run (the status was lost or restored)."""
+    record = seen.record
+    latest = max(seen.jobs, key=lambda job: job.run, default=None)
+    if latest is None or latest.run <= record.run:
+        return record
+    return replace(
+        record,
+        run=latest.run,
+        inputs_digest=latest.inputs_digest,
+        job=JobReference(latest.name, latest.uid),
+        started_at=None,
+        finished_at=None,
+        retry_at=None,
+    )
+
+
+def _state_of(seen: TrackSeen, run: int, now: datetime) -> RunState:
+    job = next((job for job in seen.jobs if job.run == run), None)
+    return state(job, tuple(pod for pod in seen.pods if pod.run == run), now)
+
+
+def _wanted_digest(seen: TrackSeen) -> str | None:
+    if not isinstance(seen.wish, Want):
+        return None
+    return inputs_digest(seen.wish.base, seen.requested_at, seen.force)
+
+
+def _running(seen: TrackSeen, record: TrackStatus, run: InFlight, context: Context) -> Decision:
+    """A run in flight is never touched, whatever is wanted meanwhile."""
+    record = replace(
+        record,
+        job=_reference(record, run.job),
+        started_at=run.since,
+        retry_at=None,
+        progress=seen.progress or record.progress,
+    )
+    if run.lost:
+        shown = view.node_lost(run.pod)
+    else:
+        newer = _wanted_digest(seen) != record.inputs_digest
+        shown = view.running(record.progress, newer=newer)
+    return Decision(view.shown(record, shown), due=context.now + _LOOK_AGAIN if run.lost else None)
+
+
+def _not_started(seen: TrackSeen, record: TrackStatus, run: NotStarted, context: Context) -> Decision:
+    """The Job waits for its container. It gives way as soon as something else is wanted."""
+    record = replace(record, job=_reference(record, run.job), progress=None)
+    if run.deleting:
+        shown = view.replacing() if record.reason == Reason.REPLACING else view.being_deleted(run.since)
+        return Decision(view.shown(record, shown), due=context.now + _LOOK_AGAIN)
+    assert run.job is not None  # noqa: S101 - otherwise it counts as being deleted
+    current = (
+        isinstance(seen.wish, Want)
+        and not context.suspended
+        and context.upstream is None
+        and record.inputs_digest == _wanted_digest(seen)
+        and run.job.template_digest == seen.wish.template
+    )
+    if not current:
+        delete = DeleteJob(run.job.name, run.job.uid, wait=True)
+        return Decision(view.shown(record, view.replacing()), (delete,), due=context.now + _LOOK_AGAIN)
+    age = context.now - run.since
+    due = run.since + _EVENTS_AFTER if age < _EVENTS_AFTER else context.now + _LOOK_AGAIN
+    return Decision(view.shown(record, view.waiting(run)), due=due)
+
+
+def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision | TrackStatus:
+    """A planned run without a Job: not created yet, or gone. Returns the record if it is given up."""
+    job = record.job
+    assert job is not None  # noqa: S101 - outstanding says so
+    if record.started_at is not None:
+        return _record(seen, record, Ended(None, None, because="its Job and pod were deleted"), context)[0]
+    if record.reason == Reason.REPLACING:
+        return _given_up(record)
+    if job.uid is not None:
+        waits = record.waits + 1
+        return replace(
+            record,
+            outcome=None,
+            finished_at=context.now,
+            attempts=max(record.attempts - 1, 0),
+            waits=waits,
+            retry_at=context.now + timedelta(seconds=backoff(context.retry.backoff, waits)),
+            error=view.job_deleted(job.name),
+        )
+    wish = seen.wish
+    if not isinstance(wish, Want) or context.suspended or record.inputs_digest != _wanted_digest(seen):
+        return _given_up(record)
+    blocked = _gate(seen, record, context)
+    if blocked:
+        return blocked
+    refusal = seen.refusal
+    if refusal is not None and refusal.template == wish.template:
+        if refusal.permanent:
+            return Decision(view.shown(record, view.job_refused(refusal.message, permanent=True)))
+        if context.now < refusal.retry_at:
+            shown = view.shown(record, view.job_refused(refusal.message, permanent=False))
+            return Decision(shown, due=refusal.retry_at)
+    return Decision(view.shown(record, view.starting()), (_create(seen, record, wish, context),))
+
+
+def _given_up(record: TrackStatus) -> TrackStatus:
+    """The run is not wanted any more; its number is used up, and its inputs were never handled."""
+    return replace(
+        record,
+        job=None,
+        inputs_digest=None,
+        started_at=None,
+        finished_at=None,
+        retry_at=None,
+        attempts=0,
+        waits=0,
+    )
+
+
+def _record(
+    seen: TrackSeen, record: TrackStatus, ended: Ended, context: Context
+) -> tuple[TrackStatus, tuple[Note, ...]]:
+    record = replace(record, job=_reference(record, ended.job))
+    after = recorded(record, ended, context.retry, context.now, jitter=_jitter(context.uid, record.run))
+    return after, note_of(seen.track, after, ended.result)
+
+
+def _jitter(uid: str, run: int) -> float:
+    """A factor between 0.9 and 1.1, always the same for one run."""
+    return 0.9 + hashlib.sha256(f"{uid}{run}".encode()).digest()[0] / 1275
+
+
+def _idle(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision:
+    """No run is outstanding: say what is, or plan the next run."""
+    straggler = next((pod for pod in seen.pods if _is_running(pod)), None)
+    if straggler is not None:
+        shown = (
+            view.node_lost(straggler.name) if straggler.lost(context.now) else view.running(None, newer=True)
+        )
+        return Decision(view.shown(record, shown), due=context.now + _LOOK_AGAIN)
+    match seen.wish:
+        case Skip() as skip:
+            return Decision(view.skipped(record, skip))
+        case Blocked() as blocked:
+            return Decision(view.blocked(record, blocked))
+        case Refused() as refused:
+            return Decision(view.shown(record, view.refused(refused)))
+        case Want() as want:
+            return _wanted(seen, record, want, context)
+
+
+def _is_running(pod: PodSeen) -> bool:
+    return pod.container == "running" and not pod.over
+
+
+def _wanted(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> Decision:
+    handled = record.finished_at is not None and record.inputs_digest == _wanted_digest(seen)
+    released = effect(record.outcome) is Effect.CLAIMED and seen.owner_exists is False
+    if handled and record.retry_at is None and not released:
+        return Decision(view.settled(record, want), due=want.due)
+    if context.suspended:
+        return Decision(view.shown(record, view.suspended()))
+    if handled and record.retry_at is not None and context.now < record.retry_at:
+        return Decision(view.shown(record, view.retrying(record)), due=record.retry_at)
+    return _gate(seen, record, context) or _plan(seen, record, want, context, again=handled)
+
+
+def _gate(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision | None:
+    """What must be true before a Job is created; None: it is."""
+    if context.upstream is not None:
+        return Decision(view.shown(record, view.waiting_for_system(context.upstream)))
+    leftover = [pod for pod in seen.pods if pod.run != record.run] + list(seen.foreign_pods)
+    old = next((pod.name for pod in leftover if pod.active), None)
+    old = old or next((job.name for job in seen.jobs if job.deleting), None)
+    if old is not None:
+        shown = view.shown(record, view.waiting_for_old(old))
+        return Decision(shown, due=context.now + _LOOK_AGAIN)
+    if not seen.slot:
+        return Decision(view.shown(record, view.queued()), queued=True)
+    return None
+
+
+def _plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *, again: bool) -> Decision:
+    """Start a run: the status says so first, then the Job is created."""
+    run = max([record.run, *(job.run for job in seen.jobs)]) + 1
+    commands = record.commands
+    if not again:
+        commands = Commands(
+            requested_at=seen.requested_at,
+            force=seen.force,
+            requested=seen.requested_at is not None and seen.requested_at != record.commands.requested_at,
+            forced=seen.force is not None and seen.force != record.commands.force,
+        )
+    planned = replace(
+        record,
+        run=run,
+        inputs_digest=_wanted_digest(seen),
+        job=JobReference(job_name(context.name, context.uid, seen.track, run)),
+        started_at=None,
+        finished_at=None,
+        retry_at=None,
+        progress=None,
+        attempts=record.attempts + 1 if again else 1,
+        waits=record.waits if again else 0,
+        commands=commands,
+    )
+    return Decision(view.shown(planned, view.starting()), (_create(seen, planned, want, context),))
+
+
+def _create(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> CreateJob:
+    owner = record.claimed_by
+    return CreateJob(
+        track=seen.track,
+        run=record.run,
+        name=job_name(context.name, context.uid, seen.track, record.run),
+        inputs_digest=record.inputs_digest or "",
+        template=want.template,
+        requested=record.commands.requested,
+        force=record.commands.force if record.commands.forced else None,
+        take_over_from=owner.uid if owner else None,
+    )
+
+
+def _reference(record: TrackStatus, job: JobSeen | None) -> JobReference | None:
+    return JobReference(job.name, job.uid) if job else record.job
+
+
+def _finish(seen: TrackSeen, context: Context, decision: Decision) -> Decision:
+    """Add what is due in any case: old Jobs are collected, and a new trouble is told once."""
+    record = decision.record
+    done = sorted(
+        (job for job in seen.jobs if job.run < record.run or record.finished_at is not None),
+        key=lambda job: job.run,
+        reverse=True,
+    )
+    busy = {pod.run for pod in seen.pods if pod.active}
+    actions: list[Action] = list(decision.actions)
+    for position, job in enumerate(done):
+        if job.deleting or job.run in busy:
+            continue
+        if position >= KEPT_JOBS:
+            actions.append(DeleteJob(job.name, job.uid, wait=False))
+        elif not job.ttl:
+            actions.append(SetTtl(job.name, job.uid))
+    notes = decision.notes
+    if not notes and record.reason != seen.record.reason and view.is_trouble(record):
+        notes = (Note(True, record.reason or "", f"{seen.track}: {record.message}"),)
+    return replace(decision, actions=tuple(actions), notes=notes)

@@ -1,0 +1,239 @@
+"""How a track's record shows: phase, reason and message, each situation in one place."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from fluxbase_migrations.core.names import Phase
+from fluxbase_migrations.core.record import error_text
+from fluxbase_migrations.core.result import Outcome, cut
+from fluxbase_migrations.core.runs import NotStarted
+from fluxbase_migrations.core.states import ADVICE, Effect, Reason, effect
+from fluxbase_migrations.core.status import Progress, TrackError, TrackStatus
+from fluxbase_migrations.core.wish import Blocked, Refused, Skip, Want
+
+MESSAGE_LIMIT: Final = 1024
+"""Characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is shown of a track."""
+
+    phase: Phase
+    reason: str
+    message: str
+
+
+def shown(record: TrackStatus, view: View) -> TrackStatus:
+    """The record with this view of it."""
+    message = cut(view.message, MESSAGE_LIMIT)
+    running = view.phase is Phase.RUNNING
+    progress = record.progress if running else None
+    return replace(record, phase=view.phase, reason=view.reason, message=message, progress=progress)
+
+
+def _pending(reason: str, message: str) -> View:
+    return View(Phase.PENDING, reason, message)
+
+
+def starting() -> View:
+    """The run is planned."""
+    return _pending(Reason.STARTING, "the Job is being created")
+
+
+def queued() -> View:
+    """No slot is free."""
+    return _pending(
+        Reason.QUEUED, "waits for other migrations to end: the operator's maxConcurrentJobs are running"
+    )
+
+
+def suspended() -> View:
+    """There is work, and it must not be done."""
+    return _pending(
+        Reason.SUSPENDED, "there is work to do, but spec.suspend is true; set it to false to go on"
+    )
+
+
+def waiting_for_system(why: str) -> View:
+    """The user track's turn has not come."""
+    return _pending(Reason.WAITING_FOR_SYSTEM, f"starts when the system track is Applied; {why}")
+
+
+def waiting_for_old(name: str) -> View:
+    """Something of an earlier run is still there."""
+    return _pending(Reason.WAITING_FOR_OLD_PODS, f"waits until {name} of an earlier run is gone")
+
+
+def replacing() -> View:
+    """A Job that has not started gives way."""
+    return _pending(
+        Reason.REPLACING, "something newer is wanted: the Job, which has not started, is being replaced"
+    )
+
+
+def being_deleted(since: datetime) -> View:
+    """Somebody deletes the Job."""
+    return _pending(
+        Reason.JOB_DELETED, f"the Job of {since:%H:%M:%S} is being deleted; another follows when it is gone"
+    )
+
+
+def job_deleted(name: str) -> TrackError:
+    """Why a run that never started is over."""
+    return TrackError(f"the Job {name} was deleted before its container had started")
+
+
+def job_refused(message: str, *, permanent: bool) -> View:
+    """The API server did not take the Job."""
+    if permanent:
+        text = f"the API server refused the Job: {message}. Correct spec.job."
+        return View(Phase.FAILED, Reason.JOB_REFUSED, text)
+    return _pending(Reason.JOB_REFUSED, f"the API server refused the Job: {message}. It is tried again.")
+
+
+def running(progress: Progress | None, *, newer: bool) -> View:
+    """The container runs."""
+    text = "the migrations are running"
+    if progress:
+        text = f"running {progress.file}, {progress.number} of {progress.total}"
+    if newer:
+        text += "; what was changed meanwhile follows when this run has ended"
+    return View(Phase.RUNNING, Reason.RUNNING, text)
+
+
+def node_lost(pod: str) -> View:
+    """The container's node does not answer."""
+    text = (
+        f"the node of pod {pod} no longer answers; nothing is started while the migration may run there. "
+        f"If the node is gone for good: kubectl delete pod {pod} --force --grace-period=0"
+    )
+    return View(Phase.RUNNING, Reason.NODE_LOST, text)
+
+
+_POD_ADVICE: Final[dict[str, str]] = {
+    "CreateContainerConfigError": "Create it or correct the reference; the Job goes on by itself.",
+    "ImagePullBackOff": "Correct the image in the operator's installation, or the access to its registry.",
+    "ErrImagePull": "Correct the image in the operator's installation, or the access to its registry.",
+    "ErrImageNeverPull": "Load the image onto the node, or change the operator's JOB_IMAGE_PULL_POLICY.",
+    "InvalidImageName": "Correct the image in the operator's installation.",
+    "Unschedulable": "Make room, or change spec.job (resources, nodeSelector, tolerations, affinity).",
+    "FailedMount": "Make the volume available; the Job goes on by itself.",
+    "FailedCreate": "The Job goes on by itself when the namespace lets its pod in.",
+}
+
+
+def waiting(run: NotStarted) -> View:
+    """The Job has not started, and perhaps something says why."""
+    if run.reason is None:
+        return _pending(Reason.POD_PENDING, "the Job waits for its pod to start")
+    advice = _POD_ADVICE.get(run.reason, "")
+    text = f"the Job's pod does not start: {run.message or run.reason}"
+    return _pending(run.reason, f"{text.rstrip('.')}. {advice}" if advice else text)
+
+
+def retrying(record: TrackStatus) -> View:
+    """The last run did not get there; another one is due."""
+    why = error_text(record.error) if record.error else "the last run did not get to its end"
+    when = f"; tried again at {record.retry_at:%Y-%m-%dT%H:%M:%SZ}" if record.retry_at else ""
+    return _pending(_reason_of(record), why + when)
+
+
+def _reason_of(record: TrackStatus) -> str:
+    if record.outcome is not None:
+        return Reason.DATABASE_CLAIMED if record.outcome is Outcome.CONFLICT else record.outcome
+    return Reason.NO_RESULT if record.started_at else Reason.JOB_DELETED
+
+
+def skipped(record: TrackStatus, skip: Skip) -> TrackStatus:
+    """Left out; keeps its last known version."""
+    record = replace(record, error=None, retry_at=None)
+    return shown(record, View(Phase.SKIPPED, skip.reason, skip.message))
+
+
+def blocked(record: TrackStatus, why: Blocked) -> TrackStatus:
+    """Waits for something outside, unless the database is already ahead of an empty source."""
+    if why.empty and record.version is not None:
+        return shown(record, View(Phase.FAILED, Outcome.AHEAD_OF_SOURCE, _ahead(record, why.message)))
+    return shown(record, _pending(why.reason, why.message))
+
+
+def _ahead(record: TrackStatus, what: str) -> str:
+    return (
+        f"{what}, but the database is at version {record.version}: it is ahead of its source. "
+        f"{ADVICE[Outcome.AHEAD_OF_SOURCE]}"
+    )
+
+
+def refused(why: Refused) -> View:
+    """Wrong, and nothing can be run."""
+    return View(Phase.FAILED, why.reason, why.message)
+
+
+def settled(record: TrackStatus, want: Want) -> TrackStatus:
+    """Nothing more to do for these inputs: as the last run ended."""
+    version = "nothing is applied" if record.version is None else f"version {record.version}"
+    match effect(record.outcome):
+        case Effect.SETTLE if record.outcome is Outcome.ROLLED_BACK:
+            return shown(record, View(Phase.ROLLED_BACK, Outcome.ROLLED_BACK, f"rolled back, {version}"))
+        case Effect.SETTLE:
+            return shown(record, View(Phase.APPLIED, Outcome.APPLIED, version))
+        case Effect.EMPTY:
+            return _empty(record, want)
+        case _:
+            return shown(record, View(Phase.FAILED, _reason_of(record), _failure(record)))
+
+
+def _empty(record: TrackStatus, want: Want) -> TrackStatus:
+    if record.version is not None:
+        text = _ahead(record, "the source has no migration files")
+        return shown(record, View(Phase.FAILED, Outcome.AHEAD_OF_SOURCE, text))
+    if want.volume:
+        text = (
+            "the volume has no migration files; copy them there, then run kubectl rollout restart on the "
+            "operator's deployment, set recheckInterval, or change the annotation fluxbase.io/requested-at"
+        )
+        return shown(record, View(Phase.SKIPPED, Outcome.SOURCE_EMPTY, text))
+    text = "the source has no migration files (NNN_name.up.sql); they are picked up as soon as it does"
+    return shown(record, _pending(Outcome.SOURCE_EMPTY, text))
+
+
+def _failure(record: TrackStatus) -> str:
+    if record.outcome is Outcome.CONFLICT and record.claimed_by:
+        return (
+            f"this track of the database belongs to the set {record.claimed_by.name}; "
+            "delete that one, or give this one a database of its own"
+        )
+    text = error_text(record.error) if record.error else f"the run ended as {_reason_of(record)}"
+    if record.dirty:
+        text += f" (dirty at version {record.version})"
+    hinted = record.error is not None and record.error.hint is not None
+    advice = ADVICE.get(record.outcome) if record.outcome else "It was tried as often as retry.limit allows."
+    return (
+        f"{text.rstrip('.')}. {advice}"
+        if advice and not (hinted and record.outcome is not Outcome.SQL_ERROR)
+        else text
+    )
+
+
+_QUIET: Final = frozenset(
+    {
+        Reason.STARTING,
+        Reason.POD_PENDING,
+        Reason.REPLACING,
+        Reason.RUNNING,
+        Reason.WAITING_FOR_SYSTEM,
+        Reason.WAITING_FOR_OLD_PODS,
+        Reason.QUEUED,
+        Reason.DISABLED,
+        Reason.NO_SOURCE,
+    }
+)
+
+
+def is_trouble(record: TrackStatus) -> bool:
+    """Whether this deserves a Warning when a track gets here."""
+    if record.phase in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED, Phase.RUNNING):
+        return record.reason == Reason.NODE_LOST
+    return record.reason not in _QUIET

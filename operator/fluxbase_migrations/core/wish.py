@@ -1,0 +1,67 @@
+"""What is wanted of a track: the spec, its source and its limits, boiled down."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fluxbase_migrations.core.states import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """``spec.retry``."""
+
+    limit: int = 5
+    backoff: float = 10.0
+    """Seconds before the first retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The track is left out."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Nothing can be run until something outside changes, which the operator will notice."""
+
+    reason: str
+    message: str
+    empty: bool = False
+    """The source is there, without a single migration file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing can be run until somebody changes something that is wrong."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A state of the database."""
+
+    base: str
+    """Digest of everything that decides the end state, without commands."""
+    template: str
+    """Digest of what the Job's pod would be made from."""
+    volume: bool = False
+    """The source is a volume: an empty one has just not been filled yet."""
+    due: datetime | None = None
+    """When ``base`` changes by itself (recheckInterval)."""
+
+
+Wish = Skip | Blocked | Refused | Want
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to tell as an Event."""
+
+    warning: bool
+    reason: str
+    message: str
