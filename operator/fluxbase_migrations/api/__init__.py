@@ -1,0 +1,1 @@
+"""The resource: models of its spec and status, and the CustomResourceDefinition made from them."""

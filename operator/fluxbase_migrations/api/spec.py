@@ -1,0 +1,341 @@
+"""The resource's spec: its fields, defaults and what the API server refuses."""
+
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback
+from fluxbase_migrations.core.status import camel
+
+DNS_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+Duration = Annotated[str, StringConstraints(pattern=durations.PATTERN, max_length=32)]
+ObjectName = Annotated[str, StringConstraints(pattern=DNS_NAME, min_length=1, max_length=253)]
+Key = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+LabelText = Annotated[str, StringConstraints(max_length=317)]
+
+PRESERVE: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
+"""For objects whose schema is Kubernetes' own: the API server checks them when the Job is created."""
+
+
+def rule(expression: str, message: str) -> dict[str, str]:
+    """A CEL validation."""
+    return {"rule": expression, "message": message}
+
+
+def _with_rules(schema: dict[str, Any], model: Any) -> None:
+    """Put a model's CEL validations into its schema."""
+    if model.rules:
+        schema["x-kubernetes-validations"] = model.rules
+
+
+class Model(BaseModel):
+    """Base of all models: camelCase in JSON, immutable, tolerant of fields from a newer version."""
+
+    model_config = ConfigDict(
+        alias_generator=camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        json_schema_extra=_with_rules,
+    )
+    rules: ClassVar[list[dict[str, str]]] = []
+    """CEL validations of this object."""
+
+
+class KeyRef(Model):
+    """One key of a Secret or ConfigMap in the set's namespace."""
+
+    name: ObjectName
+    """Name of the object, in the set's namespace."""
+    key: Key
+    """The key whose value is used."""
+
+
+class SecretSource(Model):
+    """A value from a Secret."""
+
+    secret_key_ref: KeyRef
+    """The Secret and its key."""
+
+
+class CertificateSource(Model):
+    """A certificate from a Secret or a ConfigMap: exactly one of the two."""
+
+    rules: ClassVar = [
+        rule(
+            "has(self.secretKeyRef) != has(self.configMapKeyRef)",
+            "give exactly one of secretKeyRef and configMapKeyRef",
+        )
+    ]
+
+    secret_key_ref: KeyRef | None = None
+    """The Secret and its key."""
+    config_map_key_ref: KeyRef | None = None
+    """The ConfigMap and its key."""
+
+
+class Connection(Model):
+    """A connection in its parts. Only the password, and if you like the user, come from a Secret."""
+
+    rules: ClassVar = [
+        rule("has(self.user) != has(self.userFrom)", "give exactly one of user and userFrom"),
+        rule(
+            "!(self.sslMode in ['verify-ca', 'verify-full']) || has(self.sslRootCertFrom)",
+            "sslMode verify-ca and verify-full need sslRootCertFrom",
+        ),
+    ]
+
+    host: Text
+    """Host name or address of the server, usually that of a Service."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    """Port of the server."""
+    name: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    """Name of the database."""
+    ssl_mode: Annotated[
+        str,
+        Field(
+            json_schema_extra={"enum": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]}
+        ),
+    ] = "prefer"
+    """libpq's sslmode. verify-full is what protects against a forged server."""
+    user: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    """The login that runs the migrations."""
+    user_from: SecretSource | None = None
+    """The login, from a Secret."""
+    password_from: SecretSource | None = None
+    """The password; absent for logins that need none (certificates, trust)."""
+    ssl_root_cert_from: CertificateSource | None = None
+    """Certificates of the authorities to trust, in PEM format."""
+
+
+class Database(Model):
+    """The database to migrate: exactly one of urlFrom and connection."""
+
+    rules: ClassVar = [
+        rule("has(self.urlFrom) != has(self.connection)", "give exactly one of urlFrom and connection")
+    ]
+
+    url_from: SecretSource | None = None
+    """A connection string like postgres://user:password@host:5432/name?sslmode=verify-full, from a Secret."""
+    connection: Connection | None = None
+    """The connection in its parts."""
+
+
+class ConfigMapRef(Model):
+    """A ConfigMap whose keys are file names, as kubectl create configmap --from-file makes it."""
+
+    name: ObjectName
+    """Name of the ConfigMap, in the set's namespace."""
+
+
+class ClaimSource(Model):
+    """A volume with migration files. The operator cannot see into it; see recheckInterval."""
+
+    rules: ClassVar = [
+        rule(
+            "!has(self.path) || "
+            "(!self.path.startsWith('/') && !self.path.split('/').exists(part, part == '..'))",
+            "path is relative to the volume and must not contain '..'",
+        )
+    ]
+
+    claim_name: ObjectName
+    """Name of the PersistentVolumeClaim, in the set's namespace. Mounted read-only."""
+    path: Annotated[str, StringConstraints(min_length=1, max_length=512)] = "."
+    """Directory in the volume."""
+
+
+class Source(Model):
+    """Where the migration files are: exactly one of configMap, configMaps and persistentVolumeClaim."""
+
+    rules: ClassVar = [
+        rule(
+            "[has(self.configMap), has(self.configMaps), has(self.persistentVolumeClaim)]"
+            ".exists_one(given, given)",
+            "give exactly one of configMap, configMaps and persistentVolumeClaim",
+        )
+    ]
+
+    config_map: ConfigMapRef | None = None
+    """One ConfigMap."""
+    config_maps: (
+        Annotated[
+            tuple[ConfigMapRef, ...],
+            Field(
+                min_length=1,
+                max_length=32,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            ),
+        ]
+        | None
+    ) = None
+    """Several ConfigMaps, merged, for more than one ConfigMap's 1 MiB. A file name may occur in only one."""
+    persistent_volume_claim: ClaimSource | None = None
+    """A volume."""
+
+    def config_map_names(self) -> tuple[str, ...]:
+        """Names of all ConfigMaps of this source."""
+        if self.config_map is not None:
+            return (self.config_map.name,)
+        return tuple(one.name for one in self.config_maps or ())
+
+
+class TrackSpec(Model):
+    """One track of migrations."""
+
+    rules: ClassVar = [
+        rule(
+            "!has(self.recheckInterval) || (has(self.source) && has(self.source.persistentVolumeClaim))",
+            "recheckInterval is for a persistentVolumeClaim; changes of a ConfigMap are noticed at once",
+        ),
+        rule(
+            "!has(self.recheckInterval) || duration(self.recheckInterval) >= duration('10s')",
+            "recheckInterval must be at least 10s",
+        ),
+    ]
+
+    enabled: bool = True
+    """false leaves the track out; its tables and versions stay as they are."""
+    source: Source | None = None
+    """Where the files are. Absent: the system track's are built in, the user track is skipped."""
+    target_version: Annotated[int, Field(ge=0)] | None = None
+    """The version to be at. Absent: the latest. Lower than what is applied: rolls back. 0: nothing."""
+    rollback: Rollback = Rollback.FORBID
+    """Whether a lower targetVersion may run down files: Forbid or Allow."""
+    out_of_order: OutOfOrder = OutOfOrder.WARN
+    """What to make of a file below the applied version that was never applied: Warn, Fail or Ignore."""
+    recheck_interval: Duration | None = None
+    """How often to look into a volume for new files. Absent: when asked, or on a rollout restart."""
+
+
+class Tracks(Model):
+    """The two independent tracks. The user track starts when the system track is Applied."""
+
+    system: TrackSpec = TrackSpec()
+    """The platform's own migrations, tracked in migrations.fluxbase."""
+    user: TrackSpec | None = None
+    """The application's migrations, tracked in migrations.app."""
+
+
+class Retry(Model):
+    """How faults that may pass are tried again. Faults in the files are not: they wait for a change."""
+
+    limit: Annotated[int, Field(ge=0, le=100)] = 5
+    """Tries after the first. An unreachable server or a held lock does not count: tried for ever."""
+    backoff: Duration = "10s"
+    """Time until the first retry; doubled with each further one, up to five minutes."""
+
+
+class LocalReference(Model):
+    """An object in the set's namespace."""
+
+    name: ObjectName
+    """Its name."""
+
+
+Quantities = Annotated[
+    dict[str, int | str],
+    Field(
+        max_length=16,
+        json_schema_extra={
+            "additionalProperties": {
+                "x-kubernetes-int-or-string": True,
+                "anyOf": [{"type": "integer"}, {"type": "string"}],
+            }
+        },
+    ),
+]
+
+
+class Resources(Model):
+    """Resources of the Job's container."""
+
+    requests: Quantities = {"cpu": "50m", "memory": "96Mi"}
+    """What the container is scheduled with."""
+    limits: Quantities = {"cpu": "1", "memory": "512Mi"}
+    """What the container may use. All files are read into memory."""
+
+
+StringMap = Annotated[dict[LabelText, LabelText], Field(max_length=64)]
+
+
+class JobTemplate(Model):
+    """How the Jobs are made. A change applies from the next run."""
+
+    rules: ClassVar = [
+        rule(
+            "!has(self.podLabels) || self.podLabels.all(key, !key.startsWith('fluxbase.io/') && "
+            "!(key in ['app.kubernetes.io/name', 'app.kubernetes.io/managed-by']))",
+            "app.kubernetes.io/name, app.kubernetes.io/managed-by and fluxbase.io/… are the operator's own",
+        )
+    ]
+
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Ends a run that takes longer. Absent: no limit; a long index build is not a fault."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] = 86400
+    """How long a finished Job and its log are kept. At most the last two Jobs of a track are kept anyway."""
+    resources: Resources = Resources()
+    """Requests and limits of the container."""
+    node_selector: StringMap | None = None
+    """Labels that the node must have."""
+    tolerations: (
+        Annotated[
+            tuple[dict[str, Any], ...],
+            Field(max_length=32, json_schema_extra={"items": {"type": "object", **PRESERVE}}),
+        ]
+        | None
+    ) = None
+    """Tolerations of the pod, as in a pod's spec."""
+    affinity: Annotated[dict[str, Any], Field(json_schema_extra=PRESERVE)] | None = None
+    """Affinity of the pod, as in a pod's spec."""
+    service_account_name: ObjectName | None = None
+    """The pod's service account; its token is not mounted. Absent: default."""
+    image_pull_secrets: Annotated[tuple[LocalReference, ...], Field(max_length=16)] | None = None
+    """Secrets for the image's registry."""
+    pod_labels: StringMap | None = None
+    """More labels for the pod. They cannot replace the operator's own."""
+    pod_annotations: (
+        Annotated[dict[LabelText, Annotated[str, StringConstraints(max_length=16384)]], Field(max_length=64)]
+        | None
+    ) = None
+    """More annotations for the pod, for example to keep a service mesh's sidecar out."""
+
+
+class Spec(Model):
+    """A database and the migrations that it should have."""
+
+    database: Database
+    """The database to migrate."""
+    tracks: Annotated[
+        Tracks,
+        Field(
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    rule(
+                        "!has(self.system) || !has(self.system.enabled) || self.system.enabled || "
+                        "(has(self.user) && has(self.user.source))",
+                        "the system track is disabled and the user track has no source: nothing to do",
+                    )
+                ]
+            }
+        ),
+    ] = Tracks()
+    """What to migrate."""
+    recovery: Recovery = Recovery.AUTOMATIC
+    """How far to go from a dirty state: Automatic (where nothing is proven, run the file again once), Proven
+    (only where the ledger proves what the file left), or Manual."""
+    retry: Retry = Retry()
+    """How faults that may pass are tried again."""
+    suspend: bool = False
+    """true starts no more runs; one that is running ends undisturbed."""
+    lock_timeout: Duration = "5m"
+    """How long to wait for the migration lock."""
+    ddl_lock_timeout: Duration | None = None
+    """PostgreSQL's lock_timeout for the files' statements. Absent: the server's own."""
+    statement_timeout: Duration = "0s"
+    """PostgreSQL's statement_timeout for the files' statements. 0s: none, whatever the login's own is."""
+    job: JobTemplate = JobTemplate()
+    """How the Jobs are made."""

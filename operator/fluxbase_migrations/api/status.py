@@ -1,0 +1,27 @@
+"""The resource's status as JSON: the records of :mod:`fluxbase_migrations.core.status`, read and written."""
+
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from fluxbase_migrations.core.status import SetStatus
+
+ADAPTER: Final = TypeAdapter(SetStatus)
+
+
+def read(status: dict[str, Any] | None) -> SetStatus:
+    """Parse ``status``.
+
+    Raises:
+        ValueError: it is not ours; what is in there is of no use.
+    """
+    try:
+        return ADAPTER.validate_python(status or {})
+    except ValidationError as error:
+        raise ValueError(f"the status cannot be read: {error}") from error
+
+
+def write(status: SetStatus) -> dict[str, Any]:
+    """The status as JSON, without what is absent."""
+    dumped: dict[str, Any] = ADAPTER.dump_python(status, mode="json", by_alias=True, exclude_none=True)
+    return dumped
