@@ -10,7 +10,6 @@ from pathlib import Path
 import postgast
 import pytest
 import yaml
-
 from fluxbase_migrations.api.models import FluxbaseMigrationSet
 from fluxbase_migrations.cli.migrate import build_parser
 
