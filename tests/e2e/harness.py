@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import psycopg
 import yaml
@@ -237,5 +238,13 @@ def create_database(server_outside: str, inside_host: str) -> Database:
             sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}").format(login, sql.Literal(password))
         )
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(login, login))
-    outside = psycopg.conninfo.make_conninfo(server_outside, dbname=name)
+    outside = urlsplit(server_outside)._replace(path=f"/{name}").geturl()
     return Database(outside, f"postgres://{name}:{password}@{inside_host}/{name}?sslmode=disable", name)
+
+
+def drop_database(server_outside: str, database: Database) -> None:
+    """Remove what :func:`create_database` made; roles that the system track shares stay."""
+    with psycopg.connect(server_outside, autocommit=True) as connection:
+        name = sql.Identifier(database.name)
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(name))

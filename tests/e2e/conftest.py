@@ -1,0 +1,139 @@
+"""The chart installed on the local cluster, and sets with a database of their own.
+
+The release lives beside the demo's: it watches only the namespaces made here, both of which enforce the
+restricted Pod Security standard.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.harness import Kube, MigrationSet, create_database, drop_database, eventually
+from tests.localcluster.cluster import Cluster, up
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "e2e"
+QUOTA_NAMESPACE = "e2e-quota"
+DEPLOYMENT = "deployment/fluxbase"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The local cluster, started if need be, or the one that KUBECONFIG and IMAGE name."""
+    return up()
+
+
+@pytest.fixture(scope="session")
+def release(cluster: Cluster) -> Iterator[Kube]:
+    """The chart of this tree with the image of this tree, watching the tests' namespaces."""
+    repository, _, tag = cluster.ensure_image().rpartition(":")
+    namespaces = (NAMESPACE, QUOTA_NAMESPACE)
+    cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--wait", timeout=240)
+    for namespace in namespaces:
+        cluster.kubectl("create", "namespace", namespace)
+        cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    # Helm never upgrades a CRD, and the cluster may be older than this tree.
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    cluster.helm(
+        "upgrade", "--install", "fluxbase", str(ROOT / "deploy/helm/fluxbase"), "--namespace", NAMESPACE,
+        "--set", f"image.repository={repository}", "--set", f"image.tag={tag}",
+        "--set", f"watchNamespaces={{{','.join(namespaces)}}}",
+        "--wait", "--timeout", "2m",
+    )  # fmt: skip
+    yield kube_for(cluster, NAMESPACE)
+    cluster.kubectl("delete", "namespace", *namespaces, "--wait=false")
+
+
+def kube_for(cluster: Cluster, namespace: str) -> Kube:
+    return Kube([str(cluster.kubectl_path), f"--kubeconfig={cluster.kubeconfig}"], namespace)
+
+
+@pytest.fixture
+def kube(release: Kube) -> Kube:
+    return release
+
+
+@pytest.fixture
+def new_set(cluster: Cluster, release: Kube, tmp_path: Path) -> Iterator[Callable[[str], MigrationSet]]:
+    """Make a set's name, database and helper; what is created is removed after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda name: stack.enter_context(a_set(cluster, release, name, tmp_path))
+
+
+@pytest.fixture
+def new_quota_set(cluster: Cluster, release: Kube, tmp_path: Path) -> Iterator[Callable[[str], MigrationSet]]:
+    """The same in a namespace that may be given a quota."""
+    with contextlib.ExitStack() as stack:
+        kube = kube_for(cluster, QUOTA_NAMESPACE)
+        yield lambda name: stack.enter_context(a_set(cluster, kube, name, tmp_path))
+
+
+@contextlib.contextmanager
+def a_set(cluster: Cluster, kube: Kube, name: str, scratch: Path) -> Iterator[MigrationSet]:
+    server = cluster.dsn(role="postgres", database="postgres")
+    inside = urlsplit(cluster.dsn(role="postgres", database="postgres", inside=True))
+    database = create_database(server, f"{inside.hostname}:{inside.port or 5432}")
+    # `shop` itself is what the documentation shows; the others may run twice in one namespace.
+    made = MigrationSet(kube, database, name if name == "shop" else f"{name}-{secrets.token_hex(3)}", scratch)
+    try:
+        yield made
+    finally:
+        made.delete()
+        kube.run("delete", "secret", made.secret, "--ignore-not-found")
+        kube.run("delete", "configmap", made.config_map, "--ignore-not-found")
+        drop_database(server, database)
+
+
+@pytest.fixture
+def restart_operator(kube: Kube) -> Callable[[], None]:
+    """End the operator's pod and wait for the next one."""
+
+    def restart() -> None:
+        kube.run("delete", "pod", "-l", "app.kubernetes.io/name=fluxbase", "--wait")
+        kube.run("rollout", "status", DEPLOYMENT, "--timeout=60s")
+
+    return restart
+
+
+@pytest.fixture
+def operator_stopped(kube: Kube) -> Callable[[], AbstractContextManager[None]]:
+    """Have no operator for a while."""
+
+    @contextlib.contextmanager
+    def stopped() -> Iterator[None]:
+        kube.run("scale", DEPLOYMENT, "--replicas=0")
+        kube.run("wait", "pod", "-l", "app.kubernetes.io/name=fluxbase", "--for=delete", "--timeout=60s")
+        try:
+            yield
+        finally:
+            kube.run("scale", DEPLOYMENT, "--replicas=1")
+            kube.run("rollout", "status", DEPLOYMENT, "--timeout=60s")
+
+    return stopped
+
+
+@pytest.fixture
+def operator_image(kube: Kube) -> Iterator[Callable[[str | None], None]]:
+    """Have the operator start Jobs with another image; None: its own again."""
+    own = kube.get(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]["image"]
+    used = own
+
+    def use(image: str | None) -> None:
+        nonlocal used
+        used = image or own
+        kube.run("set", "env", DEPLOYMENT, f"MIGRATION_IMAGE={used}")
+        kube.run("rollout", "status", DEPLOYMENT, "--timeout=60s")
+        eventually("one operator pod", lambda: len(operator_pods(kube)) == 1)
+
+    yield use
+    if used != own:
+        use(None)
+
+
+def operator_pods(kube: Kube) -> list[str]:
+    return kube.run("get", "pod", "-l", "app.kubernetes.io/name=fluxbase", "-o", "name").split()
