@@ -1,13 +1,15 @@
 """What every test may use: PostgreSQL servers, and a fresh database on them.
 
-PG_VERSIONS ("15 18" unless set) names the major versions to run on; TEST_DATABASE_URL names a running server and
-a superuser of it instead.
+PG_VERSIONS ("15 18" unless set) names the major versions to run on; TEST_DATABASE_URL names a running server
+and a superuser of it instead.
 """
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import LiteralString
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psycopg
@@ -18,6 +20,8 @@ from tests.postgres_server import Endpoint, start_server
 
 EXTERNAL = os.environ.get("TEST_DATABASE_URL", "")
 VERSIONS = ["external"] if EXTERNAL else os.environ.get("PG_VERSIONS", "15 18").replace(",", " ").split()
+# What the system track makes on the whole server.
+PLATFORM_ROLES = ("anon", "authenticated", "service_role")
 
 
 @dataclass(frozen=True)
@@ -59,19 +63,21 @@ def database(postgres: Endpoint) -> Iterator[Database]:
     create_database(postgres, made.name, made.user)
     yield made
     drop_database(postgres, made.name)
+    drop_platform_roles(postgres)
     drop_role(postgres, made.user)
 
 
-def administer(server: Endpoint, statement: sql.Composable, database: str = "postgres") -> None:
+def administer(server: Endpoint, statement: sql.SQL | sql.Composed, database: str = "postgres") -> None:
     """Run one statement as the superuser, outside a transaction."""
     with psycopg.connect(server.dsn(database), autocommit=True) as connection:
         connection.execute(statement)
 
 
-def create_login(server: Endpoint, name: str, password: str, attributes: str = "CREATEROLE") -> None:
+def create_login(
+    server: Endpoint, name: str, password: str, attributes: LiteralString = "CREATEROLE"
+) -> None:
     statement = sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}")
-    attribute_words = sql.SQL(attributes)  # type: ignore[arg-type]  # the tests' own words
-    administer(server, statement.format(sql.Identifier(name), attribute_words, sql.Literal(password)))
+    administer(server, statement.format(sql.Identifier(name), sql.SQL(attributes), sql.Literal(password)))
 
 
 def create_database(server: Endpoint, name: str, owner: str) -> None:
@@ -85,23 +91,16 @@ def drop_database(server: Endpoint, name: str) -> None:
 
 
 def drop_role(server: Endpoint, name: str) -> None:
-    """Drop a role that owns nothing any more, and what it has granted to others."""
-    role = sql.Identifier(name)
-    administer(server, sql.SQL("DROP OWNED BY {} CASCADE").format(role))
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        granted = connection.execute(
-            "SELECT r.rolname, m.rolname FROM pg_auth_members a"
-            " JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member"
-            " WHERE a.grantor = to_regrole(%s)",
-            [sql.Identifier(name).as_string(None)],
-        ).fetchall()
-        for group, member in granted:
-            connection.execute(
-                sql.SQL("REVOKE {} FROM {} GRANTED BY {} CASCADE").format(
-                    sql.Identifier(group), sql.Identifier(member), role
-                )
-            )
-    administer(server, sql.SQL("DROP ROLE IF EXISTS {}").format(role))
+    """Drop a role that owns nothing any more, along with the memberships it has granted."""
+    administer(server, sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
+    administer(server, sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def drop_platform_roles(server: Endpoint) -> None:
+    """Drop what the system track made on the whole server, unless another database still needs it."""
+    for name in PLATFORM_ROLES:
+        with contextlib.suppress(psycopg.errors.DependentObjectsStillExist):
+            administer(server, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def external_server(url: str) -> Endpoint:

@@ -1,7 +1,7 @@
 """The platform's own migrations: the system track, as plain .sql beside this file.
 
-They are data, run by the same runner as the application's files and readable by golang-migrate's CLI. What they
-need of the login and what they leave behind is in docs/system-migrations.md.
+They are data, run by the same runner as the application's files and readable by golang-migrate's CLI. What
+they need of the login and what they leave behind is in docs/system-migrations.md.
 """
 
 from importlib.resources import files as _resources

@@ -1,0 +1,2 @@
+-- 002_create_orders_table.down.sql
+DROP TABLE IF EXISTS public.orders CASCADE;
