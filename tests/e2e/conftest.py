@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.harness import Kube, MigrationSet, create_database, drop_database, eventually
-from tests.localcluster.cluster import Cluster, up
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.lifecycle import up
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "e2e"

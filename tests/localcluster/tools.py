@@ -1,0 +1,24 @@
+"""Single tools for tests that need no cluster: Helm for the chart, golang-migrate as the peer."""
+
+from pathlib import Path
+
+from tests.localcluster import golang, parts
+from tests.localcluster.cache import Cache, lock
+from tests.localcluster.layout import layout
+from tests.localcluster.report import Progress
+
+
+def tool(name: str) -> Path:
+    """The program ``helm`` or ``migrate``, built if it is not in the cache yet.
+
+    Raises:
+        ClusterError: It does not build; says where the log is.
+        KeyError: There is no tool of that name.
+    """
+    wanted = {one.name: one for one in parts.GO_TOOLS}[name]
+    cache = Cache(layout().cache, Progress())
+    built = cache.path(wanted.name, golang.tool_key(wanted)) / wanted.name
+    if built.exists():
+        return built
+    with lock(cache.root / "lock", "another build to end", cache.progress):
+        return golang.tool(cache, wanted)
