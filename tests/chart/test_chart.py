@@ -11,6 +11,7 @@ from tests.localcluster.tools import tool
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/fluxbase"
+TEMPLATE = ("template", "fluxbase", str(CHART), "--kube-version", "1.29.0")
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -21,14 +22,14 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def template(*settings: str, namespace: str = "fluxbase") -> list[dict[str, Any]]:
     arguments = [argument for setting in settings for argument in ("--set-json", setting)]
-    done = helm("template", "fluxbase", str(CHART), "--namespace", namespace, *arguments)
+    done = helm(*TEMPLATE, "--namespace", namespace, *arguments)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
 def refused(*settings: str) -> str:
     arguments = [argument for setting in settings for argument in ("--set-json", setting)]
-    done = helm("template", "fluxbase", str(CHART), *arguments)
+    done = helm(*TEMPLATE, *arguments)
     assert done.returncode != 0, "the chart should have refused these values"
     return done.stderr
 
