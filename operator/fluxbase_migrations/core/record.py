@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Ended
@@ -99,16 +100,20 @@ def _error(error: ErrorInfo) -> TrackError:
 
 
 def error_text(error: TrackError) -> str:
-    """One line for a person: where, what, PostgreSQL's code and hint, what state things are in."""
-    where = ":".join(str(part) for part in (error.file, error.line) if part is not None)
-    if error.statement:
-        where = f"{where} (statement {error.statement})" if where else f"statement {error.statement}"
-    code = f"ERROR {error.sql_state}: " if error.sql_state else ""
-    text = f"{where}: {code}{error.message}" if where else f"{code}{error.message}"
-    for label, more in (("DETAIL", error.detail), ("HINT", error.hint), ("STATE", error.effect)):
-        if more:
-            text += f" {label}: {more}"
-    return text
+    """One line for a person, in the same words as the command line's."""
+    return describe(
+        ErrorInfo(
+            message=error.message,
+            file=error.file,
+            statement=error.statement,
+            line=error.line,
+            column=error.column,
+            sql_state=error.sql_state,
+            detail=error.detail,
+            hint=error.hint,
+            effect=error.effect,
+        )
+    )
 
 
 def note_of(track: Track, record: TrackStatus, result: Result | None) -> tuple[Note, ...]:

@@ -46,6 +46,7 @@ class PodSeen:
 
     name: str
     uid: str
+    set_uid: str
     run: int
     container: Container
     created_at: datetime
@@ -71,6 +72,15 @@ class PodSeen:
         """Whether its node no longer answers."""
         overdue = self.deletion_deadline is not None and now > self.deletion_deadline + LOST_AFTER
         return self.node_lost or overdue
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The newest Event about a Job or pod that does not start."""
+
+    warning: bool
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from fluxbase_migrations.core.record import note_of, recorded
 from fluxbase_migrations.core.runs import (
     Absent,
     Ended,
+    Explanation,
     InFlight,
     JobSeen,
     NotStarted,
@@ -31,7 +32,8 @@ from fluxbase_migrations.core.wish import Blocked, Note, Refused, RetryPolicy, S
 
 KEPT_JOBS: Final = 2
 """Finished Jobs of a track that are kept, for their logs."""
-_EVENTS_AFTER: Final = timedelta(seconds=5)
+EVENTS_AFTER: Final = timedelta(seconds=5)
+"""How long a Job may wait in silence before its Events are read."""
 _LOOK_AGAIN: Final = timedelta(seconds=20)
 
 
@@ -60,6 +62,7 @@ class TrackSeen:
     """Pods of a deleted set of the same name."""
     slot: bool = True
     """Whether one more Job may be created now."""
+    event: Explanation | None = None
     refusal: Refusal | None = None
     owner_exists: bool | None = None
     """Whether the set that claims this track's database is still there; None: not known."""
@@ -223,8 +226,8 @@ def _not_started(seen: TrackSeen, record: TrackStatus, run: NotStarted, context:
         delete = DeleteJob(run.job.name, run.job.uid, wait=True)
         return Decision(view.shown(record, view.replacing()), (delete,), due=context.now + _LOOK_AGAIN)
     age = context.now - run.since
-    due = run.since + _EVENTS_AFTER if age < _EVENTS_AFTER else context.now + _LOOK_AGAIN
-    return Decision(view.shown(record, view.waiting(run)), due=due)
+    due = run.since + EVENTS_AFTER if age < EVENTS_AFTER else context.now + _LOOK_AGAIN
+    return Decision(view.shown(record, view.waiting(run, seen.event)), due=due)
 
 
 def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision | TrackStatus:

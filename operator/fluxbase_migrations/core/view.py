@@ -7,7 +7,7 @@ from typing import Final
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.record import error_text
 from fluxbase_migrations.core.result import Outcome, cut
-from fluxbase_migrations.core.runs import NotStarted
+from fluxbase_migrations.core.runs import Explanation, NotStarted
 from fluxbase_migrations.core.states import ADVICE, Effect, Reason, effect
 from fluxbase_migrations.core.status import Progress, TrackError, TrackStatus
 from fluxbase_migrations.core.wish import Blocked, Refused, Skip, Want
@@ -124,13 +124,17 @@ _POD_ADVICE: Final[dict[str, str]] = {
 }
 
 
-def waiting(run: NotStarted) -> View:
+def waiting(run: NotStarted, event: Explanation | None) -> View:
     """The Job has not started, and perhaps something says why."""
-    if run.reason is None:
-        return _pending(Reason.POD_PENDING, "the Job waits for its pod to start")
-    advice = _POD_ADVICE.get(run.reason, "")
-    text = f"the Job's pod does not start: {run.message or run.reason}"
-    return _pending(run.reason, f"{text.rstrip('.')}. {advice}" if advice else text)
+    reason, message = run.reason, run.message
+    if reason is None and event is not None and event.warning:
+        reason, message = event.reason, event.message
+    if reason is None:
+        said = f": {event.message}" if event and event.message else ""
+        return _pending(Reason.POD_PENDING, f"the Job waits for its pod to start{said}")
+    advice = _POD_ADVICE.get(reason, "")
+    text = f"the Job's pod does not start: {message or reason}"
+    return _pending(reason, f"{text.rstrip('.')}. {advice}" if advice else text)
 
 
 def retrying(record: TrackStatus) -> View:

@@ -1,0 +1,186 @@
+"""The operator's parts, put together."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import kopf
+
+from fluxbase_migrations.controller import handlers, http, paths
+from fluxbase_migrations.controller.events import Recorder
+from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.lease import Lease
+from fluxbase_migrations.controller.metrics import Metrics
+from fluxbase_migrations.controller.observe import Observer
+from fluxbase_migrations.controller.progress import Follower
+from fluxbase_migrations.controller.reconcile import Reconciler
+from fluxbase_migrations.controller.reflector import reflectors
+from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.slots import Slots
+from fluxbase_migrations.controller.sources import Key, References
+from fluxbase_migrations.controller.workqueue import WorkQueue
+from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION, Track
+
+logger = logging.getLogger(__name__)
+
+RECONCILE_LIMIT: Final = 120.0
+"""Seconds for one look at one set."""
+STUCK_AFTER: Final = 300.0
+"""Seconds after which a set that nobody got to look at makes the operator unhealthy."""
+
+
+def utc_now() -> datetime:
+    """Now, to the second, as status and Events have it."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class Operator:
+    """One process; :meth:`run` it once."""
+
+    def __init__(self, settings: Settings, kube: Kube) -> None:
+        self._settings = settings
+        self._kube = kube
+        self._metrics = Metrics()
+        self._references = References()
+        self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        self._follower = Follower(kube, utc_now, self._queue.add)
+        self._reconciler = Reconciler(
+            kube=kube,
+            settings=settings,
+            observer=Observer(kube, settings, self._references),
+            recorder=Recorder(kube, settings.pod_name),
+            slots=Slots[tuple[Key, Track]](
+                settings.max_concurrent_jobs, lambda holder: self._queue.add(holder[0])
+            ),
+            follower=self._follower,
+            metrics=self._metrics,
+            clock=utc_now,
+            again=self._queue.add,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set, or a part of the operator ends, which none should.
+
+        Raises:
+            KubeError: our resource is not installed.
+            RuntimeError: a part ended.
+        """
+        server = await http.serve(self._settings.http_port, self._metrics, self.trouble)
+        lease = Lease(self._kube, self._settings.pod_namespace, self._settings.pod_name)
+        waiter = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            if self._settings.leader_election:
+                acquiring = asyncio.create_task(lease.acquire(), name="lease")
+                await asyncio.wait({acquiring, waiter}, return_when=asyncio.FIRST_COMPLETED)
+                if stop.is_set():
+                    acquiring.cancel()
+                    return
+            self._metrics.leader.set(1)
+            await self._lead(waiter, lease if self._settings.leader_election else None)
+        finally:
+            waiter.cancel()
+            await self._follower.close()
+            await server.cleanup()
+
+    async def _lead(self, stop: asyncio.Task[bool], lease: Lease | None) -> None:
+        await self._check_installed()
+        kopf_stop = asyncio.Event()
+        parts: set[asyncio.Task[None]] = {
+            asyncio.create_task(self._kopf(kopf_stop), name="kopf"),
+            *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._settings.workers)),
+            *(
+                asyncio.create_task(one.run(), name="ConfigMap watch")
+                for one in reflectors(
+                    self._kube,
+                    self._settings.namespaces,
+                    changed=self._config_map_changed,
+                    unsure=self._look_at_config_map_sets,
+                )
+            ),
+        }
+        if lease:
+            parts.add(asyncio.create_task(lease.keep(), name="lease"))
+        everything: set[asyncio.Task[Any]] = {*parts, stop}
+        done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+        kopf_stop.set()
+        for part in parts:
+            if part.get_name() != "kopf":
+                part.cancel()
+        await asyncio.wait(parts, timeout=5.0)
+        if lease and stop in done:
+            await lease.release()
+        for part in done - {stop}:
+            if not part.cancelled() and part.exception():
+                raise RuntimeError(f"{part.get_name()} failed: {part.exception()}") from part.exception()
+            raise RuntimeError(f"{part.get_name()} ended")
+
+    async def _check_installed(self) -> None:
+        try:
+            namespace = next(iter(self._settings.namespaces), None)
+            await self._kube.get(paths.sets(namespace), {"limit": 1})
+        except KubeError as error:
+            if error.status == 404:
+                told = f"the resource {PLURAL}.{GROUP} {VERSION} is not installed: kubectl apply -f crds/"
+                raise KubeError(404, "NotInstalled", told) from error
+            raise
+
+    async def _kopf(self, stop: asyncio.Event) -> None:
+        await kopf.operator(
+            registry=handlers.registry(
+                enqueue=self._queue.add,
+                deleted=self._reconciler.deleted,
+                is_own_write=self._reconciler.is_own_write,
+            ),
+            settings=handlers.settings(),
+            standalone=True,
+            clusterwide=not self._settings.namespaces,
+            namespaces=self._settings.namespaces,
+            stop_flag=stop,
+        )
+
+    async def _work(self) -> None:
+        """Take keys from the queue for ever; a failure is that key's alone."""
+        while True:
+            key = await self._queue.get()
+            started = time.monotonic()
+            try:
+                async with asyncio.timeout(RECONCILE_LIMIT):
+                    await self._reconciler.reconcile(key)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                delay = self._queue.failed(key)
+                self._metrics.reconcile_failures.inc()
+                detail = None if isinstance(error, KubeError | TimeoutError) else error
+                logger.warning("%s/%s: %s; again in %.1f s", *key, error or "timeout", delay, exc_info=detail)
+            else:
+                self._queue.done(key)
+            finally:
+                self._metrics.reconcile.observe(time.monotonic() - started)
+                self._metrics.queue.set(len(self._queue))
+
+    def _config_map_changed(self, source: Key) -> None:
+        for key in self._references.of(source):
+            self._queue.add(key)
+
+    def _look_at_config_map_sets(self) -> None:
+        for key in self._references.sets():
+            self._queue.add(key)
+
+    def trouble(self) -> str | None:
+        """Why the operator should be restarted; None: it should not."""
+        stuck = self._queue.stuck_for()
+        return f"a set has been waiting for {stuck:.0f} s" if stuck > STUCK_AFTER else None
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Connect and run."""
+    kube = await Kube.connect()
+    with contextlib.suppress(asyncio.CancelledError):
+        try:
+            await Operator(settings, kube).run(stop)
+        finally:
+            await kube.close()

@@ -1,0 +1,31 @@
+"""The operator's own log: one line each, as text or JSON."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+
+class _Json(logging.Formatter):
+    """One object on each line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "msg": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def configure(form: str) -> None:
+    """Log to standard output, ``json`` or text; kopf only where something is wrong."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Json() if form == "json" else logging.Formatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in ("kopf", "aiohttp"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,267 @@
+"""Observe: read one set and everything that belongs to it, and put it in the terms of decisions."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fluxbase_migrations import system
+from fluxbase_migrations.api import status as status_json
+from fluxbase_migrations.api.spec import ClaimSource, Source, Spec
+from fluxbase_migrations.controller import jobs, paths
+from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.seen import instant, job_seen, labels, pod_seen, track_of
+from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.sources import Key, References, Sources, SourceSeen
+from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.commands import Annotation, digest
+from fluxbase_migrations.core.decide import SetSeen
+from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.errors import describe
+from fluxbase_migrations.core.names import (
+    ANNOTATION_FORCE,
+    ANNOTATION_REQUESTED_AT,
+    LABEL_SET,
+    LABEL_SET_UID,
+    Track,
+)
+from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.core.runs import Explanation, JobSeen, NotStarted, PodSeen, state
+from fluxbase_migrations.core.states import Reason
+from fluxbase_migrations.core.status import Progress, SetStatus, TrackStatus
+from fluxbase_migrations.core.track import EVENTS_AFTER, Refusal, TrackSeen
+from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A set as it was read, and as decisions see it."""
+
+    body: Json
+    spec: Spec
+    seen: SetSeen
+    digests: Mapping[Track, str | None]
+    """What each track's runner must find in its source; None: whatever is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the operator knows beside the API server, for one set."""
+
+    refusals: Mapping[Track, Refusal]
+    progress: Mapping[Track, Progress]
+
+
+class Observer:
+    """Reads sets. ``built_in`` is the digest of the migrations in the image."""
+
+    def __init__(self, kube: Kube, settings: Settings, references: References) -> None:
+        self._kube = kube
+        self._settings = settings
+        self._references = references
+        self._sources = Sources(kube)
+        self._built_in = source_digest(system.files())
+
+    async def observe(self, key: Key, now: datetime, memory: Memory) -> Observed | None:
+        """Everything about the set ``key``; None if there is no such set.
+
+        Raises:
+            KubeError: something could not be read.
+            ValueError: the spec is not one of ours; cannot happen while our CRD is installed.
+        """
+        body = await self._kube.find(paths.one_set(*key))
+        if body is None:
+            self._references.put(key, frozenset())
+            return None
+        spec = Spec.model_validate(body["spec"])
+        # Before the ConfigMaps are read, so that no change between can be missed.
+        self._references.put(key, _sources_of(key[0], spec))
+        try:
+            recorded = status_json.read(body.get("status"))
+        except ValueError:
+            recorded = SetStatus()
+        uid = body["metadata"]["uid"]
+        found_jobs, found_pods = await self._belongings(key)
+        tracks, digests = {}, {}
+        for track in Track:
+            wish, digests[track] = await self._wish(key[0], spec, track, now)
+            own_jobs = tuple(
+                job_seen(one)
+                for one in found_jobs
+                if track_of(one) == track and labels(one).get(LABEL_SET_UID) == uid
+            )
+            pods = tuple(pod_seen(one) for one in found_pods if track_of(one) == track)
+            own_pods = tuple(pod for pod in pods if pod.set_uid == uid)
+            record = recorded.tracks.of(track)
+            tracks[track] = TrackSeen(
+                track=track,
+                wish=wish,
+                jobs=own_jobs,
+                pods=own_pods,
+                foreign_pods=tuple(pod for pod in pods if pod.set_uid != uid),
+                event=await self._event(key[0], own_jobs, own_pods, record.run, now),
+                refusal=memory.refusals.get(track),
+                owner_exists=await self._owner_exists(record),
+                progress=memory.progress.get(track),
+            )
+        seen = SetSeen(
+            uid=uid,
+            name=key[1],
+            generation=body["metadata"]["generation"],
+            now=now,
+            tracks=tracks,
+            status=recorded,
+            retry=RetryPolicy(spec.retry.limit, durations.seconds(spec.retry.backoff)),
+            suspended=spec.suspend,
+            requested_at=_annotation(body, ANNOTATION_REQUESTED_AT),
+            force=_annotation(body, ANNOTATION_FORCE),
+        )
+        return Observed(body, spec, seen, digests)
+
+    async def _belongings(self, key: Key) -> tuple[list[Json], list[Json]]:
+        """The set's Jobs and pods, those of a former set of that name included."""
+        query = {"labelSelector": f"{jobs.SELECTOR},{LABEL_SET}={jobs.set_label(key[1])}"}
+        found_jobs, found_pods = await asyncio.gather(
+            self._kube.get(paths.jobs(key[0]), query), self._kube.get(paths.pods(key[0]), query)
+        )
+        return found_jobs["items"], found_pods["items"]
+
+    async def _wish(self, namespace: str, spec: Spec, track: Track, now: datetime) -> tuple[Wish, str | None]:
+        wanted = jobs.track_spec(spec, track)
+        if not wanted.enabled:
+            return Skip(Reason.DISABLED, f"spec.tracks.{track}.enabled is false"), None
+        source = wanted.source
+        if source is None and track is Track.USER:
+            return Skip(Reason.NO_SOURCE, "spec.tracks.user has no source"), None
+        expected: str | None = None
+        what: str | None
+        due = None
+        if source is None:
+            what = self._built_in
+        elif source.persistent_volume_claim is not None:
+            refused = await self._refuse_claim(namespace, source.persistent_volume_claim)
+            if refused:
+                return refused, None
+            token, due = self._token(wanted.recheck_interval, now)
+            claim = source.persistent_volume_claim
+            what = digest(claim.claim_name, claim.path, token)
+        else:
+            seen = await self._sources.read(namespace, source.config_map_names())
+            problem = _problem(source, seen)
+            if problem:
+                return problem, None
+            what = expected = seen.digest
+        base = digest(
+            what,
+            wanted.target_version,
+            wanted.rollback,
+            wanted.out_of_order,
+            spec.recovery,
+            spec.database.model_dump_json(),
+        )
+        template = jobs.template_digest(spec, track, self._settings)
+        volume = source is not None and source.persistent_volume_claim is not None
+        return Want(base, template, volume=volume, due=due), expected
+
+    def _token(self, interval: str | None, now: datetime) -> tuple[str, datetime | None]:
+        """Changes when a volume is to be looked at again, and when it will next do so by itself."""
+        if interval is None:
+            return self._settings.restarted_at, None
+        seconds = durations.seconds(interval)
+        tick = int(now.timestamp() // seconds)
+        due = datetime.fromtimestamp((tick + 1) * seconds, UTC)
+        return f"{self._settings.restarted_at}/{tick}", due
+
+    async def _refuse_claim(self, namespace: str, source: ClaimSource) -> Refused | None:
+        """A claim that only one pod may ever use; one that does not exist is the scheduler's to report."""
+        found = await self._kube.find(paths.claim(namespace, source.claim_name))
+        modes = (found or {}).get("spec", {}).get("accessModes") or []
+        if modes != ["ReadWriteOncePod"]:
+            return None
+        text = (
+            f"the PersistentVolumeClaim {source.claim_name} is ReadWriteOncePod: the Job could never use it "
+            "while another pod does. Use ReadWriteOnce or ReadWriteMany."
+        )
+        return Refused(Reason.ACCESS_MODE, text)
+
+    async def _owner_exists(self, record: TrackStatus) -> bool | None:
+        """Whether the set that claims the database is still there; where we may not look, it is."""
+        owner = record.claimed_by
+        if owner is None or record.outcome is not Outcome.CONFLICT:
+            return None
+        namespace, _, name = owner.name.partition("/")
+        try:
+            found = await self._kube.find(paths.one_set(namespace, name))
+        except KubeError as error:
+            if error.status == 403:
+                return True
+            raise
+        return found is not None and found["metadata"]["uid"] == owner.uid
+
+    async def _event(
+        self,
+        namespace: str,
+        found_jobs: tuple[JobSeen, ...],
+        pods: tuple[PodSeen, ...],
+        run: int,
+        now: datetime,
+    ) -> Explanation | None:
+        """Where a Job does not start and its pod does not say why, the newest Event may."""
+        job = next((one for one in found_jobs if one.run == run), None)
+        own = tuple(pod for pod in pods if pod.run == run)
+        current = state(job, own, now)
+        if job is None or not isinstance(current, NotStarted) or current.reason or current.deleting:
+            return None
+        if now - current.since < EVENTS_AFTER:
+            return None
+        uid = own[0].uid if own else job.uid
+        found = await self._kube.get(paths.events(namespace), {"fieldSelector": f"involvedObject.uid={uid}"})
+        if not found["items"]:
+            return None
+        newest = max(found["items"], key=_event_time)
+        return Explanation(
+            newest.get("type") == "Warning", newest.get("reason", ""), newest.get("message", "")
+        )
+
+
+def _event_time(event: Json) -> str:
+    """Sorts Events by when they were last seen: all of these are RFC 3339."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    return str(series or event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
+def _sources_of(namespace: str, spec: Spec) -> frozenset[Key]:
+    given = (jobs.track_spec(spec, track).source for track in Track)
+    return frozenset((namespace, name) for source in given if source for name in source.config_map_names())
+
+
+def _problem(source: Source, seen: SourceSeen) -> Blocked | Refused | None:
+    """Why the ConfigMaps cannot be used now."""
+    names = ", ".join(source.config_map_names())
+    if seen.missing:
+        text = (
+            f"ConfigMap {', '.join(seen.missing)} not found; create it with kubectl create configmap NAME "
+            "--from-file=DIRECTORY, it is noticed at once"
+        )
+        return Blocked(Reason.SOURCE_MISSING, text)
+    if seen.invalid:
+        return Refused(Outcome.INVALID_SOURCE, f"ConfigMap {names}: {describe(seen.invalid)}")
+    if not seen.migrations:
+        text = f"ConfigMap {names} has no migration files (NNN_name.up.sql); they are noticed at once"
+        return Blocked(Outcome.SOURCE_EMPTY, text, empty=True)
+    return None
+
+
+def _annotation(body: Json, name: str) -> Annotation | None:
+    """A command, with who wrote it as far as the object's field managers tell."""
+    value = (body["metadata"].get("annotations") or {}).get(name)
+    if value is None:
+        return None
+    for entry in body["metadata"].get("managedFields") or ():
+        fields = entry.get("fieldsV1", {}).get("f:metadata", {}).get("f:annotations", {})
+        if f"f:{name}" in fields:
+            return Annotation(value, entry.get("manager"), instant(entry.get("time")))
+    return Annotation(value)

@@ -1,0 +1,111 @@
+"""Progress of running Jobs, from the logs of their pods. What it says is shown, never acted on."""
+
+import asyncio
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.sources import Key
+from fluxbase_migrations.core.digest import MIGRATION_PATTERN
+from fluxbase_migrations.core.names import CONTAINER, Track
+from fluxbase_migrations.core.status import Progress
+
+logger = logging.getLogger(__name__)
+
+MAX_FOLLOWED: Final = 50
+EVERY: Final = 2.0
+"""Seconds between two looks at a set that only its progress asks for."""
+_LINE_LIMIT: Final = 1024
+_SILENCE: Final = 3600.0
+_FIELD: Final = re.compile(r'\b(file|number|total)=("(?:[^"\\]|\\.)*"|\S+)')
+
+
+def parse(line: bytes, now: datetime) -> Progress | None:
+    """The progress that a line of the log tells of; None for any other line."""
+    text = line[:_LINE_LIMIT].decode("utf-8", "replace").strip()
+    try:
+        if text.startswith("{"):
+            fields = json.loads(text)
+            if not isinstance(fields, dict):
+                return None
+        else:
+            fields = {name: value.strip('"') for name, value in _FIELD.findall(text)}
+        file, number, total = str(fields["file"]), int(fields["number"]), int(fields["total"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    if not MIGRATION_PATTERN.fullmatch(file) or len(file) > 253 or not 0 < number <= total < 10**9:
+        return None
+    return Progress(file, number, total, now.replace(microsecond=0))
+
+
+class Follower:
+    """Follows logs, a limited number at once, and asks for a look at a set when its progress changed."""
+
+    def __init__(
+        self, kube: Kube, clock: Callable[[], datetime], again: Callable[[Key, float], None]
+    ) -> None:
+        self._kube = kube
+        self._clock = clock
+        self._again = again
+        self._tasks: dict[tuple[Key, Track], tuple[str, asyncio.Task[None]]] = {}
+        self._seen: dict[Key, dict[Track, tuple[int, Progress]]] = defaultdict(dict)
+        self._runs: dict[tuple[Key, Track], int] = {}
+
+    def progress(self, key: Key) -> Mapping[Track, Progress]:
+        """What the logs of this set's present runs last said."""
+        found = self._seen.get(key, {})
+        return {track: one for track, (run, one) in found.items() if self._runs.get((key, track)) == run}
+
+    def follow(self, key: Key, track: Track, pod: str, run: int) -> None:
+        """Follow the pod's log, if it is not being followed and there is room."""
+        holder = (key, track)
+        self._runs[holder] = run
+        known = self._tasks.get(holder)
+        if known and known[0] == pod:
+            return
+        if len(self._tasks) >= MAX_FOLLOWED:
+            return
+        if known:
+            known[1].cancel()
+        task = asyncio.create_task(self._read(key, track, pod, run), name=f"log of {pod}")
+        self._tasks[holder] = pod, task
+        task.add_done_callback(lambda done: self._ended(holder, done))
+
+    def forget(self, key: Key) -> None:
+        """The set is gone."""
+        self._seen.pop(key, None)
+        for track in Track:
+            self._runs.pop((key, track), None)
+            known = self._tasks.get((key, track))
+            if known:
+                known[1].cancel()
+
+    async def close(self) -> None:
+        """Stop following."""
+        tasks = [task for _, task in self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, holder: tuple[Key, Track], task: asyncio.Task[None]) -> None:
+        known = self._tasks.get(holder)
+        if known and known[1] is task:
+            del self._tasks[holder]
+
+    async def _read(self, key: Key, track: Track, pod: str, run: int) -> None:
+        query: dict[str, str | int] = {"container": CONTAINER, "follow": "true", "tailLines": 5}
+        try:
+            async for line in self._kube.lines(paths.log(key[0], pod), query, None, _SILENCE):
+                found = parse(line, self._clock())
+                if found:
+                    self._seen[key][track] = run, found
+                    self._again(key, EVERY)
+        except KubeError as error:
+            # Without progress the status still says Running since when.
+            logger.debug("log of %s/%s: %s", key[0], pod, error)

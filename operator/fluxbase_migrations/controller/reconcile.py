@@ -1,0 +1,222 @@
+"""Reconcile one set: observe, decide, apply. Everything is read afresh, whatever event it was that came."""
+
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from fluxbase_migrations.api import status as status_json
+from fluxbase_migrations.controller import jobs, paths
+from fluxbase_migrations.controller.events import Recorder
+from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.metrics import Metrics
+from fluxbase_migrations.controller.observe import Memory, Observed, Observer
+from fluxbase_migrations.controller.progress import Follower
+from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.slots import Slots
+from fluxbase_migrations.controller.sources import Key
+from fluxbase_migrations.core.commands import parse_force
+from fluxbase_migrations.core.decide import SetDecision, decide
+from fluxbase_migrations.core.job import SetRef
+from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.states import backoff
+from fluxbase_migrations.core.status import SetStatus
+from fluxbase_migrations.core.track import Action, CreateJob, DeleteJob, Refusal, SetTtl
+
+logger = logging.getLogger(__name__)
+
+REFUSED_BACKOFF: Final = 5.0
+"""Seconds until a Job that the API server did not take is tried again; doubled each time."""
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """What is not in the API server: all of it may be lost at any time."""
+
+    uid: str = ""
+    refusals: dict[Track, Refusal] = field(default_factory=dict)
+    refused: dict[Track, int] = field(default_factory=lambda: defaultdict(int))
+    written: str | None = None
+    """resourceVersion of our last write of the status."""
+
+
+class Reconciler:
+    """Brings sets to where they should be. ``again`` asks for another look at a key in some seconds."""
+
+    def __init__(
+        self,
+        *,
+        kube: Kube,
+        settings: Settings,
+        observer: Observer,
+        recorder: Recorder,
+        slots: Slots[tuple[Key, Track]],
+        follower: Follower,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        again: Callable[[Key, float], None],
+    ) -> None:
+        self._kube = kube
+        self._settings = settings
+        self._observer = observer
+        self._recorder = recorder
+        self._slots = slots
+        self._follower = follower
+        self._metrics = metrics
+        self._clock = clock
+        self._again = again
+        self._remembered: dict[Key, _Remembered] = defaultdict(_Remembered)
+        self._claimed: dict[str, set[Key]] = defaultdict(set)
+        """Sets that wait for the deletion of the set with that uid."""
+
+    def is_own_write(self, key: Key, resource_version: str) -> bool:
+        """Whether an event of a set only shows what we have written ourselves."""
+        return key in self._remembered and self._remembered[key].written == resource_version
+
+    def deleted(self, key: Key, uid: str) -> None:
+        """A set is gone: those that it kept out of its database may try again."""
+        for waiting in self._claimed.pop(uid, ()):
+            self._again(waiting, 0.0)
+
+    async def reconcile(self, key: Key) -> None:
+        """Look at one set and do what is due.
+
+        Raises:
+            KubeError: the API server could not be asked or told; try again later.
+        """
+        remembered = self._remembered[key]
+        memory = Memory(remembered.refusals, self._follower.progress(key))
+        observed = await self._observer.observe(key, self._clock(), memory)
+        if observed is None:
+            self._forget(key)
+            return
+        if remembered.uid != observed.seen.uid:
+            self._remembered[key] = remembered = _Remembered(uid=observed.seen.uid)
+        made = self._decided(key, observed)
+        if made.status != observed.seen.status:
+            try:
+                await self._write(key, observed, made.status)
+            except KubeError as error:
+                if error.status in (404, 409):
+                    self._again(key, 0.0)  # somebody was faster: decide afresh
+                    return
+                raise
+        for action in made.actions:
+            await self._act(key, observed, action)
+        for note in made.notes:
+            log = logger.warning if note.warning else logger.info
+            log("%s/%s %s: %s", *key, note.reason, note.message)
+            await self._recorder.tell(observed.body, note, observed.seen.now)
+        self._follow_up(key, observed, made)
+
+    def _decided(self, key: Key, observed: Observed) -> SetDecision:
+        """Decide; a slot is only asked for where the decision would use it."""
+        seen = observed.seen
+        tracks = dict(seen.tracks)
+        for track in Track:
+            record, holder = seen.status.tracks.of(track), (key, track)
+            if record.outstanding and any(job.run == record.run for job in seen.tracks[track].jobs):
+                self._slots.hold(holder)
+            tracks[track] = replace(tracks[track], slot=self._slots.reserve(holder))
+        made = decide(replace(seen, tracks=tracks))
+        for track in Track:
+            record, holder = made.status.tracks.of(track), (key, track)
+            if track in made.queued:
+                self._slots.wait(holder)
+            elif not record.outstanding:
+                self._slots.release(holder)
+        return made
+
+    async def _write(self, key: Key, observed: Observed, status: SetStatus) -> None:
+        body = {**observed.body, "status": status_json.write(status)}
+        answer = await self._kube.replace(paths.set_status(*key), body)
+        self._remembered[key].written = answer["metadata"]["resourceVersion"]
+        self._metrics.status_written()
+
+    async def _act(self, key: Key, observed: Observed, action: Action) -> None:
+        match action:
+            case CreateJob():
+                await self._create(key, observed, action)
+            case DeleteJob(name, uid, wait):
+                propagation = "Foreground" if wait else "Background"
+                await self._kube.delete(paths.job(key[0], name), uid, propagation)
+            case SetTtl(name):
+                ttl = observed.spec.job.ttl_seconds_after_finished
+                patch = {"spec": {"ttlSecondsAfterFinished": ttl}}
+                try:
+                    await self._kube.patch(paths.job(key[0], name), patch)
+                except KubeError as error:
+                    if error.status != 404:
+                        raise
+
+    async def _create(self, key: Key, observed: Observed, wanted: CreateJob) -> None:
+        """Create a Job. If its name is taken, the next look at the Jobs tells whether it is ours."""
+        track, remembered = wanted.track, self._remembered[key]
+        job = jobs.job_spec(
+            observed.spec,
+            track,
+            SetRef(observed.seen.uid, key[0], key[1]),
+            run=wanted.run,
+            expected_digest=observed.digests[track],
+            requested=wanted.requested,
+            force=parse_force(wanted.force)[1] if wanted.force else None,
+            take_over_from=wanted.take_over_from,
+        )
+        body = jobs.manifest(
+            observed.spec,
+            self._settings,
+            job,
+            name=wanted.name,
+            inputs_digest=wanted.inputs_digest,
+            template=wanted.template,
+        )
+        try:
+            await self._kube.create(paths.jobs(key[0]), body)
+        except KubeError as error:
+            if error.status == 409:
+                self._again(key, 1.0)
+                return
+            if error.status not in (400, 403, 422):
+                raise
+            remembered.refused[track] += 1
+            delay = backoff(REFUSED_BACKOFF, remembered.refused[track])
+            remembered.refusals[track] = Refusal(
+                template=wanted.template,
+                message=error.message,
+                permanent=error.status != 403,
+                retry_at=self._clock() + timedelta(seconds=delay),
+            )
+            self._again(key, 0.0)
+            return
+        remembered.refusals.pop(track, None)
+        remembered.refused.pop(track, None)
+        self._metrics.job_created(track)
+
+    def _follow_up(self, key: Key, observed: Observed, made: SetDecision) -> None:
+        """What is not written anywhere: timers, logs to follow, metrics."""
+        for track in Track:
+            record, before = made.status.tracks.of(track), observed.seen.status.tracks.of(track)
+            if record.phase is Phase.RUNNING and self._settings.progress:
+                pods = observed.seen.tracks[track].pods
+                pod = next((one.name for one in pods if one.run == record.run and one.active), None)
+                if pod:
+                    self._follower.follow(key, track, pod, record.run)
+            if record.claimed_by and record.claimed_by.uid:
+                self._claimed[record.claimed_by.uid].add(key)
+            if record.finished_at and record.finished_at != before.finished_at:
+                self._metrics.run_ended(track, record)
+        self._metrics.set_seen(key, made.status)
+        delay = self._settings.resync * random.uniform(0.8, 1.2)
+        if made.due is not None:
+            delay = min(delay, max((made.due - self._clock()).total_seconds(), 0.2))
+        self._again(key, delay)
+
+    def _forget(self, key: Key) -> None:
+        self._remembered.pop(key, None)
+        self._metrics.set_gone(key)
+        self._follower.forget(key)
+        for track in Track:
+            self._slots.release((key, track))

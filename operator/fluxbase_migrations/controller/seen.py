@@ -1,0 +1,145 @@
+"""Jobs and pods as the API server shows them, boiled down to what decisions need."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from fluxbase_migrations.core.names import (
+    ANNOTATION_INPUTS,
+    ANNOTATION_TEMPLATE,
+    CONTAINER,
+    LABEL_RUN,
+    LABEL_SET_UID,
+    LABEL_TRACK,
+)
+from fluxbase_migrations.core.result import Result
+from fluxbase_migrations.core.runs import Container, JobSeen, PodSeen
+
+Json = dict[str, Any]
+
+_NOT_A_REASON: Final = frozenset({"ContainerCreating", "PodInitializing"})
+"""What a container says while all is well."""
+
+
+def instant(text: str | None) -> datetime | None:
+    """A Kubernetes timestamp."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def created(body: Json) -> datetime:
+    """When an object was created."""
+    return instant(body["metadata"].get("creationTimestamp")) or datetime.now(UTC)
+
+
+def labels(body: Json) -> dict[str, str]:
+    """An object's labels."""
+    found: dict[str, str] = body["metadata"].get("labels") or {}
+    return found
+
+
+def run_number(body: Json) -> int:
+    """The run that a Job or pod belongs to; 0 if it does not say."""
+    text = labels(body).get(LABEL_RUN, "")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def track_of(body: Json) -> str | None:
+    """The track that a Job or pod belongs to."""
+    return labels(body).get(LABEL_TRACK)
+
+
+def job_seen(body: Json) -> JobSeen:
+    """A Job of ours."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    ended = next(
+        (
+            one
+            for one in status.get("conditions") or ()
+            if one.get("type") in ("Complete", "Failed") and one.get("status") == "True"
+        ),
+        None,
+    )
+    return JobSeen(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        run=run_number(body),
+        inputs_digest=annotations.get(ANNOTATION_INPUTS),
+        template_digest=annotations.get(ANNOTATION_TEMPLATE),
+        created_at=created(body),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        ended=ended is not None,
+        reason=ended.get("reason") if ended else None,
+        message=ended.get("message") if ended else None,
+        ttl=body.get("spec", {}).get("ttlSecondsAfterFinished") is not None,
+    )
+
+
+def pod_seen(body: Json) -> PodSeen:
+    """A pod of one of our Jobs."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    container: Json = next(
+        (one for one in status.get("containerStatuses") or () if one.get("name") == CONTAINER), {}
+    )
+    states = container.get("state") or {}
+    terminated, running = states.get("terminated"), states.get("running")
+    over = status.get("phase") in ("Succeeded", "Failed")
+    reason, message = _why_waiting(status, states.get("waiting") or {})
+    result, because = _result(terminated, status) if terminated or over else (None, None)
+    return PodSeen(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        set_uid=labels(body).get(LABEL_SET_UID, ""),
+        run=run_number(body),
+        container=_container(terminated, running, states),
+        created_at=created(body),
+        over=over,
+        waiting_reason=reason,
+        waiting_message=message,
+        started_at=instant((terminated or running or {}).get("startedAt")),
+        finished_at=instant((terminated or {}).get("finishedAt")),
+        result=result,
+        ended_because=because,
+        deletion_deadline=instant(metadata.get("deletionTimestamp")),
+        node_lost=bool(running) and _node_lost(status),
+    )
+
+
+def _container(terminated: Any, running: Any, states: Json) -> Container:
+    if terminated:
+        return Container.TERMINATED
+    if running:
+        return Container.RUNNING
+    return Container.WAITING if states else Container.UNKNOWN
+
+
+def _why_waiting(status: Json, waiting: Json) -> tuple[str | None, str | None]:
+    """Why the container has not started, if something says so."""
+    if waiting.get("reason") and waiting["reason"] not in _NOT_A_REASON:
+        return waiting["reason"], waiting.get("message")
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return condition.get("reason") or "Unschedulable", condition.get("message")
+    return None, None
+
+
+def _result(terminated: Json | None, status: Json) -> tuple[Result | None, str | None]:
+    """The result, or why there is none."""
+    terminated = terminated or {}
+    try:
+        return Result.from_json(terminated.get("message") or ""), None
+    except ValueError:
+        told = [
+            terminated.get("reason") if terminated.get("reason") not in ("Error", "Completed") else None,
+            f"exit code {terminated['exitCode']}" if "exitCode" in terminated else None,
+            status.get("reason"),
+            status.get("message"),
+        ]
+        return None, ", ".join(part for part in told if part) or "its container never ran"
+
+
+def _node_lost(status: Json) -> bool:
+    """The node controller marks pods of a silent node not ready, and unlike the kubelet gives no reason."""
+    if status.get("reason") == "NodeLost":
+        return True
+    ready: Json = next((one for one in status.get("conditions") or () if one.get("type") == "Ready"), {})
+    return ready.get("status") == "False" and not ready.get("reason")

@@ -1,0 +1,132 @@
+"""ConfigMaps as sources: read when they changed, remembered by digest only; and who refers to which."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.kube import METADATA, Kube
+from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.files import Source
+from fluxbase_migrations.core.result import ErrorInfo
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+_REMEMBERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSeen:
+    """What is known of a track's ConfigMaps."""
+
+    missing: tuple[str, ...] = ()
+    """Names of ConfigMaps that do not exist."""
+    digest: str | None = None
+    migrations: int = 0
+    """How many migration files there are."""
+    invalid: ErrorInfo | None = None
+    """Why no run could use the files."""
+
+
+class References:
+    """Which sets refer to which ConfigMaps. An event of any other ConfigMap is dropped unread."""
+
+    def __init__(self) -> None:
+        self._by_set: dict[Key, frozenset[Key]] = {}
+        self._by_source: dict[Key, set[Key]] = {}
+
+    def put(self, owner: Key, sources: frozenset[Key]) -> None:
+        """The set ``owner`` refers to these and no others."""
+        before = self._by_set.get(owner, frozenset())
+        if before == sources:
+            return
+        for gone in before - sources:
+            self._by_source[gone].discard(owner)
+            if not self._by_source[gone]:
+                del self._by_source[gone]
+        for new in sources - before:
+            self._by_source.setdefault(new, set()).add(owner)
+        if sources:
+            self._by_set[owner] = sources
+        else:
+            self._by_set.pop(owner, None)
+
+    def of(self, source: Key) -> frozenset[Key]:
+        """The sets that refer to a ConfigMap."""
+        return frozenset(self._by_source.get(source, ()))
+
+    def sets(self) -> frozenset[Key]:
+        """All sets that refer to any ConfigMap."""
+        return frozenset(self._by_set)
+
+
+class Sources:
+    """Reads ConfigMaps, and each body only if its resourceVersion is new. Keeps no content."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._seen: dict[tuple[Key, ...], tuple[tuple[str, ...], SourceSeen]] = {}
+
+    async def read(self, namespace: str, names: tuple[str, ...]) -> SourceSeen:
+        """Look at the ConfigMaps of one source."""
+        keys = tuple((namespace, name) for name in names)
+        versions: list[str] = []
+        missing: list[str] = []
+        for name in names:
+            found = await self._kube.find(paths.config_map(namespace, name), accept=METADATA)
+            if found is None or found["metadata"].get("deletionTimestamp"):
+                missing.append(name)
+            else:
+                versions.append(f"{found['metadata']['uid']}/{found['metadata']['resourceVersion']}")
+        if missing:
+            return SourceSeen(missing=tuple(missing))
+        known = self._seen.get(keys)
+        if known and known[0] == tuple(versions):
+            return known[1]
+        bodies = {name: await self._kube.find(paths.config_map(namespace, name)) for name in names}
+        gone = tuple(name for name, body in bodies.items() if body is None)
+        if gone:
+            return SourceSeen(missing=gone)
+        found_now = {name: body for name, body in bodies.items() if body is not None}
+        read_versions = tuple(
+            f"{body['metadata']['uid']}/{body['metadata']['resourceVersion']}" for body in found_now.values()
+        )
+        seen = summarize(found_now)
+        if len(self._seen) >= _REMEMBERED:
+            self._seen.clear()
+        self._seen[keys] = read_versions, seen
+        return seen
+
+
+def summarize(bodies: dict[str, dict[str, Any]]) -> SourceSeen:
+    """Digest and validity of the files in ``bodies`` (ConfigMap name → ConfigMap)."""
+    files: dict[str, bytes] = {}
+    origin: dict[str, str] = {}
+    for name, body in bodies.items():
+        for file, content in content_of(body).items():
+            if file in files:
+                why = f"the file is in two ConfigMaps, {origin[file]} and {name}"
+                return SourceSeen(invalid=ErrorInfo(why, file=file, hint="remove it from one of them"))
+            files[file], origin[file] = content, name
+    digest = source_digest(files)
+    try:
+        source = Source.scan(files)
+        for file_found in source:
+            file_found.check()
+    except InvalidSource as error:
+        return SourceSeen(digest=digest, invalid=error.info)
+    return SourceSeen(digest=digest, migrations=len(source))
+
+
+def content_of(body: dict[str, Any]) -> dict[str, bytes]:
+    """A ConfigMap's files: ``data`` as UTF-8, ``binaryData`` decoded."""
+    files = {name: text.encode() for name, text in (body.get("data") or {}).items()}
+    for name, text in (body.get("binaryData") or {}).items():
+        try:
+            files[name] = base64.b64decode(text)
+        except binascii.Error:  # the API server does not let this happen
+            files[name] = b""
+    return files
