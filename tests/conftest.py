@@ -57,14 +57,21 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
 @pytest.fixture
 def database(postgres: Endpoint) -> Iterator[Database]:
     """A fresh database owned by a fresh login; both are dropped afterwards."""
+    with fresh_database(postgres) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def fresh_database(server: Endpoint) -> Iterator[Database]:
+    """For fixtures of another scope than `database`, and tests that need a second one."""
     name = f"test_{secrets.token_hex(6)}"
-    made = Database(postgres, name, name, secrets.token_hex(8))
-    create_login(postgres, made.user, made.password)
-    create_database(postgres, made.name, made.user)
+    made = Database(server, name, name, secrets.token_hex(8))
+    create_login(server, made.user, made.password)
+    create_database(server, made.name, made.user)
     yield made
-    drop_database(postgres, made.name)
-    drop_platform_roles(postgres)
-    drop_role(postgres, made.user)
+    drop_database(server, made.name)
+    drop_platform_roles(server)
+    drop_role(server, made.user)
 
 
 def administer(server: Endpoint, statement: sql.SQL | sql.Composed, database: str = "postgres") -> None:

@@ -1,28 +1,37 @@
-"""A database with the system track applied, and servers on which its roles do not exist yet."""
+"""Databases with the system track applied, and one on a server that knows nothing of it yet."""
+
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from tests.conftest import PLATFORM_ROLES, Database, administer
+from tests.conftest import PLATFORM_ROLES, Database, administer, fresh_database
 from tests.postgres_server import Endpoint
 from tests.system.track import Connection, migrate
 
 
-@pytest.fixture(autouse=True)
-def _no_platform_roles(request: pytest.FixtureRequest) -> None:
-    """Every test here starts where no database of the server has had the system track."""
-    if "postgres" in request.fixturenames:
-        server: Endpoint = request.getfixturevalue("postgres")
-        for name in PLATFORM_ROLES:
-            administer(server, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+@pytest.fixture
+def database(database: Database) -> Database:
+    """As everywhere, on a server where no database has had the system track."""
+    for name in PLATFORM_ROLES:
+        administer(database.server, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+    return database
 
 
 @pytest.fixture
 def platform(database: Database) -> Database:
-    """The database after the whole system track."""
+    """A database of one's own after the whole system track."""
     migrate(database.dsn)
     return database
+
+
+@pytest.fixture(scope="module")
+def standing(postgres: Endpoint) -> Iterator[Database]:
+    """A module's database after the whole system track, for tests that leave it as it is."""
+    with fresh_database(postgres) as made:
+        migrate(made.dsn)
+        yield made
 
 
 def roles(server: Endpoint) -> set[str]:

@@ -27,7 +27,8 @@ TIMEOUT = 60.0  # seconds, for one round
 
 @pytest.fixture(scope="module", params=["one login", "a login each"])
 def fleet(request: pytest.FixtureRequest, postgres: Endpoint) -> Iterator[list[Database]]:
-    """Six empty databases."""
+    """Six empty databases, and no roles yet."""
+    drop_platform_roles(postgres)
     prefix = f"test_fleet_{secrets.token_hex(4)}"
     password = secrets.token_hex(8)
     shared = request.param == "one login"

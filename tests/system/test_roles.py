@@ -16,6 +16,7 @@ from tests.conftest import (
     drop_database,
     drop_platform_roles,
     drop_role,
+    fresh_database,
 )
 from tests.postgres_server import Endpoint
 from tests.system.catalog import picture
@@ -28,14 +29,8 @@ NO_BYPASSRLS = 'NOTICE: role "service_role" is made without BYPASSRLS: "{}" may 
 @pytest.fixture
 def neighbour(postgres: Endpoint) -> Iterator[Database]:
     """Another database of the same server, with another owner."""
-    name = f"test_neighbour_{secrets.token_hex(6)}"
-    made = Database(postgres, name, name, secrets.token_hex(8))
-    create_login(postgres, made.user, made.password)
-    create_database(postgres, made.name, made.user)
-    yield made
-    drop_database(postgres, made.name)
-    drop_platform_roles(postgres)
-    drop_role(postgres, made.user)
+    with fresh_database(postgres) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,44 +1,20 @@
 """Who may see and change what, in the application's tables and in the platform's."""
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from tests.conftest import Database
+from tests.system.gateway import ADA, BOB, changed, rows
 from tests.system.track import Connection, connect, run_example
 
-ADA = "6f1c9f0e-6a0b-4b7e-9d0c-0f1f3f0d7a51"
-BOB = "0b6a3a52-0d2f-4c38-8ad5-3b1f7a4a9c02"
 
-
-@contextmanager
-def acting(connection: Connection, role: str, /, **claims: str) -> Iterator[Connection]:
-    """As the platform's gateway does for each request; what was done is kept."""
-    with connection.transaction():
-        connection.execute("SELECT set_config('request.jwt.claims', %s, true)", [json.dumps(claims)])
-        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
-        yield connection
-
-
-def rows(connection: Connection, query: LiteralString, role: str, /, **claims: str) -> list[tuple[Any, ...]]:
-    with acting(connection, role, **claims):
-        return connection.execute(query).fetchall()
-
-
-def changed(connection: Connection, statement: LiteralString, role: str, /, **claims: str) -> int:
-    with acting(connection, role, **claims):
-        return connection.execute(statement).rowcount
-
-
-@pytest.fixture
-def shop(platform: Database) -> Iterator[Connection]:
+@pytest.fixture(scope="module")
+def shop_connection(standing: Database) -> Iterator[Connection]:
     """After the system track and the shop's migrations, with two users and one product."""
-    with connect(platform.dsn) as connection:
+    with connect(standing.dsn) as connection:
         run_example(connection, "migrations/001_create_products_table.up.sql")
         run_example(connection, "migrations/002_create_orders_table.up.sql")
         run_example(connection, "migrations/003_add_product_sku.up.sql")
@@ -49,6 +25,13 @@ def shop(platform: Database) -> Iterator[Connection]:
         )
         connection.execute("INSERT INTO products (name, price) VALUES ('Teapot', 24.5)")
         yield connection
+
+
+@pytest.fixture
+def shop(shop_connection: Connection) -> Iterator[Connection]:
+    """The shop in a transaction of one test, which is rolled back."""
+    with shop_connection.transaction(force_rollback=True):
+        yield shop_connection
 
 
 INSERT_KETTLE: LiteralString = "INSERT INTO products (name, price) VALUES ('Kettle', 30)"
@@ -218,46 +201,3 @@ def test_users_follow_their_own_jobs_without_the_workers_side(shop: Connection) 
         rows(shop, "SELECT payload FROM jobs.jobs", "authenticated", sub=ADA)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         rows(shop, "SELECT * FROM jobs.claim('default', 'me')", "authenticated", sub=ADA)
-
-
-# --- The queue
-
-
-def test_two_workers_never_get_the_same_job(shop: Connection, platform: Database) -> None:
-    shop.execute("INSERT INTO jobs.jobs (kind) SELECT 'mail' FROM generate_series(1, 3)")
-    with connect(platform.dsn) as other, other.transaction():
-        first = other.execute("SELECT id FROM jobs.claim('default', 'one', at_most => 2)").fetchall()
-        second = rows(shop, "SELECT id FROM jobs.claim('default', 'two', at_most => 2)", "service_role")
-        assert (len(first), len(second)) == (2, 1)
-        assert not set(first) & set(second)
-
-
-def test_a_job_is_tried_again_until_its_last_attempt(shop: Connection) -> None:
-    shop.execute("INSERT INTO jobs.jobs (kind, max_attempts) VALUES ('mail', 2)")
-    claim: LiteralString = "SELECT id, attempts FROM jobs.claim('default', 'one')"
-    ((job, attempts),) = rows(shop, claim, "service_role")
-    assert attempts == 1
-    fail = "SELECT jobs.fail(%s, %s, 'no answer', interval '0')"
-    assert shop.execute(fail, [job, "somebody else"]).fetchall() == [(False,)]
-    assert shop.execute(fail, [job, "one"]).fetchall() == [(True,)]
-    assert rows(shop, claim, "service_role") == [(job, 2)]
-    assert shop.execute(fail, [job, "one"]).fetchall() == [(True,)]
-    assert rows(shop, claim, "service_role") == []
-    assert rows(shop, "SELECT status, last_error FROM jobs.jobs", "service_role") == [("failed", "no answer")]
-
-
-def test_a_job_of_a_worker_that_is_gone_is_given_to_another(shop: Connection) -> None:
-    shop.execute("INSERT INTO jobs.jobs (kind, max_attempts) VALUES ('mail', 2)")
-    gone: LiteralString = "SELECT id FROM jobs.claim('default', 'gone', lease => interval '0')"
-    ((job,),) = rows(shop, gone, "service_role")
-    assert rows(shop, gone, "service_role") == [(job,)]
-    assert shop.execute("SELECT jobs.complete(%s, 'gone')", [job]).fetchall() == [(True,)]
-    assert rows(shop, "SELECT status, attempts FROM jobs.jobs", "service_role") == [("succeeded", 2)]
-
-
-def test_a_job_abandoned_at_its_last_attempt_has_failed(shop: Connection) -> None:
-    shop.execute("INSERT INTO jobs.jobs (kind, max_attempts) VALUES ('mail', 1)")
-    gone: LiteralString = "SELECT id FROM jobs.claim('default', 'gone', lease => interval '0')"
-    assert len(rows(shop, gone, "service_role")) == 1
-    assert rows(shop, gone, "service_role") == []
-    assert rows(shop, "SELECT status FROM jobs.jobs", "service_role") == [("failed",)]

@@ -8,9 +8,9 @@ import pytest
 from psycopg import sql
 
 from tests.conftest import Database
+from tests.system.gateway import ADA
 from tests.system.track import Connection, connect
 
-ADA = "6f1c9f0e-6a0b-4b7e-9d0c-0f1f3f0d7a51"
 CLAIMS = "request.jwt.claims"
 
 
@@ -53,48 +53,48 @@ CASES = [
     ("settings", "jwt", "uid", "role"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_claims_come_from_the_requests_settings(
-    platform: Database, settings: dict[str, str], jwt: Any, uid: str | None, role: str | None
+    standing: Database, settings: dict[str, str], jwt: Any, uid: str | None, role: str | None
 ) -> None:
     if jwt is not ...:
-        assert ask(platform.dsn, "jwt", settings, "anon") == jwt
-    assert ask(platform.dsn, "uid", settings, "anon") == uid
-    assert ask(platform.dsn, "role", settings, "anon") == role
+        assert ask(standing.dsn, "jwt", settings, "anon") == jwt
+    assert ask(standing.dsn, "uid", settings, "anon") == uid
+    assert ask(standing.dsn, "role", settings, "anon") == role
 
 
-def test_without_claims_the_role_is_the_databases(platform: Database) -> None:
-    assert ask(platform.dsn, "role", {}) == platform.user
-    assert ask(platform.dsn, "role", {}, "authenticated") == "authenticated"
+def test_without_claims_the_role_is_the_databases(standing: Database) -> None:
+    assert ask(standing.dsn, "role", {}) == standing.user
+    assert ask(standing.dsn, "role", {}, "authenticated") == "authenticated"
 
 
-def test_is_admin_is_never_null(platform: Database) -> None:
-    assert ask(platform.dsn, "is_admin", {CLAIMS: "{}"}, "anon") is False
-    assert ask(platform.dsn, "is_admin", {CLAIMS: '{"role": "admin"}'}, "authenticated") is True
+def test_is_admin_is_never_null(standing: Database) -> None:
+    assert ask(standing.dsn, "is_admin", {CLAIMS: "{}"}, "anon") is False
+    assert ask(standing.dsn, "is_admin", {CLAIMS: '{"role": "admin"}'}, "authenticated") is True
 
 
 @pytest.mark.parametrize("function", ["jwt", "uid", "role"])
-def test_claims_that_are_not_json_are_an_error(platform: Database, function: str) -> None:
+def test_claims_that_are_not_json_are_an_error(standing: Database, function: str) -> None:
     with pytest.raises(psycopg.errors.InvalidTextRepresentation, match="invalid input syntax for type json"):
-        ask(platform.dsn, function, {CLAIMS: "{sub: ada"}, "anon")
+        ask(standing.dsn, function, {CLAIMS: "{sub: ada"}, "anon")
 
 
-def test_a_subject_that_is_no_uuid_is_an_error(platform: Database) -> None:
+def test_a_subject_that_is_no_uuid_is_an_error(standing: Database) -> None:
     with pytest.raises(psycopg.errors.InvalidTextRepresentation, match="invalid input syntax for type uuid"):
-        ask(platform.dsn, "uid", {CLAIMS: '{"sub": "ada"}'}, "authenticated")
+        ask(standing.dsn, "uid", {CLAIMS: '{"sub": "ada"}'}, "authenticated")
 
 
-def test_a_callers_search_path_cannot_change_what_they_mean(platform: Database) -> None:
-    with connect(platform.dsn) as connection:
+def test_a_callers_search_path_cannot_change_what_they_mean(standing: Database) -> None:
+    with connect(standing.dsn) as connection, connection.transaction(force_rollback=True):
         connection.execute("CREATE SCHEMA hostile")
         connection.execute(
             "CREATE FUNCTION hostile.current_setting(text, boolean) RETURNS text LANGUAGE sql"
             """ AS $$ SELECT '{"role": "admin"}' $$"""
         )
         connection.execute("SET search_path = hostile, pg_catalog")
-        assert connection.execute("SELECT auth.role()").fetchall() == [(platform.user,)]
+        assert connection.execute("SELECT auth.role()").fetchall() == [(standing.user,)]
 
 
-def test_any_login_may_ask(platform: Database) -> None:
-    with connect(platform.dsn) as connection:
+def test_any_login_may_ask(standing: Database) -> None:
+    with connect(standing.dsn) as connection:
         rows = connection.execute(
             "SELECT has_function_privilege('public', f, 'EXECUTE')"
             " FROM unnest('{auth.jwt(),auth.uid(),auth.role()}'::regprocedure[]) AS f"
@@ -102,9 +102,9 @@ def test_any_login_may_ask(platform: Database) -> None:
     assert rows == [(True,)] * 3
 
 
-def test_a_policy_asks_once_for_a_query(platform: Database) -> None:
+def test_a_policy_asks_once_for_a_query(standing: Database) -> None:
     """The planner sees through the functions: what a policy costs does not grow with the table."""
-    with connect(platform.dsn) as connection:
+    with connect(standing.dsn) as connection:
         plan = explain(connection, "SELECT * FROM auth.app_users")
     assert "InitPlan" in plan
     assert "current_setting" in plan
