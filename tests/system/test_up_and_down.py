@@ -9,7 +9,7 @@ from fluxbase_migrations.system import files
 from tests.conftest import Database
 from tests.system.catalog import picture
 from tests.system.conftest import roles
-from tests.system.track import LATEST, apply, connect, down, migrate, roll_back, run_example, up
+from tests.system.track import EXAMPLES, LATEST, apply, connect, down, migrate, roll_back, run_example, up
 
 TABLES = {
     "auth.app_users",
@@ -92,6 +92,11 @@ def test_every_table_has_a_comment_row_level_security_and_indexed_foreign_keys(p
             " AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] = k.conkey)"
         ).fetchall()
         assert unindexed == []
+
+
+def test_the_docs_name_every_table() -> None:
+    documented = (EXAMPLES.parents[1] / "docs" / "system-migrations.md").read_text()
+    assert [table for table in TABLES if f"`{table.partition('.')[2]}`" not in documented] == []
 
 
 def test_definer_functions_have_a_pinned_search_path_and_are_not_everybodys(platform: Database) -> None:
