@@ -128,15 +128,13 @@ class Cluster:
 
     def load_image(self, image: Image) -> None:
         """Give the node an image, unless it has it."""
-        ctr = [
-            "ctr",
-            "--address",
-            str(self.local().where.run / "containerd/containerd.sock"),
-            "--namespace",
-            "k8s.io",
-        ]
-        if image.ref not in run([*ctr, "images", "ls", "-q"]).split():
-            run([*ctr, "images", "import", image.archive], timeout=300)
+        if image.ref not in run([*self.ctr(), "images", "ls", "-q"]).split():
+            run([*self.ctr(), "images", "import", image.archive], timeout=300)
+
+    def ctr(self) -> list[str]:
+        """The command that talks to the node's containerd, to be continued with a subcommand."""
+        socket = self.local().where.run / "containerd/containerd.sock"
+        return ["ctr", "--address", str(socket), "--namespace", "k8s.io"]
 
     # Faults
 

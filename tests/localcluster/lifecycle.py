@@ -27,6 +27,7 @@ from tests.localcluster.report import ClusterError, Progress, run, wait_until
 
 # Tried first, so that an address that was noted down mostly stays right.
 USUAL_PORTS = Ports(api=16443, postgres=15432)
+IMAGES_TIMEOUT_SECONDS = 300
 # What `connect` needs to know, in the state directory.
 RECORD = "cluster.json"
 # Modules that decide what a cluster is; a change in one of them makes a running cluster an old one.
@@ -188,16 +189,35 @@ def _start(where: Layout, built: Built, progress: Progress) -> Cluster:
             node.begin()
             mark.write_text(built.fingerprint)
     cluster = _cluster(node)
-    with progress.step("control plane"):
-        for name in ("containerd", "etcd", "kube-apiserver", "api-forward-inner", "api-forward"):
-            node.start(cluster.parts[name])
-        _in_parallel(lambda: _await_api(cluster), lambda: _give_images(cluster, built))
-    with progress.step("node"):
-        for component in cluster.parts.values():
-            node.start(component)
-        _await_node(cluster)
-    with progress.step("PostgreSQL"):
-        _await_postgres(cluster, built.postgres.ref)
+    images_given = threading.Event()
+
+    def control_plane_and_node() -> None:
+        with progress.step("control plane"):
+            for name in ("containerd", "etcd", "kube-apiserver", "api-forward-inner", "api-forward"):
+                node.start(cluster.parts[name])
+            _await_containerd(cluster)
+            _await_api(cluster)
+        with progress.step("node"):
+            for component in cluster.parts.values():
+                node.start(component)
+            _await_node(cluster)
+        if not images_given.wait(IMAGES_TIMEOUT_SECONDS):
+            raise ClusterError(f"containerd did not take the images\n{cluster.logs('containerd')}")
+        with progress.step("PostgreSQL"):
+            _await_postgres(cluster, built.postgres.ref)
+
+    def images() -> None:
+        wait_until("containerd to be started", lambda: node.running("containerd"), timeout=60)
+        _await_containerd(cluster)
+        with progress.step("images"):
+            for image in (built.pause, built.postgres):
+                cluster.load_image(image)
+        images_given.set()
+        if built.operator:
+            with progress.step("operator's image"):
+                cluster.load_image(built.operator)
+
+    _in_parallel(control_plane_and_node, images)
     return cluster
 
 
@@ -264,18 +284,14 @@ def _await_api(cluster: Cluster) -> None:
     )
 
 
-def _give_images(cluster: Cluster, built: Built) -> None:
+def _await_containerd(cluster: Cluster) -> None:
     node = cluster.local()
-    ctr = ["ctr", "--address", str(node.where.run / "containerd/containerd.sock"), "version"]
 
     def answers() -> bool:
         node.check_running("containerd")
-        return subprocess.run(ctr, capture_output=True, check=False).returncode == 0
+        return subprocess.run([*cluster.ctr(), "version"], capture_output=True, check=False).returncode == 0
 
     wait_until("containerd", answers, timeout=60, why_not=lambda: cluster.logs("containerd"))
-    for image in (built.pause, built.postgres, built.operator):
-        if image:
-            cluster.load_image(image)
 
 
 def _await_node(cluster: Cluster) -> None:

@@ -105,8 +105,8 @@ class Node:
             # Leads nowhere, on purpose; without a default route kubelet finds no address.
             ["ip", "route", "add", "default", "dev", "node0"],
             ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"],
-            # kube-proxy changes two tables one after the other. A connection that comes in between would go out
-            # untranslated, and be remembered so: it must be refused, or it hangs for a minute.
+            # kube-proxy changes two tables one after the other. A connection that comes in between would go
+            # out untranslated, and be remembered so: it must be refused, or it hangs for a minute.
             *(
                 ["iptables", "-A", chain, "-d", SERVICE_SUBNET, "-j", "REJECT"]
                 for chain in ("OUTPUT", "FORWARD")
