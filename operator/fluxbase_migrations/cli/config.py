@@ -1,0 +1,121 @@
+"""Where the command line's settings come from: flags, then the environment, then ``.env``, then ``fluxbase.yaml``."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+DOTENV: Final = ".env"
+YAML: Final = "fluxbase.yaml"
+
+_YAML_KEYS: Final = {
+    "url": "DATABASE_URL",
+    "host": "DB_HOST",
+    "port": "DB_PORT",
+    "name": "DB_NAME",
+    "database": "DB_NAME",
+    "user": "DB_USER",
+    "username": "DB_USER",
+    "password": "DB_PASSWORD",
+    "sslmode": "DB_SSLMODE",
+    "usermigrationspath": "DB_USER_MIGRATIONS_PATH",
+}
+"""Keys under ``database:``, lower case and without underscores, and the variables that they stand for."""
+
+_LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+
+
+class ConfigError(Exception):
+    """A setting that cannot be understood; the message says where it stands."""
+
+
+def load(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
+    """Every variable, from the environment or else from the files in ``directory``.
+
+    A ``DATABASE_URL`` wins over ``DB_*`` of its own layer and those below, but not over a host or a name
+    that a higher layer gives.
+
+    Raises:
+        ConfigError: a file that cannot be read as what it is.
+    """
+    layers = [dict(environment), _dotenv(directory / DOTENV), _yaml(directory / YAML)]
+    merged: dict[str, str] = {}
+    for layer in reversed(layers):
+        if {"DB_HOST", "DB_NAME"}.intersection(key for key, value in layer.items() if value):
+            merged.pop("DATABASE_URL", None)
+        merged |= layer
+    return merged
+
+
+def export_libpq(merged: Mapping[str, str]) -> None:
+    """libpq reads ``PG*`` from the process's own environment: put there what the files say."""
+    for name, value in merged.items():
+        if name.startswith("PG"):
+            os.environ.setdefault(name, value)
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    found = {}
+    for number, raw in enumerate(_text(path).splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ConfigError(f"{path}:{number}: expected NAME=value")
+        found[match[1]] = _unquoted(match[2])
+    return found
+
+
+def _unquoted(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    return re.sub(r"\s+#.*", "", value).strip()
+
+
+def _yaml(path: Path) -> dict[str, str]:
+    text = _text(path)
+    if not text.strip():
+        return {}
+    import yaml  # only where there is such a file: start is fast without it
+
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{place}: not valid YAML") from None
+    database: Any = document.get("database") if isinstance(document, dict) else None
+    if not isinstance(database, dict):
+        return {}
+    found = {}
+    for key, value in database.items():
+        name = _YAML_KEYS.get(re.sub(r"[_-]", "", str(key)).lower())
+        if name is not None and value is not None:
+            found[name] = str(value)
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+
+
+def seconds(text: str) -> float:
+    """A duration: ``90``, ``1.5s``, ``500ms``, ``5m``, ``1h30m``.
+
+    Raises:
+        ValueError: anything else.
+    """
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|)", text.strip().lower())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
+        raise ValueError(f"{text!r} is not a duration like 30s or 5m")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

@@ -1,0 +1,43 @@
+"""``fluxbase-migrate history``: the ledger as a table."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fluxbase_migrations.runner.ledger import Entry
+
+_HEAD = ("STARTED", "TOOK", "WHAT", "FILE", "FROM", "TO", "OUTCOME", "STATEMENTS", "BY", "ERROR")
+
+
+def show(entries: Sequence["Entry"]) -> int:
+    """Print one line per entry, oldest first."""
+    rows = [_HEAD, *(_row(entry) for entry in entries)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
+    for row in rows:
+        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False))
+        print(f"{line}  {row[-1]}".rstrip())
+    return 0
+
+
+def _row(entry: "Entry") -> tuple[str, ...]:
+    what = entry.direction or entry.kind.value
+    took = ""
+    if entry.finished_at is not None:
+        took = f"{(entry.finished_at - entry.started_at).total_seconds():.3f}s"
+    statements = "" if entry.statements is None else f"{entry.done or 0}/{entry.statements}"
+    return (
+        entry.started_at.isoformat(sep=" ", timespec="seconds"),
+        took,
+        what,
+        entry.file or "",
+        _version(entry.from_version),
+        _version(entry.to_version),
+        entry.outcome + ("" if entry.proven else " (unproven)"),
+        statements,
+        entry.done_by,
+        str((entry.error or {}).get("message", "")),
+    )
+
+
+def _version(version: int | None) -> str:
+    return "" if version is None else "-" if version < 0 else str(version)

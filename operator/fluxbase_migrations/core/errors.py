@@ -1,0 +1,225 @@
+"""Everything that stops a run, each with its outcome and words for the person at the terminal.
+
+::
+
+    MigrationError
+    ├── InvalidSource        a file's name or content is unusable, or it cannot be read
+    ├── SourceChanged        other content than the operator decided on; nothing was touched
+    ├── SourceEmpty          no migration files
+    ├── Unreachable          no connection (DNS, TCP, TLS, class 08, 53300, 57P03, 3D000)
+    ├── AuthFailed           the server refuses the credentials (class 28)
+    ├── ServerRefused        this server, pooler, role or table cannot be used
+    ├── LockHeld             somebody else is migrating
+    ├── Conflict             another set owns this database's track
+    ├── Interrupted          a signal ended the run
+    ├── AheadOfSource        the recorded version is not among the files
+    ├── TargetNotFound       the wanted version is not among the files
+    ├── RollbackForbidden    the target is lower than the recorded version
+    ├── MissingDownFile      a rollback lacks a file
+    ├── OutOfOrder           files below the recorded version were never applied
+    ├── NothingToStep        golang-migrate's ``file does not exist``
+    ├── ShortLimit           golang-migrate's ``limit K short``; what there was is done
+    ├── Dirty                golang-migrate's dirty row, and nothing proves what it left
+    ├── StatementFailed      PostgreSQL refused a statement
+    ├── Transient            a fault that may pass (40001, 40P01, 55P03, 57P01, connection lost)
+    └── InternalError        a fault of ours
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from fluxbase_migrations.core.result import ErrorInfo, Outcome
+
+
+class MigrationError(Exception):
+    """A run cannot go on; ``info`` says what, where and what to do."""
+
+    outcome: ClassVar[Outcome] = Outcome.INTERNAL
+
+    def __init__(self, message: str, **where: Any) -> None:
+        super().__init__(message)
+        self.info = ErrorInfo(message, **where)
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same run, tried again later, can succeed without anybody changing anything."""
+        return self.outcome.waits_for_the_world or self.outcome is Outcome.TRANSIENT
+
+    def with_effect(self, effect: str) -> "MigrationError":
+        """Say what state the database is in now; returns itself."""
+        self.info = replace(self.info, effect=effect)
+        return self
+
+    def __str__(self) -> str:
+        """One line: where, what, why, and the state of the database."""
+        return describe(self.info)
+
+
+def describe(info: ErrorInfo) -> str:
+    """One line for a terminal: ``FILE:LINE:COLUMN: statement …: message (SQLSTATE …)`` and what helps."""
+    where = ":".join(str(part) for part in (info.file, info.line, info.column) if part is not None)
+    text = f"{where}: " if where else ""
+    if info.statement:
+        text += f"statement {info.statement}: "
+    text += info.message
+    if info.sql_state:
+        text += f" (SQLSTATE {info.sql_state})"
+    if info.detail:
+        text += f"; detail: {info.detail}"
+    if info.hint:
+        text += f"; hint: {info.hint}"
+    if info.effect:
+        text += f" [{info.effect}]"
+    return text
+
+
+class InvalidSource(MigrationError):
+    """A file's name or content is unusable, or it cannot be read."""
+
+    outcome = Outcome.INVALID_SOURCE
+
+
+class SourceChanged(MigrationError):
+    """The files are not those that the operator decided on."""
+
+    outcome = Outcome.SOURCE_CHANGED
+
+
+class SourceEmpty(MigrationError):
+    """No migration files."""
+
+    outcome = Outcome.SOURCE_EMPTY
+
+
+class Unreachable(MigrationError):
+    """No connection could be made."""
+
+    outcome = Outcome.UNREACHABLE
+
+
+class AuthFailed(MigrationError):
+    """The server refuses the credentials."""
+
+    outcome = Outcome.AUTH
+
+
+class ServerRefused(MigrationError):
+    """This server, pooler, role or table cannot be used; nothing was touched."""
+
+    outcome = Outcome.SERVER_REFUSED
+
+
+class LockHeld(MigrationError):
+    """Somebody else holds a migration lock."""
+
+    outcome = Outcome.LOCK_HELD
+
+
+class Conflict(MigrationError):
+    """Another set owns this database's track."""
+
+    outcome = Outcome.CONFLICT
+
+    def __init__(self, message: str, *, owner: str, owner_uid: str) -> None:
+        super().__init__(message)
+        self.owner = owner
+        self.owner_uid = owner_uid
+
+
+class Interrupted(MigrationError):
+    """A signal ended the run before its work was done."""
+
+    outcome = Outcome.INTERRUPTED
+
+
+class AheadOfSource(MigrationError):
+    """The recorded version is not among the files."""
+
+    outcome = Outcome.AHEAD_OF_SOURCE
+
+    @classmethod
+    def of(cls, version: int, latest: int | None) -> "AheadOfSource":
+        """In golang-migrate's words."""
+        have = "no files" if latest is None else f"files up to version {latest}"
+        return cls(
+            f"no migration found for version {version}: the database records version {version}, the source has "
+            f"{have}",
+            hint="use the source that holds that version's files, or force the version that the database is really at",
+        )
+
+
+class TargetNotFound(MigrationError):
+    """The wanted version is not among the files."""
+
+    outcome = Outcome.TARGET_NOT_FOUND
+
+    @classmethod
+    def of(cls, version: int, known: Iterable[int]) -> "TargetNotFound":
+        """Name the nearest versions that exist."""
+        nearest = sorted(sorted(known, key=lambda one: abs(one - version))[:3])
+        hint = (
+            f"the nearest versions are {', '.join(map(str, nearest))}"
+            if nearest
+            else "the source has no files"
+        )
+        return cls(f"no migration found for version {version}", hint=hint)
+
+
+class RollbackForbidden(MigrationError):
+    """The target is lower than the recorded version, and nobody allowed a rollback."""
+
+    outcome = Outcome.ROLLBACK_FORBIDDEN
+
+
+class MissingDownFile(MigrationError):
+    """A rollback lacks a file; nothing was run."""
+
+    outcome = Outcome.MISSING_DOWN_FILE
+
+
+class OutOfOrder(MigrationError):
+    """Files below the recorded version were never applied."""
+
+    outcome = Outcome.OUT_OF_ORDER
+
+
+class NothingToStep(MigrationError):
+    """No migration to step to; golang-migrate says ``file does not exist``."""
+
+    outcome = Outcome.TARGET_NOT_FOUND
+
+
+class ShortLimit(MigrationError):
+    """Fewer migrations than asked for; those there were are done."""
+
+    outcome = Outcome.TARGET_NOT_FOUND
+
+
+class Dirty(MigrationError):
+    """The tracking row is dirty, and nothing proves what the failed migration left."""
+
+    outcome = Outcome.DIRTY
+
+    @classmethod
+    def of(cls, version: int, reason: str, **where: Any) -> "Dirty":
+        """In golang-migrate's words, then why the runner does not go on by itself."""
+        return cls(f"Dirty database version {version}. Fix and force version.", detail=reason, **where)
+
+
+class StatementFailed(MigrationError):
+    """PostgreSQL refused a statement of a file."""
+
+    outcome = Outcome.SQL_ERROR
+
+
+class Transient(MigrationError):
+    """A fault that may pass: a serialization failure, a deadlock, a lock, a lost connection, a shutdown."""
+
+    outcome = Outcome.TRANSIENT
+
+
+class InternalError(MigrationError):
+    """A fault of ours; the message says what to report."""
+
+    outcome = Outcome.INTERNAL

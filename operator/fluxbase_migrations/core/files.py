@@ -1,0 +1,204 @@
+"""Migration files: what their names mean, and whether their bytes can be run.
+
+golang-migrate's rules (its ``source/parse.go`` and ``source/migration.go``), except that what it skips in
+silence is said aloud here: see ``docs/compatibility.md``.
+"""
+
+import bisect
+import codecs
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Final
+
+from fluxbase_migrations.core.digest import MIGRATION_PATTERN, source_digest
+from fluxbase_migrations.core.errors import InvalidSource
+
+NIL: Final = -1
+"""golang-migrate's version of a database on which nothing is applied."""
+MAX_VERSION: Final = 2**63 - 1
+"""The tracking column is a bigint. golang-migrate panics from here on, and skips the file above 2^64-1."""
+EXPECTED: Final = (
+    "expected <version>_<title>.up.sql or <version>_<title>.down.sql, like 001_create_users.up.sql"
+)
+_DECODE_CHUNK: Final = 1 << 20
+
+
+class Direction(StrEnum):
+    """Which way a file takes the database."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedName:
+    """What a migration file's name says."""
+
+    version: int
+    title: str
+    direction: Direction
+    extension: str
+
+
+def parse_name(name: str) -> ParsedName | None:
+    """Read a file name by golang-migrate's pattern; None if it does not match.
+
+    Raises:
+        InvalidSource: the version does not fit PostgreSQL's bigint.
+    """
+    match = MIGRATION_PATTERN.fullmatch(name)
+    if match is None:
+        return None
+    digits = match[1].lstrip("0") or "0"
+    if len(digits) > 19 or int(digits) > MAX_VERSION:
+        raise InvalidSource(
+            f"the version {match[1]} is above {MAX_VERSION}, the largest that a migration can have",
+            file=name,
+            hint="give the file a smaller number",
+        )
+    return ParsedName(int(digits), match[2], Direction(match[3]), match[4])
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationFile:
+    """One file of the source, with its bytes as they were read."""
+
+    name: str
+    version: int
+    title: str
+    direction: Direction
+    content: bytes = field(repr=False)
+
+    @property
+    def sql(self) -> bytes:
+        """The bytes to send: without a UTF-8 byte-order mark, which PostgreSQL takes for a syntax error."""
+        return self.content.removeprefix(codecs.BOM_UTF8)
+
+    @property
+    def checksum(self) -> str:
+        """sha256 of the file as it was read, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def check(self) -> None:
+        """Refuse bytes that PostgreSQL could not have been meant to see.
+
+        Raises:
+            InvalidSource: a NUL byte, UTF-16, or invalid UTF-8, with the line.
+        """
+        content = self.content
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise InvalidSource(
+                "the file is UTF-16", file=self.name, line=1, column=1, hint="save it as UTF-8 and try again"
+            )
+        nul = content.find(b"\0")
+        if nul >= 0:
+            line = content.count(b"\n", 0, nul) + 1
+            raise InvalidSource(
+                f"a NUL byte at offset {nul}: PostgreSQL would stop reading there",
+                file=self.name,
+                line=line,
+                hint="remove it; if it stands in data, write it as an escape, like '\\x00'::bytea",
+            )
+        bad = invalid_utf8(content)
+        if bad is not None:
+            line = content.count(b"\n", 0, bad) + 1
+            raise InvalidSource(
+                f"byte 0x{content[bad]:02x} at offset {bad} is not UTF-8",
+                file=self.name,
+                line=line,
+                hint="save the file as UTF-8 and try again",
+            )
+
+
+def invalid_utf8(content: bytes) -> int | None:
+    """Offset of the first byte that is not UTF-8, without decoding a large file in one piece."""
+    if content.isascii():
+        return None
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(content), _DECODE_CHUNK):
+        kept = len(decoder.getstate()[0])
+        try:
+            decoder.decode(
+                content[start : start + _DECODE_CHUNK], final=start + _DECODE_CHUNK >= len(content)
+            )
+        except UnicodeDecodeError as error:
+            return start - kept + error.start
+    return None
+
+
+class Source:
+    """A track's migration files, by version and direction.
+
+    ``warnings`` are sentences for the person who wrote the files.
+    """
+
+    def __init__(
+        self, files: Mapping[tuple[int, Direction], MigrationFile], warnings: tuple[str, ...] = ()
+    ) -> None:
+        self._files = dict(files)
+        self.versions: tuple[int, ...] = tuple(sorted({version for version, _ in self._files}))
+        self.warnings = warnings
+
+    @classmethod
+    def scan(cls, files: Mapping[str, bytes]) -> "Source":
+        """Sort ``files`` (name → bytes) into migrations.
+
+        Names that start with a dot are ignored (editors, ``._*`` of macOS archives), and so is
+        everything that neither is a migration nor ends in ``.sql``.
+
+        Raises:
+            InvalidSource: a ``.sql`` file whose name is no migration's, a version above bigint, or
+                two files of one version and direction.
+        """
+        found: dict[tuple[int, Direction], MigrationFile] = {}
+        warnings = []
+        for name in sorted(files):
+            if name.startswith("."):
+                continue
+            parsed = parse_name(name)
+            if parsed is None:
+                if name.lower().endswith(".sql"):
+                    raise InvalidSource("not a migration's name", file=name, hint=EXPECTED)
+                continue
+            if parsed.extension.lower() != "sql":
+                warnings.append(f"{name} counts as a migration although it does not end in .sql")
+            key = parsed.version, parsed.direction
+            if key in found:
+                raise InvalidSource(
+                    f"version {parsed.version} has two {parsed.direction} files: {found[key].name} and {name}",
+                    file=name,
+                    hint="give one of them another number",
+                )
+            found[key] = MigrationFile(name, parsed.version, parsed.title, parsed.direction, files[name])
+        return cls(found, tuple(warnings))
+
+    def get(self, version: int, direction: Direction) -> MigrationFile | None:
+        """The file that takes ``version`` up or down; None if there is none."""
+        return self._files.get((version, direction))
+
+    def __contains__(self, version: object) -> bool:
+        return (version, Direction.UP) in self._files or (version, Direction.DOWN) in self._files
+
+    def __iter__(self) -> Iterator[MigrationFile]:
+        return iter(self._files.values())
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @property
+    def latest(self) -> int | None:
+        """The highest version."""
+        return self.versions[-1] if self.versions else None
+
+    @cached_property
+    def digest(self) -> str:
+        """See :func:`fluxbase_migrations.core.digest.source_digest`."""
+        return source_digest({one.name: one.content for one in self._files.values()})
+
+    def previous(self, version: int) -> int:
+        """The version before ``version``; :data:`NIL` before the first."""
+        at = bisect.bisect_left(self.versions, version)
+        return self.versions[at - 1] if at else NIL

@@ -1,0 +1,154 @@
+"""Which files to run, in golang-migrate's meaning of up, down, steps and goto, and the resource's of a target.
+
+Pure: a plan is made from the files and the recorded version alone. A version whose up or down file is
+missing is a step without a file: nothing runs, but the version moves (golang-migrate does the same).
+"""
+
+import bisect
+from dataclasses import dataclass
+
+from fluxbase_migrations.core.errors import (
+    AheadOfSource,
+    MissingDownFile,
+    NothingToStep,
+    RollbackForbidden,
+    TargetNotFound,
+)
+from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, Source
+from fluxbase_migrations.core.names import Rollback
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One file to run, and the version recorded before and after it."""
+
+    version: int
+    """The file's own."""
+    direction: Direction
+    from_version: int
+    to_version: int
+    file: MigrationFile | None
+
+    @property
+    def label(self) -> str:
+        """The file's name, or what is missing."""
+        return self.file.name if self.file else f"{self.version} (no {self.direction} file)"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps, in order; ``short`` is by how many they are fewer than was asked for."""
+
+    steps: tuple[Step, ...] = ()
+    short: int = 0
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Versions that have no file in the direction wanted."""
+        return tuple(step.version for step in self.steps if step.file is None)
+
+
+def up(source: Source, current: int, limit: int | None = None) -> Plan:
+    """Everything above ``current``, or the next ``limit`` versions.
+
+    Raises:
+        AheadOfSource: ``current`` is recorded but not among the files.
+        NothingToStep: a limit was given and nothing is left.
+    """
+    _require_recorded(source, current)
+    ahead = (
+        source.versions[bisect.bisect_right(source.versions, current) :]
+        if current != NIL
+        else source.versions
+    )
+    if limit is None:
+        return Plan(_ups(source, current, ahead))
+    if limit and not ahead:
+        raise NothingToStep("file does not exist", detail=f"nothing is left to apply after {_name(current)}")
+    return Plan(_ups(source, current, ahead[:limit]), short=max(0, limit - len(ahead)))
+
+
+def down(source: Source, current: int, limit: int | None = None) -> Plan:
+    """Everything that is applied, or the last ``limit`` versions, newest first.
+
+    Raises:
+        AheadOfSource: ``current`` is recorded but not among the files.
+        NothingToStep: a limit was given and nothing is applied.
+    """
+    _require_recorded(source, current)
+    applied = source.versions[: bisect.bisect_right(source.versions, current)]
+    if limit is None:
+        return Plan(_downs(source, applied, NIL))
+    if limit and not applied:
+        raise NothingToStep("file does not exist", detail="nothing is applied")
+    count = min(limit, len(applied))
+    rest = applied[: len(applied) - count]
+    steps = _downs(source, applied[len(rest) :], rest[-1] if rest else NIL)
+    return Plan(steps, short=limit - count)
+
+
+def goto(source: Source, current: int, target: int) -> Plan:
+    """From ``current`` to ``target``, whichever way that is; :data:`NIL` undoes everything.
+
+    Raises:
+        AheadOfSource: ``current`` is recorded but not among the files.
+        TargetNotFound: ``target`` is not among the files.
+    """
+    _require_recorded(source, current)
+    if target != NIL and target not in source:
+        raise TargetNotFound.of(target, source.versions)
+    if target >= current:
+        between = [one for one in source.versions if current < one <= target]
+        return Plan(_ups(source, current, between))
+    return Plan(_downs(source, [one for one in source.versions if target < one <= current], target))
+
+
+def to_target(source: Source, current: int, target: int | None, rollback: Rollback) -> Plan:
+    """What a resource's ``targetVersion`` asks for: None is the latest, 0 is nothing applied.
+
+    Raises:
+        AheadOfSource, TargetNotFound: as :func:`goto`.
+        RollbackForbidden: the target is lower and ``rollback`` is Forbid.
+        MissingDownFile: a rollback would pass a version without down file; nothing has run.
+    """
+    if target is None:
+        return up(source, current)
+    plan = goto(source, current, NIL if target == 0 else target)
+    if not plan.steps or plan.steps[0].direction is Direction.UP:
+        return plan
+    if rollback is Rollback.FORBID:
+        raise RollbackForbidden(
+            f"the target version {target} is lower than the recorded version {current}, and rollback is Forbid",
+            hint="set rollback: Allow to run the down files, or raise the target",
+        )
+    if plan.missing:
+        names = ", ".join(map(str, plan.missing))
+        raise MissingDownFile(
+            f"rolling back from {current} to {target} needs a down file for version {names}, and there is none",
+            hint="add the missing .down.sql (empty, if there is nothing to undo) or choose a higher target",
+        )
+    return plan
+
+
+def _require_recorded(source: Source, current: int) -> None:
+    if current != NIL and current not in source:
+        raise AheadOfSource.of(current, source.latest)
+
+
+def _ups(source: Source, current: int, versions: list[int] | tuple[int, ...]) -> tuple[Step, ...]:
+    steps = []
+    for version in versions:
+        steps.append(Step(version, Direction.UP, current, version, source.get(version, Direction.UP)))
+        current = version
+    return tuple(steps)
+
+
+def _downs(source: Source, versions: list[int] | tuple[int, ...], target: int) -> tuple[Step, ...]:
+    return tuple(
+        Step(version, Direction.DOWN, version, before, source.get(version, Direction.DOWN))
+        for version, before in zip(reversed(versions), [*reversed(versions[:-1]), target], strict=False)
+    )
+
+
+def _name(version: int) -> str:
+    return "nothing" if version == NIL else f"version {version}"

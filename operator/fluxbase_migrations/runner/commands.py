@@ -1,0 +1,192 @@
+"""What the command line's verbs do: golang-migrate's up, down, goto, force and version, and ours."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psycopg
+
+from fluxbase_migrations.core import plan
+from fluxbase_migrations.core.errors import MigrationError, NothingToStep, Transient
+from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.core.names import TRACKING_TABLE, OutOfOrder, Recovery, Track
+from fluxbase_migrations.core.plan import Plan, Step
+from fluxbase_migrations.core.result import Outcome, Result
+from fluxbase_migrations.runner import failures, tracking
+from fluxbase_migrations.runner import session as sessions
+from fluxbase_migrations.runner.engine import Migrator, Options
+from fluxbase_migrations.runner.ledger import Entry, Ledger
+from fluxbase_migrations.runner.log import Log
+from fluxbase_migrations.runner.recovery import Policy
+from fluxbase_migrations.runner.report import report
+from fluxbase_migrations.runner.session import Session, Settings
+from fluxbase_migrations.runner.signals import Stop
+from fluxbase_migrations.runner.track import TrackRun, run_track, unexpected
+from fluxbase_migrations.runner.tracking import Row, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything a command needs, however it was configured."""
+
+    parameters: dict[str, str] = field(repr=False)
+    hidden: list[str] = field(repr=False)
+    settings: Settings
+    log: Log
+    stop: Stop
+    track: Track = Track.USER
+    table: Table | None = None
+    lock_timeout: float = 300.0
+    recovery: Recovery | None = None
+    out_of_order: OutOfOrder = OutOfOrder.WARN
+
+    def connect(self) -> Session:
+        """A session of our own; see :func:`fluxbase_migrations.runner.session.connect`."""
+        return sessions.connect(self.parameters, self.settings, self.hidden, self.stop, self.log)
+
+    @property
+    def tracking(self) -> Table:
+        """The tracking table: the one named, or the track's own."""
+        return self.table or Table(*TRACKING_TABLE[self.track])
+
+
+def guarded(action: Callable[[], int], log: Log) -> int:
+    """Run a command; its failure is one line and exit code 1."""
+    try:
+        return action()
+    except MigrationError as error:
+        log.error(str(error))
+    except failures.LOST as error:
+        log.error(str(Transient(f"the connection was lost: {' '.join(str(error).split())}")))
+    except psycopg.Error as error:
+        log.error(str(unexpected(error)))
+    return 1
+
+
+def up(setup: Setup, source: Source, limit: int | None) -> int:
+    """Apply everything, or the next ``limit`` versions."""
+
+    def make_plan(current: int, ran: int) -> Plan:
+        if limit is None:
+            if not source.versions and current == NIL:
+                raise NothingToStep("file does not exist", detail="the source has no migration files")
+            return plan.up(source, current)
+        return plan.up(source, current, limit - ran) if limit > ran else Plan()
+
+    return _migrate(setup, source, make_plan, lambda step: step.direction is Direction.UP, limit)
+
+
+def down(setup: Setup, source: Source, limit: int | None) -> int:
+    """Revert everything, or the last ``limit`` versions."""
+
+    def make_plan(current: int, ran: int) -> Plan:
+        if limit is None:
+            return plan.down(source, current)
+        return plan.down(source, current, limit - ran) if limit > ran else Plan()
+
+    return _migrate(setup, source, make_plan, lambda step: step.direction is Direction.DOWN, limit)
+
+
+def goto(setup: Setup, source: Source, version: int) -> int:
+    """Go up or down to ``version``."""
+
+    def wanted(step: Step) -> bool:
+        return step.to_version <= version if step.direction is Direction.UP else step.to_version >= version
+
+    return _migrate(setup, source, lambda current, _: plan.goto(source, current, version), wanted, None)
+
+
+def _migrate(
+    setup: Setup,
+    source: Source,
+    make_plan: Callable[[int, int], Plan],
+    wanted: Callable[[Step], bool],
+    limit: int | None,
+) -> int:
+    if limit == 0:
+        setup.log.info("no change", source=setup.track.value)
+        return 0
+    options = Options(
+        label=setup.track.value,
+        lock_timeout=setup.lock_timeout,
+        policy=Policy(setup.recovery or Recovery.PROVEN),
+        out_of_order=setup.out_of_order,
+    )
+    migrator = Migrator(setup.connect, setup.tracking, source, options, setup.log, setup.stop)
+    try:
+        migrator.open()
+        migrator.look_back()
+        ran = migrator.migrate(make_plan, wanted)
+        row = migrator.row
+    finally:
+        migrator.close()
+    if ran:
+        setup.log.info("Migrations finished", source=setup.track.value, version=row.version, files=ran)
+    else:
+        setup.log.info("no change", source=setup.track.value, version=row.version)
+    return 0
+
+
+def force(setup: Setup, version: int) -> int:
+    """Record ``version``, clean; -1 is nothing applied. No file is looked at."""
+    options = Options(label=setup.track.value, lock_timeout=setup.lock_timeout)
+    with Migrator(setup.connect, setup.tracking, Source({}), options, setup.log, setup.stop) as migrator:
+        before = migrator.row
+        migrator.force(version)
+        setup.log.info("version forced", source=setup.track.value, was=before, version=migrator.row.version)
+    return 0
+
+
+def version(setup: Setup) -> Row:
+    """The recorded version, read without the lock; nothing is created."""
+    session = setup.connect()
+    try:
+        return tracking.peek(session, setup.tracking)
+    finally:
+        session.close()
+
+
+def history(setup: Setup, limit: int) -> list[Entry]:
+    """The newest ``limit`` ledger entries, oldest first; read without the lock."""
+    session = setup.connect()
+    try:
+        ledger = Ledger(setup.tracking)
+        if not ledger.exists(session):
+            return []
+        return list(reversed(ledger.entries(session, newest_first=True, limit=limit)))
+    finally:
+        session.close()
+
+
+def run_tracks(setup: Setup, tracks: list[tuple[Track, str | None, Callable[[], Source]]]) -> int:
+    """Both tracks in order, with Fluxbase's own log lines; the second only after the first succeeded.
+
+    Each track comes with the path to show and a function that reads its files.
+    """
+    log = setup.log
+    log.info("Running database migrations...")
+    for track, path, read in tracks:
+        log.info(f"Running {track} migrations...", **({"path": path} if path else {}))
+        result = _run_track(setup, track, read)
+        if result.outcome is Outcome.SOURCE_EMPTY:
+            log.info("No migration files", source=track.value)
+            continue
+        report(track, result, log)
+        if not result.outcome.succeeded:
+            return 1
+    log.info("Database migrations completed successfully")
+    return 0
+
+
+def _run_track(setup: Setup, track: Track, read: Callable[[], Source]) -> Result:
+    try:
+        source = read()
+    except MigrationError as error:
+        return Result(error.outcome, error=error.info)
+    options = Options(
+        label=track.value,
+        lock_timeout=setup.lock_timeout,
+        policy=Policy(setup.recovery or Recovery.AUTOMATIC, retry_failed=True, retry_unproven=False),
+        out_of_order=setup.out_of_order,
+    )
+    wish = TrackRun(track, options, table=setup.table if track is setup.track else None)
+    return run_track(wish, source, setup.connect, setup.log, setup.stop)

@@ -1,0 +1,77 @@
+"""What every part of the engine needs at hand while it holds the lock."""
+
+import dataclasses
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from fluxbase_migrations.core.result import ErrorInfo
+from fluxbase_migrations.runner.bookkeeping import Bookkeeping
+from fluxbase_migrations.runner.ledger import Kind, Ledger, as_json
+from fluxbase_migrations.runner.lock import LockIds
+from fluxbase_migrations.runner.log import Log
+from fluxbase_migrations.runner.prepared import Prepared
+from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.signals import Stop
+from fluxbase_migrations.runner.tracking import Table
+
+
+@dataclass(slots=True)
+class Context:
+    """One session, one track."""
+
+    session: Session
+    table: Table
+    ledger: Ledger
+    ids: LockIds
+    book: Bookkeeping
+    log: Log
+    stop: Stop
+    lock_timeout: float
+    flushed: bool = True
+    """False while the last commit may not have reached the disk."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at one file."""
+
+    prepared: Prepared
+    proven: bool = True
+    """False where it starts from a state that nothing proves."""
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self.began
+
+    def entry(self, session: Session, outcome: str, **more: bytes) -> dict[str, bytes]:
+        """The ledger's columns for this attempt, as SQL expressions."""
+        step, literal = self.prepared.step, session.literal
+        file = step.file
+        return {
+            "kind": b"'" + Kind.MIGRATION.encode() + b"'",
+            "version": literal(step.version),
+            "file": literal(file.name if file else None),
+            "direction": b"'" + step.direction.encode() + b"'",
+            "checksum": literal(file.checksum if file else None),
+            "from_version": literal(step.from_version),
+            "to_version": literal(step.to_version),
+            "outcome": b"'" + outcome.encode() + b"'",
+            "statements": literal(len(self.prepared.statements)),
+            "proven": b"true" if self.proven else b"false",
+            "started_at": b"pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '%.3f s'::pg_catalog.interval"
+            % self.seconds,
+            "finished_at": b"pg_catalog.clock_timestamp()",
+            "attempt": b"'" + self.id.encode() + b"'",
+            **more,
+        }
+
+
+def error_json(session: Session, info: ErrorInfo) -> bytes:
+    """An :class:`ErrorInfo` as a jsonb literal, without its empty fields."""
+    return as_json(
+        session, {key: value for key, value in dataclasses.asdict(info).items() if value is not None}
+    )

@@ -1,0 +1,98 @@
+"""Where the database is, from ``DATABASE_URL``, ``DB_*`` or libpq's own ``PG*`` variables."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from psycopg import ProgrammingError, conninfo
+
+from fluxbase_migrations.core.errors import ServerRefused
+
+APPLICATION_NAME: Final = "fluxbase-migrate"
+
+_PARTS: Final = {
+    "DB_HOST": "host",
+    "DB_PORT": "port",
+    "DB_NAME": "dbname",
+    "DB_USER": "user",
+    "DB_PASSWORD": "password",
+    "DB_SSLMODE": "sslmode",
+}
+
+DEFAULTS: Final = {
+    "connect_timeout": "10",
+    "application_name": APPLICATION_NAME,
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+"""A dead server must be noticed within a minute or so."""
+
+_GOLANG_SCHEMES: Final = ("pgx5://", "pgx://", "pgx4://")
+
+
+def parameters(environment: Mapping[str, str], url: str | None = None) -> dict[str, str]:
+    """Libpq's connection parameters; what is absent is libpq's business (``PG*``, ``~/.pgpass``).
+
+    ``url`` or else ``DATABASE_URL`` wins over ``DB_*``. golang-migrate's ``x-…`` query parameters and
+    its driver schemes are understood and dropped.
+
+    Raises:
+        ServerRefused: the URL cannot be read; the message does not repeat it.
+    """
+    url = url or environment.get("DATABASE_URL")
+    found: dict[str, str] = {}
+    if url:
+        try:
+            parsed = conninfo.conninfo_to_dict(_without_extensions(url))
+        except ProgrammingError as error:
+            raise ServerRefused(
+                f"the database URL cannot be read: {scrub(str(error), _secrets_of(url)).strip()}",
+                hint="expected postgres://user:password@host:5432/name?sslmode=…, with special characters in the "
+                "password percent-encoded (DB_HOST, DB_USER, DB_PASSWORD, … take them as they are)",
+            ) from None
+        found = {key: str(value) for key, value in parsed.items() if value is not None}
+    else:
+        found = {key: value for name, key in _PARTS.items() if (value := environment.get(name))}
+    for key, value in DEFAULTS.items():
+        found.setdefault(key, value)
+    if "PGCONNECT_TIMEOUT" in environment and not (url and "connect_timeout" in url):
+        found["connect_timeout"] = environment["PGCONNECT_TIMEOUT"]
+    if "PGAPPNAME" in environment and "application_name" not in (url or ""):
+        found["application_name"] = environment["PGAPPNAME"]
+    return found
+
+
+def _without_extensions(url: str) -> str:
+    """Drop what only golang-migrate reads from its URLs."""
+    for scheme in _GOLANG_SCHEMES:
+        if url.startswith(scheme):
+            url = "postgres://" + url.removeprefix(scheme)
+    base, question, query = url.partition("?")
+    if not question or "://" not in base:
+        return url
+    kept = [pair for pair in query.split("&") if not pair.startswith("x-")]
+    return base + ("?" + "&".join(kept) if kept else "")
+
+
+def _secrets_of(url: str) -> list[str]:
+    """Everything in a malformed URL that might be a password."""
+    rest = url.partition("://")[2] or url
+    return [url, rest, *rest.partition("?")[0].rpartition("@")[0].split(":")[1:]]
+
+
+def secrets(found: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
+    """What must never be printed."""
+    names = ("password", "sslpassword")
+    return [value for name in names if (value := found.get(name))] + [
+        value for name in ("DB_PASSWORD", "PGPASSWORD") if (value := environment.get(name))
+    ]
+
+
+def scrub(text: str, hidden: list[str]) -> str:
+    """Replace every secret in ``text``."""
+    for secret in sorted(filter(None, hidden), key=len, reverse=True):
+        if len(secret) > 2:
+            text = text.replace(secret, "***")
+    return text

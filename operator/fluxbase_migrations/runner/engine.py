@@ -1,0 +1,388 @@
+"""The engine: one track of one database, under the lock, file by file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psycopg
+
+from fluxbase_migrations.core.errors import (
+    Interrupted,
+    MigrationError,
+    OutOfOrder,
+    ShortLimit,
+    Transient,
+)
+from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.core.names import OutOfOrder as OutOfOrderPolicy
+from fluxbase_migrations.core.names import Recovery
+from fluxbase_migrations.core.plan import Plan, Step
+from fluxbase_migrations.core.result import Applied
+from fluxbase_migrations.runner import failures, history, ledger, lock, settle, tracking
+from fluxbase_migrations.runner.atomic import UNCHANGED, NeedsGroups, run_atomic
+from fluxbase_migrations.runner.bookkeeping import Bookkeeping
+from fluxbase_migrations.runner.context import Attempt, Context
+from fluxbase_migrations.runner.groups import GroupRun
+from fluxbase_migrations.runner.ledger import Entered, Entry, Kind, Ledger
+from fluxbase_migrations.runner.lock import LockIds
+from fluxbase_migrations.runner.log import Log
+from fluxbase_migrations.runner.prepared import Prepared
+from fluxbase_migrations.runner.recovery import Policy, Restore, Resume, RunAgain, decide
+from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.signals import Stop
+from fluxbase_migrations.runner.tracking import Row, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller may choose."""
+
+    label: str = "user"
+    """The track's name in log lines."""
+    lock_timeout: float = 300.0
+    """Seconds to wait for the migration lock."""
+    policy: Policy = field(default_factory=Policy)
+    out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
+
+
+class Migrator:
+    """Holds the lock from :meth:`open` to :meth:`close`; a context manager."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Session],
+        table: Table,
+        source: Source,
+        options: Options,
+        log: Log,
+        stop: Stop,
+    ) -> None:
+        self._connect = connect
+        self.table = table
+        self.source = source
+        self.options = options
+        self.log = log
+        self.stop = stop
+        self.ledger = Ledger(table)
+        self.row = Row()
+        self.observed = False
+        self.applied: list[Applied] = []
+        self.recovered: str | None = None
+        self.warnings: list[str] = list(source.warnings)
+        self.skipped: list[int] = []
+        self._entries: list[Entry] | None = None
+        self._context: Context | None = None
+
+    def __enter__(self) -> "Migrator":
+        self.open()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def session(self) -> Session:
+        """The session that holds the lock."""
+        return self.context.session
+
+    @property
+    def context(self) -> Context:
+        """What the engine's parts share."""
+        assert self._context is not None, "open() comes first"
+        return self._context
+
+    def open(self, *, create: bool = True) -> None:
+        """Connect, take the lock, create what is missing (unless told not to), and read the row.
+
+        Raises:
+            MigrationError: see :mod:`fluxbase_migrations.core.errors`.
+        """
+        session = self._connect()
+        try:
+            session.connection.add_notice_handler(self._notice)
+            ids = LockIds.of(self.table, session.database)
+            tracking.exists(session, self.table)
+            self.ledger.exists(session)
+            lock.acquire(session, ids, self.options.lock_timeout, self.log)
+            if create:
+                tracking.ensure(session, self.table)
+                self.ledger.ensure(session)
+            weak, role = session.query(
+                "SELECT pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off',"
+                " pg_catalog.current_setting('role')"
+            )[0]
+            book = Bookkeeping(session, self.table, self.ledger, ids, weak, role)
+            self._context = Context(
+                session, self.table, self.ledger, ids, book, self.log, self.stop, self.options.lock_timeout
+            )
+            self.refresh()
+        except BaseException:
+            session.close()
+            raise
+
+    def close(self) -> None:
+        """End the session, and with it the lock."""
+        if self._context is not None:
+            self._context.session.close()
+            self._context = None
+
+    def refresh(self) -> Row:
+        """Read the tracking row."""
+        self.row = tracking.peek(self.session, self.table)
+        self.observed = True
+        return self.row
+
+    def entries(self) -> list[Entry]:
+        """This track's ledger, oldest first; read once."""
+        if self._entries is None:
+            self._entries = self.ledger.entries(self.session) if self.ledger.exists(self.session) else []
+        return self._entries
+
+    def look_back(self) -> None:
+        """Warn about applied files that were edited, and about files that came too late.
+
+        Raises:
+            OutOfOrder: there are such files and the policy is Fail.
+        """
+        for name in history.drifted(self.entries(), self.source):
+            self._warn(f"{name} was edited after it was applied; the database keeps what it did then")
+        if self.options.out_of_order is OutOfOrderPolicy.IGNORE:
+            return
+        self.skipped = history.skipped_versions(self.entries(), self.source, self.row.version)
+        if not self.skipped:
+            return
+        listed = ", ".join(map(str, self.skipped[:10])) + (" …" if len(self.skipped) > 10 else "")
+        if self.options.out_of_order is OutOfOrderPolicy.FAIL:
+            raise OutOfOrder(
+                f"version {listed} came after version {self.row.version} was applied, and was never run",
+                hint="give the files higher numbers, or set outOfOrder to Warn",
+            )
+        self._warn(f"version {listed} is below the recorded version {self.row.version} and was never applied")
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self.log.warn(text, source=self.options.label)
+
+    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        """WARNINGs, and what a file RAISEs itself; not every "already exists, skipping"."""
+        text = self.session.scrub(diagnostic.message_primary or "") if self._context else ""
+        if not text:
+            return
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self.log.warn(text, source=self.options.label)
+        elif diagnostic.source_function == "exec_stmt_raise":
+            self.log.info(text, source=self.options.label)
+
+    def migrate(self, make_plan: Callable[[int, int], Plan], wanted: Callable[[Step], bool]) -> int:
+        """Recover from a dirty row if that is allowed, then run the plan.
+
+        ``make_plan`` gets the recorded version and how many steps recovery has already run. Returns
+        the number of files that ran.
+
+        Raises:
+            MigrationError: the run ended early; :attr:`row` and :attr:`applied` say where.
+        """
+        ran = 0
+        if self.row.dirty:
+            ran = self.recover(wanted)
+        plan = make_plan(self.row.version, ran)
+        self.run(plan, already=ran)
+        if plan.short:
+            raise ShortLimit(f"limit {plan.short} short")
+        return ran + len(plan.steps)
+
+    def run(self, plan: Plan, already: int = 0) -> None:
+        """Run a plan's steps in order."""
+        for step in plan.steps:
+            if step.file is not None:
+                step.file.check()
+        ahead: Prepared | None = None
+        total = already + len(plan.steps)
+        for number, step in enumerate(plan.steps, already + 1):
+            if self.stop.signal is not None:
+                self._stopped(total - number + 1)
+            prepared = ahead or self._prepare(step)
+            following = plan.steps[number - already] if number < total else None
+            ahead = self._prepare(following) if following else None
+            durable = ahead is None or not ahead.atomic
+            self._announce(step, number, total)
+            self._run_one(Attempt(prepared), durable=durable)
+
+    def _prepare(self, step: Step) -> Prepared:
+        conforming = self.session.standard_conforming_strings
+        return Prepared.of(step, standard_conforming_strings=conforming)
+
+    def _announce(self, step: Step, number: int, total: int) -> None:
+        if step.direction is Direction.UP:
+            message = "Applying migration"
+        else:
+            message = "Reverting migration"
+        if step.file is None:
+            self._warn(
+                f"version {step.version} has no {step.direction} file: only the recorded version moves"
+            )
+            return
+        self.log.info(message, file=step.file.name, number=number, total=total, source=self.options.label)
+
+    def _run_one(self, attempt: Attempt, *, durable: bool, done: int = 0, regrouped: bool = False) -> None:
+        """One file, in whichever way it can be run; the row is read again only after trouble."""
+        prepared, step = attempt.prepared, attempt.prepared.step
+        try:
+            if prepared.atomic and not done and not regrouped:
+                try:
+                    run_atomic(self.context, attempt, durable=durable)
+                except NeedsGroups as needs:
+                    (prepared.cuts if needs.sqlstate == "55P04" else prepared.alone).add(needs.index)
+                    prepared.regroup()
+                    self.log.info(
+                        "file cannot run in one transaction, running it in groups",
+                        file=step.label,
+                        statement=failures.statement_label(prepared.statements, needs.index),
+                        sqlstate=needs.sqlstate,
+                    )
+                    GroupRun(self.context, attempt).run()
+            else:
+                GroupRun(self.context, attempt, done).run()
+        except failures.LOST as lost:
+            self._after_loss(attempt, str(lost))
+        except MigrationError:
+            self._reread()
+            raise
+        self.row = Row(step.to_version, False, None)
+        if step.file is not None:
+            self.applied.append(
+                Applied(step.version, step.file.name, step.direction, round(attempt.seconds, 3))
+            )
+
+    def _after_loss(self, attempt: Attempt, reason: str) -> None:
+        """The connection is gone: the ledger knows whether the file's COMMIT came through.
+
+        Raises:
+            Transient: it did not.
+        """
+        label = attempt.prepared.step.label
+        self.log.warn("connection lost, reconnecting to see what was committed", file=label)
+        self.close()
+        error = Transient(f"the connection was lost: {' '.join(reason.split())}", file=label)
+        try:
+            self.open(create=False)
+        except MigrationError as again:
+            self.observed = False
+            raise error.with_effect(
+                f"not known, because reconnecting failed: {again.info.message}"
+            ) from again
+        self._entries = None
+        entry = next((one for one in self.entries() if one.attempt == attempt.id), None)
+        if entry is None:
+            raise error.with_effect(UNCHANGED)
+        if entry.outcome == Entered.APPLIED:
+            return
+        done = (
+            f"statements 1 to {entry.done} took effect"
+            if entry.done
+            else "no statement is known to have taken effect"
+        )
+        raise error.with_effect(done)
+
+    def _reread(self) -> None:
+        """Status reports the row as it was read, never as it was meant."""
+        try:
+            self.refresh()
+        except (psycopg.Error, MigrationError):
+            self.observed = False
+
+    def _stopped(self, left: int) -> None:
+        self.flush()
+        raise Interrupted(f"{self.stop.signal} received: stopped before the next file, {left} left to run")
+
+    def flush(self) -> None:
+        """Make the last commit durable before anything is said about it."""
+        if self._context is None or self.context.flushed:
+            return
+        self.record(Kind.MIGRATION, Entered.INTERRUPTED)
+
+    def record(self, kind: Kind, outcome: Entered, **more: bytes) -> None:
+        """Write an entry that is about no file, durably."""
+        now = b"pg_catalog.clock_timestamp()"
+        fields = {"kind": b"'%b'" % kind.encode(), "outcome": b"'%b'" % outcome.encode(), "started_at": now}
+        attempt = b"pg_catalog.gen_random_uuid()"
+        entry = self.ledger.insert(self.session, {**fields, "finished_at": now, "attempt": attempt, **more})
+        self.session.run_own(b"BEGIN;" + entry + b";" + self.context.book.commit(durable=True).sql)
+        self.context.flushed = True
+        self._entries = None
+
+    def recover(self, wanted: Callable[[Step], bool]) -> int:
+        """Get from a dirty row to a clean one, if that is allowed; returns how many files ran.
+
+        Raises:
+            MigrationError: it is not allowed, or failed.
+        """
+        entries = list(reversed(settle.settle(self.context, self.row, self.entries())))
+        action = decide(self.row, entries, self.source, self.options.policy, wanted)
+        self.recovered = action.reason
+        self.log.info("recovering from a dirty version", version=self.row.version, action=action.reason)
+        self._entries = None
+        match action:
+            case Restore(version=version):
+                self.write_row(version, Kind.RECOVERY, details={"reason": action.reason})
+                return 0
+            case RunAgain(step=step, proven=proven):
+                prepared = self._checked(step)
+                self._announce(step, 1, 1)
+                self._run_one(Attempt(prepared, proven), durable=True)
+            case Resume(step=step, done=done):
+                prepared = self._checked(step)
+                self._announce(step, 1, 1)
+                self._run_one(Attempt(prepared), durable=True, done=done)
+        return 1
+
+    def _checked(self, step: Step) -> Prepared:
+        if step.file is not None:
+            step.file.check()
+        return self._prepare(step)
+
+    def force(self, version: int, token: str | None = None) -> None:
+        """Record ``version``, clean, whatever was there; -1 is nothing applied."""
+        self.write_row(version, Kind.FORCE, token=token, details={"from": str(self.row)})
+
+    def token_known(self, token: str) -> bool:
+        """Whether a force command was obeyed already."""
+        return any(one.token == token for one in self.entries())
+
+    def write_row(
+        self, version: int, kind: Kind, *, token: str | None = None, details: dict[str, object] | None = None
+    ) -> None:
+        """A clean row written outside any file, with its ledger entry, durable."""
+        session, book = self.session, self.context.book
+        literal = session.literal
+        version = max(version, NIL)
+        delete, insert = book.row(version, False)
+        now = b"pg_catalog.clock_timestamp()"
+        fields = {
+            "kind": literal(kind),
+            "outcome": literal(Entered.APPLIED),
+            "version": literal(version),
+            "from_version": literal(self.row.version),
+            "to_version": literal(version),
+            "token": literal(token),
+            "details": ledger.as_json(session, details),
+            "started_at": now,
+            "finished_at": now,
+            "attempt": b"pg_catalog.gen_random_uuid()",
+        }
+        entry = self.ledger.insert(session, fields, xmin_from=insert)
+        session.run_own(
+            book.begin().sql
+            + book.locks_again().sql
+            + delete
+            + b";"
+            + entry
+            + b";"
+            + book.commit(durable=True).sql
+        )
+        self._entries = None
+        self.refresh()
+
+
+def default_policy(recovery: Recovery | None, fallback: Recovery) -> Policy:
+    """The policy of a command that a person typed: it may run a failed file again."""
+    return Policy(recovery or fallback, retry_failed=True)

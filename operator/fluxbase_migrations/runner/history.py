@@ -1,0 +1,51 @@
+"""What the ledger knows about the past: files edited after they were applied, files that came too late."""
+
+from collections.abc import Sequence
+
+from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
+
+
+def applied(entries: Sequence[Entry]) -> dict[int, Entry]:
+    """By version, the entry that applied it, of what is applied now; ``entries`` are oldest first."""
+    found: dict[int, Entry] = {}
+    for entry in entries:
+        if entry.outcome != Entered.APPLIED or entry.version is None:
+            continue
+        if entry.kind is Kind.FORCE:
+            found = {version: one for version, one in found.items() if version <= entry.version}
+        elif entry.kind is Kind.MIGRATION and entry.direction == Direction.UP:
+            found[entry.version] = entry
+        elif entry.kind is Kind.MIGRATION:
+            found.pop(entry.version, None)
+    return found
+
+
+def drifted(entries: Sequence[Entry], source: Source) -> list[str]:
+    """Names of applied files whose content has changed since."""
+    names = []
+    for version, entry in sorted(applied(entries).items()):
+        file = source.get(version, Direction.UP)
+        if file is not None and entry.checksum is not None and file.checksum != entry.checksum:
+            names.append(file.name)
+    return names
+
+
+def skipped_versions(entries: Sequence[Entry], source: Source, current: int) -> list[int]:
+    """Versions in the source below ``current`` that were passed over when they were not there yet.
+
+    Only what the ledger saw counts: a database that golang-migrate brought to ``current`` holds them all.
+    """
+    done = applied(entries)
+    skipped: set[int] = set()
+    for entry in done.values():
+        low = NIL if entry.from_version is None else entry.from_version
+        high = entry.version if entry.version is not None else low
+        skipped.update(
+            version
+            for version in source.versions
+            if low < version < min(high, current + 1)
+            and version not in done
+            and source.get(version, Direction.UP) is not None
+        )
+    return sorted(skipped)

@@ -1,0 +1,137 @@
+"""The entry point of the Job's pod: one run of one track, reported as one JSON document."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from fluxbase_migrations.core.errors import InternalError, MigrationError, SourceChanged
+from fluxbase_migrations.core.files import Source
+from fluxbase_migrations.core.job import JobSpec
+from fluxbase_migrations.core.names import ENV_JOB, Track
+from fluxbase_migrations.core.result import Outcome, Result
+from fluxbase_migrations.runner.log import Log, LogFormat
+from fluxbase_migrations.runner.signals import Stop
+
+TERMINATION_LOG: Final = "/dev/termination-log"
+ENV_TERMINATION_LOG: Final = "FLUXBASE_TERMINATION_LOG"
+ENV_LOG_FORMAT: Final = "LOG_FORMAT"
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Run what ``FLUXBASE_JOB`` describes; the exit code is 0 if the track is where it should be, else 1."""
+    stop = Stop()
+    stop.install()  # first of all: Python as PID 1 ignores SIGTERM until then
+    log = Log(log_format(environment))
+    try:
+        spec = JobSpec.from_json(environment.get(ENV_JOB, ""))
+    except ValueError as error:
+        return _finish(_broken(InternalError(f"{ENV_JOB}: {error}")), None, log, environment)
+    stop.grace_period = spec.grace_period
+    return _finish(run(spec, environment, log, stop), spec.track, log, environment)
+
+
+def log_format(environment: Mapping[str, str]) -> LogFormat:
+    """``LOG_FORMAT``, in any case; text where it is absent or unknown."""
+    try:
+        return LogFormat(environment.get(ENV_LOG_FORMAT, "").lower() or "text")
+    except ValueError:
+        return LogFormat.TEXT
+
+
+def run(spec: JobSpec, environment: Mapping[str, str], log: Log, stop: Stop) -> Result:
+    """One run; every failure becomes a result."""
+    try:
+        source = read_source(spec, log)
+        if spec.expected_digest is not None and source.digest != spec.expected_digest:
+            changed = SourceChanged(
+                "the files changed after the operator looked at them; nothing was touched",
+                detail=f"expected {spec.expected_digest}, read {source.digest}",
+            )
+            return Result(
+                changed.outcome, latest=source.latest, source_digest=source.digest, error=changed.info
+            )
+        return _run(spec, source, environment, log, stop)
+    except MigrationError as error:
+        return _broken(error)
+    except Exception as error:  # whatever it is, the operator gets an answer
+        return _broken(InternalError(f"{type(error).__name__} in the migration program: {_where(error)}"))
+
+
+def read_source(spec: JobSpec, log: Log) -> Source:
+    """Read every file before anything else is touched; nothing is read from the volume afterwards.
+
+    Raises:
+        InvalidSource: what is there cannot be used.
+    """
+    if spec.paths:
+        from fluxbase_migrations.runner.source import read_directories
+
+        path = spec.paths[0] if len(spec.paths) == 1 else ",".join(spec.paths)
+        log.info(f"Running {spec.track} migrations...", path=path)
+        return Source.scan(read_directories(spec.paths, log, missing_ok=spec.volume))
+    from fluxbase_migrations import system
+
+    log.info(f"Running {spec.track} migrations...")
+    return Source.scan(system.files())
+
+
+def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log, stop: Stop) -> Result:
+    # psycopg is loaded only now: a run that ends before it needs no database.
+    from fluxbase_migrations.runner import dsn, session
+    from fluxbase_migrations.runner.engine import Options
+    from fluxbase_migrations.runner.recovery import Policy
+    from fluxbase_migrations.runner.track import Owner, TrackRun, run_track
+
+    parameters = dsn.parameters(environment)
+    hidden = dsn.secrets(parameters, environment)
+    settings = session.Settings(spec.statement_timeout, spec.ddl_lock_timeout)
+    wish = TrackRun(
+        spec.track,
+        Options(
+            lock_timeout=spec.lock_timeout,
+            policy=Policy(spec.recovery, retry_failed=spec.requested, retry_unproven=spec.requested),
+            out_of_order=spec.out_of_order,
+        ),
+        target=spec.target,
+        rollback=spec.rollback,
+        force=spec.force,
+        owner=Owner(spec.set, spec.take_over_from),
+    )
+    return run_track(
+        wish, source, lambda: session.connect(parameters, settings, hidden, stop, log), log, stop
+    )
+
+
+def _broken(error: MigrationError) -> Result:
+    return Result(error.outcome, error=error.info)
+
+
+def _where(error: Exception) -> str:
+    """The innermost place of ours, without the message, which could quote anything."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((one for one in reversed(frames) if "fluxbase_migrations" in one.filename), None)
+    return f"{Path(place.filename).name}:{place.lineno}" if place else "unknown place"
+
+
+def _finish(result: Result, track: Track | None, log: Log, environment: Mapping[str, str]) -> int:
+    """Log the outcome, write the result where the kubelet reads it, and give the exit code."""
+    if track is None or result.outcome is Outcome.INTERNAL:
+        log.error(f"failed to run migrations: {result.error.message if result.error else 'unknown'}")
+    else:
+        from fluxbase_migrations.runner.report import report
+
+        report(track, result, log)
+    target = environment.get(ENV_TERMINATION_LOG, TERMINATION_LOG)
+    try:
+        Path(target).write_text(result.to_json(), encoding="utf-8")
+    except OSError as error:
+        log.warn("the result cannot be written", path=target, error=error.strerror or "unknown")
+    return 0 if result.outcome.succeeded else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+"""``migrations.history``: what was done to a track, by whom, and how far it got.
+
+An entry proves something about the present only if it wrote the present tracking row: it holds that row's
+``xmin``. A row with another ``xmin`` was written by somebody else since (golang-migrate, a hand).
+"""
+
+import getpass
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from fluxbase_migrations.core.errors import ServerRefused
+from fluxbase_migrations.core.names import HISTORY_TABLE
+from fluxbase_migrations.runner import tracking
+from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.tracking import Row, Table
+
+LEDGER: Final = Table("migrations", HISTORY_TABLE)
+"""One ledger for every track of a database."""
+
+_COLUMNS: Final = {
+    "id": "bigint",
+    "table_schema": "text",
+    "table_name": "text",
+    "kind": "text",
+    "version": "bigint",
+    "file": "text",
+    "direction": "text",
+    "checksum": "text",
+    "from_version": "bigint",
+    "to_version": "bigint",
+    "outcome": "text",
+    "statements": "integer",
+    "done": "integer",
+    "done_checksum": "text",
+    "in_doubt": "integer",
+    "proven": "boolean",
+    "error": "jsonb",
+    "details": "jsonb",
+    "started_at": "timestamp with time zone",
+    "finished_at": "timestamp with time zone",
+    "done_by": "text",
+    "attempt": "uuid",
+    "token": "text",
+    "row_xmin": "xid",
+}
+
+_CREATE: Final = sql.SQL("""CREATE TABLE {table} (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    table_schema text NOT NULL,
+    table_name text NOT NULL,
+    kind text NOT NULL,
+    version bigint,
+    file text,
+    direction text,
+    checksum text,
+    from_version bigint,
+    to_version bigint,
+    outcome text NOT NULL,
+    statements integer,
+    done integer,
+    done_checksum text,
+    in_doubt integer,
+    proven boolean NOT NULL DEFAULT true,
+    error jsonb,
+    details jsonb,
+    started_at timestamptz NOT NULL,
+    finished_at timestamptz,
+    done_by text NOT NULL,
+    attempt uuid NOT NULL,
+    token text,
+    row_xmin xid
+)""")
+
+
+class Kind(StrEnum):
+    """What an entry is about."""
+
+    MIGRATION = "migration"
+    FORCE = "force"
+    OWNER = "owner"
+    RECOVERY = "recovery"
+
+
+class Entered(StrEnum):
+    """How an entry ended."""
+
+    RUNNING = "running"
+    APPLIED = "applied"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """By a signal or a fault that may pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry, as far as the engine needs it."""
+
+    id: int
+    kind: Kind
+    version: int | None
+    file: str | None
+    direction: str | None
+    checksum: str | None
+    from_version: int | None
+    to_version: int | None
+    outcome: str
+    statements: int | None
+    done: int | None
+    done_checksum: str | None
+    in_doubt: int | None
+    proven: bool
+    error: dict[str, Any] | None
+    details: dict[str, Any]
+    token: str | None
+    attempt: str
+    started_at: datetime
+    finished_at: datetime | None
+    done_by: str
+    row_xmin: int | None
+
+    def wrote(self, row: Row) -> bool:
+        """Whether this entry wrote the present tracking row."""
+        return row.xmin is not None and self.row_xmin == row.xmin
+
+
+_READ: Final = (
+    "id, kind, version, file, direction, checksum, from_version, to_version, outcome, statements, done,"
+    " done_checksum, in_doubt, proven, error, details, token, attempt::pg_catalog.text, started_at, finished_at, done_by, row_xmin::pg_catalog.text"
+)
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    *fields, xmin = row
+    fields[1] = Kind(fields[1])
+    fields[15] = fields[15] or {}
+    fields.append(None if xmin is None else int(xmin))
+    return Entry(*fields)
+
+
+def whoami() -> str:
+    """Who runs this: operating system user and host, no more."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a numeric user without a passwd entry, as in most containers
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The entries of one tracking table."""
+
+    table: Table
+    done_by: str = field(default_factory=whoami)
+
+    def exists(self, session: Session) -> bool:
+        """Whether the ledger is there.
+
+        Raises:
+            ServerRefused: a table of that name is there and is not a ledger.
+        """
+        found = tracking.columns(session, LEDGER)
+        if found is None:
+            return False
+        missing = {name: kind for name, kind in _COLUMNS.items() if found.get(name) != kind}
+        if missing:
+            raise ServerRefused(
+                f"{LEDGER} is not the migration history: it lacks {', '.join(f'{n} {k}' for n, k in missing.items())}",
+                hint=f"found: {', '.join(f'{n} {k}' for n, k in found.items())}; rename that table",
+            )
+        return True
+
+    def ensure(self, session: Session) -> None:
+        """Create the ledger if it is missing."""
+        if self.exists(session):
+            return
+        tracking.ensure_schema(session, LEDGER.schema)
+        tracking.create(session, _CREATE.format(table=LEDGER.identifier), LEDGER)
+        self.exists(session)
+
+    def has(self, session: Session, entry: int) -> bool:
+        """Whether an entry is still there: a file may have dropped the ledger's schema."""
+        return bool(
+            session.query(sql.SQL("SELECT 1 FROM {} WHERE id = %s").format(LEDGER.identifier), (entry,))
+        )
+
+    def entries(
+        self, session: Session, *, newest_first: bool = False, limit: int | None = None
+    ) -> list[Entry]:
+        """This table's entries, oldest first unless asked otherwise."""
+        order = sql.SQL("DESC") if newest_first else sql.SQL("ASC")
+        query = sql.SQL(
+            "SELECT " + _READ + " FROM {} WHERE table_schema = %s AND table_name = %s ORDER BY id {} LIMIT %s"
+        ).format(LEDGER.identifier, order)
+        try:
+            rows = session.query(query, (self.table.schema, self.table.name, limit))
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise tracking.missing_privilege(session, LEDGER, error) from None
+        return [_entry(row) for row in rows]
+
+    def insert(self, session: Session, fields: dict[str, bytes], *, xmin_from: bytes | None = None) -> bytes:
+        """The INSERT for one entry; ``fields`` are SQL expressions by column.
+
+        ``xmin_from`` is an INSERT … RETURNING xmin into the tracking table, run as part of it.
+        """
+        literal = session.literal
+        columns = {
+            "table_schema": literal(self.table.schema),
+            "table_name": literal(self.table.name),
+            "done_by": literal(self.done_by),
+            **fields,
+        }
+        target = LEDGER.quoted(session)
+        names, values = ", ".join(columns).encode(), b", ".join(columns.values())
+        if xmin_from is None:
+            return b"INSERT INTO %b (%b) VALUES (%b) RETURNING id, row_xmin" % (target, names, values)
+        return (
+            b"WITH w AS (%b) INSERT INTO %b (%b, row_xmin) SELECT %b, w.xmin FROM w RETURNING id, row_xmin"
+            % (
+                xmin_from,
+                target,
+                names,
+                values,
+            )
+        )
+
+    def update(
+        self, session: Session, entry: int, fields: dict[str, bytes], *, xmin_from: bytes | None = None
+    ) -> bytes:
+        """The UPDATE of one entry."""
+        assignments = b", ".join(name.encode() + b" = " + value for name, value in fields.items())
+        target = LEDGER.quoted(session)
+        condition = b"%b.id OPERATOR(pg_catalog.=) %d" % (target, entry)
+        if xmin_from is None:
+            return b"UPDATE %b SET %b WHERE %b" % (target, assignments, condition)
+        return b"WITH w AS (%b) UPDATE %b SET %b, row_xmin = w.xmin FROM w WHERE %b" % (
+            xmin_from,
+            target,
+            assignments,
+            condition,
+        )
+
+
+def as_json(session: Session, value: dict[str, Any] | None) -> bytes:
+    """A jsonb literal."""
+    if value is None:
+        return b"NULL"
+    return session.literal(json.dumps(value, ensure_ascii=False)) + b"::pg_catalog.jsonb"

@@ -1,0 +1,110 @@
+"""A file made ready to run: split, classified, cut into groups, and turned into messages."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from fluxbase_migrations.core.files import MigrationFile
+from fluxbase_migrations.core.plan import Step
+from fluxbase_migrations.runner import lexer, statements
+from fluxbase_migrations.runner.lexer import Statements
+from fluxbase_migrations.runner.statements import Group, Kind, Special
+from fluxbase_migrations.runner.wire import Chunk
+
+MESSAGE_LIMIT: Final = 256 * 1024
+"""Bytes. A larger file is sent in several messages within its transaction."""
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One step with its file's statements; without a file, nothing runs and only the version moves."""
+
+    step: Step
+    statements: Statements = field(repr=False)
+    specials: dict[int, Special] = field(repr=False)
+    groups: list[Group] = field(repr=False)
+    alone: set[int] = field(default_factory=set)
+    """Statements that PostgreSQL refused in a transaction."""
+    cuts: set[int] = field(default_factory=set)
+    """Statements that need what stands before them committed."""
+
+    @classmethod
+    def of(cls, step: Step, *, standard_conforming_strings: bool = True) -> "Prepared":
+        """Split and classify ``step``'s file.
+
+        Raises:
+            InvalidSource: the file cannot be run as it is.
+        """
+        sql = step.file.sql if step.file else b""
+        found = lexer.split(sql, standard_conforming_strings=standard_conforming_strings)
+        specials = statements.classify(found)
+        return cls(step, found, specials, statements.group(found, specials, (), (), step.label))
+
+    def regroup(self) -> None:
+        """Cut again after PostgreSQL had its word."""
+        self.groups = statements.group(self.statements, self.specials, self.alone, self.cuts, self.step.label)
+
+    @property
+    def file(self) -> MigrationFile | None:
+        """The file, if there is one."""
+        return self.step.file
+
+    @property
+    def atomic(self) -> bool:
+        """Whether the whole file takes effect together with its version row."""
+        return statements.is_atomic(self.groups)
+
+    @property
+    def one_message(self) -> bool:
+        """Whether our own statements can safely travel in one message with the file's."""
+        found = self.statements
+        return found.complete and not found.conforming_changes and len(found.sql) <= MESSAGE_LIMIT
+
+    def messages(self, group: Group, hygiene: Chunk) -> Iterator[list[Chunk]]:
+        """The file's own statements of one group, in messages of bounded size."""
+        found, limit = self.statements, 1 if self.statements.conforming_changes else MESSAGE_LIMIT
+        pending: list[Chunk] = []
+        size, index, count = 0, 0, len(group.send)
+        while index < count:
+            first = group.send[index]
+            special = self.specials.get(first)
+            if special is not None and special.kind is Kind.DISCARD_ALL:
+                pending.append(hygiene)
+                index += 1
+                continue
+            last = index
+            start = found.starts[first]
+            while last + 1 < count and self._together(group, last + 1, start, limit - size):
+                last += 1
+            end = found.ends[group.send[last]]
+            pending += [Chunk(found.sql[start:end], last - index + 1, start, first), Chunk(b"\n;\n", 0)]
+            size += end - start
+            index = last + 1
+            if size >= limit // 2 or (index < count and size + self._length(group.send[index]) > limit):
+                yield pending
+                pending, size = [], 0
+        if pending:
+            yield pending
+
+    def _length(self, index: int) -> int:
+        return self.statements.ends[index] - self.statements.starts[index]
+
+    def _together(self, group: Group, position: int, start: int, room: int) -> bool:
+        """Whether the next statement follows the last one in the file and still fits the message."""
+        index = group.send[position]
+        special = self.specials.get(index)
+        return (
+            index == group.send[position - 1] + 1
+            and not (special is not None and special.kind is Kind.DISCARD_ALL)
+            and self.statements.ends[index] - start <= room
+        )
+
+    def prefix_checksum(self, done: int) -> str:
+        """sha256 over the exact bytes of the first ``done`` statements, each with its length."""
+        digest = hashlib.sha256()
+        for index in range(done):
+            text = self.statements.text(index)
+            digest.update(len(text).to_bytes(8, "big"))
+            digest.update(text)
+        return digest.hexdigest()

@@ -1,0 +1,335 @@
+"""The one connection that holds the lock and runs the files."""
+
+import os
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, LiteralString
+
+import psycopg
+from psycopg import errors as pg_errors
+from psycopg import pq, sql
+from psycopg.pq import abc
+
+from fluxbase_migrations.core.errors import (
+    AuthFailed,
+    Interrupted,
+    MigrationError,
+    ServerRefused,
+    Unreachable,
+)
+from fluxbase_migrations.runner import wire
+from fluxbase_migrations.runner.dsn import scrub
+from fluxbase_migrations.runner.log import Log
+from fluxbase_migrations.runner.signals import Stop
+from fluxbase_migrations.runner.wire import Chunk
+
+CONNECT_PATIENCE: Final = 60.0
+"""Seconds during which an unreachable server is tried again."""
+_MINIMUM_VERSION: Final = 140000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Time limits, in seconds; 0 is none."""
+
+    statement_timeout: float = 0.0
+    ddl_lock_timeout: float | None = None
+    """PostgreSQL's lock_timeout; None leaves the server's own."""
+    connect_patience: float = CONNECT_PATIENCE
+
+    def startup(self) -> dict[str, str]:
+        """Settings that go into the startup packet, so that RESET ALL brings them back."""
+        settings = {
+            "client_encoding": "UTF8",
+            "statement_timeout": _milliseconds(self.statement_timeout),
+            "idle_in_transaction_session_timeout": "0",
+            "idle_session_timeout": "0",
+            "client_connection_check_interval": "5s",
+            "tcp_keepalives_idle": "30",
+            "tcp_keepalives_interval": "10",
+            "tcp_keepalives_count": "3",
+            "tcp_user_timeout": "60000",
+        }
+        if self.ddl_lock_timeout is not None:
+            settings["lock_timeout"] = _milliseconds(self.ddl_lock_timeout)
+        return settings
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(0, round(seconds * 1000)))
+
+
+@dataclass(slots=True)
+class Session:
+    """A connection in autocommit mode; transactions are our own statements."""
+
+    connection: psycopg.Connection[tuple[Any, ...]] = field(repr=False)
+    hidden: list[str] = field(repr=False)
+    stop: Stop
+    after_reset: bytes = b""
+    """Settings to repeat after RESET ALL, where a pooler refused them in the startup packet."""
+    server_pid: int = 0
+    """The backend's own ``pg_backend_pid()``; behind a pooler it differs from what the pooler says."""
+
+    @property
+    def pgconn(self) -> abc.PGconn:
+        """Libpq's own handle."""
+        return self.connection.pgconn
+
+    @property
+    def server_version(self) -> int:
+        """Like 150018."""
+        return self.pgconn.server_version
+
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        return self.pgconn.db.decode()
+
+    @property
+    def standard_conforming_strings(self) -> bool:
+        """Whether a backslash in an ordinary string is an ordinary character."""
+        return self.pgconn.parameter_status(b"standard_conforming_strings") != b"off"
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction block is open, failed or not."""
+        return self.pgconn.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is known to be gone."""
+        return self.pgconn.status != pq.ConnStatus.OK
+
+    def query(
+        self, text: LiteralString | sql.Composed | sql.SQL, params: Sequence[Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement of our own and return its rows.
+
+        Raises:
+            psycopg.Error: as the server says.
+        """
+        cursor = self.connection.execute(text, params or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def run(self, chunks: Sequence[Chunk], *, atomic: bool = True) -> list[abc.PGresult]:
+        """Send a message; see :func:`fluxbase_migrations.runner.wire.run`. A signal cancels it by policy."""
+        return wire.run(self.pgconn, chunks, stop=self.stop, atomic=atomic, cancel=self._cancel)
+
+    def run_own(self, text: bytes, results: int = 1) -> list[abc.PGresult]:
+        """Send statements of our own, which no signal cancels."""
+        return wire.run(self.pgconn, [Chunk(text, results)])
+
+    def _cancel(self) -> None:
+        # The answer, 57014 or success, comes on the connection itself.
+        try:
+            self.connection.cancel_safe(timeout=5.0)
+        except psycopg.Error:
+            return
+
+    def rollback(self) -> None:
+        """End an open transaction without effect."""
+        if not self.lost and self.in_transaction:
+            self.run_own(b"ROLLBACK")
+
+    def literal(self, value: str | int | None) -> bytes:
+        """Quote a value for a statement sent as bytes; libpq does the quoting."""
+        if value is None:
+            return b"NULL"
+        if isinstance(value, int):
+            return b"%d" % value
+        return pq.Escaping(self.pgconn).escape_literal(value.encode())
+
+    def identifier(self, name: str) -> bytes:
+        """Quote a name for a statement sent as bytes."""
+        return pq.Escaping(self.pgconn).escape_identifier(name.encode())
+
+    def scrub(self, text: str) -> str:
+        """``text`` without passwords."""
+        return scrub(text, self.hidden)
+
+    def close(self) -> None:
+        """End the session, and with it every lock."""
+        self.connection.close()
+
+
+def connect(
+    parameters: dict[str, str], settings: Settings, hidden: list[str], stop: Stop, log: Log
+) -> Session:
+    """Connect, trying again for a while as long as the server cannot be reached.
+
+    Raises:
+        Unreachable, AuthFailed, ServerRefused: with the server's own words.
+        Interrupted: a signal came meanwhile.
+    """
+    deadline = time.monotonic() + settings.connect_patience
+    pause, told = 0.25, False
+    while True:
+        try:
+            return _checked(
+                _connect_once(parameters, settings, hidden, stop, log), parameters, settings, hidden, log
+            )
+        except Unreachable as error:
+            if time.monotonic() + pause > deadline:
+                raise
+            if not told:
+                log.warn("database not reachable yet, trying again", error=error.info.message)
+                told = True
+        if stop.signal is not None:
+            raise Interrupted(f"{stop.signal} received while connecting; nothing was run")
+        time.sleep(pause * random.uniform(0.8, 1.2))
+        pause = min(pause * 1.6, 5.0)
+
+
+def _connect_once(
+    parameters: dict[str, str], settings: Settings, hidden: list[str], stop: Stop, log: Log
+) -> Session:
+    startup = settings.startup()
+    try:
+        connection = _open(parameters, startup)
+        if connection.pgconn.server_version >= 170000 and _needs_transaction_timeout(connection):
+            connection.close()
+            connection = _open(parameters, startup | {"transaction_timeout": "0"})
+        after_reset = b""
+    except psycopg.OperationalError as error:
+        if "unsupported startup parameter" not in str(error) and "unrecognized configuration" not in str(
+            error
+        ):
+            raise classify_connect_error(error, hidden) from None
+        # A pooler, or a server built without one of them: set them by statement instead.
+        log.info("the server refuses settings in the startup packet; setting them by statement")
+        connection, after_reset = _open_with_statements(parameters, startup, hidden)
+    return Session(connection, hidden, stop, after_reset)
+
+
+def _open(parameters: dict[str, str], startup: dict[str, str]) -> psycopg.Connection[tuple[Any, ...]]:
+    options = " ".join(f"-c {name}={value}" for name, value in startup.items() if name != "client_encoding")
+    own = parameters.get("options") or _environment_options()
+    return psycopg.connect(
+        **{**parameters, "client_encoding": "UTF8", "options": f"{own} {options}".strip()},  # type: ignore[arg-type]
+        autocommit=True,
+        prepare_threshold=None,
+    )
+
+
+def _environment_options() -> str:
+    return os.environ.get("PGOPTIONS", "")
+
+
+def _open_with_statements(
+    parameters: dict[str, str], startup: dict[str, str], hidden: list[str]
+) -> tuple[psycopg.Connection[tuple[Any, ...]], bytes]:
+    try:
+        connection = psycopg.connect(
+            **{**parameters, "client_encoding": "UTF8"},  # type: ignore[arg-type]
+            autocommit=True,
+            prepare_threshold=None,
+        )
+    except psycopg.OperationalError as error:
+        raise classify_connect_error(error, hidden) from None
+    statements = []
+    for name, value in startup.items():
+        if name == "client_encoding":
+            continue
+        statement = sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        try:
+            connection.execute(statement)
+        except psycopg.Error:
+            continue
+        statements.append(statement.as_bytes(connection) + b";\n")
+    return connection, b"".join(statements)
+
+
+def _needs_transaction_timeout(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
+    row = connection.execute("SELECT current_setting('transaction_timeout', true)").fetchone()
+    return row is not None and row[0] not in (None, "0")
+
+
+def _checked(
+    session: Session, parameters: dict[str, str], settings: Settings, hidden: list[str], log: Log
+) -> Session:
+    """Refuse servers on which migrations cannot be safe."""
+    try:
+        if session.server_version < _MINIMUM_VERSION:
+            raise ServerRefused(
+                f"the server is PostgreSQL {session.server_version // 10000}; 14 or newer is needed",
+                hint="upgrade the server",
+            )
+        rows = session.query(
+            "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(), "
+            "pg_catalog.current_setting('default_transaction_read_only')"
+        )
+        in_recovery, pid, read_only = rows[0]
+        if in_recovery:
+            raise ServerRefused(
+                "the server is a standby: it is in recovery and can only be read",
+                hint="connect to the primary, or add target_session_attrs=read-write to the URL with all hosts in it",
+            )
+        if read_only == "on":
+            raise ServerRefused(
+                "the role's or database's default_transaction_read_only is on",
+                hint="use a role that may write, or ALTER ROLE … RESET default_transaction_read_only",
+            )
+        session.server_pid = pid
+        if pid != session.pgconn.backend_pid and _is_transaction_pooler(
+            session, parameters, settings, hidden, log
+        ):
+            raise ServerRefused(
+                "a pooler in transaction mode (pgbouncer?) stands between us and the server: session locks and "
+                "settings would land on other people's connections",
+                hint="connect to PostgreSQL directly, or to a pool in session mode",
+            )
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _is_transaction_pooler(
+    session: Session, parameters: dict[str, str], settings: Settings, hidden: list[str], log: Log
+) -> bool:
+    """Hold a transaction on a second connection and see whether the first one's backend changes."""
+    (before,) = session.query("SELECT pg_catalog.pg_backend_pid()")[0]
+    try:
+        others = [_connect_once(parameters, settings, hidden, session.stop, log)]
+    except MigrationError:
+        return False
+    try:
+        for other in others:
+            (theirs,) = other.query("BEGIN") or other.query("SELECT pg_catalog.pg_backend_pid()")[0]
+            (after,) = session.query("SELECT pg_catalog.pg_backend_pid()")[0]
+            if theirs == before or after != before:
+                return True
+        return False
+    finally:
+        for other in others:
+            other.close()
+
+
+def classify_connect_error(error: psycopg.Error, hidden: list[str]) -> MigrationError:
+    """What a failed connection attempt means: bad credentials, or a server that is not there (yet)."""
+    text = scrub(" ".join(str(error).split()), hidden)
+    state = error.sqlstate or (error.pgconn and _last_sqlstate(error)) or ""
+    lowered = text.lower()
+    if (
+        state.startswith("28")
+        or isinstance(error, pg_errors.InvalidPassword)
+        or "password authentication failed" in lowered
+        or "no pg_hba.conf entry" in lowered
+        or "no password supplied" in lowered
+        or ("role" in lowered and "does not exist" in lowered)
+        or "authentication failed" in lowered
+    ):
+        return AuthFailed(
+            f"the server refuses the login: {text}", hint="check the user name and the password"
+        )
+    return Unreachable(
+        f"cannot connect to the database: {text}",
+        hint="check host, port, database name and sslmode, and the network",
+    )
+
+
+def _last_sqlstate(error: psycopg.Error) -> str | None:
+    return error.diag.sqlstate

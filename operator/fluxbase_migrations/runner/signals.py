@@ -1,0 +1,70 @@
+"""SIGTERM and SIGINT: asked for once, looked at where it is safe to stop.
+
+Python as PID 1 ignores SIGTERM until a handler is set, so a handler is set first of all.
+"""
+
+import os
+import signal
+import time
+from enum import StrEnum
+from types import FrameType
+from typing import Final
+
+MARGIN: Final = 10.0
+"""Seconds before the grace period's end at which a statement outside a transaction is cancelled."""
+
+
+class OnSignal(StrEnum):
+    """What to do with the file that is running; no further one starts."""
+
+    AUTO = "auto"
+    """Cancel an atomic file (it is rolled back); let a statement outside a transaction go on."""
+    FINISH = "finish"
+    CANCEL = "cancel"
+
+
+class Stop:
+    """Whether somebody asked the run to end, and until when it may take."""
+
+    def __init__(self, policy: OnSignal = OnSignal.AUTO, grace_period: float = 120.0) -> None:
+        self.policy = policy
+        self.grace_period = grace_period
+        self.signal: str | None = None
+        self._since = 0.0
+        self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def install(self) -> None:
+        """Handle SIGTERM and SIGINT from now on."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.request(signal.Signals(number).name)
+
+    def request(self, name: str) -> None:
+        """Ask the run to end, as a signal would."""
+        if self.signal is None:
+            self.signal, self._since = name, time.monotonic()
+        else:
+            self.policy = OnSignal.CANCEL  # asked twice: no more waiting
+        os.write(self._writer, b"!")
+
+    @property
+    def fileno(self) -> int:
+        """Becomes readable when a signal arrives, so that a wait on a socket ends."""
+        return self._reader
+
+    def drain(self) -> None:
+        """Take note of the wake-up."""
+        try:
+            os.read(self._reader, 64)
+        except BlockingIOError:
+            return
+
+    def should_cancel(self, atomic: bool) -> bool:
+        """Whether the statement that is running should be cancelled now."""
+        if self.signal is None:
+            return False
+        if self.policy is OnSignal.CANCEL or (self.policy is OnSignal.AUTO and atomic):
+            return True
+        return time.monotonic() - self._since > max(0.0, self.grace_period - MARGIN)

@@ -1,0 +1,110 @@
+"""Reading migration files from directories, once, into memory."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from fluxbase_migrations.core.digest import MIGRATION_PATTERN
+from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.runner.log import Log
+
+MAX_TOTAL: Final = 1 << 30
+"""Bytes of one source; a container that reads more would die without saying why."""
+
+
+def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool = False) -> dict[str, bytes]:
+    """Read and merge the migration files of ``paths``: name → bytes.
+
+    Raises:
+        InvalidSource: a directory or file cannot be read, a name is in two directories, or it is all too large.
+    """
+    files: dict[str, bytes] = {}
+    origin: dict[str, Path] = {}
+    total = 0
+    for path in map(Path, paths):
+        if missing_ok and not path.exists():
+            continue
+        for name, file in _list(path, log):
+            if name in files:
+                raise InvalidSource(
+                    f"the file is in two places: {origin[name]} and {path}",
+                    file=name,
+                    hint="remove one of them",
+                )
+            content = _read(file, name, MAX_TOTAL - total)
+            total += len(content)
+            files[name], origin[name] = content, path
+    return files
+
+
+def _list(path: Path, log: Log) -> list[tuple[str, Path]]:
+    """The candidates in a directory, or in its only subdirectory that has any (``kubectl cp`` nests)."""
+    # The kubelet swaps `..data` in one step; resolved once, all files come from one version.
+    data = path / "..data"
+    directory = data.resolve() if data.is_symlink() else path
+    found, subdirectories = _scan(directory, path)
+    if found:
+        return found
+    nested = [(one, inner) for one in subdirectories if (inner := _scan_quietly(one))]
+    if len(nested) == 1:
+        log.info(
+            "no migration files there, reading its subdirectory", path=path, subdirectory=nested[0][0].name
+        )
+        return nested[0][1]
+    return []
+
+
+def _scan(directory: Path, shown: Path) -> tuple[list[tuple[str, Path]], list[Path]]:
+    """Migration files and other ``.sql`` files, and the visible subdirectories."""
+    found, subdirectories = [], []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    subdirectories.append(Path(entry.path))
+                elif MIGRATION_PATTERN.fullmatch(entry.name) or entry.name.lower().endswith(".sql"):
+                    found.append((_printable(entry.name), Path(entry.path)))
+    except OSError as error:
+        raise InvalidSource(
+            f"cannot read the directory {shown}: {error.strerror}",
+            hint="check that it exists, is mounted, and may be read by the user that runs this",
+        ) from None
+    return sorted(found), sorted(subdirectories)
+
+
+def _scan_quietly(directory: Path) -> list[tuple[str, Path]]:
+    """Like :func:`_scan` where a directory that cannot be read (``lost+found``) counts as empty."""
+    try:
+        found, _ = _scan(directory, directory)
+    except InvalidSource:
+        return []
+    return [pair for pair in found if MIGRATION_PATTERN.fullmatch(pair[0])]
+
+
+def _printable(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        raise InvalidSource("the file's name is not UTF-8", file=shown, hint="rename the file") from None
+    return name
+
+
+def _read(path: Path, name: str, room: int) -> bytes:
+    try:
+        if path.stat().st_size > room:
+            raise InvalidSource(
+                f"the migration files together are larger than {MAX_TOTAL >> 20} MiB",
+                file=name,
+                hint="load bulk data with another tool, or in several sources",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidSource(
+            f"cannot read the file: {error.strerror}",
+            file=name,
+            hint="check its permissions, and that a symbolic link points to a file",
+        ) from None

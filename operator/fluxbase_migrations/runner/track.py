@@ -1,0 +1,185 @@
+"""One track, from files to a reported outcome: what ``job`` and ``run`` have in common."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import psycopg
+
+from fluxbase_migrations.core import plan
+from fluxbase_migrations.core.errors import (
+    AheadOfSource,
+    Conflict,
+    InternalError,
+    MigrationError,
+    SourceEmpty,
+    Transient,
+)
+from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.core.job import ForceCommand, SetRef
+from fluxbase_migrations.core.names import TRACKING_TABLE, Rollback, Track
+from fluxbase_migrations.core.plan import Plan, Step
+from fluxbase_migrations.core.result import Outcome, Result
+from fluxbase_migrations.runner import failures, ledger
+from fluxbase_migrations.runner.engine import Migrator, Options
+from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
+from fluxbase_migrations.runner.log import Log
+from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.signals import Stop
+from fluxbase_migrations.runner.tracking import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Which set a job runs for, and whose ownership it may take."""
+
+    set: SetRef
+    take_over_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRun:
+    """What to bring a track to."""
+
+    track: Track
+    options: Options = field(default_factory=Options)
+    table: Table | None = None
+    """None: the track's own."""
+    target: int | None = None
+    """None: the latest; 0: nothing applied."""
+    rollback: Rollback = Rollback.FORBID
+    force: ForceCommand | None = None
+    owner: Owner | None = None
+
+
+def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], log: Log, stop: Stop) -> Result:
+    """Bring one track to its target; every failure becomes a result."""
+    table = wish.table or Table(*TRACKING_TABLE[wish.track])
+    options = replace(wish.options, label=wish.track.value)
+    migrator = Migrator(connect, table, source, options, log, stop)
+    result = Result(Outcome.NO_CHANGE, latest=source.latest, source_digest=source.digest)
+    try:
+        ran, direction = _run(wish, migrator, source)
+        outcome = Outcome.NO_CHANGE
+        if ran:
+            outcome = Outcome.ROLLED_BACK if direction is Direction.DOWN else Outcome.APPLIED
+        result = replace(result, outcome=outcome)
+    except MigrationError as error:
+        result = failed(result, error)
+    except failures.LOST as error:
+        result = failed(result, Transient(f"the connection was lost: {' '.join(str(error).split())}"))
+    except psycopg.Error as error:
+        result = failed(result, unexpected(error))
+    finally:
+        migrator.close()
+    return _observed(result, migrator, source, wish.target)
+
+
+def _run(wish: TrackRun, migrator: Migrator, source: Source) -> tuple[int, Direction]:
+    """Do the work; returns how many files ran, and which way."""
+    migrator.open(create=bool(source.versions) or wish.force is not None)
+    if wish.owner is not None and (source.versions or wish.force is not None):
+        claim(migrator, wish.owner)
+    if wish.force is not None and not migrator.token_known(wish.force.token):
+        migrator.log.info("forcing the version", source=wish.track.value, version=wish.force.version)
+        migrator.force(wish.force.version, wish.force.token)
+    if not source.versions:
+        if migrator.row.version != NIL or migrator.row.dirty:
+            raise AheadOfSource.of(migrator.row.version, None)
+        raise SourceEmpty(
+            "the source has no migration files", hint="expected files like 001_create_users.up.sql"
+        )
+    migrator.look_back()
+    direction = Direction.UP
+
+    def make_plan(current: int, _ran: int) -> Plan:
+        nonlocal direction
+        made = plan.to_target(source, current, wish.target, wish.rollback)
+        if made.steps:
+            direction = made.steps[0].direction
+        return made
+
+    before = len(migrator.applied)
+    ran = migrator.migrate(make_plan, lambda step: wanted_for(step, wish.target))
+    if len(migrator.applied) > before:
+        direction = Direction(migrator.applied[-1].direction)
+    return ran, direction
+
+
+def wanted_for(step: Step, target: int | None) -> bool:
+    """Whether a step that failed is still on the way to the target."""
+    if target is None:
+        return step.direction is Direction.UP
+    if step.direction is Direction.UP:
+        return step.to_version <= target
+    return step.to_version >= (NIL if target == 0 else target)
+
+
+def claim(migrator: Migrator, owner: Owner) -> None:
+    """Record that this set owns the track of this database.
+
+    Raises:
+        Conflict: another set does, and nobody allowed to take it over.
+    """
+    session, mine = migrator.session, owner.set
+    current = owner_of(migrator.entries())
+    if current is not None:
+        if current.uid == mine.uid:
+            return
+        if current.uid != owner.take_over_from:
+            raise Conflict(
+                f"{migrator.table} belongs to the FluxbaseMigrationSet {current}",
+                owner=str(current),
+                owner_uid=current.uid,
+            )
+    migrator.record(
+        Kind.OWNER,
+        Entered.APPLIED,
+        details=ledger.as_json(session, {"uid": mine.uid, "namespace": mine.namespace, "name": mine.name}),
+    )
+
+
+def owner_of(entries: Sequence[Entry]) -> SetRef | None:
+    """The set that claimed the track last."""
+    for entry in reversed(entries):
+        if entry.kind is Kind.OWNER:
+            details = entry.details
+            return SetRef(str(details.get("uid")), str(details.get("namespace")), str(details.get("name")))
+    return None
+
+
+def failed(result: Result, error: MigrationError) -> Result:
+    """The result of a run that an error ended."""
+    result = replace(result, outcome=error.outcome, error=error.info)
+    if isinstance(error, Conflict):
+        result = replace(result, owner=error.owner, owner_uid=error.owner_uid)
+    return result
+
+
+def unexpected(error: psycopg.Error) -> MigrationError:
+    """An answer of the server's to a statement of ours that nobody foresaw."""
+    state = error.sqlstate or ""
+    message = " ".join(str(error.diag.message_primary or error).split())
+    if failures.transient_state(state):
+        return Transient(message, sql_state=state)
+    return InternalError(
+        f"the server refused a statement of the migration program: {message}", sql_state=state or None
+    )
+
+
+def _observed(result: Result, migrator: Migrator, source: Source, target: int | None) -> Result:
+    """Add what was read of the tracking row, and what ran."""
+    row = migrator.row
+    highest = source.latest if target is None else target
+    pending = sum(1 for one in source.versions if row.version < one <= (NIL if highest is None else highest))
+    return replace(
+        result,
+        version=None if row.version == NIL or not migrator.observed else row.version,
+        dirty=row.dirty,
+        observed=migrator.observed,
+        pending=pending + (1 if row.dirty else 0),
+        applied=tuple(migrator.applied[-20:]),
+        applied_count=len(migrator.applied),
+        skipped_versions=tuple(migrator.skipped),
+        warnings=tuple(migrator.warnings),
+        recovered=migrator.recovered,
+    )

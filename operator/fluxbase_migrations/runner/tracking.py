@@ -1,0 +1,175 @@
+"""golang-migrate's version table: one row, ``(version, dirty)``."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from fluxbase_migrations.core.errors import ServerRefused
+from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.runner.session import Session
+
+_VERSION_TYPES: Final = frozenset(("bigint", "integer"))
+_EXISTS_ALREADY: Final = frozenset(("23505", "42P06", "42P07"))
+"""Somebody else created it between our look and our CREATE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table's schema and name, unquoted."""
+
+    schema: str
+    name: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """For :mod:`psycopg.sql`."""
+        return sql.Identifier(self.schema, self.name)
+
+    def quoted(self, session: Session) -> bytes:
+        """For statements sent as bytes."""
+        return self.identifier.as_bytes(session.connection)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Table":
+        """Read ``schema.name``, either part in double quotes if it holds a dot.
+
+        Raises:
+            ValueError: anything else.
+        """
+        match = re.fullmatch(r'(?:"((?:[^"]|"")+)"|([^".]+))\.(?:"((?:[^"]|"")+)"|([^".]+))', text.strip())
+        if match is None:
+            raise ValueError(f"{text!r} is not schema.name")
+        schema, name = (match[1] or match[2]), (match[3] or match[4])
+        return cls(schema.replace('""', '"'), name.replace('""', '"'))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The tracking row as read; ``xmin`` identifies the transaction that wrote it."""
+
+    version: int = NIL
+    dirty: bool = False
+    xmin: int | None = None
+
+    def __str__(self) -> str:
+        """As golang-migrate's ``version`` prints it."""
+        return f"{self.version} (dirty)" if self.dirty else str(self.version)
+
+
+def columns(session: Session, table: Table) -> dict[str, str] | None:
+    """Column names and types; None if there is no such relation. Needs no privilege on it."""
+    rows = session.query(
+        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), c.relkind::pg_catalog.text"
+        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+        " WHERE n.nspname = %s AND c.relname = %s ORDER BY a.attnum",
+        (table.schema, table.name),
+    )
+    if not rows:
+        return None
+    return {name: kind for name, kind, _ in rows if name is not None}
+
+
+def exists(session: Session, table: Table) -> bool:
+    """Whether the version table is there.
+
+    Raises:
+        ServerRefused: a table of that name is there and is not a version table.
+    """
+    found = columns(session, table)
+    if found is None:
+        return False
+    if found.get("version") not in _VERSION_TYPES or found.get("dirty") != "boolean":
+        listed = ", ".join(f"{name} {kind}" for name, kind in found.items()) or "none"
+        raise ServerRefused(
+            f"{table} is not a golang-migrate version table: it has the columns {listed}, and (version bigint, "
+            "dirty boolean) is needed",
+            hint="another program keeps its own table under that name; rename it, or use another tracking table",
+        )
+    return True
+
+
+def read(session: Session, table: Table) -> Row:
+    """The recorded version; nil where there is no row, or a negative version that is not dirty.
+
+    Raises:
+        ServerRefused: more than one row, or no right to read it.
+    """
+    try:
+        rows = session.query(
+            sql.SQL("SELECT version, dirty, xmin::pg_catalog.text FROM {} LIMIT 2").format(table.identifier)
+        )
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise missing_privilege(session, table, error) from None
+    if len(rows) > 1:
+        raise ServerRefused(
+            f"{table} has more than one row, so the recorded version is not known",
+            hint="delete all rows but the one that is true",
+        )
+    if not rows:
+        return Row()
+    version, dirty, xmin = rows[0]
+    if version < 0:
+        return Row(NIL, bool(dirty), int(xmin))
+    return Row(version, bool(dirty), int(xmin))
+
+
+def peek(session: Session, table: Table) -> Row:
+    """Like :func:`read`, where the table may be missing; creates nothing."""
+    return read(session, table) if exists(session, table) else Row()
+
+
+def ensure(session: Session, table: Table) -> None:
+    """Create the schema and the table, each only if it is missing.
+
+    Raises:
+        ServerRefused: missing privileges, or another kind of table.
+    """
+    if exists(session, table):
+        return
+    ensure_schema(session, table.schema)
+    statement = sql.SQL("CREATE TABLE {} (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)")
+    create(session, statement.format(table.identifier), table)
+    exists(session, table)
+
+
+def ensure_schema(session: Session, schema: str) -> None:
+    """Create ``schema`` if it is missing."""
+    if not session.query("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (schema,)):
+        create(session, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)), Table(schema, ""))
+
+
+def create(session: Session, statement: sql.Composed, what: Table) -> None:
+    """Run a CREATE; that somebody else was faster is fine.
+
+    Raises:
+        ServerRefused: missing privileges.
+    """
+    try:
+        session.query(statement)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise missing_privilege(session, what, error) from None
+    except psycopg.Error as error:
+        if error.sqlstate not in _EXISTS_ALREADY:
+            raise
+
+
+def missing_privilege(session: Session, table: Table, error: psycopg.Error) -> ServerRefused:
+    """What the role needs, in statements that an administrator can run."""
+    user = sql.Identifier(session.pgconn.user.decode()).as_string(session.connection)
+    schema = sql.Identifier(table.schema).as_string(session.connection)
+    database = sql.Identifier(session.database).as_string(session.connection)
+    message = error.diag.message_primary or "permission denied"
+    return ServerRefused(
+        f"the role lacks a privilege for the tracking tables: {message}",
+        sql_state=error.sqlstate,
+        hint=f"as an administrator: GRANT CREATE ON DATABASE {database} TO {user}; or, if schema {schema} exists: "
+        f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}; and, if its tables exist: "
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {user};",
+    )
