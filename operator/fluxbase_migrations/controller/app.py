@@ -7,10 +7,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import kopf
-
 from fluxbase_migrations.controller import handlers, http, paths
 from fluxbase_migrations.controller.events import Recorder
+from fluxbase_migrations.controller.handlers import SetEvent
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.lease import Lease
 from fluxbase_migrations.controller.metrics import Metrics
@@ -87,9 +86,8 @@ class Operator:
 
     async def _lead(self, stop: asyncio.Task[bool], lease: Lease | None) -> None:
         await self._check_installed()
-        kopf_stop = asyncio.Event()
         parts: set[asyncio.Task[None]] = {
-            asyncio.create_task(self._kopf(kopf_stop), name="kopf"),
+            asyncio.create_task(self._watch(), name="kopf"),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._settings.workers)),
             *(
                 asyncio.create_task(one.run(), name="ConfigMap watch")
@@ -105,11 +103,9 @@ class Operator:
             parts.add(asyncio.create_task(lease.keep(), name="lease"))
         everything: set[asyncio.Task[Any]] = {*parts, stop}
         done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-        kopf_stop.set()
         for part in parts:
-            if part.get_name() != "kopf":
-                part.cancel()
-        await asyncio.wait(parts, timeout=5.0)
+            part.cancel()
+        await asyncio.wait(parts)
         if lease and stop in done:
             await lease.release()
         for part in done - {stop}:
@@ -127,19 +123,17 @@ class Operator:
                 raise KubeError(404, "NotInstalled", told) from error
             raise
 
-    async def _kopf(self, stop: asyncio.Event) -> None:
-        await kopf.operator(
-            registry=handlers.registry(
-                enqueue=self._queue.add,
-                deleted=self._reconciler.deleted,
-                is_own_write=self._reconciler.is_own_write,
-            ),
-            settings=handlers.settings(),
-            standalone=True,
-            clusterwide=not self._settings.namespaces,
-            namespaces=self._settings.namespaces,
-            stop_flag=stop,
+    async def _watch(self) -> None:
+        await handlers.watch(
+            self._settings.namespaces, set_changed=self._set_changed, belonging_changed=self._queue.add
         )
+
+    def _set_changed(self, event: SetEvent) -> None:
+        if event.deleted:
+            self._reconciler.deleted(event.key, event.uid)
+        elif self._reconciler.is_own_write(event.key, event.resource_version):
+            return
+        self._queue.add(event.key)
 
     async def _work(self) -> None:
         """Take keys from the queue for ever; a failure is that key's alone."""

@@ -1,7 +1,15 @@
-"""kopf's part: watching. A handler only puts a key into the queue."""
+"""kopf's part: watching. A handler only says which set to look at.
 
-from collections.abc import Callable
-from typing import Any
+kopf gets a thread and an event loop of its own: it takes over signals, and when it stops it cancels every
+task of its loop that is younger than itself.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
 
 import kopf
 
@@ -10,51 +18,111 @@ from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.core.names import ANNOTATION_SET, GROUP, PLURAL, VERSION
 
 
-def registry(
+STOP_SECONDS: Final = 3.0
+"""How long kopf may take to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetEvent:
+    """A set was made, changed or deleted."""
+
+    key: Key
+    uid: str
+    resource_version: str
+    deleted: bool
+
+
+async def watch(
+    namespaces: Sequence[str],
     *,
-    enqueue: Callable[[Key], None],
-    deleted: Callable[[Key, str], None],
-    is_own_write: Callable[[Key, str], bool],
+    set_changed: Callable[[SetEvent], None],
+    belonging_changed: Callable[[Key], None],
+) -> None:
+    """Watch sets, and their Jobs and pods, until cancelled. Both functions are called in this event loop.
+
+    ``belonging_changed`` gets the key of the set that the Job or pod belongs to.
+    """
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+
+    def report(function: Callable[[Any], None], *arguments: Any) -> None:
+        """Call in our loop, which may be closed already while kopf stops."""
+        if not stop.is_set():
+            loop.call_soon_threadsafe(function, *arguments)
+
+    operator = kopf.operator(
+        registry=_registry(partial(report, set_changed), partial(report, belonging_changed)),
+        settings=_settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+    )
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def end(error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_exception(error) if error else ended.set_result(None)
+
+    def work() -> None:
+        try:
+            asyncio.run(operator)
+        except BaseException as error:
+            report(end, error)
+        else:
+            report(end, None)
+
+    # A daemon: a process that is told to stop must not wait for kopf.
+    thread = threading.Thread(target=work, name="kopf", daemon=True)
+    thread.start()
+    try:
+        await ended
+    finally:
+        stop.set()
+        await asyncio.to_thread(thread.join, STOP_SECONDS)
+
+
+def _registry(
+    set_changed: Callable[[SetEvent], object], belonging_changed: Callable[[Key], object]
 ) -> kopf.OperatorRegistry:
     """Handlers for sets, Jobs and pods, and the way to log in."""
     found = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=found)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         """As the pod's service account, or by the kubeconfig."""
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=found)
-    def set_changed(event: Any, **_: Any) -> None:
-        """A set was made, changed or deleted."""
+    async def on_set(event: Any, **_: Any) -> None:
         metadata = event["object"]["metadata"]
-        key = (metadata["namespace"], metadata["name"])
-        if event["type"] == "DELETED":
-            deleted(key, metadata["uid"])
-        elif is_own_write(key, metadata["resourceVersion"]):
-            return
-        enqueue(key)
+        set_changed(
+            SetEvent(
+                key=(metadata["namespace"], metadata["name"]),
+                uid=metadata["uid"],
+                resource_version=metadata["resourceVersion"],
+                deleted=event["type"] == "DELETED",
+            )
+        )
 
-    def belonging_changed(event: Any, **_: Any) -> None:
-        """A Job or a pod of a set changed."""
+    @kopf.on.event("batch", "v1", "jobs", registry=found)
+    @kopf.on.event("", "v1", "pods", registry=found)
+    async def on_belonging(event: Any, **_: Any) -> None:
         metadata = event["object"]["metadata"]
         name = (metadata.get("annotations") or {}).get(ANNOTATION_SET)
         if name:
-            enqueue((metadata["namespace"], name))
+            belonging_changed((metadata["namespace"], name))
 
-    kopf.on.event("batch", "v1", "jobs", registry=found, id="job_changed")(belonging_changed)
-    kopf.on.event("", "v1", "pods", registry=found, id="pod_changed")(belonging_changed)
     return found
 
 
-def settings() -> kopf.OperatorSettings:
+def _settings() -> kopf.OperatorSettings:
     """Make kopf a watcher: it writes nothing, on nobody's objects."""
     found = kopf.OperatorSettings()
     found.posting.enabled = False
     found.scanning.disabled = True
     found.peering.standalone = True
     found.networking.trust_env = False
-    found.process.ultimate_exiting_timeout = 10.0
+    found.process.ultimate_exiting_timeout = None
     found.queueing.idle_timeout = 1.0
     found.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR
     found.watching.label_selectors["", "v1", "pods"] = SELECTOR

@@ -29,3 +29,5 @@ def configure(form: str) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in ("kopf", "aiohttp"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns that signals are not its own; they are ours.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

@@ -1,0 +1,151 @@
+"""A real etcd and kube-apiserver on loopback, for tests that need nothing else of a cluster.
+
+KUBEBUILDER_ASSETS names a directory with both programs (envtest's layout); otherwise the local cluster's are
+used, and built if need be.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ADMIN = "system:masters"
+START_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """A running API server."""
+
+    url: str
+    directory: Path
+    admin_token: str
+    operator_token: str
+
+    def kubeconfig(self, *, admin: bool) -> Path:
+        """The path of a kubeconfig, as administrator or as the operator's service account."""
+        path = self.directory / ("admin.kubeconfig" if admin else "operator.kubeconfig")
+        token = self.admin_token if admin else self.operator_token
+        named = {"cluster": "test", "user": "test"}
+        cluster = {"server": self.url, "insecure-skip-tls-verify": True}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "contexts": [{"name": "test", "context": named}],
+            "users": [{"name": "test", "user": {"token": token}}],
+        }
+        path.write_text(json.dumps(config))
+        return path
+
+
+def programs() -> Path:
+    """The directory with ``etcd`` and ``kube-apiserver``."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets:
+        return Path(assets)
+    from tests.localcluster.cache import Cache
+    from tests.localcluster.golang import kube
+    from tests.localcluster.layout import layout
+    from tests.localcluster.report import Progress
+
+    return kube(Cache(layout().cache, Progress()))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def start(directory: Path) -> Iterator[ApiServer]:
+    """Run both; what they leave is in ``directory``."""
+    found = programs()
+    client, peer, secure = free_port(), free_port(), free_port()
+    key = directory / "service-account.key"
+    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+    admin, operator = secrets.token_hex(16), secrets.token_hex(16)
+    tokens = directory / "tokens.csv"
+    tokens.write_text(f"{admin},admin,admin,{ADMIN}\n{operator},operator,operator\n")
+    etcd = [
+        found / "etcd",
+        f"--data-dir={directory / 'etcd'}",
+        f"--listen-client-urls=http://127.0.0.1:{client}",
+        f"--advertise-client-urls=http://127.0.0.1:{client}",
+        f"--listen-peer-urls=http://127.0.0.1:{peer}",
+        "--unsafe-no-fsync",
+        "--log-level=error",
+    ]
+    api = [
+        found / "kube-apiserver",
+        f"--etcd-servers=http://127.0.0.1:{client}",
+        f"--cert-dir={directory / 'certificates'}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={secure}",
+        f"--token-auth-file={tokens}",
+        "--authorization-mode=RBAC",
+        "--service-cluster-ip-range=10.0.0.0/24",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={key}",
+        f"--service-account-signing-key-file={key}",
+        "--disable-admission-plugins=ServiceAccount",
+    ]
+    server = ApiServer(f"https://127.0.0.1:{secure}", directory, admin, operator)
+    with _running(etcd, directory / "etcd.log"), _running(api, directory / "kube-apiserver.log") as process:
+        _wait(server, process)
+        yield server
+
+
+@contextlib.contextmanager
+def _running(argv: list[Path | str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(argv, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(server: ApiServer, process: "subprocess.Popen[bytes]") -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
+    request = urllib.request.Request(f"{server.url}/readyz")
+    request.add_header("Authorization", f"Bearer {server.admin_token}")
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError, urllib.error.URLError), opener.open(request, timeout=5) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.1)
+    log = (server.directory / "kube-apiserver.log").read_text()[-2000:]
+    raise RuntimeError(f"the API server was not ready within {START_SECONDS:.0f} s; its log ends:\n{log}")
+
+
+def available() -> bool:
+    """Whether the programs are there, or can be built."""
+    return (
+        bool(os.environ.get("KUBEBUILDER_ASSETS"))
+        or shutil.which("go") is not None
+        or Path("/usr/local/go/bin/go").exists()
+    )

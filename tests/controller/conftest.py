@@ -1,0 +1,168 @@
+"""A real API server for the session, a namespace for each test, and the operator running against it."""
+
+import asyncio
+import contextlib
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fluxbase_migrations.controller.app import Operator
+from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.settings import Settings
+from tests.controller import api_server
+from tests.controller.cluster import Cluster, until
+
+ROOT = Path(__file__).resolve().parents[2]
+CRD = ROOT / "crds" / "fluxbase.io_fluxbasemigrationsets.yaml"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[api_server.ApiServer]:
+    """One API server with our resource installed."""
+    with api_server.start(tmp_path_factory.mktemp("api-server")) as started:
+        asyncio.run(_install(started))
+        yield started
+
+
+async def _install(started: api_server.ApiServer) -> None:
+    with _connected(started, admin=True):
+        kube = await Kube.connect()
+        try:
+            await kube.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _crd())
+            await until("our resource is served", lambda: _served(kube))
+        finally:
+            await kube.close()
+
+
+def _crd() -> dict[str, Any]:
+    definition: dict[str, Any] = yaml.safe_load(CRD.read_text())
+    return definition
+
+
+async def _served(kube: Kube) -> bool:
+    try:
+        return await kube.find("/apis/fluxbase.io/v1alpha1/fluxbasemigrationsets") is not None
+    except KubeError:  # 429 while its storage is being set up
+        return False
+
+
+@contextlib.contextmanager
+def _connected(started: api_server.ApiServer, *, admin: bool) -> Iterator[None]:
+    """KUBECONFIG for what is connected within the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(started.kubeconfig(admin=admin)))
+        # The client reads the variable when it is imported.
+        patch.setattr(
+            "kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION",
+            str(started.kubeconfig(admin=admin)),
+        )
+        yield
+
+
+@pytest.fixture
+async def kube(server: api_server.ApiServer) -> AsyncIterator[Kube]:
+    """The API server, as administrator."""
+    with _connected(server, admin=True):
+        connected = await Kube.connect()
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+async def cluster(kube: Kube) -> Cluster:
+    """A fresh namespace in which only restricted pods are let in, with the operator's rights and no more."""
+    namespace = f"test-{secrets.token_hex(4)}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    await kube.create("/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}})
+    group = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    await kube.create(f"{group}/roles", {"metadata": {"name": "operator"}, "rules": documented_rules()})
+    await kube.create(
+        f"{group}/rolebindings",
+        {
+            "metadata": {"name": "operator"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
+            "subjects": [{"kind": "User", "name": "operator", "apiGroup": "rbac.authorization.k8s.io"}],
+        },
+    )
+    return Cluster(kube, namespace)
+
+
+def documented_rules() -> list[dict[str, list[str]]]:
+    """The rights that docs/operator.md tells administrators to give."""
+    text = (ROOT / "docs" / "operator.md").read_text()
+    rules = []
+    for line in text.splitlines():
+        found = re.match(r"\| (?:`([a-z.]+)`|\(core\)) \| `([a-z/]+)` \| ([a-z, ]+) \|", line)
+        if found:
+            verbs = [verb.strip() for verb in found[3].split(",")]
+            rules.append({"apiGroups": [found[1] or ""], "resources": [found[2]], "verbs": verbs})
+    return rules
+
+
+@dataclass
+class Running:
+    """An operator that runs in this process."""
+
+    operator: Operator
+    stop: Callable[[], Any]
+
+
+@pytest.fixture
+def settings(cluster: Cluster) -> Settings:
+    """The operator's settings in tests."""
+    return Settings(
+        image="example.com/fluxbase-migrations:test",
+        namespaces=(cluster.namespace,),
+        pod_name="operator-test",
+        pod_namespace=cluster.namespace,
+        http_port=0,
+        progress=False,
+    )
+
+
+@pytest.fixture
+async def start_operator(
+    server: api_server.ApiServer, settings: Settings
+) -> AsyncIterator[Callable[..., Any]]:
+    """Start an operator with its documented rights; those still running at the end are stopped."""
+    started: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
+
+    async def start(**changes: Any) -> Running:
+        with _connected(server, admin=False):
+            connected = await Kube.connect()
+        stop = asyncio.Event()
+        operator = Operator(replace(settings, **changes), connected)
+
+        async def run() -> None:
+            with _connected(server, admin=False):
+                try:
+                    await operator.run(stop)
+                finally:
+                    await connected.close()
+
+        task = asyncio.create_task(run(), name="operator")
+        started.append((stop, task))
+
+        async def halt() -> None:
+            stop.set()
+            await asyncio.wait_for(task, 15)
+
+        return Running(operator, halt)
+
+    yield start
+    for stop, task in started:
+        stop.set()
+        await asyncio.wait_for(task, 15)
+
+
+@pytest.fixture
+async def operator(start_operator: Callable[..., Any]) -> Running:
+    """A running operator."""
+    running: Running = await start_operator()
+    return running

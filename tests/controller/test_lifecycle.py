@@ -1,0 +1,325 @@
+"""The way of a set from creation to Applied, and what happens to its Jobs, against a real API server."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.result import Applied, ErrorInfo, Outcome, Result
+from tests.controller.cluster import Cluster, told, until
+from tests.controller.conftest import Running
+
+FILES = {"001_a.up.sql": "create table a (id int);", "001_a.down.sql": "drop table a;"}
+SOURCE = {"user": {"source": {"configMap": {"name": "files"}}}}
+
+
+def done(version: int, outcome: Outcome = Outcome.APPLIED, **more: Any) -> Result:
+    return Result(outcome, version=version, observed=True, latest=version, source_digest="sha256:x", **more)
+
+
+def failed(outcome: Outcome, message: str = "no", **more: Any) -> Result:
+    return Result(outcome, error=ErrorInfo(message, **more))
+
+
+async def applied(cluster: Cluster) -> None:
+    """Bring the set to Applied on both tracks."""
+    await cluster.config_map("files", FILES)
+    await cluster.make_set(tracks=SOURCE)
+    await cluster.run("system", 1, done(6))
+    await cluster.run("user", 1, done(1))
+    await cluster.reaches("user", "Applied")
+
+
+async def test_both_tracks_run_one_after_the_other_and_the_status_tells(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.config_map("files", FILES)
+    await cluster.make_set(tracks=SOURCE)
+    await cluster.next_job("system", 1)
+    assert (await cluster.reaches("user", "Pending", "WaitingForSystem"))["message"]
+    assert await cluster.jobs("user") == []
+    files = (Applied(6, "jobs", "up", 0.1),)
+    await cluster.run("system", 1, done(6, applied=files, applied_count=1))
+    job = await cluster.run("user", 1, done(1))
+    user = await cluster.reaches("user", "Applied", "Applied")
+    found = await cluster.get_set()
+    status = found["status"]
+    assert status["phase"] == "Applied"
+    assert status["observedGeneration"] == found["metadata"]["generation"] == 1
+    assert [(one["type"], one["status"]) for one in status["conditions"]] == [("Ready", "True")]
+    assert status["tracks"]["system"] | {"version": 6, "dirty": False} == status["tracks"]["system"]
+    assert user["job"] == {"name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
+    assert told(job).expected_digest == source_digest({name: text.encode() for name, text in FILES.items()})
+    assert told(job).paths == ("/migrations/user",)
+    await cluster.event("Applied", "system migrations applied, version 6")
+    assert "finalizers" not in found["metadata"]
+    assert "annotations" not in found["metadata"]
+
+
+async def test_nothing_is_written_while_nothing_happens(cluster: Cluster, operator: Running) -> None:
+    await applied(cluster)
+    await until("Jobs have their ttl", lambda: _ttls(cluster))
+    before = await cluster.get_set()
+    await cluster.edit_config_map("files", {"README": "not a migration"})
+    await cluster.patch_set(metadata={"labels": {"a": "b"}})
+    await asyncio.sleep(1.5)
+    after = await cluster.get_set()
+    assert after["status"] == before["status"]
+    assert len(await cluster.jobs()) == 2
+
+
+async def _ttls(cluster: Cluster) -> bool:
+    return all(job["spec"].get("ttlSecondsAfterFinished") == 86400 for job in await cluster.jobs())
+
+
+async def test_restarting_the_operator_creates_no_job(
+    cluster: Cluster, operator: Running, start_operator: Any
+) -> None:
+    await applied(cluster)
+    before = await cluster.get_set()
+    await operator.stop()
+    await start_operator()
+    await asyncio.sleep(1.5)
+    assert len(await cluster.jobs()) == 2
+    assert (await cluster.get_set())["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+async def test_the_operator_may_die_at_any_point_of_a_run(
+    cluster: Cluster, operator: Running, start_operator: Any
+) -> None:
+    await cluster.make_set()
+    job = await cluster.next_job("system", 1)
+    await operator.stop()
+    pod = await cluster.make_pod(job)
+    await cluster.running(pod)
+    second = await start_operator()
+    await cluster.reaches("system", "Running")
+    await second.stop()
+    await cluster.terminated(pod, done(6).to_json())
+    await start_operator()
+    await cluster.reaches("system", "Applied")
+    assert len(await cluster.jobs()) == 1
+
+
+async def test_a_missing_config_map_is_told_and_noticed_within_two_seconds(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.make_set(tracks={"system": {"enabled": False}, **SOURCE})
+    found = await cluster.reaches("user", "Pending", "SourceMissing")
+    assert "ConfigMap files not found" in found["message"]
+    await asyncio.sleep(0.5)
+    await cluster.config_map("files", {})
+    await cluster.reaches("user", "Pending", "SourceEmpty", seconds=2)
+    await cluster.edit_config_map("files", {"create_users.sql": "select 1"})
+    await cluster.reaches("user", "Failed", "InvalidSource", seconds=2)
+    await cluster.edit_config_map("files", {"create_users.sql": None, **FILES})
+    await cluster.reaches("user", "Pending", "PodPending", seconds=2)
+    assert len(await cluster.jobs()) == 1
+
+
+async def test_a_job_that_has_not_started_gives_way_to_newer_content(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.config_map("files", FILES)
+    await cluster.make_set(tracks={"system": {"enabled": False}, **SOURCE})
+    first = await cluster.next_job("user", 1)
+    pod = await cluster.make_pod(first)
+    await cluster.waiting(pod, "CreateContainerConfigError", 'secret "shop-db" not found')
+    found = await cluster.reaches("user", "Pending", "CreateContainerConfigError")
+    assert 'secret "shop-db" not found' in found["message"]
+    await cluster.edit_config_map("files", {"002_b.up.sql": "select 2"})
+    await cluster.reaches("user", "Pending", "Replacing")
+    await cluster.collect(first)
+    second = await cluster.next_job("user", 2)
+    assert told(second).expected_digest != told(first).expected_digest
+    assert second["metadata"]["name"] != first["metadata"]["name"]
+
+
+async def test_a_run_in_flight_is_left_alone_and_the_newer_wish_follows(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.config_map("files", FILES)
+    await cluster.make_set(tracks={"system": {"enabled": False}, **SOURCE})
+    job = await cluster.next_job("user", 1)
+    pod = await cluster.make_pod(job)
+    await cluster.running(pod)
+    await cluster.reaches("user", "Running")
+    await cluster.edit_config_map("files", {"002_b.up.sql": "select 2"})
+    await cluster.patch_set(spec={"lockTimeout": "1m", "suspend": True})
+    await until("the newer wish is seen", lambda: _says(cluster, "follows when this run has ended"))
+    (condition,) = (one for one in (await cluster.status())["conditions"] if one["type"] == "Reconciling")
+    assert condition["observedGeneration"] == 2
+    assert "deletionTimestamp" not in (await cluster.jobs())[0]["metadata"]
+    await cluster.terminated(pod, done(1).to_json())
+    await cluster.reaches("user", "Pending", "Suspended")
+    assert {one["type"] for one in (await cluster.status())["conditions"]} == {"Ready", "Stalled"}
+    await cluster.patch_set(spec={"suspend": False})
+    await cluster.next_job("user", 2)
+
+
+async def _says(cluster: Cluster, text: str) -> bool:
+    return text in (await cluster.track("user"))["message"]
+
+
+async def test_a_failure_is_told_in_full_and_mended_by_new_content(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.config_map("files", FILES)
+    await cluster.make_set(tracks={"system": {"enabled": False}, **SOURCE})
+    error = ErrorInfo(
+        'default for column "status" cannot be cast',
+        file="001_a.up.sql",
+        line=7,
+        sql_state="42804",
+        hint="Drop the default first.",
+    )
+    await cluster.run("user", 1, Result(Outcome.SQL_ERROR, version=1, dirty=True, observed=True, error=error))
+    found = await cluster.reaches("user", "Failed", "SQLError")
+    assert found["dirty"] is True
+    assert found["error"]["sqlState"] == "42804"
+    event = await cluster.event("SQLError", "001_a.up.sql:7")
+    assert event["type"] == "Warning"
+    assert "42804" in event["message"]
+    assert "Drop the default first." in event["message"]
+    status = await cluster.status()
+    assert {one["type"]: one["status"] for one in status["conditions"]} == {
+        "Ready": "False",
+        "Stalled": "True",
+    }
+    await cluster.edit_config_map("files", {"001_a.up.sql": "select 1"})
+    await cluster.run("user", 2, done(1))
+    assert (await cluster.reaches("user", "Applied"))["dirty"] is False
+
+
+async def test_an_unready_world_is_tried_again_without_limit(cluster: Cluster, operator: Running) -> None:
+    await cluster.make_set(retry={"limit": 0, "backoff": "200ms"})
+    for run, outcome in enumerate((Outcome.UNREACHABLE, Outcome.AUTH, Outcome.LOCK_HELD), start=1):
+        await cluster.run("system", run, failed(outcome))
+    await cluster.run("system", 4, done(6))
+    await cluster.reaches("system", "Applied")
+
+
+async def test_a_run_without_result_is_tried_again_until_the_limit(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.make_set(retry={"limit": 1, "backoff": "200ms"})
+    for run in (1, 2):
+        pod = await cluster.make_pod(await cluster.next_job("system", run))
+        await cluster.running(pod)
+        await cluster.reaches("system", "Running")
+        await cluster.terminated(pod, "", 137, "OOMKilled")
+    found = await cluster.reaches("system", "Failed", "NoResult")
+    assert "OOMKilled" in found["message"]
+    assert found["attempts"] == 2
+    await cluster.patch_set(metadata={"annotations": {"fluxbase.io/requested-at": "now"}})
+    job = await cluster.next_job("system", 3)
+    assert told(job).requested is True
+    await cluster.event("Requested", "now")
+
+
+async def test_a_job_that_the_api_server_refuses_waits_for_a_correction(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.make_set(job={"tolerations": [{"key": "a", "operator": "Perhaps"}]})
+    found = await cluster.reaches("system", "Failed", "JobRefused")
+    assert "tolerations" in found["message"]
+    await cluster.patch_set(spec={"job": {"tolerations": None}})
+    await cluster.reaches("system", "Pending", "PodPending")
+
+
+async def test_force_is_obeyed_once(cluster: Cluster, operator: Running) -> None:
+    await applied(cluster)
+    await cluster.patch_set(metadata={"annotations": {"fluxbase.io/force": "user=1@first"}})
+    job = await cluster.run("user", 2, done(1))
+    force = told(job).force
+    assert force is not None
+    assert (force.version, force.token) == (1, "first")
+    await cluster.reaches("user", "Applied")
+    await cluster.edit_config_map("files", {"002_b.up.sql": "select 2"})
+    job = await cluster.run("user", 3, done(2))
+    assert told(job).force is None
+    await cluster.reaches("user", "Applied")
+    await cluster.patch_set(metadata={"annotations": {"fluxbase.io/force": "everything"}})
+    await cluster.event("InvalidForce")
+    assert len(await cluster.jobs("system")) == 1
+    assert (await cluster.get_set())["metadata"]["annotations"]["fluxbase.io/force"] == "everything"
+
+
+async def test_old_jobs_are_collected_except_the_last_two(cluster: Cluster, operator: Running) -> None:
+    await cluster.make_set()
+    await cluster.run("system", 1, done(6))
+    for run in (2, 3, 4):
+        await cluster.reaches("system", "Applied")
+        await cluster.patch_set(metadata={"annotations": {"fluxbase.io/requested-at": str(run)}})
+        await cluster.run("system", run, done(6, Outcome.NO_CHANGE))
+    await cluster.reaches("system", "Applied")
+
+    async def kept() -> bool:
+        return [told(job).run for job in await cluster.jobs("system")] == [3, 4] or len(
+            await cluster.jobs("system")
+        ) == 2
+
+    await until("two Jobs are left", kept)
+    assert sorted(told(job).run for job in await cluster.jobs("system")) == [3, 4]
+
+
+async def test_a_set_made_again_waits_for_the_pods_of_its_predecessor(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.make_set()
+    first = await cluster.next_job("system", 1)
+    pod = await cluster.make_pod(first)
+    await cluster.running(pod)
+    await cluster.reaches("system", "Running")
+    path = paths.one_set(cluster.namespace, "shop")
+    await cluster.kube.delete(path, (await cluster.get_set())["metadata"]["uid"], "Background")
+    await cluster.make_set()
+    await cluster.reaches("system", "Pending", "WaitingForOldPods")
+    await cluster.remove_pod(pod)
+
+    async def other() -> bool:
+        return any(job["metadata"]["name"] != first["metadata"]["name"] for job in await cluster.jobs())
+
+    await until("a Job of the new set", other)
+
+
+async def test_a_second_set_on_a_database_takes_over_when_the_first_is_gone(
+    cluster: Cluster, operator: Running
+) -> None:
+    first = await cluster.make_set("first", suspend=True)
+    await cluster.make_set()
+    owner = f"{cluster.namespace}/first"
+    conflict = Result(Outcome.CONFLICT, owner=owner, owner_uid=first["metadata"]["uid"])
+    await cluster.run("system", 1, conflict)
+    found = await cluster.reaches("system", "Failed", "DatabaseClaimed")
+    assert owner in found["message"]
+    await cluster.kube.delete(
+        paths.one_set(cluster.namespace, "first"), first["metadata"]["uid"], "Background"
+    )
+    job = await cluster.next_job("system", 2)
+    assert told(job).take_over_from == first["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_no_more_jobs_at_once_than_allowed(cluster: Cluster, start_operator: Any, limit: int) -> None:
+    await start_operator(max_concurrent_jobs=limit)
+    names = [f"set-{number}" for number in range(4)]
+    for name in names:
+        await cluster.make_set(name)
+    await until("the rest is queued", lambda: _queued(cluster, names, len(names) - limit))
+    assert len(await cluster.jobs()) == limit
+    for job in await cluster.jobs():
+        pod = await cluster.make_pod(job)
+        await cluster.terminated(pod, done(6).to_json())
+    await until("others follow", lambda: _count(cluster, 2 * limit))
+    assert len(await cluster.jobs()) == 2 * limit
+
+
+async def _queued(cluster: Cluster, names: list[str], count: int) -> bool:
+    return [(await cluster.track("system", name)).get("reason") for name in names].count("Queued") == count
+
+
+async def _count(cluster: Cluster, count: int) -> bool:
+    return len(await cluster.jobs()) >= count
