@@ -26,7 +26,7 @@ DEPLOYMENT = "deployment/fluxbase"
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The local cluster, started if need be, or the one that KUBECONFIG and IMAGE name."""
-    return up()
+    return up(operator_image=False)
 
 
 @pytest.fixture(scope="session")

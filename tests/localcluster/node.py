@@ -115,13 +115,25 @@ class Node:
         config.write_text(json.dumps({"socket": "/run/init.sock", "setup": setup}))
         make_cgroups(self.where.node)
         with log.open("ab") as out:
-            subprocess.Popen(
-                ["sh", "-c", HOLDER, "sh", self._record, sys.executable, OWN_FILES / "nodeinit.py", config],
+            # --fork: nobody's child, so that nobody is warned of a child that was never waited for.
+            subprocess.run(
+                [
+                    "setsid",
+                    "--fork",
+                    "sh",
+                    "-c",
+                    HOLDER,
+                    "sh",
+                    self._record,
+                    sys.executable,
+                    OWN_FILES / "nodeinit.py",
+                    config,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd="/",
-                start_new_session=True,
+                check=True,
             )
 
         def answers() -> bool:
