@@ -80,7 +80,7 @@ def start(directory: Path) -> Iterator[ApiServer]:
     admin, operator = secrets.token_hex(16), secrets.token_hex(16)
     tokens = directory / "tokens.csv"
     tokens.write_text(f"{admin},admin,admin,{ADMIN}\n{operator},operator,operator\n")
-    etcd = [
+    etcd: list[Path | str] = [
         found / "etcd",
         f"--data-dir={directory / 'etcd'}",
         f"--listen-client-urls=http://127.0.0.1:{client}",
@@ -89,7 +89,7 @@ def start(directory: Path) -> Iterator[ApiServer]:
         "--unsafe-no-fsync",
         "--log-level=error",
     ]
-    api = [
+    api: list[Path | str] = [
         found / "kube-apiserver",
         f"--etcd-servers=http://127.0.0.1:{client}",
         f"--cert-dir={directory / 'certificates'}",
@@ -130,7 +130,7 @@ def _wait(server: ApiServer, process: "subprocess.Popen[bytes]") -> None:
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     )
-    request = urllib.request.Request(f"{server.url}/readyz")
+    request = urllib.request.Request(f"{server.url}/readyz")  # noqa: S310 - our own
     request.add_header("Authorization", f"Bearer {server.admin_token}")
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:

@@ -17,7 +17,6 @@ from fluxbase_migrations.controller.jobs import SELECTOR
 from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.core.names import ANNOTATION_SET, GROUP, PLURAL, VERSION
 
-
 STOP_SECONDS: Final = 3.0
 """How long kopf may take to stop."""
 
