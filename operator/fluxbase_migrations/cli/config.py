@@ -1,4 +1,4 @@
-"""Where the command line's settings come from: flags, then the environment, then ``.env``, then ``fluxbase.yaml``."""
+"""Where settings come from: flags, then the environment, then ``.env``, then ``fluxbase.yaml``."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def load(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
 
 
 def export_libpq(merged: Mapping[str, str]) -> None:
-    """libpq reads ``PG*`` from the process's own environment: put there what the files say."""
+    """Put ``PG*`` of the files where libpq reads it: in the process's own environment."""
     for name, value in merged.items():
         if name.startswith("PG"):
             os.environ.setdefault(name, value)

@@ -143,9 +143,8 @@ class AheadOfSource(MigrationError):
         """In golang-migrate's words."""
         have = "no files" if latest is None else f"files up to version {latest}"
         return cls(
-            f"no migration found for version {version}: the database records version {version}, the source has "
-            f"{have}",
-            hint="use the source that holds that version's files, or force the version that the database is really at",
+            f"no migration found for version {version}: the database records it, the source has {have}",
+            hint="use the source that holds its files, or force the version that the database is really at",
         )
 
 

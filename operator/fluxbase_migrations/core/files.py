@@ -168,7 +168,7 @@ class Source:
             key = parsed.version, parsed.direction
             if key in found:
                 raise InvalidSource(
-                    f"version {parsed.version} has two {parsed.direction} files: {found[key].name} and {name}",
+                    f"version {parsed.version} has two {parsed.direction} files: {found[key].name}, {name}",
                     file=name,
                     hint="give one of them another number",
                 )

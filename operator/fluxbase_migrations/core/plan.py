@@ -1,4 +1,4 @@
-"""Which files to run, in golang-migrate's meaning of up, down, steps and goto, and the resource's of a target.
+"""Which files to run: golang-migrate's meaning of up, down, steps and goto, and the resource's of a target.
 
 Pure: a plan is made from the files and the recorded version alone. A version whose up or down file is
 missing is a step without a file: nothing runs, but the version moves (golang-migrate does the same).
@@ -118,13 +118,13 @@ def to_target(source: Source, current: int, target: int | None, rollback: Rollba
         return plan
     if rollback is Rollback.FORBID:
         raise RollbackForbidden(
-            f"the target version {target} is lower than the recorded version {current}, and rollback is Forbid",
+            f"the target {target} is lower than the recorded version {current}, and rollback is Forbid",
             hint="set rollback: Allow to run the down files, or raise the target",
         )
     if plan.missing:
         names = ", ".join(map(str, plan.missing))
         raise MissingDownFile(
-            f"rolling back from {current} to {target} needs a down file for version {names}, and there is none",
+            f"rolling back from {current} to {target} needs a down file for version {names}; there is none",
             hint="add the missing .down.sql (empty, if there is nothing to undo) or choose a higher target",
         )
     return plan

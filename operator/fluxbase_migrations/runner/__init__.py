@@ -1,1 +1,1 @@
-"""The migration engine: runs in the Job's pod and behind the command line; psycopg and core, nothing of Kubernetes."""
+"""The migration engine, in the Job's pod and behind the command line; nothing of Kubernetes."""

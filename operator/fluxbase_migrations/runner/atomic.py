@@ -56,7 +56,7 @@ def _group(prepared: Prepared) -> Group:
 def _closing(context: Context, attempt: Attempt, *, durable: bool) -> list[Chunk]:
     step, book = attempt.prepared.step, context.book
     total = context.session.literal(len(attempt.prepared.statements))
-    entry = attempt.entry(context.session, Entered.APPLIED, done=total)
+    entry = attempt.entry(context.session, Entered.APPLIED, done=total, started_at=b"pg_catalog.now()")
     return [book.write_row(step.to_version, False, entry), book.commit(durable=durable)]
 
 

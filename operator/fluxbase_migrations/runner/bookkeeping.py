@@ -104,7 +104,7 @@ class Bookkeeping:
         return Chunk(self.ledger.update(self.session, entry_id, entry) + b";", 1)
 
     def commit(self, *, durable: bool) -> Chunk:
-        """COMMIT; not durable is allowed only where a later durable commit follows before anything is said."""
+        """COMMIT; not durable only where a durable one follows before anything is said."""
         if not durable:
             return Chunk(b"SET LOCAL synchronous_commit=off;COMMIT", 2)
         if self.weak_commit:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import psycopg
 
 from fluxbase_migrations.core import plan
-from fluxbase_migrations.core.errors import MigrationError, NothingToStep, Transient
+from fluxbase_migrations.core.errors import MigrationError, NothingToStep
 from fluxbase_migrations.core.files import NIL, Direction, Source
 from fluxbase_migrations.core.names import TRACKING_TABLE, OutOfOrder, Recovery, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner import failures, tracking
 from fluxbase_migrations.runner import session as sessions
+from fluxbase_migrations.runner import tracking
 from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entry, Ledger
 from fluxbase_migrations.runner.log import Log
@@ -22,6 +22,7 @@ from fluxbase_migrations.runner.session import Session, Settings
 from fluxbase_migrations.runner.signals import Stop
 from fluxbase_migrations.runner.track import TrackRun, run_track, unexpected
 from fluxbase_migrations.runner.tracking import Row, Table
+from fluxbase_migrations.runner.wire import ConnectionLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,7 @@ def guarded(action: Callable[[], int], log: Log) -> int:
         return action()
     except MigrationError as error:
         log.error(str(error))
-    except failures.LOST as error:
-        log.error(str(Transient(f"the connection was lost: {' '.join(str(error).split())}")))
-    except psycopg.Error as error:
+    except (psycopg.Error, ConnectionLost) as error:
         log.error(str(unexpected(error)))
     return 1
 

@@ -49,7 +49,7 @@ def parameters(environment: Mapping[str, str], url: str | None = None) -> dict[s
         except ProgrammingError as error:
             raise ServerRefused(
                 f"the database URL cannot be read: {scrub(str(error), _secrets_of(url)).strip()}",
-                hint="expected postgres://user:password@host:5432/name?sslmode=…, with special characters in the "
+                hint="expected postgres://user:password@host:5432/name?sslmode=…, special characters in the "
                 "password percent-encoded (DB_HOST, DB_USER, DB_PASSWORD, … take them as they are)",
             ) from None
         found = {key: str(value) for key, value in parsed.items() if value is not None}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from fluxbase_migrations.core.errors import (
+    InternalError,
     Interrupted,
     MigrationError,
     OutOfOrder,
@@ -17,7 +18,7 @@ from fluxbase_migrations.core.names import OutOfOrder as OutOfOrderPolicy
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Applied
-from fluxbase_migrations.runner import failures, history, ledger, lock, settle, tracking
+from fluxbase_migrations.runner import doubt, failures, history, ledger, lock, tracking
 from fluxbase_migrations.runner.atomic import UNCHANGED, NeedsGroups, run_atomic
 from fluxbase_migrations.runner.bookkeeping import Bookkeeping
 from fluxbase_migrations.runner.context import Attempt, Context
@@ -87,7 +88,8 @@ class Migrator:
     @property
     def context(self) -> Context:
         """What the engine's parts share."""
-        assert self._context is not None, "open() comes first"
+        if self._context is None:
+            raise InternalError("the migrator is not open")
         return self._context
 
     def open(self, *, create: bool = True) -> None:
@@ -202,20 +204,25 @@ class Migrator:
                 self._stopped(total - number + 1)
             prepared = ahead or self._prepare(step)
             following = plan.steps[number - already] if number < total else None
-            ahead = self._prepare(following) if following else None
+            ahead, refused = None, None
+            if following is not None:
+                try:
+                    ahead = self._prepare(following)
+                except MigrationError as error:  # it is refused before it starts, not before this one
+                    refused = error
             durable = ahead is None or not ahead.atomic
             self._announce(step, number, total)
             self._run_one(Attempt(prepared), durable=durable)
+            if refused is not None:
+                self._reread()
+                raise refused
 
     def _prepare(self, step: Step) -> Prepared:
         conforming = self.session.standard_conforming_strings
         return Prepared.of(step, standard_conforming_strings=conforming)
 
     def _announce(self, step: Step, number: int, total: int) -> None:
-        if step.direction is Direction.UP:
-            message = "Applying migration"
-        else:
-            message = "Reverting migration"
+        message = "Applying migration" if step.direction is Direction.UP else "Reverting migration"
         if step.file is None:
             self._warn(
                 f"version {step.version} has no {step.direction} file: only the recorded version moves"
@@ -243,6 +250,8 @@ class Migrator:
             else:
                 GroupRun(self.context, attempt, done).run()
         except failures.LOST as lost:
+            if not self.session.lost:
+                raise
             self._after_loss(attempt, str(lost))
         except MigrationError:
             self._reread()
@@ -316,7 +325,7 @@ class Migrator:
         Raises:
             MigrationError: it is not allowed, or failed.
         """
-        entries = list(reversed(settle.settle(self.context, self.row, self.entries())))
+        entries = list(reversed(doubt.settle(self.context, self.row, self.entries())))
         action = decide(self.row, entries, self.source, self.options.policy, wanted)
         self.recovered = action.reason
         self.log.info("recovering from a dirty version", version=self.row.version, action=action.reason)

@@ -1,26 +1,31 @@
-"""PostgreSQL's own grammar (libpg_query through ``postgast``), for the few statements whose words leave a doubt.
+"""PostgreSQL's own grammar (libpg_query through ``postgast``), where the first words are not enough.
 
 It is loaded only when needed: that costs a tenth of a second. What it does not know (it is PostgreSQL 18's
 grammar) is answered with None, and never keeps a statement from the server.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class ConcurrentTarget:
-    """What a CONCURRENTLY statement is about."""
+class Outside:
+    """What a statement that runs outside a transaction is about."""
 
     command: str
-    relation: tuple[str, ...] | None
+    relation: tuple[str, ...] | None = None
     """Schema, if given, and name, of the table; of the index where ``is_index``."""
-    is_index: bool
+    is_index: bool = False
     index: str | None = None
     """CREATE INDEX: the index's name, if given."""
+    partition: tuple[str, ...] | None = None
+    """DETACH PARTITION: which."""
+    database: str | None = None
+    if_not_exists: bool = False
 
 
-def concurrently_target(statement: bytes) -> ConcurrentTarget | None:
-    """Parse one CREATE INDEX, DROP INDEX, REINDEX or ALTER TABLE … DETACH PARTITION statement."""
+def outside_transaction(statement: bytes) -> Outside | None:
+    """Parse one CREATE/DROP INDEX, REINDEX, DETACH PARTITION, CREATE or DROP DATABASE; else None."""
     import postgast
 
     try:
@@ -29,27 +34,36 @@ def concurrently_target(statement: bytes) -> ConcurrentTarget | None:
         return None
     if len(parsed.stmts) != 1:
         return None
-    node = parsed.stmts[0].stmt
+    node: Any = parsed.stmts[0].stmt
     match node.WhichOneof("node"):
         case "index_stmt":
-            index = node.index_stmt
-            return ConcurrentTarget("create", _name(index.relation), False, index.idxname or None)
-        case "reindex_stmt":
-            reindex = node.reindex_stmt
-            is_index = reindex.kind == postgast.pg_query_pb2.REINDEX_OBJECT_INDEX
-            return ConcurrentTarget(
-                "reindex", _name(reindex.relation) if reindex.relation.relname else None, is_index
+            made = node.index_stmt
+            return Outside(
+                "create",
+                _name(made.relation),
+                index=made.idxname or None,
+                if_not_exists=bool(made.if_not_exists),
             )
+        case "reindex_stmt":
+            made = node.reindex_stmt
+            is_index = made.kind == postgast.pg_query_pb2.REINDEX_OBJECT_INDEX
+            return Outside("reindex", _name(made.relation) if made.relation.relname else None, is_index)
         case "drop_stmt":
             items = node.drop_stmt.objects[0].list.items
-            return ConcurrentTarget("drop", tuple(item.string.sval for item in items), True)
+            return Outside("drop", tuple(item.string.sval for item in items), True)
         case "alter_table_stmt":
-            return ConcurrentTarget("detach", _name(node.alter_table_stmt.relation), False)
+            table, commands = node.alter_table_stmt.relation, node.alter_table_stmt.cmds
+            partition = commands[0].alter_table_cmd.def_.partition_cmd.name if commands else None
+            return Outside("detach", _name(table), partition=_name(partition) if partition else None)
+        case "createdb_stmt":
+            return Outside("create database", database=node.createdb_stmt.dbname)
+        case "dropdb_stmt":
+            return Outside("drop database", database=node.dropdb_stmt.dbname)
         case _:
             return None
 
 
-def _name(relation: object) -> tuple[str, ...]:
-    schema: str = getattr(relation, "schemaname", "")
-    name: str = getattr(relation, "relname", "")
+def _name(relation: Any) -> tuple[str, ...]:
+    schema: str = relation.schemaname
+    name: str = relation.relname
     return (schema, name) if schema else (name,)

@@ -4,16 +4,20 @@ The ledger's position is committed inside each group. A statement outside a tran
 durably, and then done; what a crash leaves in between is settled from the catalog (see ``recovery``).
 """
 
-import psycopg
+import json
+from contextlib import AbstractContextManager
+from typing import Any
+
+from psycopg.pq import abc
 
 from fluxbase_migrations.core.errors import Interrupted, LockHeld, MigrationError, ServerRefused
-from fluxbase_migrations.runner import failures, indexes, lock, tracking
+from fluxbase_migrations.runner import doubt, failures, indexes, lexer, lock, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
 from fluxbase_migrations.runner.ledger import Entered, as_json
 from fluxbase_migrations.runner.statements import Group, Kind, tag
 from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, SqlFailure
 
-_ATOMIC_TAGS = frozenset(
+_LEAVES_NOTHING = frozenset(
     ["VACUUM", "ANALYZE", "CLUSTER", "CREATE", "DROP", "ALTER", "REINDEX", "COMMIT", "ROLLBACK"]
 )
 """Statements outside a transaction that leave nothing, or nothing that matters, when they fail."""
@@ -27,6 +31,7 @@ class GroupRun:
         self.attempt = attempt
         self.done = done
         """How many statements have taken effect."""
+        self.resumed = done > 0
         self.entry_id = 0
         self.row_xmin: int | None = None
         self.partial = False
@@ -40,6 +45,8 @@ class GroupRun:
             ConnectionLost: the row is dirty, and the ledger says how far it got.
         """
         self._mark()
+        if self.resumed:
+            self._replay_settings()
         prepared = self.attempt.prepared
         position = self.done
         while position < len(prepared.statements):
@@ -58,6 +65,14 @@ class GroupRun:
                 continue
             position = group.last
         self._finish()
+
+    def _replay_settings(self) -> None:
+        """The statements to come expect the prefix's plain SETs and RESETs."""
+        found, session = self.attempt.prepared.statements, self.context.session
+        for index in range(self.done):
+            words = lexer.leading_words(found.sql, found.starts[index], found.ends[index], 2)
+            if words[0] in ("SET", "RESET") and words[1] not in ("LOCAL", "TRANSACTION", "CONSTRAINTS"):
+                session.run([Chunk(found.text(index), 1, found.starts[index], index)])
 
     def _mark(self) -> None:
         """The dirty mark and the ledger's entry, durable before anything else."""
@@ -86,7 +101,7 @@ class GroupRun:
             "finished_at": b"pg_catalog.clock_timestamp()",
         }
 
-    def _own(self, chunks: list[Chunk]) -> list[psycopg.pq.abc.PGresult]:
+    def _own(self, chunks: list[Chunk]) -> list[abc.PGresult]:
         """Our own statements, as one message; a lost lock stops the run."""
         session = self.context.session
         try:
@@ -134,75 +149,86 @@ class GroupRun:
         self.done = group.last
 
     def _alone(self, group: Group) -> None:
-        """One statement outside a transaction."""
+        """One statement outside a transaction: marked started, run, marked done."""
         context, book, prepared = self.context, self.context.book, self.attempt.prepared
         session, index = context.session, group.send[0]
-        details: dict[str, object] = {}
-        target = None
+        notes = doubt.note(session, prepared.statements.text(index))
+        target = indexes.Target.from_json(json.loads(json.dumps(notes)))
+        if target is not None:
+            self._clear_the_way(target)
+        notes["after"] = prepared.prefix_checksum(index + 1)
+        self._position(in_doubt=index + 1, details=notes)
+        chunks = next(prepared.messages(group, book.hygiene()))
         if group.concurrently:
-            target = indexes.resolve(session, prepared.statements.text(index))
-            if target is not None:
-                details = target.to_json()
-        started = self._progress(in_doubt=index + 1)
-        self._own(
-            [
-                book.begin(),
-                Chunk(book.as_ourselves, 2),
-                book.update(self.entry_id, {"details": as_json(session, details or None), **started}),
-                book.commit(durable=True),
-            ]
-        )
-        chunks = list(prepared.messages(group, book.hygiene()))[0]
-        failure: SqlFailure | None = None
-        try:
-            if group.concurrently:
-                self._release(target)
-            session.run(chunks, atomic=False)
-        except SqlFailure as caught:
-            failure = caught
-            session.rollback()
-        if group.concurrently:
-            self._take_back()
+            indexes.suspend_lock_timeout(session)
+            with self._golang_released():
+                failure = self._send(chunks)
+                if failure is not None:
+                    self._clean_up(target)
+            indexes.restore_lock_timeout(session)
+            self._nobody_wrote()
+        else:
+            failure = self._send(chunks)
         if failure is not None:
-            if failure.sqlstate in ("25001",) or not self._leaves_nothing(index):
-                self.partial = failure.sqlstate not in ("25001", "42601")
-            if target is not None:
-                dropped = indexes.drop_new_invalid(session, target)
-                if dropped:
-                    context.log.info(
-                        "dropped the invalid index that the failed build left", index=", ".join(dropped)
-                    )
+            # 25001 and 42601 come before a statement does anything.
+            kind = tag(prepared.statements, index).split(" ")[0]
+            self.partial = kind not in _LEAVES_NOTHING and failure.sqlstate not in ("25001", "42601")
             self._failed(group, failure, chunks)
         self.done = group.last
+        self._position()
+
+    def _clear_the_way(self, target: indexes.Target) -> None:
+        recovering = not self.attempt.proven or self.resumed
+        if indexes.in_the_way(self.context.session, target, always=recovering):
+            with self._golang_released():
+                for name in indexes.drop_in_the_way(self.context.session, target, always=recovering):
+                    self.context.log.info("dropped an invalid index of the same name", index=name)
+
+    def _send(self, chunks: list[Chunk]) -> SqlFailure | None:
+        """Run one statement outside a transaction."""
+        session = self.context.session
+        try:
+            session.run(chunks, atomic=False)
+        except SqlFailure as failure:
+            session.rollback()
+            return failure
+        return None
+
+    def _golang_released(self) -> AbstractContextManager[None]:
+        context = self.context
+        return lock.golang_released(context.session, context.ids, max(context.lock_timeout, 60.0))
+
+    def _clean_up(self, target: indexes.Target | None) -> None:
+        """Drop what a failed build left."""
+        if target is not None:
+            for name in indexes.drop_new_invalid(self.context.session, target):
+                self.context.log.info("dropped the invalid index that the failed build left", index=name)
+
+    def _position(self, in_doubt: int | None = None, details: dict[str, Any] | None = None) -> None:
+        """Write how far the file has come, with the locks taken again, durably."""
+        book, session = self.context.book, self.context.session
+        fields = {"details": as_json(session, details), **self._progress(in_doubt=in_doubt)}
         self._own(
             [
                 book.begin(),
                 book.locks_again(),
                 Chunk(book.as_ourselves, 2),
-                book.update(self.entry_id, self._progress()),
+                book.update(self.entry_id, fields),
                 book.commit(durable=True),
             ]
         )
 
-    def _leaves_nothing(self, index: int) -> bool:
-        return tag(self.attempt.prepared.statements, index).split(" ")[0] in _ATOMIC_TAGS
-
-    def _release(self, target: "indexes.Target | None") -> None:
-        """Let golang-migrate's waiters see the dirty row: their snapshots would block the build for ever."""
-        session = self.context.session
-        lock.release(session, self.context.ids.golang)
-        if target is None or not target.own_lock_timeout:
-            indexes.suspend_lock_timeout(session)
-
-    def _take_back(self) -> None:
-        """Take golang-migrate's locks again and see that nobody wrote the tracking row meanwhile."""
-        context = self.context
-        indexes.restore_lock_timeout(context.session)
-        lock.retake(context.session, context.ids.golang, max(context.lock_timeout, 60.0))
-        row = tracking.read(context.session, context.table)
-        if row.xmin != self.row_xmin:
+    def _nobody_wrote(self) -> None:
+        """The tracking row is still ours after golang-migrate's locks were free for a while."""
+        book = self.context.book
+        select = b"SELECT xmin FROM " + book.target + b";"
+        results = self._own(
+            [Chunk(b"BEGIN;", 1), Chunk(book.as_ourselves, 2), Chunk(select, 1), Chunk(b"COMMIT", 1)]
+        )
+        row = results[3]
+        if row.ntuples != 1 or int(row.get_value(0, 0) or b"0") != self.row_xmin:
             raise ServerRefused(
-                f"somebody else wrote {context.table} while the file ran (it says {row} now); stopped",
+                f"somebody else wrote {self.context.table} while the file ran; stopped",
                 file=self.attempt.prepared.step.label,
                 hint="golang-migrate's force does that; find out who, then force the version that is true",
             )
@@ -257,7 +283,7 @@ class GroupRun:
 
     def record(self, error: MigrationError) -> None:
         """The failure's ledger entry, durable; the row stays dirty."""
-        context, book, session = self.context, self.context.book, self.context.session
+        book, session = self.context.book, self.context.session
         error.with_effect(self.effect())
         outcome = Entered.INTERRUPTED if error.may_pass else Entered.FAILED
         fields = self._progress(in_doubt=self.done + 1 if self.partial else None)

@@ -1,90 +1,106 @@
-"""What a CREATE INDEX CONCURRENTLY can leave behind: an INVALID index, which goes on costing writes.
+"""What CONCURRENTLY statements can leave behind: an INVALID index, a pending detach.
 
-Before the build the table is resolved in the file's own session (search_path and all) and its invalid
-indexes recorded; after a failure only one that is new since then is dropped.
+An invalid index goes on costing writes, and a failed UNIQUE build may go on enforcing uniqueness. Before the
+statement the table is resolved in the file's own session (search_path and all) and its indexes noted; after
+a failure only an invalid one that is new since then is dropped.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from fluxbase_migrations.runner import grammar
+from fluxbase_migrations.runner.grammar import Outside
+from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The relation whose indexes a CONCURRENTLY statement builds, drops or rebuilds."""
+    """The table whose indexes a CONCURRENTLY statement builds, drops or rebuilds."""
 
+    command: str
     table: int
     """Its oid."""
-    command: str
-    invalid: tuple[int, ...] = field(default=())
-    """Oids of the indexes of that table that were invalid before."""
+    before: tuple[int, ...] = ()
+    """Oids of that table's indexes before, valid or not."""
     index: str | None = None
     """CREATE INDEX: the name it asks for."""
-    own_lock_timeout: bool = False
+    if_not_exists: bool = False
+    oid: int | None = None
+    """DROP INDEX, REINDEX INDEX: the index; DETACH: the partition."""
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """For the ledger's details."""
-        return {
-            "table": self.table,
-            "command": self.command,
-            "invalid": list(self.invalid),
-            "index": self.index,
-        }
+        return asdict(self)
 
     @classmethod
-    def from_json(cls, details: dict[str, object]) -> "Target | None":
+    def from_json(cls, details: dict[str, Any]) -> "Target | None":
         """What :meth:`to_json` wrote; None if it is something else."""
-        table, invalid, index = details.get("table"), details.get("invalid"), details.get("index")
-        if not isinstance(table, int) or not isinstance(invalid, list):
+        known = {key: value for key, value in details.items() if key in cls.__slots__}
+        if not isinstance(known.get("table"), int) or not isinstance(known.get("before"), list):
             return None
-        return cls(
-            table, str(details.get("command")), tuple(map(int, invalid)), str(index) if index else None
-        )
+        return cls(**{**known, "before": tuple(known["before"])})
 
 
-def resolve(session: Session, statement: bytes) -> Target | None:
+def resolve(session: Session, found: Outside) -> Target | None:
     """Which table a CONCURRENTLY statement is about; None if that cannot be told."""
-    found = grammar.concurrently_target(statement)
-    if found is None or found.relation is None:
+    if found.relation is None:
         return None
-    name = sql.Identifier(*found.relation).as_string(session.connection)
     try:
+        oid = _oid(session, found.relation)
+        if oid is None:
+            return None
+        table = oid
         if found.is_index:
             rows = session.query(
-                "SELECT i.indrelid::pg_catalog.int8 FROM pg_catalog.pg_index i"
-                " WHERE i.indexrelid = pg_catalog.to_regclass(%s)",
-                (name,),
+                "SELECT i.indrelid::pg_catalog.int8 FROM pg_catalog.pg_index i WHERE i.indexrelid = %s",
+                (oid,),
             )
-        else:
-            rows = session.query(
-                "SELECT pg_catalog.to_regclass(%s)::pg_catalog.oid::pg_catalog.int8", (name,)
-            )
+            if not rows:
+                return None
+            table = rows[0][0]
+        partition = _oid(session, found.partition) if found.partition else None
     except psycopg.Error:
         return None
-    if not rows or rows[0][0] is None:
-        return None
-    table = rows[0][0]
-    return Target(table, found.command, tuple(oid for oid, _ in _invalid(session, table)), found.index)
+    before = session.query(
+        "SELECT i.indexrelid::pg_catalog.int8 FROM pg_catalog.pg_index i WHERE i.indrelid = %s", (table,)
+    )
+    return Target(
+        found.command,
+        table,
+        tuple(one for (one,) in before),
+        found.index,
+        found.if_not_exists,
+        partition or (oid if found.is_index else None),
+    )
 
 
-def _invalid(session: Session, table: int) -> list[tuple[int, str]]:
-    """Invalid ordinary indexes of a table that nobody is building and no constraint needs: oid and name."""
+def _oid(session: Session, relation: tuple[str, ...]) -> int | None:
+    name = sql.Identifier(*relation).as_string(session.connection)
+    rows = session.query("SELECT pg_catalog.to_regclass(%s)::pg_catalog.oid::pg_catalog.int8", (name,))
+    oid: int | None = rows[0][0]
+    return oid
+
+
+def invalid(session: Session, table: int) -> list[tuple[int, str, str]]:
+    """Invalid ordinary indexes that nobody is building and no constraint needs: oid, schema and name.
+
+    A build by another role shows without its index: then nothing in this database counts as abandoned.
+    """
     return [
-        (oid, name)
-        for oid, name in session.query(
-            "SELECT i.indexrelid::pg_catalog.int8, pg_catalog.quote_ident(n.nspname) || '.' ||"
-            " pg_catalog.quote_ident(c.relname)"
+        (oid, schema, name)
+        for oid, schema, name in session.query(
+            "SELECT i.indexrelid::pg_catalog.int8, n.nspname, c.relname"
             " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
             " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
             " WHERE i.indrelid = %s AND NOT i.indisvalid AND c.relkind = 'i'"
             " AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid)"
             " AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid)"
             " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p"
-            "                 WHERE p.index_relid = i.indexrelid)",
+            "                 WHERE p.index_relid = i.indexrelid"
+            "                 OR (p.relid IS NULL AND p.datname = pg_catalog.current_database()))",
             (table,),
         )
     ]
@@ -92,27 +108,83 @@ def _invalid(session: Session, table: int) -> list[tuple[int, str]]:
 
 def drop_new_invalid(session: Session, target: Target) -> list[str]:
     """Drop, concurrently, the invalid indexes that were not there before; returns their names."""
+    return _drop(session, [one for one in invalid(session, target.table) if one[0] not in target.before])
+
+
+def drop_in_the_way(session: Session, target: Target, *, always: bool) -> list[str]:
+    """Drop an invalid index of the very name that CREATE INDEX asks for.
+
+    With IF NOT EXISTS the statement would skip it in silence; otherwise it fails, unless ``always``
+    because this run is a recovery.
+    """
+    return _drop(session, in_the_way(session, target, always=always))
+
+
+def in_the_way(session: Session, target: Target, *, always: bool) -> list[tuple[int, str, str]]:
+    """What :func:`drop_in_the_way` would drop."""
+    if target.command != "create" or target.index is None or not (target.if_not_exists or always):
+        return []
+    return [one for one in invalid(session, target.table) if one[2] == target.index]
+
+
+def _drop(session: Session, found: list[tuple[int, str, str]]) -> list[str]:
     dropped = []
-    for oid, name in _invalid(session, target.table):
-        if oid in target.invalid:
-            continue
-        schema, relation = session.query(
-            "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
-            " ON n.oid = c.relnamespace WHERE c.oid = %s",
-            (oid,),
-        )[0]
+    for _, schema, name in found:
         try:
-            session.query(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, relation)))
+            session.query(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, name)))
         except psycopg.Error:
+            if session.lost:
+                raise
             continue
-        dropped.append(name)
+        dropped.append(f"{schema}.{name}")
     return dropped
 
 
-def suspend_lock_timeout(session: Session) -> None:
-    """A CONCURRENTLY statement waits for old transactions, and those waits are lock waits: no limit for them."""
+def built(session: Session, target: Target) -> bool:
+    """Whether a valid index has appeared on the table since the note was taken."""
+    rows = session.query(
+        "SELECT i.indexrelid::pg_catalog.int8, c.relname FROM pg_catalog.pg_index i"
+        " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = %s AND i.indisvalid",
+        (target.table,),
+    )
+    return any(oid not in target.before and target.index in (None, name) for oid, name in rows)
+
+
+def exists(session: Session, oid: int) -> bool:
+    """Whether a relation is there."""
+    return bool(session.query("SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s", (oid,)))
+
+
+def finalize_detach(session: Session, target: Target, log: Log) -> bool:
+    """Whether the partition is detached; one whose detaching is pending is finalized first."""
+    rows = session.query(
+        "SELECT h.inhdetachpending, pn.nspname, p.relname, cn.nspname, c.relname"
+        " FROM pg_catalog.pg_inherits h"
+        " JOIN pg_catalog.pg_class p ON p.oid = h.inhparent"
+        " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
+        " JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid"
+        " JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace"
+        " WHERE h.inhparent = %s AND h.inhrelid = %s",
+        (target.table, target.oid),
+    )
+    if not rows:
+        return target.oid is not None
+    pending, schema, table, partition_schema, partition = rows[0]
+    if not pending:
+        return False
+    statement = sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE")
     session.query(
-        "SELECT pg_catalog.set_config('fluxbase.lock_timeout', pg_catalog.current_setting('lock_timeout'), false)"
+        statement.format(sql.Identifier(schema, table), sql.Identifier(partition_schema, partition))
+    )
+    log.info("finalized a detach that was broken off", partition=f"{partition_schema}.{partition}")
+    return True
+
+
+def suspend_lock_timeout(session: Session) -> None:
+    """No limit: a CONCURRENTLY statement waits for old transactions, and those waits are lock waits."""
+    session.query(
+        "SELECT pg_catalog.set_config('fluxbase.lock_timeout',"
+        " pg_catalog.current_setting('lock_timeout'), false)"
     )
     session.query("SELECT pg_catalog.set_config('lock_timeout', '0', false)")
 
@@ -120,6 +192,6 @@ def suspend_lock_timeout(session: Session) -> None:
 def restore_lock_timeout(session: Session) -> None:
     """Undo :func:`suspend_lock_timeout`."""
     session.query(
-        "SELECT pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('fluxbase.lock_timeout'), false)"
-        " WHERE pg_catalog.current_setting('fluxbase.lock_timeout', true) OPERATOR(pg_catalog.<>) ''"
+        "SELECT pg_catalog.set_config('lock_timeout',"
+        " pg_catalog.current_setting('fluxbase.lock_timeout'), false)"
     )

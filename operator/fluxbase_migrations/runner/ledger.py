@@ -133,7 +133,8 @@ class Entry:
 
 _READ: Final = (
     "id, kind, version, file, direction, checksum, from_version, to_version, outcome, statements, done,"
-    " done_checksum, in_doubt, proven, error, details, token, attempt::pg_catalog.text, started_at, finished_at, done_by, row_xmin::pg_catalog.text"
+    " done_checksum, in_doubt, proven, error, details, token, attempt::pg_catalog.text,"
+    " started_at, finished_at, done_by, row_xmin::pg_catalog.text"
 )
 
 
@@ -173,8 +174,8 @@ class Ledger:
         missing = {name: kind for name, kind in _COLUMNS.items() if found.get(name) != kind}
         if missing:
             raise ServerRefused(
-                f"{LEDGER} is not the migration history: it lacks {', '.join(f'{n} {k}' for n, k in missing.items())}",
-                hint=f"found: {', '.join(f'{n} {k}' for n, k in found.items())}; rename that table",
+                f"{LEDGER} is not the migration history: it lacks {_listed(missing)}",
+                hint=f"it has {_listed(found)}; rename that table",
             )
         return True
 
@@ -198,8 +199,8 @@ class Ledger:
         """This table's entries, oldest first unless asked otherwise."""
         order = sql.SQL("DESC") if newest_first else sql.SQL("ASC")
         query = sql.SQL(
-            "SELECT " + _READ + " FROM {} WHERE table_schema = %s AND table_name = %s ORDER BY id {} LIMIT %s"
-        ).format(LEDGER.identifier, order)
+            "SELECT {} FROM {} WHERE table_schema = %s AND table_name = %s ORDER BY id {} LIMIT %s"
+        ).format(sql.SQL(_READ), LEDGER.identifier, order)
         try:
             rows = session.query(query, (self.table.schema, self.table.name, limit))
         except psycopg.errors.InsufficientPrivilege as error:
@@ -247,6 +248,10 @@ class Ledger:
             assignments,
             condition,
         )
+
+
+def _listed(columns: dict[str, str]) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in columns.items())
 
 
 def as_json(session: Session, value: dict[str, Any] | None) -> bytes:

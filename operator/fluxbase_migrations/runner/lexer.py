@@ -51,7 +51,7 @@ _OFF: Final = frozenset((b"off", b"of", b"false", b"fals", b"fal", b"fa", b"f", 
 
 @dataclass(slots=True)
 class Statements:
-    """The statements of one file: ``starts[i]`` is the first token's offset, ``ends[i]`` lies after the last byte.
+    """The statements of one file: ``starts[i]`` is the first token's offset, ``ends[i]`` that after the last.
 
     ``ends`` excludes the semicolon. Compact, because a 100 MB file may hold millions.
     """
@@ -60,7 +60,7 @@ class Statements:
     starts: "array[int]" = field(default_factory=lambda: array("Q"))
     ends: "array[int]" = field(default_factory=lambda: array("Q"))
     complete: bool = True
-    """False: an unterminated string, comment or dollar quote runs to the file's end and would swallow what we append."""
+    """False: a string, comment or dollar quote is open at the file's end and would swallow what we append."""
     conforming_changes: bool = False
     """The file sets standard_conforming_strings: what follows must not be in one message with it."""
 

@@ -10,6 +10,8 @@ import hashlib
 import random
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,7 +88,7 @@ def acquire(session: Session, ids: LockIds, timeout: float, log: Log) -> None:
 
 
 def retake(session: Session, ids: tuple[int, ...], timeout: float) -> None:
-    """Take ids that were released for a while, whatever signal has come: a truthful row is still to be written.
+    """Take ids that were released for a while, whatever signal has come: a row is still to be written.
 
     Raises:
         LockHeld: somebody keeps one.
@@ -96,6 +98,22 @@ def retake(session: Session, ids: tuple[int, ...], timeout: float) -> None:
         if time.monotonic() > deadline:
             raise LockHeld(f"could not take the migration lock again: {holder(session, held)}")
         time.sleep(_FIRST_PAUSE)
+
+
+@contextmanager
+def golang_released(session: Session, ids: LockIds, patience: float) -> Iterator[None]:
+    """Let golang-migrate's waiters have their locks for a while, under a dirty row that is durable.
+
+    A waiter sits in ``SELECT pg_advisory_lock(…)`` with a snapshot that a CONCURRENTLY statement would wait
+    for; woken, it sees the dirty row and refuses.
+
+    Raises:
+        LockHeld: somebody keeps one of them for more than ``patience`` seconds.
+    """
+    release(session, ids.golang)
+    yield
+    if not session.lost:
+        retake(session, ids.golang, patience)
 
 
 def _try(session: Session, wanted: tuple[int, ...]) -> int | None:
@@ -121,7 +139,8 @@ def holder(session: Session, one: int) -> str:
         "SELECT l.pid, a.application_name, a.client_addr::pg_catalog.text, a.usename::pg_catalog.text"
         " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
         " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
-        " AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+        " AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d"
+        "                   WHERE d.datname = pg_catalog.current_database())"
         " AND l.classid::pg_catalog.int8 = %s::bigint AND l.objid::pg_catalog.int8 = %s::bigint",
         (unsigned >> 32, unsigned % 2**32),
     )

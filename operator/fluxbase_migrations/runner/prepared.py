@@ -28,6 +28,8 @@ class Prepared:
     """Statements that PostgreSQL refused in a transaction."""
     cuts: set[int] = field(default_factory=set)
     """Statements that need what stands before them committed."""
+    _prefix: "tuple[int, hashlib._Hash]" = field(default_factory=lambda: (0, hashlib.sha256()), repr=False)
+    """How many statements the running checksum covers, and it."""
 
     @classmethod
     def of(cls, step: Step, *, standard_conforming_strings: bool = True) -> "Prepared":
@@ -102,9 +104,10 @@ class Prepared:
 
     def prefix_checksum(self, done: int) -> str:
         """sha256 over the exact bytes of the first ``done`` statements, each with its length."""
-        digest = hashlib.sha256()
-        for index in range(done):
+        count, digest = self._prefix if self._prefix[0] <= done else (0, hashlib.sha256())
+        for index in range(count, done):
             text = self.statements.text(index)
             digest.update(len(text).to_bytes(8, "big"))
             digest.update(text)
+        self._prefix = done, digest
         return digest.hexdigest()

@@ -93,8 +93,7 @@ def _proven(
     if step.file is None:
         raise Dirty.of(
             row.version,
-            f"statements 1 to {entry.done} of {entry.statements} of {entry.file} took effect, and the file is no "
-            "longer in the source",
+            f"{_so_far(entry)}, and the file is no longer in the source",
             hint="put the file back, or undo those statements by hand and force the version",
         )
     prepared = Prepared.of(step)
@@ -103,8 +102,7 @@ def _proven(
     if not wanted(step):
         raise Dirty.of(
             row.version,
-            f"statements 1 to {entry.done} of {entry.statements} of {entry.file} took effect, and the file is not "
-            "wanted any more",
+            f"{_so_far(entry)}, and the file is not wanted any more",
             hint="let the file finish first, or undo those statements by hand and force the version",
         )
     blocker = prefix_blocker(prepared, entry.done)
@@ -112,6 +110,10 @@ def _proven(
         return None
     _refuse_unchanged(entry, step.file, policy)
     return Resume(step, entry.done, f"{entry.file} had come to statement {entry.done}: going on after it")
+
+
+def _so_far(entry: Entry) -> str:
+    return f"statements 1 to {entry.done} of {entry.statements} of {entry.file} took effect"
 
 
 def _refuse_unchanged(entry: Entry, file: MigrationFile, policy: Policy) -> None:
@@ -189,8 +191,8 @@ def _repair(row: Row, entry: Entry | None) -> str:
     previous = entry.from_version if entry is not None and entry.from_version is not None else None
     to = f"force {previous}" if previous is not None else "force the version before it"
     return (
-        f"look at what version {row.version} left in the database, then force {row.version} if it is complete, or "
-        f"undo it and {to}"
+        f"look at what version {row.version} left in the database, then force {row.version} if it is "
+        f"complete, or undo it and {to}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The last log line of a track's run, as Fluxbase prints it; apart from the engine, because it needs no psycopg."""
+"""The last log line of a track's run, as Fluxbase prints it; it needs no database driver."""
 
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.files import NIL

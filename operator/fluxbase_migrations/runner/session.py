@@ -265,7 +265,7 @@ def _checked(
         if in_recovery:
             raise ServerRefused(
                 "the server is a standby: it is in recovery and can only be read",
-                hint="connect to the primary, or add target_session_attrs=read-write to the URL with all hosts in it",
+                hint="connect to the primary, or name all hosts and add target_session_attrs=read-write",
             )
         if read_only == "on":
             raise ServerRefused(
@@ -277,8 +277,8 @@ def _checked(
             session, parameters, settings, hidden, log
         ):
             raise ServerRefused(
-                "a pooler in transaction mode (pgbouncer?) stands between us and the server: session locks and "
-                "settings would land on other people's connections",
+                "a pooler in transaction mode (pgbouncer?) stands between us and the server: session locks "
+                "and settings would land on other people's connections",
                 hint="connect to PostgreSQL directly, or to a pool in session mode",
             )
     except BaseException:

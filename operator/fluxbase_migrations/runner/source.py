@@ -17,7 +17,7 @@ def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool 
     """Read and merge the migration files of ``paths``: name → bytes.
 
     Raises:
-        InvalidSource: a directory or file cannot be read, a name is in two directories, or it is all too large.
+        InvalidSource: something cannot be read, a name is in two directories, or it is all too large.
     """
     files: dict[str, bytes] = {}
     origin: dict[str, Path] = {}

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 from fluxbase_migrations.core.errors import InvalidSource
@@ -110,7 +111,7 @@ def _chain(rest: list[str]) -> bool:
 
 
 def _from_stdin(words: list[bytes]) -> bool:
-    return any(pair == (b"FROM", b"STDIN") for pair in zip(words, words[1:], strict=False))
+    return any(pair == (b"FROM", b"STDIN") for pair in pairwise(words))
 
 
 def _modes(text: bytes) -> bytes:
@@ -169,7 +170,7 @@ class Group:
     """One statement, outside any transaction."""
     concurrently: bool = False
     explicit: bool = False
-    """The file itself opened this transaction: PostgreSQL's refusal of a statement in it is the file's error."""
+    """The file itself opened this transaction: a statement refused in it is the file's error."""
     end: Kind = Kind.COMMIT
 
 

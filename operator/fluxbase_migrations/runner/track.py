@@ -26,6 +26,7 @@ from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.signals import Stop
 from fluxbase_migrations.runner.tracking import Table
+from fluxbase_migrations.runner.wire import ConnectionLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,7 @@ def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], lo
         result = replace(result, outcome=outcome)
     except MigrationError as error:
         result = failed(result, error)
-    except failures.LOST as error:
-        result = failed(result, Transient(f"the connection was lost: {' '.join(str(error).split())}"))
-    except psycopg.Error as error:
+    except (psycopg.Error, ConnectionLost) as error:
         result = failed(result, unexpected(error))
     finally:
         migrator.close()
@@ -155,9 +154,11 @@ def failed(result: Result, error: MigrationError) -> Result:
     return result
 
 
-def unexpected(error: psycopg.Error) -> MigrationError:
-    """An answer of the server's to a statement of ours that nobody foresaw."""
-    state = error.sqlstate or ""
+def unexpected(error: psycopg.Error | ConnectionLost) -> MigrationError:
+    """An answer of the server's to a statement of ours that nobody foresaw, or none at all."""
+    state = getattr(error, "sqlstate", None) or ""
+    if isinstance(error, ConnectionLost) or (isinstance(error, psycopg.OperationalError) and not state):
+        return Transient(f"the connection was lost: {' '.join(str(error).split())}")
     message = " ".join(str(error.diag.message_primary or error).split())
     if failures.transient_state(state):
         return Transient(message, sql_state=state)

@@ -88,9 +88,9 @@ def exists(session: Session, table: Table) -> bool:
     if found.get("version") not in _VERSION_TYPES or found.get("dirty") != "boolean":
         listed = ", ".join(f"{name} {kind}" for name, kind in found.items()) or "none"
         raise ServerRefused(
-            f"{table} is not a golang-migrate version table: it has the columns {listed}, and (version bigint, "
-            "dirty boolean) is needed",
-            hint="another program keeps its own table under that name; rename it, or use another tracking table",
+            f"{table} is not a golang-migrate version table: it has the columns {listed}, and (version "
+            "bigint, dirty boolean) is needed",
+            hint="another program keeps a table under that name; rename it, or use another tracking table",
         )
     return True
 
@@ -169,7 +169,7 @@ def missing_privilege(session: Session, table: Table, error: psycopg.Error) -> S
     return ServerRefused(
         f"the role lacks a privilege for the tracking tables: {message}",
         sql_state=error.sqlstate,
-        hint=f"as an administrator: GRANT CREATE ON DATABASE {database} TO {user}; or, if schema {schema} exists: "
-        f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}; and, if its tables exist: "
+        hint=f"as an administrator: GRANT CREATE ON DATABASE {database} TO {user}; or, if schema {schema} "
+        f"exists: GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}; and, if its tables exist: "
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {user};",
     )
