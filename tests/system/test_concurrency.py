@@ -21,7 +21,7 @@ from tests.system.conftest import roles
 from tests.system.track import Connection, connect, down, up
 
 DATABASES = 6
-ROUNDS = 6
+ROUNDS = 4
 TIMEOUT = 60.0  # seconds, for one round
 
 
