@@ -24,4 +24,10 @@ def read(status: dict[str, Any] | None) -> SetStatus:
 def write(status: SetStatus) -> dict[str, Any]:
     """The status as JSON, without what is absent."""
     dumped: dict[str, Any] = ADAPTER.dump_python(status, mode="json", by_alias=True, exclude_none=True)
-    return dumped
+    return _compact(dumped)
+
+
+def _compact(found: dict[str, Any]) -> dict[str, Any]:
+    """Leave out empty lists and objects: absent means the same and reads better."""
+    compacted = {key: _compact(one) if isinstance(one, dict) else one for key, one in found.items()}
+    return {key: one for key, one in compacted.items() if one not in ([], {})}

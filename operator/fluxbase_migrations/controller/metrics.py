@@ -83,7 +83,7 @@ class Metrics:
             record = status.tracks.of(track)
             self._version.labels(*key, track).set(-1 if record.version is None else record.version)
             self._dirty.labels(*key, track).set(record.dirty)
-            self._pending.labels(*key, track).set(record.pending)
+            self._pending.labels(*key, track).set(record.pending or 0)
             for phase in Phase:
                 self._phase.labels(*key, track, phase).set(record.phase is phase)
 

@@ -61,7 +61,7 @@ def decide(seen: SetSeen) -> SetDecision:
         observed_generation=seen.generation,
         phase=summary.phase(tracks),
         dirty=system.record.dirty or user.record.dirty,
-        pending=system.record.pending + user.record.pending,
+        pending=_pending(system.record, user.record),
         tracks=tracks,
         conditions=summary.conditions(tracks, seen.status.conditions, seen.generation, seen.now),
     )
@@ -75,6 +75,11 @@ def decide(seen: SetSeen) -> SetDecision:
             track for track, made in ((Track.SYSTEM, system), (Track.USER, user)) if made.queued
         ),
     )
+
+
+def _pending(*records: TrackStatus) -> int | None:
+    known = [record.pending for record in records if record.pending is not None]
+    return sum(known) if known else None
 
 
 def _decide_track(seen: SetSeen, track: Track, commands: _Commands, upstream: str | None) -> Decision:

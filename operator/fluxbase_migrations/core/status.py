@@ -113,9 +113,9 @@ class Commands:
     """Value of fluxbase.io/requested-at that inputsDigest covers."""
     force: str | None = None
     """Value of fluxbase.io/force that inputsDigest covers."""
-    requested: bool = False
+    requested: bool | None = None
     """Whether the present run was asked for by fluxbase.io/requested-at."""
-    forced: bool = False
+    forced: bool | None = None
     """Whether the present run carries the force command."""
 
 
@@ -137,8 +137,8 @@ class TrackStatus:
     """The tracking table's dirty flag as it was last read."""
     latest: int | None = None
     """The source's highest version."""
-    pending: int = 0
-    """How many files were still to be applied at the end of the last run."""
+    pending: int | None = None
+    """How many files were still to be applied at the end of the last run; absent before there was one."""
     applied: tuple[AppliedFile, ...] = ()
     """The last files that the last run executed, newest last."""
     skipped_versions: tuple[int, ...] = ()

@@ -350,8 +350,8 @@ def _plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *,
         commands = Commands(
             requested_at=seen.requested_at,
             force=seen.force,
-            requested=seen.requested_at is not None and seen.requested_at != record.commands.requested_at,
-            forced=seen.force is not None and seen.force != record.commands.force,
+            requested=_is_new(seen.requested_at, record.commands.requested_at),
+            forced=_is_new(seen.force, record.commands.force),
         )
     planned = replace(
         record,
@@ -369,6 +369,10 @@ def _plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *,
     return Decision(view.shown(planned, view.starting()), (_create(seen, planned, want, context),))
 
 
+def _is_new(value: str | None, handled: str | None) -> bool | None:
+    return True if value is not None and value != handled else None
+
+
 def _create(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> CreateJob:
     owner = record.claimed_by
     return CreateJob(
@@ -377,7 +381,7 @@ def _create(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) 
         name=job_name(context.name, context.uid, seen.track, record.run),
         inputs_digest=record.inputs_digest or "",
         template=want.template,
-        requested=record.commands.requested,
+        requested=bool(record.commands.requested),
         force=record.commands.force if record.commands.forced else None,
         take_over_from=owner.uid if owner else None,
     )
