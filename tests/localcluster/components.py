@@ -121,14 +121,21 @@ def _kube_proxy(where: Layout) -> object:
 
 
 def _corefile(where: Layout) -> str:
-    # No cache: a name that a test asks for too early is there as soon as its Service is.
+    # No cache: a name that a test asks for too early is there as soon as its Service is. A name outside the
+    # cluster does not exist, as a mistyped one would not if there were somebody to ask.
     return f"""
-.:53 {{
+{DOMAIN} in-addr.arpa ip6.arpa {{
     bind {NODE_ADDRESS}
     errors
     kubernetes {DOMAIN} in-addr.arpa ip6.arpa {{
         kubeconfig {where.pki / "coredns.kubeconfig"}
         pods insecure
+    }}
+}}
+. {{
+    bind {NODE_ADDRESS}
+    template ANY ANY {{
+        rcode NXDOMAIN
     }}
 }}
 """

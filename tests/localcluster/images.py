@@ -89,7 +89,7 @@ class Images:
             ClusterError: The Dockerfile is missing, names files that are missing, or does not build.
         """
         base = self.base()
-        files = _dockerfile_inputs(REPOSITORY)
+        files = dockerfile_inputs(REPOSITORY)
 
         def fill(context: Path) -> None:
             for file in files:
@@ -140,7 +140,7 @@ def _debian_mirror() -> list[str]:
     return [line.removeprefix(wanted) for line in listed.splitlines() if line.startswith(wanted)][:1]
 
 
-def _dockerfile_inputs(context: Path) -> list[Path]:
+def dockerfile_inputs(context: Path) -> list[Path]:
     """The Dockerfile and every file that its COPY and ADD lines take from the context, sorted.
 
     Nothing else is given to the build, so nothing else can change the image.
