@@ -51,7 +51,7 @@ def release(cluster: Cluster) -> Iterator[Kube]:
 
 
 def kube_for(cluster: Cluster, namespace: str) -> Kube:
-    return Kube([str(cluster.kubectl_path), f"--kubeconfig={cluster.kubeconfig}"], namespace)
+    return Kube([str(cluster.tools["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"], namespace)
 
 
 @pytest.fixture
