@@ -66,6 +66,15 @@ STOP_SIGNALS: Mapping[StopMode, signal.Signals] = {
 }
 
 
+# Outlives us: our end of its standard input closes when we end, however that happens, and then it cleans up.
+WATCHDOG = """
+read -r _
+kill -QUIT "$1" 2>/dev/null
+for _ in $(seq 100); do kill -0 "$1" 2>/dev/null || break; sleep 0.1; done
+rm -rf "$2"
+"""
+
+
 class PostgresServerError(Exception):
     """A server could not be installed, started or stopped. The message ends with the log's last lines."""
 
@@ -118,6 +127,7 @@ class Server:
         self.port = _free_port()
         self._settings = dict(settings)
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -186,7 +196,7 @@ class Server:
                     raise PostgresServerError(
                         f"PostgreSQL {self.version} did not stop ({mode}) in {STOP_TIMEOUT:g} s\n{tail}"
                     ) from None
-                self._process = None
+                self._ended()
         finally:
             if not keep:
                 shutil.rmtree(self.directory, ignore_errors=True)
@@ -205,7 +215,7 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
         os.kill(postmaster, signal.SIGKILL)
         self._process.wait(STOP_TIMEOUT)
-        self._process = None
+        self._ended()
         # The next start refuses while a former child is still attached to the shared memory.
         _wait_until(
             lambda: not any(_alive(pid) for pid in children),
@@ -236,6 +246,7 @@ class Server:
         while process.poll() is None:
             if _ready(pid_file, process.pid):
                 self._process = process
+                self._watch(process.pid)
                 return True
             if time.monotonic() > deadline:
                 process.kill()
@@ -243,6 +254,26 @@ class Server:
                 break
             time.sleep(POLL)
         return False
+
+    def _watch(self, pid: int) -> None:
+        """See to it that the server does not outlive a test run that was killed."""
+        command = ["/bin/sh", "-c", WATCHDOG, "watchdog", str(pid), str(self.directory)]
+        self._watchdog = subprocess.Popen(
+            command,
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _ended(self) -> None:
+        """The server's process is gone, and its number may be somebody else's soon."""
+        self._process = None
+        if self._watchdog is not None:
+            self._watchdog.kill()
+            self._watchdog.communicate(timeout=STOP_TIMEOUT)
+            self._watchdog = None
 
     def _initialise(self) -> None:
         """Make the data directory."""
