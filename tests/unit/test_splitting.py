@@ -1,0 +1,187 @@
+"""Where statements end, held to PostgreSQL's own parser; and in which transactions a file runs."""
+
+import postgast
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluxbase_migrations import system
+from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.runner import lexer, statements
+from fluxbase_migrations.runner.statements import Group, Kind
+
+PIECES = [
+    "SELECT 1",
+    "SELECT 'a;b''c'",
+    "SELECT E'it\\'s; fine', 'back\\'",
+    "SELECT $$a;b$$, $tag$ ; $$ ; $other$ $tag$",
+    "SELECT U&'d\\0061t;a', B'01', X'1F', N'n;'",
+    'SELECT "a;""b"',
+    "SELECT a$b$ FROM (VALUES (1)) AS t(a$b$)",
+    "SELECT 1 -- not the end;\n + 2",
+    "SELECT /* a /* nested; */ ; */ 2",
+    "SELECT '{1,2,3}'::int[] , (ARRAY[1,2,3])[1:2]",
+    "SELECT 5 - -3, 6/2, '@:', 1e5, 2 -- x\n",
+    "DO $do$ BEGIN PERFORM 1; END; $do$",
+    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 1 ELSE 2 END; END",
+    "CREATE OR REPLACE PROCEDURE p(a int DEFAULT 1) LANGUAGE sql BEGIN ATOMIC INSERT INTO t VALUES (1); END",
+    "CREATE FUNCTION g() RETURNS int LANGUAGE plpgsql AS $f$ BEGIN RETURN 1; END $f$",
+    "CREATE RULE r AS ON INSERT TO t DO ALSO (INSERT INTO u VALUES (1); INSERT INTO u VALUES (2))",
+    "CREATE TABLE atomic (begin_ int, end_ int)",
+    "INSERT INTO t VALUES ('ü;ñ', '日本;')",
+    "SELECT 1 AS begin, 2 AS atomic",
+    "CREATE /* c */ FUNCTION h() -- d;\n RETURNS int BEGIN /* ; */ ATOMIC SELECT 1; END",
+]
+
+
+def texts(sql: str, **options: bool) -> list[str]:
+    return [text.decode() for text in lexer.split(sql.encode(), **options)]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_one_statement_is_one_statement(piece: str) -> None:
+    assert texts(f"{piece};SELECT 2") == [piece, "SELECT 2"]
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=6),
+    st.sampled_from([";", ";\n", " ; ", "\r\n;;", ";--x;\n", ";/*;*/"]),
+)
+def test_statements_joined_and_split_are_the_statements(pieces: list[str], separator: str) -> None:
+    assert [text.strip() for text in texts(separator.join(pieces))] == [piece.strip() for piece in pieces]
+
+
+@pytest.mark.parametrize("name", sorted(system.files()))
+def test_real_files_are_split_as_postgresql_parses_them(name: str) -> None:
+    sql = system.files()[name]
+    starts = [one.stmt_location for one in postgast.parse(sql.decode()).stmts]
+    found = lexer.split(sql)
+    assert found.complete
+    assert len(found) == len(starts)
+    for ours, theirs in zip(found.starts, starts, strict=True):
+        assert lexer.split(sql[theirs : ours + 1]).starts[0] == ours - theirs  # only blanks between
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 'open",
+        'SELECT "open',
+        "SELECT $$open",
+        "SELECT $a$ $$",
+        "SELECT 1 /* open",
+        "/* open",
+        "SELECT E'a\\'",
+    ],
+)
+def test_what_is_left_open_at_the_end_is_known(sql: str) -> None:
+    assert not lexer.split(sql.encode()).complete
+
+
+@pytest.mark.parametrize("sql", ["", ";;", "-- only", "/* a /* b */ c */", " \r\n\t", "SELECT 1 -- end"])
+def test_comments_and_blanks_are_complete(sql: str) -> None:
+    assert lexer.split(sql.encode()).complete
+
+
+def test_a_backslash_escapes_where_strings_do_not_conform() -> None:
+    assert texts("SELECT 'a\\';b'; SELECT 2", standard_conforming_strings=False) == [
+        "SELECT 'a\\';b'",
+        "SELECT 2",
+    ]
+    assert texts("SET standard_conforming_strings = off; SELECT 'a\\';b'; SELECT 2")[1:] == [
+        "SELECT 'a\\';b'",
+        "SELECT 2",
+    ]
+
+
+@given(st.text(alphabet="aE'\";$-/*\\ \n(x1é", max_size=40))
+def test_any_text_is_split_without_loss_or_error(sql: str) -> None:
+    data = sql.encode()
+    found = lexer.split(data)
+    at = 0
+    for start, end in zip(found.starts, found.ends, strict=True):
+        assert at <= start < end <= len(data)
+        at = end
+
+
+def cut(sql: str) -> list[Group]:
+    found = lexer.split(sql.encode())
+    return statements.group(found, statements.classify(found), (), (), "1_a.up.sql")
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("A; B", [[0, 1]]),
+        ("BEGIN; A; B; COMMIT", [[1, 2]]),
+        ("A; BEGIN; B; COMMIT; C", [[0, 2], [4]]),
+        ("BEGIN; A; COMMIT; BEGIN; B; END", [[1], [4]]),
+        ("A; CREATE INDEX CONCURRENTLY i ON t (a); B", [[0], [1], [2]]),
+        ("CREATE UNIQUE INDEX /* x */ CONCURRENTLY ON t (a)", [[0]]),
+        ("VACUUM t; A; B", [[0], [1, 2]]),
+        ("BEGIN; SAVEPOINT a; A; ROLLBACK TO a; COMMIT", [[1, 2, 3]]),
+        ("ALTER TABLE t DETACH PARTITION p CONCURRENTLY; A", [[0], [1]]),
+    ],
+)
+def test_a_file_is_cut_where_its_transactions_end(sql: str, expected: list[list[int]]) -> None:
+    assert [one.send for one in cut(sql)] == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        'CREATE INDEX "concurrently" ON t (a)',
+        "CREATE TABLE concurrently_not (a int)",
+        "SELECT 'VACUUM; COMMIT'",
+        "ALTER TABLE t DETACH PARTITION p",
+        "DO $$ BEGIN COMMIT; END $$",
+        "BEGIN; A; COMMIT",
+        "",
+    ],
+)
+def test_these_are_atomic(sql: str) -> None:
+    assert statements.is_atomic(cut(sql))
+
+
+def test_modes_of_the_files_own_transaction_move_to_ours() -> None:
+    (group,) = cut("BEGIN ISOLATION LEVEL SERIALIZABLE; SET TRANSACTION READ WRITE; A; COMMIT")
+    assert group.modes == [b"ISOLATION LEVEL SERIALIZABLE", b"READ WRITE"]
+    assert group.send == [2]
+
+
+def test_rollback_and_prepare_end_a_group() -> None:
+    assert [one.end for one in cut("A; ROLLBACK; B")] == [Kind.ROLLBACK, Kind.COMMIT]
+    assert [one.end for one in cut("BEGIN; A; PREPARE TRANSACTION 'x'; B")] == [Kind.PREPARE, Kind.COMMIT]
+
+
+def test_commit_and_chain_opens_the_next_transaction() -> None:
+    with pytest.raises(InvalidSource, match="ends inside the transaction"):
+        cut("BEGIN; A; COMMIT AND CHAIN; B")
+
+
+def test_a_file_that_ends_in_its_own_transaction_is_refused_with_the_line() -> None:
+    with pytest.raises(InvalidSource) as caught:
+        cut("A;\n\nBEGIN; B")
+    assert caught.value.info.line == 3
+
+
+def test_copy_from_stdin_is_refused_with_the_way_out() -> None:
+    with pytest.raises(InvalidSource, match="COPY") as caught:
+        cut("COPY t (a, b) FROM STDIN;\n1\t2\n\\.\n")
+    assert "INSERT" in (caught.value.info.hint or "")
+    assert cut("COPY t FROM '/tmp/x'")
+
+
+@pytest.mark.parametrize(
+    ("sql", "tag"),
+    [
+        ("alter table t add c int", "ALTER TABLE"),
+        ("CREATE OR REPLACE FUNCTION f", "CREATE FUNCTION"),
+        ("CREATE UNIQUE INDEX CONCURRENTLY i", "CREATE INDEX"),
+        ("CREATE MATERIALIZED VIEW v", "CREATE MATERIALIZED VIEW"),
+        ("/* x */ insert into t values (1)", "INSERT"),
+        ("(SELECT 1)", "SELECT"),
+    ],
+)
+def test_a_statement_is_named_by_its_tag(sql: str, tag: str) -> None:
+    assert statements.tag(lexer.split(sql.encode()), 0) == tag
