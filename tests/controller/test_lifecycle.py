@@ -115,7 +115,8 @@ async def test_a_missing_config_map_is_told_and_noticed_within_two_seconds(
     await cluster.edit_config_map("files", {"create_users.sql": "select 1"})
     await cluster.reaches("user", "Failed", "InvalidSource", seconds=2)
     await cluster.edit_config_map("files", {"create_users.sql": None, **FILES})
-    await cluster.reaches("user", "Pending", "PodPending", seconds=2)
+    await cluster.reaches("user", "Pending", "Starting", seconds=2)
+    await cluster.next_job("user", 1)
     assert len(await cluster.jobs()) == 1
 
 
@@ -226,7 +227,8 @@ async def test_a_job_that_the_api_server_refuses_waits_for_a_correction(
     found = await cluster.reaches("system", "Failed", "JobRefused")
     assert "tolerations" in found["message"]
     await cluster.patch_set(spec={"job": {"tolerations": None}})
-    await cluster.reaches("system", "Pending", "PodPending")
+    await cluster.next_job("system", 1)
+    await cluster.reaches("system", "Pending", "Starting")
 
 
 async def test_force_is_obeyed_once(cluster: Cluster, operator: Running) -> None:

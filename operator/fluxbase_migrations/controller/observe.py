@@ -29,7 +29,7 @@ from fluxbase_migrations.core.names import (
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.runs import Explanation, JobSeen, NotStarted, PodSeen, state
 from fluxbase_migrations.core.states import Reason
-from fluxbase_migrations.core.status import Progress, SetStatus, TrackStatus
+from fluxbase_migrations.core.status import JobReference, Progress, SetStatus, TrackStatus
 from fluxbase_migrations.core.track import EVENTS_AFTER, Refusal, TrackSeen
 from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
 
@@ -52,6 +52,8 @@ class Memory:
     """What the operator knows beside the API server, for one set."""
 
     refusals: Mapping[Track, Refusal]
+    created: Mapping[Track, JobReference]
+    """The Jobs that were created last."""
     progress: Mapping[Track, Progress]
 
 
@@ -103,6 +105,7 @@ class Observer:
                 pods=own_pods,
                 foreign_pods=tuple(pod for pod in pods if pod.set_uid != uid),
                 event=await self._event(key[0], own_jobs, own_pods, record.run, now),
+                created_uid=_created_uid(memory.created.get(track), record),
                 refusal=memory.refusals.get(track),
                 owner_exists=await self._owner_exists(record),
                 progress=memory.progress.get(track),
@@ -231,6 +234,10 @@ def _event_time(event: Json) -> str:
     """Sorts Events by when they were last seen: all of these are RFC 3339."""
     series = (event.get("series") or {}).get("lastObservedTime")
     return str(series or event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
+def _created_uid(created: JobReference | None, record: TrackStatus) -> str | None:
+    return created.uid if created and record.job and created.name == record.job.name else None
 
 
 def _sources_of(namespace: str, spec: Spec) -> frozenset[Key]:

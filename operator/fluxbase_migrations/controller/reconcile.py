@@ -23,7 +23,7 @@ from fluxbase_migrations.core.decide import SetDecision, decide
 from fluxbase_migrations.core.job import SetRef
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.states import backoff
-from fluxbase_migrations.core.status import SetStatus
+from fluxbase_migrations.core.status import JobReference, SetStatus
 from fluxbase_migrations.core.track import Action, CreateJob, DeleteJob, Refusal, SetTtl
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class _Remembered:
 
     uid: str = ""
     refusals: dict[Track, Refusal] = field(default_factory=dict)
+    created: dict[Track, JobReference] = field(default_factory=dict)
     refused: dict[Track, int] = field(default_factory=lambda: defaultdict(int))
     written: str | None = None
     """resourceVersion of our last write of the status."""
@@ -88,7 +89,7 @@ class Reconciler:
             KubeError: the API server could not be asked or told; try again later.
         """
         remembered = self._remembered[key]
-        memory = Memory(remembered.refusals, self._follower.progress(key))
+        memory = Memory(remembered.refusals, remembered.created, self._follower.progress(key))
         observed = await self._observer.observe(key, self._clock(), memory)
         if observed is None:
             self._forget(key)
@@ -174,7 +175,7 @@ class Reconciler:
             template=wanted.template,
         )
         try:
-            await self._kube.create(paths.jobs(key[0]), body)
+            made = await self._kube.create(paths.jobs(key[0]), body)
         except KubeError as error:
             if error.status == 409:
                 self._again(key, 1.0)
@@ -191,6 +192,7 @@ class Reconciler:
             )
             self._again(key, 0.0)
             return
+        remembered.created[track] = JobReference(wanted.name, made["metadata"]["uid"])
         remembered.refusals.pop(track, None)
         remembered.refused.pop(track, None)
         self._metrics.job_created(track)

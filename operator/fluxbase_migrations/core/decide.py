@@ -8,7 +8,15 @@ from fluxbase_migrations.core import summary
 from fluxbase_migrations.core.commands import Annotation, bounded, parse_force
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Phase, Track
 from fluxbase_migrations.core.status import LastCommand, SetStatus, TracksStatus, TrackStatus
-from fluxbase_migrations.core.track import Action, Context, Decision, TrackSeen, decide_track
+from fluxbase_migrations.core.track import (
+    Action,
+    Context,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    TrackSeen,
+    decide_track,
+)
 from fluxbase_migrations.core.wish import Note, RetryPolicy
 
 
@@ -68,13 +76,18 @@ def decide(seen: SetSeen) -> SetDecision:
     dues = [due for due in (system.due, user.due) if due is not None]
     return SetDecision(
         status=status,
-        actions=system.actions + user.actions,
+        actions=tuple(sorted(system.actions + user.actions, key=_urgency)),
         notes=commands.notes + system.notes + user.notes,
         due=min(dues, default=None),
         queued=frozenset(
             track for track, made in ((Track.SYSTEM, system), (Track.USER, user)) if made.queued
         ),
     )
+
+
+def _urgency(action: Action) -> int:
+    """Somebody may be waiting for a Job; tidying up can wait."""
+    return 0 if isinstance(action, CreateJob | DeleteJob) else 1
 
 
 def _pending(*records: TrackStatus) -> int | None:
@@ -84,13 +97,11 @@ def _pending(*records: TrackStatus) -> int | None:
 
 def _decide_track(seen: SetSeen, track: Track, commands: _Commands, upstream: str | None) -> Decision:
     record = seen.status.tracks.of(track)
-    force = commands.status.last_handled_force if commands.forced is track else record.commands.force
-    observed = replace(
-        seen.tracks[track],
-        record=record,
-        requested_at=commands.status.last_handled_requested_at,
-        force=force,
-    )
+    if commands.forced is track:
+        force = commands.status.last_handled_force
+        record = replace(record, commands=replace(record.commands, force=force))
+    requested_at = commands.status.last_handled_requested_at
+    observed = replace(seen.tracks[track], record=record, requested_at=requested_at)
     return decide_track(
         observed,
         Context(

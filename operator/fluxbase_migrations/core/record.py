@@ -8,7 +8,7 @@ from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Ended
 from fluxbase_migrations.core.states import Effect, Reason, backoff, effect, source_changed_backoff
-from fluxbase_migrations.core.status import AppliedFile, Owner, TrackError, TrackStatus
+from fluxbase_migrations.core.status import AppliedFile, Commands, Owner, TrackError, TrackStatus
 from fluxbase_migrations.core.wish import Note, RetryPolicy
 
 
@@ -41,6 +41,7 @@ def recorded(
         after = replace(after, error=TrackError(f"the run ended without a result: {ended.because}"))
     else:
         after = _as_read(after, result)
+    after = replace(after, commands=_obeyed(after))
     match effect(after.outcome):
         case Effect.WAIT:
             waits = record.waits + 1
@@ -58,6 +59,17 @@ def recorded(
             return replace(after, waits=0, claimed_by=Owner(result.owner, result.owner_uid))
         case _:
             return replace(after, waits=0)
+
+
+def _obeyed(record: TrackStatus) -> Commands:
+    """A request is over when a run has ended for good, a force when one has succeeded."""
+    match effect(record.outcome):
+        case Effect.SETTLE:
+            return replace(record.commands, requested=None, forced=None)
+        case Effect.STOP:
+            return replace(record.commands, requested=None)
+        case _:
+            return record.commands
 
 
 def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:

@@ -112,11 +112,13 @@ class Commands:
     requested_at: str | None = None
     """Value of fluxbase.io/requested-at that inputsDigest covers."""
     force: str | None = None
+    """The last value of fluxbase.io/force that names this track."""
+    covered_force: str | None = None
     """Value of fluxbase.io/force that inputsDigest covers."""
     requested: bool | None = None
-    """Whether the present run was asked for by fluxbase.io/requested-at."""
+    """Whether runs carry a request, until one of them has ended for good."""
     forced: bool | None = None
-    """Whether the present run carries the force command."""
+    """Whether runs carry the force command, until one of them has succeeded. It is obeyed only once."""
 
 
 @dataclass(frozen=True, slots=True)

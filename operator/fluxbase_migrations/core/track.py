@@ -63,14 +63,14 @@ class TrackSeen:
     slot: bool = True
     """Whether one more Job may be created now."""
     event: Explanation | None = None
+    created_uid: str | None = None
+    """The uid of the present run's Job, if this process created it."""
     refusal: Refusal | None = None
     owner_exists: bool | None = None
     """Whether the set that claims this track's database is still there; None: not known."""
     progress: Progress | None = None
     requested_at: str | None = None
     """Value of the annotation that counts now."""
-    force: str | None = None
-    """Value of the annotation that counts now for this track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ def _state_of(seen: TrackSeen, run: int, now: datetime) -> RunState:
 def _wanted_digest(seen: TrackSeen) -> str | None:
     if not isinstance(seen.wish, Want):
         return None
-    return inputs_digest(seen.wish.base, seen.requested_at, seen.force)
+    return inputs_digest(seen.wish.base, seen.requested_at, seen.record.commands.force)
 
 
 def _running(seen: TrackSeen, record: TrackStatus, run: InFlight, context: Context) -> Decision:
@@ -210,6 +210,7 @@ def _running(seen: TrackSeen, record: TrackStatus, run: InFlight, context: Conte
 
 def _not_started(seen: TrackSeen, record: TrackStatus, run: NotStarted, context: Context) -> Decision:
     """The Job waits for its container. It gives way as soon as something else is wanted."""
+    starting = record
     record = replace(record, job=_reference(record, run.job), progress=None)
     if run.deleting:
         shown = view.replacing() if record.reason == Reason.REPLACING else view.being_deleted(run.since)
@@ -227,6 +228,8 @@ def _not_started(seen: TrackSeen, record: TrackStatus, run: NotStarted, context:
         return Decision(view.shown(record, view.replacing()), (delete,), due=context.now + _LOOK_AGAIN)
     age = context.now - run.since
     due = run.since + EVENTS_AFTER if age < EVENTS_AFTER else context.now + _LOOK_AGAIN
+    if record.reason == Reason.STARTING and run.reason is None and age < EVENTS_AFTER:
+        return Decision(starting, due=due)  # not worth a write: it is about to run
     return Decision(view.shown(record, view.waiting(run, seen.event)), due=due)
 
 
@@ -238,7 +241,7 @@ def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision 
         return _record(seen, record, Ended(None, None, because="its Job and pod were deleted"), context)[0]
     if record.reason == Reason.REPLACING:
         return _given_up(record)
-    if job.uid is not None:
+    if (job.uid or seen.created_uid) is not None:
         waits = record.waits + 1
         return replace(
             record,
@@ -349,9 +352,10 @@ def _plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *,
     if not again:
         commands = Commands(
             requested_at=seen.requested_at,
-            force=seen.force,
-            requested=_is_new(seen.requested_at, record.commands.requested_at),
-            forced=_is_new(seen.force, record.commands.force),
+            force=commands.force,
+            covered_force=commands.force,
+            requested=_is_new(seen.requested_at, commands.requested_at) or commands.requested,
+            forced=_is_new(commands.force, commands.covered_force) or commands.forced,
         )
     planned = replace(
         record,

@@ -147,7 +147,7 @@ def retrying(record: TrackStatus) -> View:
 def _reason_of(record: TrackStatus) -> str:
     if record.outcome is not None:
         return Reason.DATABASE_CLAIMED if record.outcome is Outcome.CONFLICT else record.outcome
-    return Reason.NO_RESULT if record.started_at else Reason.JOB_DELETED
+    return Reason.JOB_DELETED if record.waits else Reason.NO_RESULT
 
 
 def skipped(record: TrackStatus, skip: Skip) -> TrackStatus:

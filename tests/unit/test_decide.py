@@ -1,0 +1,521 @@
+"""The decision about a set: every situation by its name."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fluxbase_migrations.core.commands import Annotation, inputs_digest
+from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
+from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, PodSeen
+from fluxbase_migrations.core.states import Reason
+from fluxbase_migrations.core.status import JobReference, Owner, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.track import CreateJob, DeleteJob, Refusal, SetTtl, TrackSeen, job_name
+from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+UID = "3f0c7f6e-0000-0000-0000-000000000000"
+WANT = Want(base="content", template="template")
+DIGEST = inputs_digest("content", None, None)
+DISABLED = Skip(Reason.DISABLED, "disabled")
+NAME = job_name("shop", UID, Track.USER, 1)
+APPLIED = TrackStatus(
+    phase=Phase.APPLIED,
+    version=4,
+    inputs_digest=DIGEST,
+    run=1,
+    job=JobReference(NAME, "job"),
+    outcome=Outcome.APPLIED,
+    started_at=NOW,
+    finished_at=NOW,
+    attempts=1,
+)
+PLANNED = TrackStatus(run=1, inputs_digest=DIGEST, job=JobReference(NAME), attempts=1, reason=Reason.STARTING)
+JOB = JobSeen(NAME, "job", 1, DIGEST, "template", NOW)
+POD = PodSeen("pod", "pod-uid", UID, 1, Container.WAITING, NOW)
+RUNNING = replace(POD, container=Container.RUNNING, started_at=NOW)
+
+
+def ended(result: Result | None, because: str = "exit code 137") -> PodSeen:
+    return replace(
+        POD,
+        container=Container.TERMINATED,
+        over=True,
+        started_at=NOW,
+        finished_at=NOW,
+        result=result,
+        ended_because=None if result else because,
+    )
+
+
+def look(
+    record: TrackStatus | None = None,
+    wish: Wish = WANT,
+    *,
+    jobs: tuple[JobSeen, ...] = (),
+    pods: tuple[PodSeen, ...] = (),
+    now: datetime = NOW,
+    suspended: bool = False,
+    retry: RetryPolicy | None = None,
+    seen: TrackSeen | None = None,
+    status: SetStatus | None = None,
+    requested_at: Annotation | None = None,
+    force: Annotation | None = None,
+) -> SetDecision:
+    """Decide about a set whose system track is disabled."""
+    user = replace(seen or TrackSeen(Track.USER, wish), jobs=jobs, pods=pods)
+    before = status or SetStatus()
+    return decide(
+        SetSeen(
+            uid=UID,
+            name="shop",
+            generation=1,
+            now=now,
+            tracks={Track.SYSTEM: TrackSeen(Track.SYSTEM, DISABLED), Track.USER: user},
+            status=replace(before, tracks=TracksStatus(None, record)),
+            retry=retry or RetryPolicy(),
+            suspended=suspended,
+            requested_at=requested_at,
+            force=force,
+        )
+    )
+
+
+def user(decision: SetDecision) -> TrackStatus:
+    return decision.status.tracks.of(Track.USER)
+
+
+def created(decision: SetDecision) -> CreateJob | None:
+    found = [action for action in decision.actions if isinstance(action, CreateJob)]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def conditions(decision: SetDecision) -> dict[str, str]:
+    return {one.type: one.status for one in decision.status.conditions}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One situation and what comes of it."""
+
+    phase: Phase
+    reason: str
+    decision: SetDecision
+    creates: int | None = None
+    """Run of the Job that is created."""
+    deletes: bool = False
+    stalled: bool | None = None
+    says: str = ""
+
+
+CHANGED = Want(base="other", template="template")
+VOLUME = replace(WANT, volume=True)
+ERROR = ErrorInfo("syntax error", file="005_x.up.sql", line=3, sql_state="42601", hint="no")
+SQL_ERROR = Result(Outcome.SQL_ERROR, version=5, dirty=True, observed=True, error=ERROR)
+FAILED = replace(APPLIED, phase=Phase.FAILED, outcome=Outcome.SQL_ERROR, dirty=True, version=5)
+WAITING = replace(APPLIED, outcome=Outcome.UNREACHABLE, waits=1, retry_at=NOW + timedelta(seconds=10))
+LATER = NOW + timedelta(seconds=11)
+
+CASES = {
+    "a new track gets a Job": Case(Phase.PENDING, "Starting", look(), creates=1, stalled=False),
+    "a planned run without a Job gets it, after a crash between the two": Case(
+        Phase.PENDING, "Starting", look(PLANNED), creates=1
+    ),
+    "a planned run that is not wanted any more is given up for the next": Case(
+        Phase.PENDING, "Starting", look(PLANNED, CHANGED), creates=2
+    ),
+    "a Job that was just created is not worth another write": Case(
+        Phase.PENDING, "Starting", look(PLANNED, jobs=(JOB,), pods=(POD,))
+    ),
+    "a Job without a pod waits": Case(Phase.PENDING, "PodPending", look(PLANNED, jobs=(JOB,), now=LATER)),
+    "a Job that does not start is explained by its newest Event": Case(
+        Phase.PENDING,
+        "FailedMount",
+        look(
+            PLANNED,
+            jobs=(JOB,),
+            now=LATER,
+            seen=TrackSeen(Track.USER, WANT, event=Explanation(True, "FailedMount", "no volume")),
+        ),
+        says="no volume",
+    ),
+    "a container that cannot start is told": Case(
+        Phase.PENDING,
+        "ImagePullBackOff",
+        look(PLANNED, jobs=(JOB,), pods=(replace(POD, waiting_reason="ImagePullBackOff"),)),
+        stalled=False,
+    ),
+    "a Job that has not started gives way to a newer wish": Case(
+        Phase.PENDING, "Replacing", look(PLANNED, CHANGED, jobs=(JOB,), pods=(POD,)), deletes=True
+    ),
+    "a Job that has not started gives way to another image": Case(
+        Phase.PENDING, "Replacing", look(PLANNED, replace(WANT, template="new"), jobs=(JOB,)), deletes=True
+    ),
+    "a Job that has not started gives way to suspension": Case(
+        Phase.PENDING, "Replacing", look(PLANNED, jobs=(JOB,), suspended=True), deletes=True
+    ),
+    "a Job that is being deleted is waited for": Case(
+        Phase.PENDING, "JobDeleted", look(PLANNED, jobs=(replace(JOB, deleting=True),))
+    ),
+    "a replaced Job that is gone makes room": Case(
+        Phase.PENDING,
+        "Starting",
+        look(replace(PLANNED, reason=Reason.REPLACING, job=JobReference(NAME, "job")), CHANGED),
+        creates=2,
+    ),
+    "a Job that somebody deleted before it started is made again, but not at once": Case(
+        Phase.PENDING, "JobDeleted", look(replace(PLANNED, job=JobReference(NAME, "job")))
+    ),
+    "a running container is running": Case(
+        Phase.RUNNING, "Running", look(PLANNED, jobs=(JOB,), pods=(RUNNING,))
+    ),
+    "a running container is left alone whatever is wanted": Case(
+        Phase.RUNNING,
+        "Running",
+        look(PLANNED, CHANGED, jobs=(JOB,), pods=(RUNNING,), suspended=True),
+        says="follows when this run has ended",
+    ),
+    "a running container without a Job is left alone": Case(
+        Phase.RUNNING, "Running", look(replace(PLANNED, started_at=NOW), pods=(RUNNING,))
+    ),
+    "a container on a lost node holds everything up": Case(
+        Phase.RUNNING,
+        "NodeLost",
+        look(PLANNED, CHANGED, jobs=(JOB,), pods=(replace(RUNNING, node_lost=True),)),
+        says="kubectl delete pod pod --force",
+    ),
+    "a pod of an earlier run that still runs holds everything up": Case(
+        Phase.RUNNING, "Running", look(APPLIED, CHANGED, pods=(RUNNING,))
+    ),
+    "an applied run is Applied": Case(
+        Phase.APPLIED,
+        "Applied",
+        look(PLANNED, jobs=(JOB,), pods=(ended(Result(Outcome.APPLIED, version=4, observed=True)),)),
+    ),
+    "nothing to do is Applied": Case(
+        Phase.APPLIED,
+        "Applied",
+        look(PLANNED, jobs=(JOB,), pods=(ended(Result(Outcome.NO_CHANGE, version=4, observed=True)),)),
+    ),
+    "a rollback is RolledBack": Case(
+        Phase.ROLLED_BACK,
+        "RolledBack",
+        look(PLANNED, jobs=(JOB,), pods=(ended(Result(Outcome.ROLLED_BACK, version=2, observed=True)),)),
+    ),
+    "a look at a rolled back track leaves it RolledBack": Case(
+        Phase.ROLLED_BACK,
+        "RolledBack",
+        look(
+            replace(PLANNED, outcome=Outcome.ROLLED_BACK, version=2),
+            jobs=(JOB,),
+            pods=(ended(Result(Outcome.NO_CHANGE, version=2, observed=True, latest=4)),),
+        ),
+    ),
+    "an SQL error is Failed for good": Case(
+        Phase.FAILED,
+        "SQLError",
+        look(PLANNED, jobs=(JOB,), pods=(ended(SQL_ERROR),)),
+        stalled=True,
+        says="005_x.up.sql:3",
+    ),
+    "a failed track stays failed": Case(Phase.FAILED, "SQLError", look(FAILED), stalled=True),
+    "a failed track runs again when its source changes": Case(
+        Phase.PENDING, "Starting", look(FAILED, CHANGED), creates=2
+    ),
+    "an applied track is left alone": Case(Phase.APPLIED, "Applied", look(APPLIED)),
+    "an applied track is left alone when only the image changes": Case(
+        Phase.APPLIED, "Applied", look(APPLIED, replace(WANT, template="new"))
+    ),
+    "an unreachable server is tried again": Case(
+        Phase.PENDING,
+        "Unreachable",
+        look(PLANNED, jobs=(JOB,), pods=(ended(Result(Outcome.UNREACHABLE, error=ErrorInfo("no route"))),)),
+        stalled=False,
+        says="no route; tried again at",
+    ),
+    "a retry waits for its time": Case(Phase.PENDING, "Unreachable", look(WAITING)),
+    "a retry comes when it is due": Case(Phase.PENDING, "Starting", look(WAITING, now=LATER), creates=2),
+    "a newer wish does not wait for a retry's time": Case(
+        Phase.PENDING, "Starting", look(WAITING, CHANGED), creates=2
+    ),
+    "no result is tried again": Case(
+        Phase.PENDING, "NoResult", look(PLANNED, jobs=(JOB,), pods=(ended(None),)), says="exit code 137"
+    ),
+    "no result too often is Failed": Case(
+        Phase.FAILED,
+        "NoResult",
+        look(PLANNED, jobs=(JOB,), pods=(ended(None),), retry=RetryPolicy(limit=0)),
+        stalled=True,
+    ),
+    "a run whose Job and pod were deleted has no result": Case(
+        Phase.PENDING, "NoResult", look(replace(PLANNED, started_at=NOW)), says="deleted"
+    ),
+    "a Job that is Complete without a result is not believed": Case(
+        Phase.PENDING, "NoResult", look(PLANNED, jobs=(replace(JOB, ended=True),))
+    ),
+    "an empty volume is Skipped": Case(
+        Phase.SKIPPED,
+        "SourceEmpty",
+        look(PLANNED, VOLUME, jobs=(JOB,), pods=(ended(Result(Outcome.SOURCE_EMPTY)),)),
+    ),
+    "an empty volume below an applied version is Failed": Case(
+        Phase.FAILED,
+        "AheadOfSource",
+        look(
+            PLANNED,
+            VOLUME,
+            jobs=(JOB,),
+            pods=(ended(Result(Outcome.SOURCE_EMPTY, version=4, observed=True)),),
+        ),
+        stalled=True,
+    ),
+    "a missing ConfigMap is waited for": Case(
+        Phase.PENDING,
+        "SourceMissing",
+        look(APPLIED, Blocked(Reason.SOURCE_MISSING, "not there")),
+        stalled=False,
+    ),
+    "an empty ConfigMap is waited for": Case(
+        Phase.PENDING, "SourceEmpty", look(None, Blocked("SourceEmpty", "empty", empty=True)), stalled=False
+    ),
+    "an empty ConfigMap below an applied version is Failed": Case(
+        Phase.FAILED,
+        "AheadOfSource",
+        look(APPLIED, Blocked("SourceEmpty", "empty", empty=True)),
+        stalled=True,
+    ),
+    "files that cannot be used are Failed": Case(
+        Phase.FAILED, "InvalidSource", look(APPLIED, Refused("InvalidSource", "bad")), stalled=True
+    ),
+    "a track without source is Skipped and keeps its version": Case(
+        Phase.SKIPPED, "NoSource", look(APPLIED, Skip(Reason.NO_SOURCE, "no source"))
+    ),
+    "a suspended set with work is Stalled": Case(
+        Phase.PENDING, "Suspended", look(APPLIED, CHANGED, suspended=True), stalled=True
+    ),
+    "a suspended set without work is Applied": Case(Phase.APPLIED, "Applied", look(APPLIED, suspended=True)),
+    "without a free slot a track is queued": Case(
+        Phase.PENDING, "Queued", look(seen=TrackSeen(Track.USER, WANT, slot=False)), stalled=False
+    ),
+    "pods of a former set of the name are waited for": Case(
+        Phase.PENDING,
+        "WaitingForOldPods",
+        look(seen=TrackSeen(Track.USER, WANT, foreign_pods=(replace(RUNNING, set_uid="old"),))),
+    ),
+    "a refused Job is tried again later": Case(
+        Phase.PENDING,
+        "JobRefused",
+        look(
+            PLANNED,
+            seen=TrackSeen(Track.USER, WANT, refusal=Refusal("template", "quota", False, LATER)),
+        ),
+        stalled=False,
+    ),
+    "a Job that can never be created waits for a change": Case(
+        Phase.FAILED,
+        "JobRefused",
+        look(PLANNED, seen=TrackSeen(Track.USER, WANT, refusal=Refusal("template", "no", True, LATER))),
+        stalled=True,
+    ),
+    "a Job that was refused is created when its template changed": Case(
+        Phase.PENDING,
+        "Starting",
+        look(PLANNED, seen=TrackSeen(Track.USER, WANT, refusal=Refusal("older", "no", True, LATER))),
+        creates=1,
+    ),
+    "a database that another set owns is Stalled": Case(
+        Phase.FAILED,
+        "DatabaseClaimed",
+        look(
+            PLANNED,
+            jobs=(JOB,),
+            pods=(ended(Result(Outcome.CONFLICT, owner="a/first", owner_uid="1")),),
+        ),
+        stalled=True,
+        says="a/first",
+    ),
+    "a database whose owner is gone is taken over": Case(
+        Phase.PENDING,
+        "Starting",
+        look(
+            replace(APPLIED, outcome=Outcome.CONFLICT, claimed_by=Owner("a/first", "1")),
+            seen=TrackSeen(Track.USER, WANT, owner_exists=False),
+        ),
+        creates=2,
+    ),
+    "a lost status is found again in the Jobs": Case(
+        Phase.RUNNING,
+        "Running",
+        look(None, jobs=(replace(JOB, run=7),), pods=(replace(RUNNING, run=7),)),
+    ),
+    "a run number is never used twice": Case(
+        Phase.PENDING, "Starting", look(replace(APPLIED, run=9), CHANGED, jobs=(JOB,)), creates=10
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_situation(case: Case) -> None:
+    record = user(case.decision)
+    assert (record.phase, record.reason) == (case.phase, case.reason)
+    job = created(case.decision)
+    assert (job.run if job else None) == case.creates
+    assert any(isinstance(one, DeleteJob) and one.wait for one in case.decision.actions) is case.deletes
+    assert case.says in (record.message or "")
+    found = conditions(case.decision)
+    if record.phase in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED) and not record.dirty:
+        assert found == {"Ready": "True"}
+    else:
+        assert found["Ready"] == "False"
+        assert len(found) == 2
+    if case.stalled is not None:
+        assert ("Stalled" in found) is case.stalled
+
+
+def test_backoff_doubles_up_to_five_minutes() -> None:
+    record, now, delays = PLANNED, NOW, []
+    for _ in range(8):
+        pods = (replace(ended(Result(Outcome.AUTH)), run=record.run),)
+        record = user(look(record, jobs=(replace(JOB, run=record.run),), pods=pods, now=now))
+        assert record.retry_at is not None
+        delays.append((record.retry_at - now).total_seconds())
+        now = record.retry_at
+        record = user(look(record, now=now))
+        assert record.attempts == 1
+    for delay, expected in zip(delays, (10, 20, 40, 80, 160, 300, 300, 300), strict=True):
+        assert delay == pytest.approx(expected, rel=0.11)
+
+
+def test_a_changed_source_is_tried_again_at_once_and_then_ever_later() -> None:
+    record, now, delays = PLANNED, NOW, []
+    for _ in range(4):
+        pods = (replace(ended(Result(Outcome.SOURCE_CHANGED)), run=record.run),)
+        made = look(record, jobs=(replace(JOB, run=record.run),), pods=pods, now=now)
+        record = user(made)
+        if created(made):
+            delays.append(0.0)
+            continue
+        assert record.retry_at is not None
+        delays.append((record.retry_at - now).total_seconds())
+        now = record.retry_at
+        record = user(look(record, now=now))
+    assert delays == [0, 1, 2, 4]
+
+
+def test_a_request_is_handled_once_and_asks_for_a_failed_file_again() -> None:
+    annotation = Annotation("today", "kubectl", NOW)
+    made = look(FAILED, requested_at=annotation)
+    job = created(made)
+    assert job is not None
+    assert job.requested is True
+    assert made.status.last_handled_requested_at == "today"
+    assert [note.message for note in made.notes] == [
+        "another run was requested: today by kubectl at 2026-01-31T12:00:00Z"
+    ]
+    done = ended(Result(Outcome.APPLIED, version=5, observed=True))
+    record = user(made)
+    for annotation_then in (annotation, None):
+        again = look(
+            record,
+            jobs=(replace(JOB, run=2),),
+            pods=(replace(done, run=2),),
+            status=made.status,
+            requested_at=annotation_then,
+        )
+        assert user(again).phase is Phase.APPLIED
+        assert created(again) is None
+
+
+def test_a_force_names_its_track_and_is_carried_until_a_run_has_succeeded() -> None:
+    made = look(APPLIED, force=Annotation("user=3@a"))
+    job = created(made)
+    assert job is not None
+    assert job.force == "user=3@a"
+    other = look(APPLIED, force=Annotation("system=3@a"))
+    assert created(other) is None
+    assert other.status.last_handled_force == "system=3@a"
+    # Its run never began, because something newer is wanted: that run carries it.
+    given_up = created(look(user(made), CHANGED, status=made.status))
+    assert given_up is not None
+    assert given_up.force == "user=3@a"
+    pod = replace(ended(Result(Outcome.APPLIED, version=4, observed=True)), run=2)
+    done = look(user(made), status=made.status, jobs=(replace(JOB, run=2),), pods=(pod,))
+    later = created(look(user(done), CHANGED, status=done.status))
+    assert later is not None
+    assert later.force is None
+
+
+@pytest.mark.parametrize("value", ["", "user", "user=x@t", "user=-2@t", "both=1@t", "user=1@", "user=1@a b"])
+def test_a_malformed_force_is_refused_once(value: str) -> None:
+    made = look(APPLIED, force=Annotation(value))
+    assert created(made) is None
+    if value:
+        assert [note.reason for note in made.notes] == ["InvalidForce"]
+        assert look(APPLIED, force=Annotation(value), status=made.status).notes == ()
+
+
+def test_commands_wait_while_the_set_is_suspended() -> None:
+    made = look(APPLIED, requested_at=Annotation("x"), suspended=True)
+    assert made.status.last_handled_requested_at is None
+    assert user(made).phase is Phase.APPLIED
+
+
+def test_the_user_track_waits_for_the_system_track() -> None:
+    system = TrackSeen(Track.SYSTEM, WANT)
+    tracks = {Track.SYSTEM: system, Track.USER: TrackSeen(Track.USER, WANT)}
+    seen = SetSeen(uid=UID, name="shop", generation=1, now=NOW, tracks=tracks)
+    made = decide(seen)
+    assert [action.track for action in made.actions if isinstance(action, CreateJob)] == [Track.SYSTEM]
+    assert user(made).reason == Reason.WAITING_FOR_SYSTEM
+    # In the same look in which the system track's end is seen, the user track's run begins.
+    name = job_name("shop", UID, Track.SYSTEM, 1)
+    done = ended(Result(Outcome.APPLIED, version=6, observed=True))
+    tracks[Track.SYSTEM] = replace(system, jobs=(replace(JOB, name=name),), pods=(done,))
+    made = decide(replace(seen, status=made.status, tracks=tracks))
+    assert [action.track for action in made.actions if isinstance(action, CreateJob)] == [Track.USER]
+    assert conditions(made) == {"Ready": "False", "Reconciling": "True"}
+
+
+def test_a_failed_system_track_stalls_the_set() -> None:
+    record = replace(FAILED, job=JobReference("x", "y"))
+    seen = SetSeen(
+        uid=UID,
+        name="shop",
+        generation=1,
+        now=NOW,
+        tracks={track: TrackSeen(track, WANT) for track in Track},
+        status=SetStatus(tracks=TracksStatus(record, None)),
+    )
+    made = decide(seen)
+    assert made.status.phase is Phase.FAILED
+    assert conditions(made) == {"Ready": "False", "Stalled": "True"}
+
+
+def test_only_the_last_two_finished_jobs_of_a_track_are_kept() -> None:
+    jobs = tuple(replace(JOB, name=f"job-{run}", uid=f"{run}", run=run) for run in range(1, 6))
+    made = look(replace(APPLIED, run=5), jobs=jobs)
+    assert {one.name for one in made.actions if isinstance(one, DeleteJob)} == {"job-1", "job-2", "job-3"}
+    assert {one.name for one in made.actions if isinstance(one, SetTtl)} == {"job-4", "job-5"}
+
+
+def test_a_ready_set_is_never_dirty() -> None:
+    made = look(replace(APPLIED, dirty=True))
+    assert conditions(made)["Ready"] == "False"
+
+
+def test_a_condition_keeps_its_time_until_it_changes() -> None:
+    first = look(APPLIED)
+    second = look(APPLIED, status=first.status, now=LATER)
+    assert second.status.conditions[0].last_transition_time == NOW
+    third = look(APPLIED, CHANGED, status=first.status, now=LATER)
+    assert third.status.conditions[0].last_transition_time == LATER
+
+
+def test_job_names_are_short_unique_and_valid() -> None:
+    long = "a.very.long.name" * 10
+    names = {job_name(long, UID, track, run) for track in Track for run in range(50)}
+    assert len(names) == 100
+    assert all(len(name) < 63 and "." not in name and "--" not in name for name in names)
