@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.localcluster import demo, lifecycle, parts
+from tests.localcluster import lifecycle, parts
 from tests.localcluster.report import ClusterError, Progress
 
 TOOLS = ("kubectl", "helm", "psql", "migrate")
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("up", _up, "start the cluster with PostgreSQL, building what is missing")
     add("demo", _demo, "install the chart and apply examples/shop")
+    add("demo-failure", _demo_failure, "the demo, then a migration that fails, and its repair")
     down = add("down", _down, "end the cluster and remove its state")
     down.add_argument("--purge", action="store_true", help="remove what was built, too")
     add("status", _status, "show the parts, the node and its pods")
@@ -61,16 +62,27 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(_: argparse.Namespace, progress: Progress) -> None:
     cluster = lifecycle.up(progress)
-    print(progress.summary(), file=sys.stderr)
+    if cluster.node:
+        print(progress.summary(), file=sys.stderr)
     print(f"KUBECONFIG={cluster.kubeconfig}")
 
 
 def _demo(_: argparse.Namespace, progress: Progress) -> None:
-    cluster = lifecycle.up(progress)
+    # Imported here: only the demo needs the product's source root on the path.
+    from tests.localcluster import demo
+
+    cluster = lifecycle.up(progress, operator_image=False)
     print(demo.install(cluster, progress))
     print(progress.summary(), file=sys.stderr)
     print(f"\nThe kubeconfig is {cluster.kubeconfig}")
     print('Look around with: make kubectl ARGS="get fbms -A"')
+
+
+def _demo_failure(arguments: argparse.Namespace, progress: Progress) -> None:
+    from tests.localcluster import failure
+
+    _demo(arguments, progress)
+    failure.show(lifecycle.connect(), progress)
 
 
 def _down(arguments: argparse.Namespace, progress: Progress) -> None:
