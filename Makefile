@@ -4,7 +4,12 @@
 # and DATABASE_URL names the database. Otherwise the local cluster is used, see docs/local-cluster.md.
 
 PYTHON ?= python3
-LOCALCLUSTER = $(PYTHON) -m tests.localcluster
+LOCALCLUSTER = PYTHONPATH=operator $(PYTHON) -m tests.localcluster
+VENV = .venv
+MIGRATE = $(VENV)/bin/fluxbase-migrate
+APT_INSTALL = apt-get -q update && apt-get -q install -y --no-install-recommends
+# Options for pytest: make test PYTEST_ARGS="-k lock"
+PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 
@@ -16,11 +21,15 @@ help: ## List the targets
 
 .PHONY: python
 python:
-	@command -v $(PYTHON) >/dev/null || { apt-get -q update && apt-get -q install -y --no-install-recommends python3; }
+	@command -v $(PYTHON) >/dev/null || { $(APT_INSTALL) python3; }
 
 .PHONY: up
 up: python ## Start the cluster with PostgreSQL, install the chart, apply examples/shop, and wait until it is Applied
 	@$(LOCALCLUSTER) demo
+
+.PHONY: demo-failure
+demo-failure: python ## See a migration fail, and recover by correcting its file
+	@$(LOCALCLUSTER) demo-failure
 
 .PHONY: down
 down: ## Undo what `make up` did; what was built stays cached (PURGE=1 removes that, too)
@@ -43,3 +52,75 @@ helm: ## Run helm against the cluster: make helm ARGS="list -A"
 
 psql: ## Run psql as the application's role: make psql ARGS="-c 'SELECT * FROM migrations.app'"
 	@$(LOCALCLUSTER) psql $(ARGS)
+
+##@ Tests
+
+.PHONY: venv
+venv: $(VENV)/.installed ## Make .venv from the lock file
+
+$(VENV)/.installed: requirements-dev.lock pyproject.toml | python
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(APT_INSTALL) python3-venv; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Maven fetches the PostgreSQL servers of the versions that Debian does not have.
+.PHONY: test-tools
+test-tools:
+	@command -v mvn >/dev/null || { $(APT_INSTALL) maven; }
+
+.PHONY: test
+test: venv test-tools ## Run every test, on the local cluster and on PostgreSQL 15 and 18
+	@$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+.PHONY: test-matrix
+test-matrix: venv test-tools ## Run the tests of the SQL and of the runner on PostgreSQL 14 to 18
+	@PG_VERSIONS="14 15 16 17 18" $(VENV)/bin/pytest tests/system tests/runner tests/conformance $(PYTEST_ARGS)
+
+.PHONY: test-fast
+test-fast: venv ## Run what needs neither cluster nor PostgreSQL
+	@$(VENV)/bin/pytest tests/unit tests/static tests/docs $(PYTEST_ARGS)
+
+##@ The code
+
+.PHONY: lint
+lint: venv ## Check style, types and layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+.PHONY: format
+format: venv ## Format, and fix what can be fixed safely
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+.PHONY: generate
+generate: venv ## Make the CRD, in crds/ and in the chart, from the models
+	$(VENV)/bin/python -m fluxbase_migrations.api.crd --write
+
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+.PHONY: lock
+lock: ## Renew the lock files from pyproject.toml (needs uv)
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) - -o requirements-build.lock
+
+##@ Migrations of this directory
+
+.PHONY: migrate-up migrate-down migrate-create migrate-version migrate-force
+migrate-up: venv ## Run all pending migrations of migrations/
+	@$(MIGRATE) --source migrations up
+
+migrate-down: venv ## Roll back the last migration
+	@$(MIGRATE) --source migrations down 1
+
+migrate-create: venv ## Create a pair of migration files: make migrate-create NAME=add_users_table
+	@$(MIGRATE) --source migrations create $(or $(NAME),$(error say NAME=…, as in: make migrate-create NAME=add_users_table))
+
+migrate-version: venv ## Show the current version
+	@$(MIGRATE) --source migrations version
+
+migrate-force: venv ## Set the version without running anything: make migrate-force VERSION=5
+	@$(MIGRATE) --source migrations force -- $(or $(VERSION),$(error say VERSION=…, as in: make migrate-force VERSION=5))

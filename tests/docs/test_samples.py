@@ -10,8 +10,8 @@ from pathlib import Path
 import postgast
 import pytest
 import yaml
-from fluxbase_migrations.api.models import FluxbaseMigrationSet
-from fluxbase_migrations.cli.migrate import build_parser
+from fluxbase_migrations.api.spec import Spec
+from fluxbase_migrations.cli import kubectl, migrate
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -30,20 +30,22 @@ class Sample:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def samples(*languages: str) -> Iterator[Sample]:
+def samples(*languages: str) -> list[Sample]:
+    found = []
     for page in PAGES:
         text = page.read_text()
         for match in FENCE.finditer(text):
             if match[2] in languages:
                 body = "\n".join(line.removeprefix(match[1]) for line in match[3].splitlines())
-                yield Sample(page, text.count("\n", 0, match.start()) + 1, match[2], body)
+                found.append(Sample(page, text.count("\n", 0, match.start()) + 1, match[2], body))
+    return found
 
 
 @pytest.mark.parametrize("sample", samples("yaml"), ids=str)
 def test_yaml_parses_and_every_set_is_valid(sample: Sample) -> None:
     for document in yaml.safe_load_all(sample.text):
         if isinstance(document, dict) and document.get("kind") == "FluxbaseMigrationSet":
-            FluxbaseMigrationSet.model_validate(document)
+            Spec.model_validate(document["spec"])
 
 
 @pytest.mark.parametrize("sample", samples("sql"), ids=str)
@@ -80,7 +82,9 @@ def test_shell_parses_and_names_what_exists(sample: Sample) -> None:
             for target in words[1:]:
                 assert "=" in target or target.startswith("-") or target in make_targets(), target
         if words[:1] == ["fluxbase-migrate"]:
-            build_parser().parse_args(words[1:])
+            migrate.parser().parse_args(words[1:])
+        if words[:2] == ["kubectl", "fluxbase"]:
+            kubectl.parser().parse_args(words[2:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,7 +1,8 @@
-"""The demo's last step: the chart, and the example of a shop, until its migrations are applied."""
+"""The demo: the chart, and the example of a shop, until its migrations are applied; then one that fails."""
 
 import json
 
+from fluxbase_migrations.core.digest import source_digest
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.layout import FLUXBASE, REPOSITORY
 from tests.localcluster.report import Progress, wait_until
@@ -9,6 +10,7 @@ from tests.localcluster.report import Progress, wait_until
 CHART = REPOSITORY / "deploy/helm/fluxbase"
 SHOP = REPOSITORY / "examples/shop"
 NAMESPACE = FLUXBASE
+SET = ("fbms/shop", "-n", NAMESPACE)
 APPLIED_TIMEOUT_SECONDS = 180
 
 
@@ -23,7 +25,7 @@ def install(cluster: Cluster, progress: Progress) -> str:
         install_chart(cluster, image)
     with progress.step("apply examples/shop"):
         apply_shop(cluster)
-        _await_applied(cluster)
+        await_user(cluster, "Applied")
     return cluster.kubectl("get", "fbms", "-n", NAMESPACE)
 
 
@@ -38,43 +40,72 @@ def install_chart(cluster: Cluster, image: str, *options: str, namespace: str = 
     )
 
 
-def apply_shop(cluster: Cluster, namespace: str = NAMESPACE) -> None:
+def apply_shop(cluster: Cluster) -> None:
     """Create the example's Secret, ConfigMap and FluxbaseMigrationSet, or bring them up to date."""
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "shop-db", "namespace": namespace},
+        "metadata": {"name": "shop-db", "namespace": NAMESPACE},
         "stringData": {"url": cluster.dsn(inside=True)},
     }
     cluster.apply(secret)
-    files = f"--from-file={SHOP / 'migrations'}"
-    create = (
-        "create",
-        "configmap",
-        "user-migrations",
-        files,
-        "-n",
-        namespace,
-        "--dry-run=client",
-        "-o",
-        "json",
+    if cluster.kubectl("get", *SET, "--ignore-not-found", "-o", "name"):
+        undo_failure(cluster)
+    write_files(cluster, "migrations")
+    cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(SHOP / "migrationset.yaml"))
+
+
+def write_files(cluster: Cluster, *directories: str) -> None:
+    """Have the ConfigMap hold the files of these directories of the example."""
+    files = [f"--from-file={SHOP / directory}" for directory in directories]
+    made = cluster.kubectl(
+        "create", "configmap", "user-migrations", *files, "-n", NAMESPACE, "--dry-run=client", "-o", "json"
     )
-    cluster.apply(json.loads(cluster.kubectl(*create)))
-    cluster.kubectl("apply", "-n", namespace, "-f", str(SHOP / "migrationset.yaml"))
+    cluster.apply(json.loads(made))
 
 
-def _await_applied(cluster: Cluster) -> None:
-    name = ("fbms/shop", "-n", NAMESPACE)
+def undo_failure(cluster: Cluster) -> None:
+    """Roll the example back to where it was before ``make demo-failure``, wherever that stopped."""
+    version = cluster.kubectl("get", *SET, "-o", "jsonpath={.status.tracks.user.version}")
+    if version != "5":
+        return
+    write_files(cluster, "migrations", "fixed")
+    await_user(cluster, "Applied", "RolledBack")
+    set_target(cluster, 4)
+    await_user(cluster, "RolledBack")
+    write_files(cluster, "migrations")
+    set_target(cluster, None)
+    await_user(cluster, "Applied")
+
+
+def set_target(cluster: Cluster, version: int | None) -> None:
+    """Set the user track's target and allow it to roll back; None removes both."""
+    change = {"targetVersion": version, "rollback": None if version is None else "Allow"}
+    patch = json.dumps({"spec": {"tracks": {"user": change}}})
+    cluster.kubectl("patch", *SET, "--type=merge", "-p", patch)
+
+
+def await_user(cluster: Cluster, *phases: str) -> None:
+    """Wait until the example is in one of these phases for what its ConfigMap and spec say now."""
 
     def status() -> str:
-        return cluster.kubectl("get", *name, "-o", "jsonpath={.status}")
+        return cluster.kubectl("get", *SET, "-o", "jsonpath={.status}")
 
-    def applied() -> bool:
-        found = json.loads(cluster.kubectl("get", *name, "-o", "json"))
+    def there() -> bool:
+        found = json.loads(cluster.kubectl("get", *SET, "-o", "json"))
+        made = json.loads(
+            cluster.kubectl("get", "configmap", "user-migrations", "-n", NAMESPACE, "-o", "json")
+        )
         state = found.get("status", {})
         current = state.get("observedGeneration") == found["metadata"]["generation"]
-        return bool(current) and state.get("phase") == "Applied"
+        digest = source_digest({name: text.encode() for name, text in made["data"].items()})
+        read = state.get("tracks", {}).get("user", {}).get("sourceDigest") == digest
+        return bool(current and read) and state.get("phase") in phases
 
     wait_until(
-        "fbms/shop to be Applied", applied, timeout=APPLIED_TIMEOUT_SECONDS, why_not=status, interval=0.3
+        f"fbms/shop to be {' or '.join(phases)}",
+        there,
+        timeout=APPLIED_TIMEOUT_SECONDS,
+        why_not=status,
+        interval=0.3,
     )

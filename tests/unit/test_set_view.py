@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.cli.kubectl import build_parser
+from fluxbase_migrations.cli.kubectl import parser
 from fluxbase_migrations.cli.set_view import progress, render
 from fluxbase_migrations.core.digest import source_digest
 
@@ -97,6 +97,6 @@ def test_a_set_that_nobody_has_looked_at_is_shown_as_such() -> None:
 
 
 def test_options_are_taken_before_and_after_the_command() -> None:
-    before = build_parser().parse_args(["-n", "shop", "status", "x"])
-    after = build_parser().parse_args(["status", "x", "-n", "shop"])
+    before = parser().parse_args(["-n", "shop", "status", "x"])
+    after = parser().parse_args(["status", "x", "-n", "shop"])
     assert before.namespace == after.namespace == "shop"

@@ -22,17 +22,17 @@ MANAGER = "kubectl-fluxbase"
 DONE, FAILED, USAGE = 0, 1, 2
 
 
-def build_parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """The command line, for ``main`` and for the documentation's checks."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("-n", "--namespace", help="namespace of the set (default: the context's)")
     common.add_argument("--context", help="context of the kubeconfig to use (default: the current one)")
     common.add_argument("--kubeconfig", help="kubeconfig file (default: KUBECONFIG, then ~/.kube/config)")
 
-    parser = argparse.ArgumentParser(
+    top = argparse.ArgumentParser(
         prog="kubectl fluxbase", description="Look at and steer FluxbaseMigrationSets.", parents=[common]
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
         # SUPPRESS: an option given before the command must not be reset by the command's own default.
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     force = add("force", "Set the tracking row to a version, clean, without running anything.")
     force.add_argument("version", type=int, help="version to record; -1: nothing applied")
     force.add_argument("--track", choices=list(Track), default=Track.USER, help="(default: %(default)s)")
-    return parser
+    return top
 
 
 def _target(text: str) -> int | None:
@@ -177,7 +177,7 @@ COMMANDS: dict[str, Callable[[Cluster, argparse.Namespace], int]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0 done, 1 failed, 2 usage."""
-    options = build_parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config.config_exception import ConfigException
     from urllib3.exceptions import HTTPError
