@@ -1,0 +1,192 @@
+"""What the API server makes of the resource: what it refuses, what it fills in."""
+
+from typing import Any
+
+import pytest
+
+from fluxbase_migrations.api.spec import Spec
+from fluxbase_migrations.controller import jobs, paths
+from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.core.job import SetRef
+from fluxbase_migrations.core.names import API_VERSION, KIND, Track
+from tests.controller.cluster import Cluster
+
+URL = {"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}
+PARTS = {"host": "db", "name": "shop", "user": "shop"}
+CLAIM = {"persistentVolumeClaim": {"claimName": "files"}}
+FILES = {"configMap": {"name": "files"}}
+
+
+def user(**track: Any) -> dict[str, Any]:
+    return {"database": URL, "tracks": {"user": track}}
+
+
+REFUSED = {
+    "no database": ({}, "database"),
+    "neither urlFrom nor connection": ({"database": {}}, "exactly one of urlFrom and connection"),
+    "both urlFrom and connection": (
+        {"database": {**URL, "connection": PARTS}},
+        "exactly one of urlFrom and connection",
+    ),
+    "a connection without user": (
+        {"database": {"connection": {"host": "db", "name": "shop"}}},
+        "exactly one of user and userFrom",
+    ),
+    "verify-full without a certificate": (
+        {"database": {"connection": {**PARTS, "sslMode": "verify-full"}}},
+        "sslRootCertFrom",
+    ),
+    "an unknown sslMode": ({"database": {"connection": {**PARTS, "sslMode": "always"}}}, "sslMode"),
+    "two certificates": (
+        {
+            "database": {
+                "connection": {
+                    **PARTS,
+                    "sslRootCertFrom": {
+                        "secretKeyRef": {"name": "a", "key": "b"},
+                        "configMapKeyRef": {"name": "a", "key": "b"},
+                    },
+                }
+            }
+        },
+        "exactly one of secretKeyRef and configMapKeyRef",
+    ),
+    "a source without kind": (user(source={}), "exactly one of configMap"),
+    "two kinds of source": (user(source={**FILES, **CLAIM}), "exactly one of configMap"),
+    "no ConfigMaps": (user(source={"configMaps": []}), "configMaps"),
+    "the same ConfigMap twice": (user(source={"configMaps": [{"name": "a"}, {"name": "a"}]}), "Duplicate"),
+    "recheckInterval with a ConfigMap": (
+        user(source=FILES, recheckInterval="1m"),
+        "recheckInterval is for a persistentVolumeClaim",
+    ),
+    "a recheckInterval that is too short": (user(source=CLAIM, recheckInterval="1s"), "at least 10s"),
+    "a recheckInterval that is none": (user(source=CLAIM, recheckInterval="soon"), "recheckInterval"),
+    "an absolute path in a volume": (
+        user(source={"persistentVolumeClaim": {"claimName": "files", "path": "/etc"}}),
+        "relative",
+    ),
+    "a path out of a volume": (
+        user(source={"persistentVolumeClaim": {"claimName": "files", "path": "a/../.."}}),
+        "relative",
+    ),
+    "a negative targetVersion": (user(source=FILES, targetVersion=-1), "targetVersion"),
+    "an unknown rollback": (user(source=FILES, rollback="Maybe"), "Forbid"),
+    "nothing to do": (
+        {"database": URL, "tracks": {"system": {"enabled": False}, "user": {}}},
+        "nothing to do",
+    ),
+    "a retry limit without end": ({"database": URL, "retry": {"limit": 1000}}, "limit"),
+    "our own labels": (
+        {"database": URL, "job": {"podLabels": {"app.kubernetes.io/name": "fluxbase"}}},
+        "the operator's own",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "why"), REFUSED.values(), ids=REFUSED.keys())
+async def test_refused(cluster: Cluster, spec: dict[str, Any], why: str) -> None:
+    body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "shop"}, "spec": spec}
+    with pytest.raises(KubeError, match=why) as refused:
+        await cluster.kube.create(paths.sets(cluster.namespace), body, {"dryRun": "All"})
+    assert refused.value.status == 422
+
+
+FULL = {
+    "database": {
+        "connection": {
+            **PARTS,
+            "sslMode": "verify-full",
+            "passwordFrom": {"secretKeyRef": {"name": "db", "key": "password"}},
+            "sslRootCertFrom": {"configMapKeyRef": {"name": "ca", "key": "ca.crt"}},
+        }
+    },
+    "tracks": {
+        "system": {"targetVersion": 5},
+        "user": {
+            "source": {"persistentVolumeClaim": {"claimName": "files", "path": "sql"}},
+            "targetVersion": 2**62,
+            "rollback": "Allow",
+            "outOfOrder": "Fail",
+            "recheckInterval": "1h30m",
+        },
+    },
+    "recovery": "Manual",
+    "retry": {"limit": 0, "backoff": "1.5s"},
+    "suspend": True,
+    "lockTimeout": "10m",
+    "ddlLockTimeout": "5s",
+    "statementTimeout": "1h",
+    "job": {
+        "activeDeadlineSeconds": 3600,
+        "ttlSecondsAfterFinished": 0,
+        "resources": {"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "a", "operator": "Exists"}],
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [
+                        {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}
+                    ]
+                }
+            }
+        },
+        "serviceAccountName": "migrations",
+        "imagePullSecrets": [{"name": "registry"}],
+        "podLabels": {"team": "shop"},
+        "podAnnotations": {"sidecar.istio.io/inject": "false"},
+    },
+}
+
+
+async def test_every_field_is_taken_as_it_is_written(cluster: Cluster) -> None:
+    body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "shop"}, "spec": FULL}
+    made = await cluster.kube.create(paths.sets(cluster.namespace), body, {"fieldValidation": "Strict"})
+    assert contains(made["spec"], FULL)
+    assert contains(Spec.model_validate(made["spec"]).model_dump(mode="json", by_alias=True), FULL)
+
+
+def contains(whole: Any, part: Any) -> bool:
+    if isinstance(part, dict):
+        return all(key in whole and contains(whole[key], value) for key, value in part.items())
+    if isinstance(part, list):
+        return len(whole) == len(part) and all(map(contains, whole, part))
+    return bool(whole == part)
+
+
+async def test_defaults_are_filled_in_and_a_new_set_does_not_look_current(cluster: Cluster) -> None:
+    made = await cluster.make_set()
+    assert made["status"] == {"observedGeneration": -1}
+    assert Spec.model_validate(made["spec"]) == Spec.model_validate({"database": made["spec"]["database"]})
+    assert made["spec"]["tracks"]["system"]["enabled"] is True
+    assert made["spec"]["recovery"] == "Automatic"
+
+
+async def test_a_table_shows_what_matters(cluster: Cluster) -> None:
+    await cluster.make_set()
+    accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    table = await cluster.kube.get(paths.sets(cluster.namespace), accept=accept)
+    shown = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 0]
+    wide = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 1]
+    assert shown == ["Name", "Ready", "Phase", "System", "User", "Dirty", "Pending", "Age"]
+    assert wide == ["Message"]
+
+
+@pytest.mark.parametrize("spec", [FULL, {"database": URL}, {**user(source={"configMaps": [{"name": "a"}]})}])
+async def test_jobs_and_their_pods_are_let_into_a_restricted_namespace(
+    cluster: Cluster, kube: Kube, settings: Settings, spec: dict[str, Any]
+) -> None:
+    parsed = Spec.model_validate(spec)
+    for track in Track:
+        owner = SetRef("0b5b4c3e-0000-4000-8000-000000000000", cluster.namespace, "a.very.long.name" * 15)
+        told = jobs.job_spec(parsed, track, owner, run=1, expected_digest="sha256:x")
+        body = jobs.manifest(
+            parsed, settings, told, name="job", inputs_digest="sha256:i", template="sha256:t"
+        )
+        made = await kube.create(
+            paths.jobs(cluster.namespace), body, {"dryRun": "All", "fieldValidation": "Strict"}
+        )
+        pod = {**made["spec"]["template"], "apiVersion": "v1", "kind": "Pod"}
+        pod["metadata"] = {**pod["metadata"], "name": "pod"}
+        await kube.create(paths.pods(cluster.namespace), pod, {"dryRun": "All", "fieldValidation": "Strict"})
