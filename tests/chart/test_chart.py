@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.localcluster.tools import tool
 
 ROOT = Path(__file__).parents[2]

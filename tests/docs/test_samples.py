@@ -10,6 +10,7 @@ from pathlib import Path
 import postgast
 import pytest
 import yaml
+
 from fluxbase_migrations.api.spec import Spec
 from fluxbase_migrations.cli import kubectl, migrate
 

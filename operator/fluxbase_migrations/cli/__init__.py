@@ -1,0 +1,1 @@
+"""The command lines: ``fluxbase-migrate`` and ``kubectl fluxbase``."""
