@@ -70,6 +70,47 @@ class Effect(StrEnum):
     """Failed until something changes."""
 
 
+EFFECTS: Final[dict[Effect, str]] = {
+    Effect.SETTLE: "Applied, or RolledBack",
+    Effect.WAIT: "Pending; tried again without limit and without being counted, after `retry.backoff` doubled "
+    "each time, up to five minutes (SourceChanged: at once, then after 1, 2, 4 s and so on)",
+    Effect.EMPTY: "a volume: Skipped until it is looked at again; a ConfigMap: Pending until it changes; "
+    "with versions applied: Failed, `AheadOfSource`",
+    Effect.RETRY: "Pending; tried again after `retry.backoff` doubled each time, up to `retry.limit` times; "
+    "then Failed",
+    Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is gone; then it takes over",
+    Effect.STOP: "Failed until the source, the spec or a command changes",
+}
+"""What each effect means, for the docs."""
+
+OUTCOMES: Final[dict[Outcome | None, str]] = {
+    Outcome.APPLIED: "Migrations were applied.",
+    Outcome.NO_CHANGE: "There was nothing to do.",
+    Outcome.ROLLED_BACK: "A lower target was reached.",
+    Outcome.UNREACHABLE: "No connection for a minute: name, network, TLS, server starting or full, no such database.",
+    Outcome.AUTH: "The server refuses the login.",
+    Outcome.LOCK_HELD: "Somebody else held the migration lock for longer than `lockTimeout`.",
+    Outcome.SOURCE_CHANGED: "The mounted files were not the ones the operator decided on; nothing was touched.",
+    Outcome.INTERRUPTED: "The pod was told to stop; what was begun is finished or undone.",
+    Outcome.SOURCE_EMPTY: "There are no migration files.",
+    Outcome.TRANSIENT: "A fault that may pass: serialization, deadlock, lock timeout, connection lost in a file.",
+    Outcome.CONFLICT: "Another set owns this track of this database.",
+    Outcome.SQL_ERROR: "PostgreSQL refused a statement.",
+    Outcome.INVALID_SOURCE: "A file's name or content cannot be used.",
+    Outcome.MISSING_DOWN_FILE: "A rollback lacks a down file; nothing was run.",
+    Outcome.ROLLBACK_FORBIDDEN: "`targetVersion` is lower than what is applied, and `rollback` is Forbid.",
+    Outcome.TARGET_NOT_FOUND: "`targetVersion` is not among the files.",
+    Outcome.AHEAD_OF_SOURCE: "The recorded version is not among the files.",
+    Outcome.OUT_OF_ORDER: "A file below the recorded version was never applied, and `outOfOrder` is Fail.",
+    Outcome.DIRTY: "The tracking table is dirty, and nothing proves what state the database is in.",
+    Outcome.SERVER_REFUSED: "This server cannot be used: a pooler in transaction mode, a standby, a foreign "
+    "tracking table, missing privileges.",
+    Outcome.INTERNAL: "A fault of the operator.",
+    None: "The container ended without a result: out of memory, evicted, deleted, deadline.",
+}
+"""What each outcome means, for the docs."""
+
+
 def effect(outcome: Outcome | None) -> Effect:
     """What ``outcome`` makes of a track; None is a run that ended without a result."""
     match outcome:

@@ -1,0 +1,20 @@
+"""docs/resource.md says what the models say."""
+
+from pathlib import Path
+
+from fluxbase_migrations.api import reference
+from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.core.states import EFFECTS, OUTCOMES, REASONS, Effect, Reason
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_tables_in_the_docs_are_up_to_date() -> None:
+    text = (ROOT / reference.PATH).read_text()
+    assert text == reference.filled(text), "run python -m fluxbase_migrations.api.reference --write"
+
+
+def test_every_reason_outcome_and_effect_is_explained() -> None:
+    assert set(REASONS) == set(Reason)
+    assert set(OUTCOMES) == {*Outcome, None}
+    assert set(EFFECTS) == set(Effect)
