@@ -1,0 +1,1 @@
+"""The runner beside golang-migrate's command line and psql."""

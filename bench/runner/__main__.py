@@ -1,0 +1,115 @@
+"""Measure the runner: ``python3 -m bench.runner [--rounds N] [--postgres VERSION] [--only WORKLOAD …]``."""
+
+import argparse
+import os
+import platform
+import random
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import psycopg
+
+from bench.runner import workloads
+from bench.runner.contenders import CONTENDERS, OURS, PGX5, POSTGRES, PSQL
+from bench.runner.measure import Cost, cost
+from bench.runner.report import Measured, Report
+from bench.runner.workloads import Workload
+from tests.conftest import Database, fresh_database
+from tests.postgres_server import Endpoint, start_server
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+class Bench:
+    """One server and the costs measured on it."""
+
+    def __init__(self, server: Endpoint) -> None:
+        self.server = server
+        self.costs: dict[tuple[str, str, str], list[Cost]] = {}
+
+    def race(self, workload: Workload, contenders: Iterable[str], *, again: bool = False) -> None:
+        """One round: each contender on a fresh database; ``again``: and once more, with nothing to do."""
+        order = list(contenders)
+        random.shuffle(order)  # nobody always follows the same one
+        for name in order:
+            with fresh_database(self.server) as database:
+                self._prepare(database, workload)
+                self._measure(workload.name, workload.title, name, database, workload)
+                if again:
+                    title = f"{workload.title}: once more, no change"
+                    self._measure(f"{workload.name} again", title, name, database, workload)
+
+    def report(self) -> Report:
+        """All that was measured, contenders in their usual order."""
+        order = list(CONTENDERS)
+        keys = sorted(self.costs, key=lambda key: order.index(key[2]))
+        names = list(dict.fromkeys(name for name, _, _ in self.costs))
+        measured = [Measured(*key, self.costs[key]) for name in names for key in keys if key[0] == name]
+        return Report(self.machine(), measured)
+
+    def machine(self) -> str:
+        """What the figures depend on, in a sentence."""
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        return (
+            f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()},"
+            f" PostgreSQL {self.server.version} on the same machine with fsync on."
+        )
+
+    def _prepare(self, database: Database, workload: Workload) -> None:
+        with psycopg.connect(database.dsn, autocommit=True) as connection:
+            connection.execute("CREATE SCHEMA migrations")  # golang-migrate does not make it
+            connection.execute(workload.prepare)
+        with psycopg.connect(self.server.dsn(), autocommit=True) as admin:
+            admin.execute("CHECKPOINT")  # nobody pays for who ran before
+
+    def _measure(self, name: str, title: str, contender: str, database: Database, workload: Workload) -> None:
+        spent = cost(CONTENDERS[contender](database.dsn, workload))
+        self.costs.setdefault((name, title, contender), []).append(spent)
+        print(f"{title}: {contender} {spent.seconds:.2f} s, {spent.megabytes:.0f} MB", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and write ``bench/results/runner.*``."""
+    parser = argparse.ArgumentParser(prog="python3 -m bench.runner", description=__doc__)
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="of the two workloads of 1,000 files (default: 5)"
+    )
+    parser.add_argument("--postgres", type=int, default=15, metavar="VERSION", help="default: 15")
+    parser.add_argument("--only", nargs="*", default=[], choices=["inserts", "tables", "large", "many"])
+    parser.add_argument(
+        "--replot", action="store_true", help="only write table and plot from runner.json again"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
+    wanted = parser.parse_args(arguments)
+    if wanted.replot:
+        Report.read(wanted.results / "runner.json").write(wanted.results)
+        return 0
+    chosen = set(wanted.only or ["inserts", "tables", "large", "many"])
+    with tempfile.TemporaryDirectory() as name, start_server(wanted.postgres, fsync=True) as server:
+        parent = Path(name)
+        bench = Bench(server.endpoint)
+        repeated = [
+            make(parent)
+            for key, make in (("inserts", workloads.inserts), ("tables", workloads.tables))
+            if key in chosen
+        ]
+        for _ in range(wanted.rounds):
+            for workload in repeated:
+                bench.race(workload, CONTENDERS)
+        if "inserts" in chosen:
+            for _ in range(3):
+                bench.race(repeated[0], [OURS, PGX5, POSTGRES], again=True)
+        if "many" in chosen:
+            bench.race(workloads.inserts(parent, workloads.MANY), [OURS, PGX5], again=True)
+        if "large" in chosen:
+            bench.race(workloads.large(parent), [OURS, PGX5, PSQL])
+        report = bench.report()
+    report.write(wanted.results)
+    print(f"\n{report.markdown()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

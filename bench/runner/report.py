@@ -1,0 +1,130 @@
+"""The results as a table and as a plot."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.runner.contenders import OURS, PGX5, POSTGRES, PSQL
+from bench.runner.measure import Cost
+
+GOALS: Mapping[str, float] = {"inserts-1000": 0.12, "tables-1000": 0.4}
+"""Of golang-migrate's wall time, pgx5 or postgres, whichever is quicker."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One contender's costs of one workload, a round each."""
+
+    workload: str
+    title: str
+    contender: str
+    costs: Sequence[Cost]
+
+    @property
+    def seconds(self) -> float:
+        return statistics.median(one.seconds for one in self.costs)
+
+    @property
+    def megabytes(self) -> float:
+        return statistics.median(one.megabytes for one in self.costs)
+
+    @property
+    def spread(self) -> str:
+        return f"{min(one.seconds for one in self.costs):.2f}-{max(one.seconds for one in self.costs):.2f}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything measured in one run."""
+
+    machine: str
+    measured: Sequence[Measured]
+
+    def workloads(self) -> dict[str, list[Measured]]:
+        """By workload, in the order measured."""
+        found: dict[str, list[Measured]] = {}
+        for one in self.measured:
+            found.setdefault(one.workload, []).append(one)
+        return found
+
+    def ratios(self) -> dict[str, float]:
+        """Our wall time by that of the quicker golang-migrate, where both were measured."""
+        found = {}
+        for workload, group in self.workloads().items():
+            seconds = {one.contender: one.seconds for one in group}
+            golang = [seconds[name] for name in (PGX5, POSTGRES) if name in seconds]
+            if golang and OURS in seconds:
+                found[workload] = seconds[OURS] / min(golang)
+        return found
+
+    def markdown(self) -> str:
+        """The table, a section for each workload."""
+        lines = [
+            "# The runner beside golang-migrate and psql",
+            "",
+            f"Written by `make bench-runner`: {self.machine} All in one run, in turn, each from a fresh",
+            "database; medians of the rounds. Ratios are to `fluxbase-migrate` in the same run; seconds of",
+            "different runs or machines do not compare.",
+            "",
+            "![Wall time by workload](runner.svg)",
+        ]
+        ratios = self.ratios()
+        for workload, group in self.workloads().items():
+            base = next(one for one in group if one.contender == OURS)
+            lines += ["", f"## {group[0].title}", ""]
+            if workload in ratios:
+                goal = f" (goal: {GOALS[workload]:g})" if workload in GOALS else ""
+                words = f"{ratios[workload]:.2f} of the quicker golang-migrate's wall time{goal}."
+                lines += [f"`fluxbase-migrate` takes {words}", ""]
+            lines += [
+                "| | wall time, s | min-max | ratio | peak memory, MB |",
+                "| --- | ---: | ---: | ---: | ---: |",
+            ]
+            lines += [
+                f"| {one.contender} | {one.seconds:.2f} | {one.spread} | {one.seconds / base.seconds:.2f} |"
+                f" {one.megabytes:.0f} |"
+                for one in group
+            ]
+        return "\n".join([*lines, ""])
+
+    def write(self, directory: Path) -> None:
+        """Raw figures, table and plot."""
+        directory.mkdir(parents=True, exist_ok=True)
+        raw = json.dumps(asdict(self), indent=1)
+        (directory / "runner.json").write_text(raw + "\n")
+        (directory / "runner.md").write_text(self.markdown())
+        self.plot(directory / "runner.svg")
+
+    @classmethod
+    def read(cls, path: Path) -> "Report":
+        """What `write` left."""
+        raw = json.loads(path.read_text())
+        measured = [
+            Measured(one["workload"], one["title"], one["contender"], [Cost(**cost) for cost in one["costs"]])
+            for one in raw["measured"]
+        ]
+        return cls(raw["machine"], measured)
+
+    def plot(self, path: Path) -> None:
+        """Bars of wall time relative to the slower golang-migrate's, for the two workloads with goals."""
+        from matplotlib import rcParams
+        from matplotlib.figure import Figure
+
+        rcParams["svg.hashsalt"] = "runner"  # the same figures give the same file
+        colours = {OURS: "#1f6feb", PGX5: "#8c959f", POSTGRES: "#afb8c1", PSQL: "#d0d7de"}
+        groups = [group for name, group in self.workloads().items() if name in GOALS]
+        figure = Figure(figsize=(8, 1.2 + 1.5 * len(groups)), layout="constrained")
+        for axes, group in zip(figure.subplots(len(groups), 1, squeeze=False)[:, 0], groups, strict=True):
+            names = [one.contender for one in group]
+            longest = max(one.seconds for one in group)
+            shares = [one.seconds / longest for one in group]
+            bars = axes.barh(names, shares, color=[colours[name] for name in names])
+            axes.bar_label(bars, labels=[f"{share:.2f}" for share in shares], padding=3)
+            axes.invert_yaxis()
+            axes.set_xlim(0, 1.1)
+            axes.set_title(group[0].title, loc="left", fontsize=10)
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.supxlabel("wall time relative to the slowest, same run", fontsize=9)
+        figure.savefig(path, metadata={"Date": None})
