@@ -1,5 +1,6 @@
-"""The tables of docs/resource.md, made from the models: ``python -m fluxbase_migrations.api.reference [--write]``.
+"""The tables of docs/resource.md: ``python -m fluxbase_migrations.api.reference [--write]``.
 
+They are made from the models.
 Each table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; the text around them is written by hand.
 """
 

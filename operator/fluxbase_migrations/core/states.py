@@ -72,8 +72,8 @@ class Effect(StrEnum):
 
 EFFECTS: Final[dict[Effect, str]] = {
     Effect.SETTLE: "Applied, or RolledBack",
-    Effect.WAIT: "Pending; tried again without limit and without being counted, after `retry.backoff` doubled "
-    "each time, up to five minutes (SourceChanged: at once, then after 1, 2, 4 s and so on)",
+    Effect.WAIT: "Pending; tried again without limit and without being counted, after `retry.backoff` "
+    "doubled each time, up to five minutes (SourceChanged: at once, then after 1, 2, 4 s and so on)",
     Effect.EMPTY: "a volume: Skipped until it is looked at again; a ConfigMap: Pending until it changes; "
     "with versions applied: Failed, `AheadOfSource`",
     Effect.RETRY: "Pending; tried again after `retry.backoff` doubled each time, up to `retry.limit` times; "
@@ -87,13 +87,13 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.APPLIED: "Migrations were applied.",
     Outcome.NO_CHANGE: "There was nothing to do.",
     Outcome.ROLLED_BACK: "A lower target was reached.",
-    Outcome.UNREACHABLE: "No connection for a minute: name, network, TLS, server starting or full, no such database.",
+    Outcome.UNREACHABLE: "No connection for a minute: name, network, TLS, server not up, no such database.",
     Outcome.AUTH: "The server refuses the login.",
     Outcome.LOCK_HELD: "Somebody else held the migration lock for longer than `lockTimeout`.",
-    Outcome.SOURCE_CHANGED: "The mounted files were not the ones the operator decided on; nothing was touched.",
+    Outcome.SOURCE_CHANGED: "The mounted files were not those that the operator saw; nothing was touched.",
     Outcome.INTERRUPTED: "The pod was told to stop; what was begun is finished or undone.",
     Outcome.SOURCE_EMPTY: "There are no migration files.",
-    Outcome.TRANSIENT: "A fault that may pass: serialization, deadlock, lock timeout, connection lost in a file.",
+    Outcome.TRANSIENT: "A fault that may pass: serialization, deadlock, lock timeout, connection lost.",
     Outcome.CONFLICT: "Another set owns this track of this database.",
     Outcome.SQL_ERROR: "PostgreSQL refused a statement.",
     Outcome.INVALID_SOURCE: "A file's name or content cannot be used.",

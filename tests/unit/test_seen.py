@@ -1,0 +1,80 @@
+"""Jobs and pods as the API server shows them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fluxbase_migrations.controller.seen import job_seen, pod_seen
+from fluxbase_migrations.core.result import Outcome, Result
+from fluxbase_migrations.core.runs import Container, InFlight, state
+
+AT = "2026-01-01T00:00:00Z"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def pod(state: dict[str, Any] | None = None, deletion: str | None = None, **status: Any) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": "pod", "uid": "u", "creationTimestamp": AT}
+    metadata["labels"] = {"fluxbase.io/run": "3", "fluxbase.io/set-uid": "s"}
+    if deletion:
+        metadata["deletionTimestamp"] = deletion
+    sidecar = {"name": "istio-proxy", "state": {"running": {"startedAt": AT}}}
+    containers = [sidecar, *([{"name": "migrate", "state": state}] if state else [])]
+    return {"metadata": metadata, "status": {"phase": "Pending", "containerStatuses": containers, **status}}
+
+
+def terminated(message: str, **more: Any) -> dict[str, Any]:
+    return {"terminated": {"exitCode": 1, "message": message, "startedAt": AT, "finishedAt": AT, **more}}
+
+
+def test_the_result_is_the_termination_message_of_our_container() -> None:
+    result = Result(Outcome.APPLIED, version=4, observed=True)
+    seen = pod_seen(pod(terminated(result.to_json()), phase="Running"))
+    assert (seen.result, seen.container, seen.run, seen.set_uid) == (result, Container.TERMINATED, 3, "s")
+    assert not seen.active
+
+
+@pytest.mark.parametrize(
+    ("found", "because"),
+    [
+        (pod(terminated("", reason="OOMKilled", exitCode=137), phase="Failed"), "OOMKilled, exit code 137"),
+        (pod(terminated("{", reason="Error"), phase="Failed"), "exit code 1"),
+        (pod(phase="Failed", reason="Evicted", message="disk"), "Evicted, disk"),
+        (pod(phase="Failed"), "its container never ran"),
+    ],
+)
+def test_without_a_result_there_is_a_why(found: dict[str, Any], because: str) -> None:
+    seen = pod_seen(found)
+    assert seen.result is None
+    assert seen.ended_because == because
+
+
+def test_why_a_container_waits() -> None:
+    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": "secret not found"}}
+    assert pod_seen(pod(waiting)).waiting_reason == "CreateContainerConfigError"
+    assert pod_seen(pod({"waiting": {"reason": "ContainerCreating"}})).waiting_reason is None
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no node"}
+    seen = pod_seen(pod(conditions=[unscheduled]))
+    assert (seen.waiting_reason, seen.waiting_message) == ("Unschedulable", "no node")
+
+
+def test_a_node_that_does_not_answer_is_lost() -> None:
+    running = {"running": {"startedAt": AT}}
+    lost = {"type": "Ready", "status": "False"}
+    not_ready = {**lost, "reason": "ContainersNotReady"}
+    assert pod_seen(pod(running, conditions=[lost])).lost(NOW)
+    assert not pod_seen(pod(running, conditions=[not_ready])).lost(NOW)
+    deleted = pod_seen(pod(running, deletion=AT))
+    assert not deleted.lost(NOW)
+    assert deleted.lost(NOW + timedelta(minutes=1))
+    found = state(None, (deleted,), NOW + timedelta(minutes=1))
+    assert isinstance(found, InFlight)
+    assert found.lost
+
+
+def test_a_job_says_how_it_ended() -> None:
+    metadata = {"name": "job", "uid": "u", "creationTimestamp": AT, "labels": {"fluxbase.io/run": "2"}}
+    failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}
+    seen = job_seen({"metadata": metadata, "spec": {}, "status": {"conditions": [failed]}})
+    assert (seen.run, seen.ended, seen.reason, seen.ttl) == (2, True, "DeadlineExceeded", False)
+    assert job_seen({"metadata": metadata, "spec": {"ttlSecondsAfterFinished": 0}}).ttl
