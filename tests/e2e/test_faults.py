@@ -72,7 +72,7 @@ def test_missing_image(new_set: NewSet, report: Report, operator_image: Callable
     shop.write_secret()
     operator_image("fluxbase.local/no-such-image:1")
     start(shop)
-    report("missing image", shop, shop.wait_message("image", "no-such-image"))
+    report("missing image", shop, shop.wait_message("back-off", "no-such-image"))
     operator_image(None)
     shop.wait("Applied", version=1)
 
