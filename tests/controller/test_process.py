@@ -1,0 +1,155 @@
+"""The operator as a process: its memory, its health, its leader election, its end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.lease import NAME, Lease
+from fluxbase_migrations.core.names import Track
+from tests.controller.api_server import ApiServer, free_port
+from tests.controller.cluster import Cluster, until
+
+UNRELATED = int(os.environ.get("UNRELATED_CONFIG_MAPS", "1000"))
+CONTENT = "x" * 100 * 1024
+LIMIT_KIB = 20 * 1024
+
+
+@contextlib.asynccontextmanager
+async def process(
+    server: ApiServer, cluster: Cluster, **environment: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A running operator and its port; killed at the end if it still runs."""
+    port = free_port()
+    given = {
+        "PATH": os.environ["PATH"],
+        "KUBECONFIG": str(server.kubeconfig(admin=False)),
+        "WATCH_NAMESPACES": cluster.namespace,
+        "POD_NAMESPACE": cluster.namespace,
+        "MIGRATION_IMAGE": "example.com/fluxbase-migrations:test",
+        "HTTP_PORT": str(port),
+        **environment,
+    }
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "fluxbase_migrations.controller", env=given
+    )
+    try:
+        yield running, port
+    finally:
+        if running.returncode is None:
+            running.kill()
+        await running.wait()
+
+
+async def fetched(port: int, path: str) -> tuple[int, str] | None:
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}{path}") as answer,
+        ):
+            return answer.status, await answer.text()
+    except aiohttp.ClientError:
+        return None
+
+
+async def healthy(port: int) -> None:
+    async def there() -> bool:
+        return await fetched(port, "/healthz") == (200, "ok")
+
+    await until("the operator is healthy", there, 40)
+
+
+def resident_kib(running: asyncio.subprocess.Process) -> int:
+    for line in Path(f"/proc/{running.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError("no VmRSS")
+
+
+async def test_unrelated_config_maps_cost_no_memory(server: ApiServer, cluster: Cluster) -> None:
+    await cluster.make_set(tracks={"user": {"source": {"configMap": {"name": "files"}}}})
+    async with process(server, cluster) as (first, port):
+        await healthy(port)
+        await cluster.reaches("user", "Pending", "SourceMissing")
+        await asyncio.sleep(2)
+        before = resident_kib(first)
+        room = asyncio.Semaphore(10)
+
+        async def make(number: int) -> None:
+            async with room:
+                await cluster.config_map(f"unrelated-{number}", {"data": CONTENT})
+
+        await asyncio.gather(*(make(number) for number in range(UNRELATED)))
+        # It has kept up: a ConfigMap that counts is noticed.
+        await cluster.config_map("files", {})
+        await cluster.reaches("user", "Pending", "SourceEmpty", seconds=2)
+        grown = resident_kib(first) - before
+        assert grown < LIMIT_KIB, f"{grown} KiB more after {UNRELATED} ConfigMaps of 100 KiB"
+    async with process(server, cluster) as (second, port):
+        await healthy(port)
+        await cluster.edit_config_map("files", {"001_a.up.sql": "select 1"})
+        await cluster.reaches("user", "Pending", "WaitingForSystem")
+        grown = resident_kib(second) - before
+        assert grown < LIMIT_KIB, f"{grown} KiB more when started among {UNRELATED} ConfigMaps of 100 KiB"
+
+
+async def test_it_stops_on_a_signal_and_tells_what_it_did(server: ApiServer, cluster: Cluster) -> None:
+    await cluster.make_set()
+    async with process(server, cluster) as (running, port):
+        await cluster.next_job("system", 1)
+        await healthy(port)
+        answer = await fetched(port, "/metrics")
+        assert answer is not None
+        assert 'fluxbase_migrations_jobs_created_total{track="system"} 1.0' in answer[1]
+        version = (
+            f'fluxbase_migrations_version{{name="shop",namespace="{cluster.namespace}",track="{Track.USER}"}}'
+        )
+        assert f"{version} -1.0" in answer[1]
+        running.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(running.wait(), 10) == 0
+
+
+async def test_a_missing_setting_is_told(server: ApiServer, cluster: Cluster) -> None:
+    async with process(server, cluster, MIGRATION_IMAGE="") as (running, _):
+        assert await asyncio.wait_for(running.wait(), 20) == 2
+
+
+async def test_of_two_replicas_one_leads_and_the_other_takes_over(
+    server: ApiServer, cluster: Cluster
+) -> None:
+    lease = f"{paths.leases(cluster.namespace)}/{NAME}"
+
+    async def holder() -> str:
+        found = await cluster.kube.find(lease)
+        name: str = found["spec"]["holderIdentity"] if found else ""
+        return name
+
+    async with process(server, cluster, LEADER_ELECTION="true", POD_NAME="first") as (first, _):
+        await until("the first leads", lambda: _is(holder, "first"), 40)
+        async with process(server, cluster, LEADER_ELECTION="true", POD_NAME="second") as (_, port):
+            await healthy(port)
+            assert await holder() == "first"
+            first.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(first.wait(), 10) == 0
+            await until("the second leads", lambda: _is(holder, "second"), 10)
+            await cluster.make_set()
+            await cluster.next_job("system", 1)
+
+
+async def _is(holder: object, name: str) -> bool:
+    return await holder() == name  # type: ignore[operator, no-any-return]
+
+
+async def test_a_lease_is_respected_until_its_holder_is_silent(cluster: Cluster) -> None:
+    one, two = (Lease(cluster.kube, cluster.namespace, name) for name in ("one", "two"))
+    await asyncio.wait_for(one.acquire(), 5)
+    waiting = asyncio.create_task(two.acquire())
+    await asyncio.sleep(3)
+    assert not waiting.done()
+    await asyncio.wait_for(waiting, 20)
