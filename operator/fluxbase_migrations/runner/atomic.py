@@ -1,5 +1,7 @@
 """A file that takes effect together with its version row and its ledger entry, or not at all."""
 
+from collections.abc import Callable
+
 from fluxbase_migrations.core.errors import Interrupted, MigrationError, Transient
 from fluxbase_migrations.runner import failures, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
@@ -21,8 +23,10 @@ class NeedsGroups(Exception):
         self.sqlstate = sqlstate
 
 
-def run_atomic(context: Context, attempt: Attempt, *, durable: bool) -> None:
-    """Run one file in one transaction.
+def run_atomic(
+    context: Context, attempt: Attempt, *, durable: bool, meanwhile: Callable[[], object] | None = None
+) -> None:
+    """Run one file in one transaction; ``meanwhile`` is called while the server works.
 
     Raises:
         NeedsGroups: it cannot run in one transaction; nothing has changed.
@@ -31,7 +35,7 @@ def run_atomic(context: Context, attempt: Attempt, *, durable: bool) -> None:
     """
     prepared = attempt.prepared
     try:
-        if prepared.one_message and _one_message(context, attempt, durable=durable):
+        if prepared.one_message and _one_message(context, attempt, durable, meanwhile):
             context.flushed = durable
             return
         _stepwise(context, attempt, durable=durable)
@@ -60,7 +64,9 @@ def _closing(context: Context, attempt: Attempt, *, durable: bool) -> list[Chunk
     return [book.write_row(step.to_version, False, entry), book.commit(durable=durable)]
 
 
-def _one_message(context: Context, attempt: Attempt, *, durable: bool) -> bool:
+def _one_message(
+    context: Context, attempt: Attempt, durable: bool, meanwhile: Callable[[], object] | None
+) -> bool:
     """The whole transaction in one message; False if the file dropped our tables and must go stepwise."""
     prepared, book = attempt.prepared, context.book
     group = _group(prepared)
@@ -74,7 +80,7 @@ def _one_message(context: Context, attempt: Attempt, *, durable: bool) -> bool:
         *_closing(context, attempt, durable=durable),
     ]
     try:
-        context.session.run(chunks)
+        context.session.run(chunks, meanwhile=meanwhile)
     except SqlFailure as failure:
         context.session.rollback()
         index, _ = failures.locate(failure, chunks, prepared.statements)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
 
@@ -26,7 +27,7 @@ from fluxbase_migrations.runner.groups import GroupRun
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind, Ledger
 from fluxbase_migrations.runner.lock import LockIds
 from fluxbase_migrations.runner.log import Log
-from fluxbase_migrations.runner.prepared import Prepared
+from fluxbase_migrations.runner.prepared import Lookahead, Prepared
 from fluxbase_migrations.runner.recovery import Policy, Restore, Resume, RunAgain, decide
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.signals import Stop
@@ -197,25 +198,24 @@ class Migrator:
         for step in plan.steps:
             if step.file is not None:
                 step.file.check()
-        ahead: Prepared | None = None
+        ahead = Lookahead(plan.steps, self._prepare)
         total = already + len(plan.steps)
-        for number, step in enumerate(plan.steps, already + 1):
+        for index, step in enumerate(plan.steps):
             if self.stop.signal is not None:
-                self._stopped(total - number + 1)
-            prepared = ahead or self._prepare(step)
-            following = plan.steps[number - already] if number < total else None
-            ahead, refused = None, None
-            if following is not None:
-                try:
-                    ahead = self._prepare(following)
-                except MigrationError as error:  # it is refused before it starts, not before this one
-                    refused = error
-            durable = ahead is None or not ahead.atomic
-            self._announce(step, number, total)
-            self._run_one(Attempt(prepared), durable=durable)
-            if refused is not None:
-                self._reread()
-                raise refused
+                self._stopped(len(plan.steps) - index)
+            prepared = self._get(ahead, index)
+            following = ahead.peek(index + 1)
+            self._announce(step, already + index + 1, total)
+            # Durable, unless another atomic file follows, whose commit or failure will be.
+            durable = following is None or not following.atomic
+            self._run_one(Attempt(prepared), durable=durable, meanwhile=partial(ahead.peek, index + 2))
+
+    def _get(self, ahead: Lookahead, index: int) -> Prepared:
+        try:
+            return ahead.get(index)
+        except MigrationError:
+            self._reread()
+            raise
 
     def _prepare(self, step: Step) -> Prepared:
         conforming = self.session.standard_conforming_strings
@@ -230,13 +230,20 @@ class Migrator:
             return
         self.log.info(message, file=step.file.name, number=number, total=total, source=self.options.label)
 
-    def _run_one(self, attempt: Attempt, *, durable: bool, done: int = 0, regrouped: bool = False) -> None:
+    def _run_one(
+        self,
+        attempt: Attempt,
+        *,
+        durable: bool,
+        done: int = 0,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
         """One file, in whichever way it can be run; the row is read again only after trouble."""
         prepared, step = attempt.prepared, attempt.prepared.step
         try:
-            if prepared.atomic and not done and not regrouped:
+            if prepared.atomic and not done:
                 try:
-                    run_atomic(self.context, attempt, durable=durable)
+                    run_atomic(self.context, attempt, durable=durable, meanwhile=meanwhile)
                 except NeedsGroups as needs:
                     (prepared.cuts if needs.sqlstate == "55P04" else prepared.alone).add(needs.index)
                     prepared.regroup()

@@ -32,6 +32,10 @@ class GroupRun:
         self.done = done
         """How many statements have taken effect."""
         self.resumed = done > 0
+        if done:
+            # Where the last attempt's groups ended: what PostgreSQL asked for then is not known any more.
+            attempt.prepared.cuts.add(done)
+            attempt.prepared.regroup()
         self.entry_id = 0
         self.row_xmin: int | None = None
         self.partial = False

@@ -1,10 +1,11 @@
 """A file made ready to run: split, classified, cut into groups, and turned into messages."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from fluxbase_migrations.core.errors import MigrationError
 from fluxbase_migrations.core.files import MigrationFile
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.runner import lexer, statements
@@ -111,3 +112,36 @@ class Prepared:
             digest.update(text)
         self._prefix = done, digest
         return digest.hexdigest()
+
+
+class Lookahead:
+    """Prepares a plan's steps before they are due, and forgets them afterwards."""
+
+    def __init__(self, steps: Sequence[Step], prepare: Callable[[Step], Prepared]) -> None:
+        self._steps = steps
+        self._prepare = prepare
+        self._ready: dict[int, Prepared | MigrationError] = {}
+
+    def peek(self, index: int) -> Prepared | None:
+        """The step prepared; None where there is none, or where it will be refused."""
+        if index >= len(self._steps):
+            return None
+        if index not in self._ready:
+            try:
+                self._ready[index] = self._prepare(self._steps[index])
+            except MigrationError as error:  # a file is refused when its turn comes, not before
+                self._ready[index] = error
+        found = self._ready[index]
+        return found if isinstance(found, Prepared) else None
+
+    def get(self, index: int) -> Prepared:
+        """The step whose turn has come.
+
+        Raises:
+            MigrationError: it cannot be run as it is.
+        """
+        self.peek(index)
+        found = self._ready.pop(index)
+        if isinstance(found, MigrationError):
+            raise found
+        return found

@@ -4,6 +4,7 @@ Never "declare the failed migration applied". What the ledger proves decides; wh
 policy does.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,14 @@ def decide(
         found = _proven(row, entry, source, policy, wanted)
         if found is not None:
             return found
+    if entry is not None and entry.proven and entry.done and not policy.retry_unproven:
+        # Running the whole file would apply those statements twice.
+        raise Dirty.of(
+            row.version,
+            f"{_so_far(entry)}, and the file cannot be resumed after them{_why_not(entry, source)}",
+            hint="put those statements back as they were, or finish or undo the file by hand and force the "
+            "version; asking for the run runs the whole file again",
+        )
     return _unproven(row, entry, entries, source, policy)
 
 
@@ -114,6 +123,18 @@ def _proven(
 
 def _so_far(entry: Entry) -> str:
     return f"statements 1 to {entry.done} of {entry.statements} of {entry.file} took effect"
+
+
+def _why_not(entry: Entry, source: Source) -> str:
+    done = entry.done or 0
+    if entry.in_doubt is not None:
+        return f": what became of statement {entry.in_doubt} is not known"
+    step = _step(entry, source)
+    prepared = Prepared.of(step)
+    if len(prepared.statements) < done or prepared.prefix_checksum(done) != entry.done_checksum:
+        return ": they were edited since"
+    blocker = prefix_blocker(prepared, done)
+    return f": they leave session state behind ({blocker})" if blocker else ""
 
 
 def _refuse_unchanged(entry: Entry, file: MigrationFile, policy: Policy) -> None:
@@ -196,7 +217,12 @@ def _repair(row: Row, entry: Entry | None) -> str:
     )
 
 
-_STATEFUL = frozenset(["PREPARE", "LISTEN", "LOAD", "DO", "CALL", "DECLARE"])
+_STATEFUL = frozenset(["PREPARE", "LISTEN", "LOAD", "CALL", "DECLARE"])
+_SETS_STATE = re.compile(
+    rb"(?:[;$]|\b(?:begin|then|else|loop))\s*(?:set|reset|listen|load|prepare|create\s+temp\w*)\b|\bexecute\b",
+    re.IGNORECASE,
+)
+"""In a DO block: a statement that sets session state, or might."""
 
 
 def prefix_blocker(prepared: Prepared, done: int) -> str | None:
@@ -207,6 +233,8 @@ def prefix_blocker(prepared: Prepared, done: int) -> str | None:
         text = found.text(index).lower()
         if words[0] in _STATEFUL or b"set_config" in text or b"pg_temp" in text:
             return words[0]
+        if words[0] == "DO" and _SETS_STATE.search(text):
+            return "DO"
         if words[0] in ("CREATE", "SELECT") and (b"temp" in text):
             return "temporary objects"
     return None

@@ -3,7 +3,7 @@
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString
 
@@ -114,9 +114,13 @@ class Session:
         cursor = self.connection.execute(text, params or None)
         return cursor.fetchall() if cursor.description else []
 
-    def run(self, chunks: Sequence[Chunk], *, atomic: bool = True) -> list[abc.PGresult]:
+    def run(
+        self, chunks: Sequence[Chunk], *, atomic: bool = True, meanwhile: Callable[[], object] | None = None
+    ) -> list[abc.PGresult]:
         """Send a message; see :func:`fluxbase_migrations.runner.wire.run`. A signal cancels it by policy."""
-        return wire.run(self.pgconn, chunks, stop=self.stop, atomic=atomic, cancel=self._cancel)
+        return wire.run(
+            self.pgconn, chunks, stop=self.stop, atomic=atomic, cancel=self._cancel, meanwhile=meanwhile
+        )
 
     def run_own(self, text: bytes, results: int = 1) -> list[abc.PGresult]:
         """Send statements of our own, which no signal cancels."""

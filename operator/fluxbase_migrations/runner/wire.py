@@ -69,8 +69,11 @@ def run(
     stop: Stop | None = None,
     atomic: bool = True,
     cancel: Callable[[], object] | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> list[abc.PGresult]:
     """Send ``chunks`` as one message and wait for every result.
+
+    ``meanwhile`` is called once while the server works; it must not fail.
 
     Raises:
         SqlFailure: a statement failed; those after it in the message did not run.
@@ -80,11 +83,15 @@ def run(
         conn.send_query(b"".join(chunk.sql for chunk in chunks))
     except Exception as error:
         raise ConnectionLost(str(error).strip()) from error
-    return _results(conn, stop, atomic, cancel)
+    return _results(conn, stop, atomic, cancel, meanwhile)
 
 
 def _results(
-    conn: abc.PGconn, stop: Stop | None, atomic: bool, cancel: Callable[[], object] | None
+    conn: abc.PGconn,
+    stop: Stop | None,
+    atomic: bool,
+    cancel: Callable[[], object] | None,
+    meanwhile: Callable[[], object] | None,
 ) -> list[abc.PGresult]:
     results: list[abc.PGresult] = []
     failure: SqlFailure | None = None
@@ -95,6 +102,8 @@ def _results(
         poll.register(stop.fileno, select.POLLIN)
     try:
         sending = conn.flush() == 1
+        if meanwhile is not None and not sending:
+            meanwhile()
         while True:
             while sending or conn.is_busy():
                 poll.modify(conn.socket, select.POLLIN | (select.POLLOUT if sending else 0))

@@ -1,0 +1,162 @@
+"""Files that cannot run in one transaction: how far they come, and what is said about it."""
+
+import threading
+
+import psycopg
+import pytest
+
+from fluxbase_migrations.core.names import Recovery
+from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.runner.session import Settings
+from tests.runner.track import Runner, numbered
+
+TABLE = "CREATE TABLE a (i int, t text); INSERT INTO a SELECT g, 'x' FROM generate_series(1, 10) g"
+INDEX = "CREATE INDEX CONCURRENTLY IF NOT EXISTS a_i ON a (i)"
+
+
+def test_an_index_is_built_concurrently_beside_other_statements(runner: Runner) -> None:
+    files = numbered(
+        TABLE, f"ALTER TABLE a ADD COLUMN s text UNIQUE; {INDEX}; INSERT INTO a VALUES (11, 'y')"
+    )
+    result = runner.run(files)
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert runner.exists("a_i")
+    assert runner.ledger[-1] == ("2_file.up.sql", "applied", 3, 3)
+    assert runner.row == [(2, False)]
+
+
+def test_an_error_after_a_group_says_what_took_effect_and_is_resumed_there(runner: Runner) -> None:
+    before = f"INSERT INTO a VALUES (11, 'once'); {INDEX}; "
+    result = runner.run(numbered(TABLE, before + "SELECT nope"))
+    assert result.outcome is Outcome.SQL_ERROR
+    assert result.error is not None
+    assert result.error.effect == "statements 1 to 2 of 3 took effect"
+    assert runner.row == [(2, True)]
+    again = runner.run(numbered(TABLE, before + "INSERT INTO a VALUES (12, 'once')"))
+    assert again.outcome is Outcome.APPLIED, again.error
+    assert "going on after" in (again.recovered or "")
+    assert runner.query("SELECT count(*) FROM a WHERE t = 'once'") == [(2,)]
+    assert runner.row == [(2, False)]
+
+
+def test_a_resume_replays_the_settings_of_what_went_before(runner: Runner) -> None:
+    before = "CREATE SCHEMA s; SET search_path = s; COMMIT; "
+    runner.run(numbered(before + "SELECT nope"))
+    result = runner.run(numbered(before + "CREATE TABLE here (i int)"))
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert runner.exists("s.here")
+
+
+def test_a_prefix_that_was_edited_is_not_resumed(runner: Runner) -> None:
+    runner.run(numbered(TABLE, f"INSERT INTO a VALUES (11, 'y'); {INDEX}; SELECT nope"))
+    edited = numbered(TABLE, f"INSERT INTO a VALUES (12, 'z'); {INDEX}; SELECT 1")
+    refused = runner.run(edited, recovery=Recovery.PROVEN)
+    assert refused.outcome is Outcome.DIRTY
+    assert runner.query("SELECT count(*) FROM a WHERE t = 'z'") == [(0,)]
+    assert runner.run(edited).outcome is Outcome.DIRTY
+    assert runner.row == [(2, True)]
+    asked = runner.run(edited, requested=True)
+    assert asked.outcome is Outcome.APPLIED, asked.error
+
+
+def test_a_failed_unique_build_leaves_no_invalid_index(runner: Runner) -> None:
+    result = runner.run(numbered(TABLE, "CREATE UNIQUE INDEX CONCURRENTLY a_t ON a (t)"))
+    assert result.outcome is Outcome.SQL_ERROR
+    assert result.error is not None
+    assert result.error.sql_state == "23505"
+    assert runner.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+    assert not runner.exists("a_t")
+    fixed = runner.run(
+        numbered(TABLE, "DELETE FROM a WHERE i > 1; CREATE UNIQUE INDEX CONCURRENTLY a_t ON a (t)")
+    )
+    assert fixed.outcome is Outcome.APPLIED, fixed.error
+
+
+def test_an_invalid_index_that_somebody_left_is_not_skipped_in_silence(runner: Runner) -> None:
+    runner.run(numbered(TABLE))
+    with (
+        psycopg.connect(runner.database.dsn, autocommit=True) as connection,
+        pytest.raises(psycopg.errors.UniqueViolation),
+    ):
+        connection.execute("CREATE UNIQUE INDEX CONCURRENTLY a_i ON a (t)")
+    assert runner.exists("a_i")
+    assert runner.run(numbered(TABLE, INDEX)).outcome is Outcome.APPLIED
+    assert runner.query(
+        "SELECT indisvalid, indisunique FROM pg_index WHERE indexrelid = 'a_i'::regclass"
+    ) == [(True, False)]
+
+
+DO_COMMITS = "DO $$ BEGIN INSERT INTO a VALUES (12, 'y'); COMMIT; END $$"
+PROCEDURE = "CREATE PROCEDURE c() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$"
+ENUM = "CREATE TYPE m AS ENUM ('p')"
+USE = "ALTER TYPE m ADD VALUE 'q'; INSERT INTO a VALUES (11, 'q'::m::text)"
+ONE = "INSERT INTO a VALUES (11, 'y')"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"{ONE}; {DO_COMMITS}; INSERT INTO a VALUES (13, 'y')",
+        f"{ENUM}; {USE}",
+        f"{ENUM}; COMMIT; {USE}",
+        f"CREATE TABLE p (i int PRIMARY KEY) PARTITION BY LIST (i); {ONE}; REINDEX TABLE p",
+        f"{ONE}; VACUUM a; ANALYZE a",
+        f"{PROCEDURE}; CALL c(); CALL c(); {ONE}",
+    ],
+    ids=[
+        "DO that commits",
+        "enum value used",
+        "enum value committed",
+        "REINDEX partitioned",
+        "VACUUM",
+        "CALL twice",
+    ],
+)
+def test_postgresql_has_the_last_word_on_what_is_transactional(runner: Runner, body: str) -> None:
+    result = runner.run(numbered(TABLE, body))
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert runner.row == [(2, False)]
+    assert runner.query("SELECT count(*) FROM a WHERE i = 11") == [(1,)]
+
+
+def test_a_files_own_transactions_are_kept_apart(runner: Runner) -> None:
+    body = f"BEGIN; {ONE}; COMMIT; BEGIN; INSERT INTO a VALUES (12, 'y'); SELECT 1/0; COMMIT"
+    result = runner.run(numbered(TABLE, body))
+    assert result.outcome is Outcome.SQL_ERROR
+    assert runner.query("SELECT i FROM a WHERE i > 10") == [(11,)]
+    assert result.error is not None
+    assert "3 of 7 took effect" in (result.error.effect or "")
+
+
+def test_a_rollback_in_the_file_undoes_what_it_says(runner: Runner) -> None:
+    body = "INSERT INTO a VALUES (11, 'y'); ROLLBACK; INSERT INTO a VALUES (12, 'y')"
+    assert runner.run(numbered(TABLE, body)).outcome is Outcome.APPLIED
+    assert runner.query("SELECT i FROM a WHERE i > 10") == [(12,)]
+
+
+def test_a_statement_refused_in_the_files_own_transaction_is_its_error(runner: Runner) -> None:
+    result = runner.run(numbered(TABLE, f"BEGIN; {INDEX}; COMMIT"))
+    assert result.outcome is Outcome.SQL_ERROR
+    assert result.error is not None
+    assert result.error.sql_state == "25001"
+
+
+def test_a_role_set_in_a_group_does_not_keep_us_from_recording(runner: Runner) -> None:
+    body = "SET ROLE pg_database_owner; SELECT 1; COMMIT; SELECT 2; VACUUM; SELECT 3"
+    result = runner.run(numbered(TABLE, body))
+    assert result.outcome is Outcome.APPLIED, result.error
+
+
+def test_the_ddl_lock_timeout_does_not_stop_a_concurrent_build(runner: Runner) -> None:
+    runner.run(numbered(TABLE))
+    runner.settings = Settings(ddl_lock_timeout=0.2, connect_patience=5.0)
+    with psycopg.connect(runner.database.dsn) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT * FROM a")
+        refused = runner.run(numbered(TABLE, "ALTER TABLE a ADD COLUMN z int"))
+        assert refused.outcome is Outcome.TRANSIENT
+        assert refused.error is not None
+        assert refused.error.sql_state == "55P03"
+        assert runner.row == [(1, False)]
+        threading.Timer(1.0, reader.rollback).start()  # until then the build waits for this snapshot
+        assert runner.run(numbered(TABLE, INDEX)).outcome is Outcome.APPLIED

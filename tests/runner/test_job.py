@@ -1,0 +1,260 @@
+"""``fluxbase-migrate job``, as the Job's pod runs it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
+from fluxbase_migrations.core.names import Rollback, Track
+from fluxbase_migrations.core.result import Outcome, Result
+from tests.conftest import Database
+from tests.peers import environment, write_files
+from tests.runner.track import Runner
+from tests.waiting import eventually
+
+PROGRAM = str(Path(sys.executable).with_name("fluxbase-migrate"))
+SHOP = SetRef("uid-1", "fluxbase", "shop")
+SEED_LINE = re.compile(r"(INFO|WARN|ERROR) \S.*")
+
+
+class Pod:
+    """A container that runs one job after another."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self.database = database
+        self.source = directory / "source"
+        self.log = directory / "termination-log"
+        self.output = ""
+
+    def argv(self, spec: JobSpec, **extra: str) -> tuple[list[str], dict[str, str]]:
+        variables = {
+            "FLUXBASE_JOB": spec.to_json(),
+            "FLUXBASE_TERMINATION_LOG": str(self.log),
+            "DATABASE_URL": self.database.dsn,
+            **extra,
+        }
+        return [PROGRAM, "job"], environment({key: value for key, value in variables.items() if value})
+
+    def run(self, spec: JobSpec, **extra: str) -> Result:
+        argv, variables = self.argv(spec, **extra)
+        done = subprocess.run(argv, env=variables, capture_output=True, text=True, check=False, timeout=60)
+        self.output = done.stdout
+        assert done.stderr == ""
+        return self.result(done.returncode)
+
+    def result(self, code: int) -> Result:
+        text = self.log.read_text()
+        assert len(text.encode()) <= 4096
+        assert self.database.password not in text + self.output
+        found = Result.from_json(text)
+        assert (code == 0) == found.outcome.succeeded
+        return found
+
+    def spec(self, files: Mapping[str, str | bytes]) -> JobSpec:
+        write_files(self.source, files)
+        return JobSpec(SHOP, Track.USER, 1, paths=(str(self.source),))
+
+
+@pytest.fixture
+def pod(database: Database, tmp_path: Path) -> Pod:
+    return Pod(database, tmp_path)
+
+
+FILES = {"001_a.up.sql": "CREATE TABLE a (i int);", "002_b.up.sql": "CREATE TABLE b (i int);"}
+
+
+def test_the_log_reads_as_the_documentation_shows(pod: Pod) -> None:
+    result = pod.run(pod.spec(FILES))
+    assert (result.outcome, result.version, result.latest, result.pending) == (Outcome.APPLIED, 2, 2, 0)
+    assert pod.output.splitlines() == [
+        f"INFO Running user migrations... path={pod.source}",
+        "INFO Applying migration file=001_a.up.sql number=1 total=2 source=user",
+        "INFO Applying migration file=002_b.up.sql number=2 total=2 source=user",
+        "INFO Migrations applied successfully source=user version=2",
+    ]
+    assert pod.run(pod.spec({})).outcome is Outcome.NO_CHANGE
+    assert pod.output.splitlines()[-1] == "INFO No new migrations to apply source=user"
+
+
+def test_json_log_lines_carry_the_same(pod: Pod) -> None:
+    pod.run(pod.spec(FILES), LOG_FORMAT="JSON")
+    lines = [json.loads(line) for line in pod.output.splitlines()]
+    assert lines[-1] | {"time": ""} == {
+        "time": "",
+        "level": "INFO",
+        "msg": "Migrations applied successfully",
+        "source": "user",
+        "version": 2,
+    }
+
+
+def test_the_system_track_is_built_in(pod: Pod) -> None:
+    result = pod.run(JobSpec(SHOP, Track.SYSTEM, 1))
+    assert (result.outcome, result.version) == (Outcome.APPLIED, 6)
+    assert pod.output.splitlines()[0] == "INFO Running system migrations..."
+
+
+def test_other_content_than_decided_on_touches_nothing(pod: Pod, database: Database) -> None:
+    spec = replace(pod.spec(FILES), expected_digest="sha256:0")
+    result = pod.run(spec, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert result.outcome is Outcome.SOURCE_CHANGED
+    assert not Runner(database).exists("migrations.app")
+    exact = source_digest({name: text.encode() for name, text in FILES.items()})
+    assert pod.run(replace(spec, expected_digest=exact)).outcome is Outcome.APPLIED
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("create_users.sql", b"SELECT 1", "expected <version>_<title>.up.sql"),
+        ("002_other.up.sql", b"SELECT 1", "002_b.up.sql"),
+        ("003_c.up.sql", b"SELECT '\xff'", "not UTF-8"),
+        ("003_c.up.sql", b"SELECT '\0'", "NUL"),
+    ],
+)
+def test_an_unusable_file_is_named_and_nothing_runs(
+    pod: Pod, database: Database, name: str, content: bytes, words: str
+) -> None:
+    result = pod.run(pod.spec({**FILES, name: content}))
+    assert result.outcome is Outcome.INVALID_SOURCE
+    assert words in pod.output
+    assert name in pod.output
+    assert not Runner(database).exists("a")
+
+
+def test_an_empty_source_is_told_from_a_database_ahead_of_it(pod: Pod, database: Database) -> None:
+    pod.source.mkdir()
+    empty = JobSpec(SHOP, Track.USER, 1, paths=(str(pod.source),), volume=True)
+    assert pod.run(empty).outcome is Outcome.SOURCE_EMPTY
+    assert pod.run(replace(empty, paths=(f"{pod.source}/missing",))).outcome is Outcome.SOURCE_EMPTY
+    assert not Runner(database).exists("migrations.app")
+    pod.run(pod.spec(FILES))
+    for path in pod.source.iterdir():
+        path.unlink()
+    ahead = pod.run(empty)
+    assert (ahead.outcome, ahead.version) == (Outcome.AHEAD_OF_SOURCE, 2)
+
+
+def test_a_track_belongs_to_the_set_that_claimed_it(pod: Pod) -> None:
+    pod.run(pod.spec(FILES))
+    other = replace(pod.spec({}), set=SetRef("uid-2", "fluxbase", "shop-2"))
+    result = pod.run(other)
+    assert (result.outcome, result.owner, result.owner_uid) == (Outcome.CONFLICT, "fluxbase/shop", "uid-1")
+    assert pod.run(replace(other, take_over_from="uid-9")).outcome is Outcome.CONFLICT
+    assert pod.run(replace(other, take_over_from="uid-1")).outcome is Outcome.NO_CHANGE
+    assert pod.run(pod.spec({})).outcome is Outcome.CONFLICT
+
+
+def test_a_force_token_is_obeyed_once(pod: Pod, database: Database) -> None:
+    spec = replace(pod.spec(FILES), force=ForceCommand(1, "token"), target=1)
+    assert pod.run(spec).outcome is Outcome.NO_CHANGE
+    assert Runner(database).row == [(1, False)]
+    assert not Runner(database).exists("a")
+    assert pod.run(replace(spec, target=2)).version == 2
+    assert pod.run(replace(spec, target=2)).version == 2
+
+
+def test_a_rollback_needs_leave_and_every_down_file(pod: Pod) -> None:
+    pod.run(pod.spec(FILES | {"002_b.down.sql": "DROP TABLE b"}))
+    lower = replace(pod.spec({}), target=1)
+    assert pod.run(lower).outcome is Outcome.ROLLBACK_FORBIDDEN
+    assert pod.run(replace(lower, target=7)).outcome is Outcome.TARGET_NOT_FOUND
+    allowed = replace(lower, rollback=Rollback.ALLOW)
+    assert pod.run(replace(allowed, target=0)).outcome is Outcome.MISSING_DOWN_FILE
+    assert pod.run(allowed).outcome is Outcome.ROLLED_BACK
+    assert "INFO Reverting migration file=002_b.down.sql number=1 total=1 source=user" in pod.output
+
+
+def test_wrong_credentials_and_a_broken_url_are_told_without_secrets(pod: Pod, database: Database) -> None:
+    spec = pod.spec(FILES)
+    wrong = database.dsn.replace(database.password, "not-the-password")
+    assert pod.run(spec, DATABASE_URL=wrong).outcome is Outcome.AUTH
+    assert "not-the-password" not in pod.output
+    broken = f"postgresql://user:{database.password}/%zz@host/x"
+    assert pod.run(spec, DATABASE_URL=broken).outcome is Outcome.SERVER_REFUSED
+
+
+def test_the_parts_of_a_connection_need_no_escaping(pod: Pod, database: Database) -> None:
+    parts = {
+        "DATABASE_URL": "",
+        "DB_HOST": database.server.host,
+        "DB_PORT": str(database.server.port),
+        "DB_NAME": database.name,
+        "DB_USER": database.user,
+        "DB_PASSWORD": database.password,
+        "DB_SSLMODE": "disable",
+    }
+    assert pod.run(pod.spec(FILES), **parts).outcome is Outcome.APPLIED
+
+
+def test_no_specification_is_an_internal_error_with_a_result(pod: Pod) -> None:
+    done = subprocess.run(
+        [PROGRAM, "job"],
+        env=environment({"FLUXBASE_TERMINATION_LOG": str(pod.log)}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    pod.output = done.stdout
+    assert pod.result(done.returncode).outcome is Outcome.INTERNAL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cancels_an_atomic_file_and_the_row_is_clean(
+    pod: Pod, database: Database, number: signal.Signals
+) -> None:
+    spec = pod.spec(FILES | {"003_slow.up.sql": "CREATE TABLE c (i int); SELECT pg_sleep(60);"})
+    result = _signalled(pod, spec, number, "SELECT count(*) FROM migrations.app WHERE version = 2")
+    assert result.outcome is Outcome.INTERRUPTED
+    assert (result.version, result.dirty) == (2, False)
+    assert not Runner(database).exists("c")
+    assert Runner(database).ledger[-1][1] == "interrupted"
+
+
+def test_a_signal_lets_a_statement_outside_a_transaction_finish(pod: Pod, database: Database) -> None:
+    slow = "CREATE TABLE c (i int); DO $$ BEGIN COMMIT; PERFORM pg_sleep(2); END $$; CREATE TABLE d (i int);"
+    spec = pod.spec(FILES | {"003_slow.up.sql": slow})
+    result = _signalled(
+        pod, spec, signal.SIGTERM, "SELECT count(*) FROM migrations.history WHERE in_doubt = 2"
+    )
+    assert result.outcome is Outcome.INTERRUPTED
+    assert (result.version, result.dirty) == (3, True)
+    assert not Runner(database).exists("d")
+    assert pod.run(spec).outcome is Outcome.APPLIED
+    assert Runner(database).row == [(3, False)]
+
+
+def test_a_signal_in_the_last_seconds_cancels_and_records_the_prefix(pod: Pod, database: Database) -> None:
+    slow = "CREATE TABLE c (i int); DO $$ BEGIN COMMIT; PERFORM pg_sleep(60); END $$"
+    spec = replace(pod.spec(FILES | {"003_slow.up.sql": slow}), grace_period=11.0)
+    result = _signalled(
+        pod, spec, signal.SIGTERM, "SELECT count(*) FROM migrations.history WHERE in_doubt = 2"
+    )
+    assert result.outcome is Outcome.INTERRUPTED
+    assert Runner(database).row == [(3, True)]
+
+
+def _signalled(pod: Pod, spec: JobSpec, number: signal.Signals, moment: str) -> Result:
+    """Start a job, signal it when ``moment`` counts one, and wait for its end."""
+    argv, variables = pod.argv(spec)
+    runner = Runner(pod.database)
+    with subprocess.Popen(argv, env=variables, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            eventually(
+                "the moment", lambda: runner.exists("migrations.history") and runner.query(moment) == [(1,)]
+            )
+            os.kill(process.pid, number)
+            pod.output = process.communicate(timeout=60)[0]
+        finally:
+            process.kill()
+    return pod.result(process.returncode)

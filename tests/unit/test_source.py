@@ -1,0 +1,74 @@
+"""Reading migration directories as people and the kubelet make them."""
+
+from pathlib import Path
+
+import pytest
+
+from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.runner.log import Log
+from fluxbase_migrations.runner.source import read_directories
+
+LINES: list[str] = []
+LOG = Log(write=LINES.append)
+
+
+def write(directory: Path, *names: str) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (directory / name).write_text(name)
+    return directory
+
+
+def test_a_configmap_volume_is_read_through_its_data_link(tmp_path: Path) -> None:
+    old = write(tmp_path / "..2026_01", "1_old.up.sql")
+    write(tmp_path / "..2026_02", "1_new.up.sql")
+    (tmp_path / "..data").symlink_to("..2026_02")
+    (tmp_path / "1_new.up.sql").symlink_to("..data/1_new.up.sql")
+    assert old.exists()
+    assert read_directories([tmp_path], LOG) == {"1_new.up.sql": b"1_new.up.sql"}
+
+
+def test_what_kubectl_cp_nests_is_found_and_said(tmp_path: Path) -> None:
+    write(tmp_path / "user", "1_a.up.sql")
+    (tmp_path / "lost+found").mkdir(mode=0)
+    LINES.clear()
+    assert [*read_directories([tmp_path], LOG)] == ["1_a.up.sql"]
+    assert "subdirectory=user" in LINES[0]
+
+
+def test_two_nested_directories_are_not_guessed_between(tmp_path: Path) -> None:
+    write(tmp_path / "a", "1_a.up.sql")
+    write(tmp_path / "b", "2_b.up.sql")
+    assert read_directories([tmp_path], LOG) == {}
+
+
+def test_directories_are_merged_and_a_name_in_two_is_refused(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "1", "1_a.up.sql"), write(tmp_path / "2", "2_b.up.sql")
+    assert [*read_directories([one, two], LOG)] == ["1_a.up.sql", "2_b.up.sql"]
+    write(two, "1_a.up.sql")
+    with pytest.raises(InvalidSource, match="two places"):
+        read_directories([one, two], LOG)
+
+
+def test_a_missing_directory_is_an_error_unless_it_may_still_come(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSource, match="cannot read the directory"):
+        read_directories([tmp_path / "none"], LOG)
+    assert read_directories([tmp_path / "none"], LOG, missing_ok=True) == {}
+
+
+def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "1_a.up.sql").symlink_to("nowhere")
+    with pytest.raises(InvalidSource) as caught:
+        read_directories([tmp_path], LOG)
+    assert caught.value.info.file == "1_a.up.sql"
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / b"1_caf\xe9.up.sql".decode("utf-8", "surrogateescape")).write_text("")
+    with pytest.raises(InvalidSource, match="not UTF-8"):
+        read_directories([tmp_path], LOG)
+
+
+def test_unrelated_files_are_not_read(tmp_path: Path) -> None:
+    write(tmp_path, "1_a.up.sql", "README.md", ".1_b.up.sql.swp", "._1_a.up.sql")
+    assert [*read_directories([tmp_path], LOG)] == ["1_a.up.sql"]
