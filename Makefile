@@ -8,6 +8,8 @@ LOCALCLUSTER = PYTHONPATH=operator $(PYTHON) -m tests.localcluster
 VENV = .venv
 MIGRATE = $(VENV)/bin/fluxbase-migrate
 APT_INSTALL = apt-get -q update && apt-get -q install -y --no-install-recommends
+# Two processes: one has the cluster's tests, the other the rest.
+PYTEST = $(VENV)/bin/pytest -n 2 --dist loadgroup
 # Options for pytest: make test PYTEST_ARGS="-k lock"
 PYTEST_ARGS ?=
 
@@ -72,11 +74,11 @@ test-tools:
 
 .PHONY: test
 test: venv test-tools ## Run every test, on the local cluster and on PostgreSQL 15 and 18
-	@$(VENV)/bin/pytest $(PYTEST_ARGS)
+	@$(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: test-matrix
 test-matrix: venv test-tools ## Run the tests of the SQL and of the runner on PostgreSQL 14 to 18
-	@PG_VERSIONS="14 15 16 17 18" $(VENV)/bin/pytest tests/system tests/runner tests/conformance $(PYTEST_ARGS)
+	@PG_VERSIONS="14 15 16 17 18" $(PYTEST) tests/system tests/runner tests/conformance $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: venv ## Run what needs neither cluster nor PostgreSQL

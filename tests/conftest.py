@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import LiteralString
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -42,6 +43,16 @@ class Database:
     def admin_dsn(self) -> str:
         """The same database as the server's superuser."""
         return self.server.dsn(self.name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the cluster and the API server to one process each, and the cluster's tests, the longest, first."""
+    for item in items:
+        if item.get_closest_marker("cluster"):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+        elif Path(__file__).with_name("controller") in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("api-server"))
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
 
 
 @pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
