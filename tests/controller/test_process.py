@@ -16,7 +16,7 @@ from fluxbase_migrations.core.names import Track
 from tests.controller.api_server import ApiServer, free_port
 from tests.controller.cluster import Cluster, until
 
-UNRELATED = int(os.environ.get("UNRELATED_CONFIG_MAPS", "1000"))
+UNRELATED = int(os.environ.get("UNRELATED_CONFIG_MAPS", "500"))
 CONTENT = "x" * 100 * 1024
 LIMIT_KIB = 20 * 1024
 
@@ -107,10 +107,8 @@ async def test_it_stops_on_a_signal_and_tells_what_it_did(server: ApiServer, clu
         answer = await fetched(port, "/metrics")
         assert answer is not None
         assert 'fluxbase_migrations_jobs_created_total{track="system"} 1.0' in answer[1]
-        version = (
-            f'fluxbase_migrations_version{{name="shop",namespace="{cluster.namespace}",track="{Track.USER}"}}'
-        )
-        assert f"{version} -1.0" in answer[1]
+        labels = f'name="shop",namespace="{cluster.namespace}",track="{Track.USER}"'
+        assert f"fluxbase_migrations_version{{{labels}}} -1.0" in answer[1]
         running.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(running.wait(), 10) == 0
 
@@ -120,9 +118,7 @@ async def test_a_missing_setting_is_told(server: ApiServer, cluster: Cluster) ->
         assert await asyncio.wait_for(running.wait(), 20) == 2
 
 
-async def test_of_two_replicas_one_leads_and_the_other_takes_over(
-    server: ApiServer, cluster: Cluster
-) -> None:
+async def test_of_two_replicas_one_leads_and_the_other_follows(server: ApiServer, cluster: Cluster) -> None:
     lease = f"{paths.leases(cluster.namespace)}/{NAME}"
 
     async def holder() -> str:

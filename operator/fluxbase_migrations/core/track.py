@@ -327,7 +327,12 @@ def _wanted(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) 
         return Decision(view.shown(record, view.suspended()))
     if handled and record.retry_at is not None and context.now < record.retry_at:
         return Decision(view.shown(record, view.retrying(record)), due=record.retry_at)
-    return _gate(seen, record, context) or _plan(seen, record, want, context, again=handled)
+    planned = _gate(seen, record, context) or _plan(seen, record, want, context, again=handled)
+    owner = record.claimed_by
+    if released and owner is not None and not planned.queued:
+        text = f"{seen.track}: takes over from the set {owner.name}, which is gone"
+        return replace(planned, notes=(Note(False, "TakingOver", text),))
+    return planned
 
 
 def _gate(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision | None:
