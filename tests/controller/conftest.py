@@ -106,7 +106,7 @@ def documented_rules() -> list[dict[str, list[str]]]:
     text = (ROOT / "docs" / "operator.md").read_text()
     rules = []
     for line in text.splitlines():
-        found = re.match(r"\| (?:`([a-z.]+)`|\(core\)) \| `([a-z/]+)` \| ([a-z, ]+) \|", line)
+        found = re.match(r"\| (?:`([a-z0-9.]+)`|\(core\)) \| `([a-z/]+)` \| ([a-z, ]+) \|", line)
         if found:
             verbs = [verb.strip() for verb in found[3].split(",")]
             rules.append({"apiGroups": [found[1] or ""], "resources": [found[2]], "verbs": verbs})

@@ -329,7 +329,7 @@ def _wanted(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) 
         return Decision(view.shown(record, view.retrying(record)), due=record.retry_at)
     planned = _gate(seen, record, context) or _plan(seen, record, want, context, again=handled)
     owner = record.claimed_by
-    if released and owner is not None and not planned.queued:
+    if released and owner is not None and planned.actions:
         text = f"{seen.track}: takes over from the set {owner.name}, which is gone"
         return replace(planned, notes=(Note(False, "TakingOver", text),))
     return planned
