@@ -6,6 +6,7 @@
 PYTHON ?= python3
 LOCALCLUSTER = PYTHONPATH=operator $(PYTHON) -m tests.localcluster
 VENV = .venv
+MIGRATIONS = migrations
 MIGRATE = $(VENV)/bin/fluxbase-migrate
 APT_INSTALL = apt-get -q update && apt-get -q install -y --no-install-recommends
 # Two processes: one has the cluster's tests, the other the rest.
@@ -113,16 +114,16 @@ lock: ## Renew the lock files from pyproject.toml (needs uv)
 
 .PHONY: migrate-up migrate-down migrate-create migrate-version migrate-force
 migrate-up: venv ## Run all pending migrations of migrations/
-	@$(MIGRATE) --source migrations up
+	@$(MIGRATE) --source $(MIGRATIONS) up
 
 migrate-down: venv ## Roll back the last migration
-	@$(MIGRATE) --source migrations down 1
+	@$(MIGRATE) --source $(MIGRATIONS) down 1
 
 migrate-create: venv ## Create a pair of migration files: make migrate-create NAME=add_users_table
-	@$(MIGRATE) --source migrations create $(or $(NAME),$(error say NAME=…, as in: make migrate-create NAME=add_users_table))
+	@$(MIGRATE) --source $(MIGRATIONS) create $(or $(NAME),$(error say NAME=…, as in: make migrate-create NAME=add_users_table))
 
 migrate-version: venv ## Show the current version
-	@$(MIGRATE) --source migrations version
+	@$(MIGRATE) --source $(MIGRATIONS) version
 
 migrate-force: venv ## Set the version without running anything: make migrate-force VERSION=5
-	@$(MIGRATE) --source migrations force -- $(or $(VERSION),$(error say VERSION=…, as in: make migrate-force VERSION=5))
+	@$(MIGRATE) --source $(MIGRATIONS) force -- $(or $(VERSION),$(error say VERSION=…, as in: make migrate-force VERSION=5))
