@@ -79,7 +79,15 @@ test: venv test-tools ## Run every test, on the local cluster and on PostgreSQL 
 
 .PHONY: test-matrix
 test-matrix: venv test-tools ## Run the tests of the SQL and of the runner on PostgreSQL 14 to 18
-	@PG_VERSIONS="14 15 16 17 18" $(PYTEST) tests/system tests/runner tests/conformance $(PYTEST_ARGS)
+	@PG_VERSIONS="14 15 16 17 18" $(PYTEST) tests/system tests/runner tests/conformance tests/races tests/crash $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: venv test-tools ## Run the crash tests for long: make soak CRASH_RUNS=5000 (CRASH_SEED=… repeats a seed)
+	@CRASH_RUNS=$(or $(CRASH_RUNS),5000) $(VENV)/bin/pytest tests/crash $(PYTEST_ARGS)
+
+.PHONY: bench-runner
+bench-runner: venv ## Measure the runner beside golang-migrate and psql; writes bench/results/runner.*
+	@$(VENV)/bin/python -m bench.runner $(BENCH_ARGS)
 
 .PHONY: test-fast
 test-fast: venv ## Run what needs neither cluster nor PostgreSQL

@@ -11,6 +11,9 @@ from tests.conformance.twins import message, reset, state
 from tests.conftest import Database
 from tests.peers import GolangMigrate, Ours, Peer, write_files
 
+# The background work is for all tests of one process.
+pytestmark = pytest.mark.xdist_group("conformance")
+
 Step = tuple[tuple[str, ...], Row | None, tuple[str, ...]]
 """A command, the row after it, and the bodies it executes."""
 

@@ -12,6 +12,9 @@ from tests.databases import clients, lock_id, lock_waiters
 from tests.peers import APP, GolangMigrate, Ours, write_files
 from tests.waiting import eventually
 
+# The background work is for all tests of one process.
+pytestmark = pytest.mark.xdist_group("conformance")
+
 OTHER = ("public", "schema_migrations")
 SLOW = "SELECT pg_advisory_lock(1); SELECT pg_advisory_unlock(1);\n"
 """A statement that lasts until the test lets go of lock 1."""

@@ -12,6 +12,9 @@ from tests.conformance.cases import Case
 from tests.conformance.conftest import Comparisons
 from tests.conformance.differences import DIFFERENCES, Difference, expect
 
+# The background work is for all tests of one process.
+pytestmark = pytest.mark.xdist_group("conformance")
+
 
 def same(comparisons: Comparisons, case: Case) -> None:
     ours, theirs, said = comparisons.of(case.id)

@@ -24,6 +24,9 @@ from tests.peers import environment, write_files
 from tests.postgres_server import start_server
 from tests.prefork import Prefork
 
+# The background work is for all tests of one process.
+pytestmark = pytest.mark.xdist_group("crash")
+
 SEED = os.environ.get("CRASH_SEED") or secrets.token_hex(4)
 RUNS = int(os.environ.get("CRASH_RUNS", "300"))
 """Over all server versions together."""

@@ -22,6 +22,9 @@ from tests.peers import APP, Finished, GolangMigrate, Ours, Peer, Started, write
 from tests.postgres_server import Endpoint, Server, start_server
 from tests.waiting import eventually
 
+# One process: races with each other are enough.
+pytestmark = pytest.mark.xdist_group("races")
+
 CROWD = 30
 LIMIT = 60.0
 """Seconds in which every process has ended, or hangs."""
