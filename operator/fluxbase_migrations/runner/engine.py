@@ -109,6 +109,7 @@ class Migrator:
             if create:
                 tracking.ensure(session, self.table)
                 self.ledger.ensure(session)
+                self.ledger.require(session)
             weak, role = session.query(
                 "SELECT pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off',"
                 " pg_catalog.current_setting('role')"

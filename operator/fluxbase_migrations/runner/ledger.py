@@ -187,6 +187,15 @@ class Ledger:
         tracking.create(session, _CREATE.format(table=LEDGER.identifier), LEDGER)
         self.exists(session)
 
+    def require(self, session: Session) -> None:
+        """See, before a file runs, that it can be recorded.
+
+        Raises:
+            ServerRefused: missing privileges.
+        """
+        tracking.require(session, self.table, "SELECT", "INSERT", "DELETE")
+        tracking.require(session, LEDGER, "SELECT", "INSERT", "UPDATE")
+
     def has(self, session: Session, entry: int) -> bool:
         """Whether an entry is still there: a file may have dropped the ledger's schema."""
         return bool(
@@ -204,7 +213,9 @@ class Ledger:
         try:
             rows = session.query(query, (self.table.schema, self.table.name, limit))
         except psycopg.errors.InsufficientPrivilege as error:
-            raise tracking.missing_privilege(session, LEDGER, error) from None
+            raise tracking.missing_privilege(
+                session, LEDGER, f"the role may not read {LEDGER}", error
+            ) from None
         return [_entry(row) for row in rows]
 
     def insert(self, session: Session, fields: dict[str, bytes], *, xmin_from: bytes | None = None) -> bytes:

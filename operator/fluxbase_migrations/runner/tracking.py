@@ -106,7 +106,7 @@ def read(session: Session, table: Table) -> Row:
             sql.SQL("SELECT version, dirty, xmin::pg_catalog.text FROM {} LIMIT 2").format(table.identifier)
         )
     except psycopg.errors.InsufficientPrivilege as error:
-        raise missing_privilege(session, table, error) from None
+        raise missing_privilege(session, table, f"the role may not read {table}", error) from None
     if len(rows) > 1:
         raise ServerRefused(
             f"{table} has more than one row, so the recorded version is not known",
@@ -154,21 +154,44 @@ def create(session: Session, statement: sql.Composed, what: Table) -> None:
     try:
         session.query(statement)
     except psycopg.errors.InsufficientPrivilege as error:
-        raise missing_privilege(session, what, error) from None
+        name = str(what) if what.name else f"schema {what.schema}"
+        problem = f"{name} does not exist, and the role may not create it"
+        raise missing_privilege(session, what, problem, error) from None
     except psycopg.Error as error:
         if error.sqlstate not in _EXISTS_ALREADY:
             raise
 
 
-def missing_privilege(session: Session, table: Table, error: psycopg.Error) -> ServerRefused:
-    """What the role needs, in statements that an administrator can run."""
+def require(session: Session, table: Table, *privileges: str) -> None:
+    """See, before a file runs, that the run can be recorded.
+
+    Raises:
+        ServerRefused: the role lacks some of ``privileges`` on ``table``.
+    """
+    try:
+        missing = session.query(
+            "SELECT p FROM pg_catalog.unnest(%s::text[]) p"
+            " WHERE NOT pg_catalog.has_table_privilege(%s::text, p)",
+            (list(privileges), table.identifier.as_string(session.connection)),
+        )
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise missing_privilege(session, table, f"the role may not use {table}", error) from None
+    if missing:
+        lacking = ", ".join(name for (name,) in missing)
+        raise missing_privilege(session, table, f"the role lacks {lacking} on {table}")
+
+
+def missing_privilege(
+    session: Session, table: Table, problem: str, error: psycopg.Error | None = None
+) -> ServerRefused:
+    """The problem, and what the role needs in statements that an administrator can run."""
     user = sql.Identifier(session.pgconn.user.decode()).as_string(session.connection)
     schema = sql.Identifier(table.schema).as_string(session.connection)
     database = sql.Identifier(session.database).as_string(session.connection)
-    message = error.diag.message_primary or "permission denied"
     return ServerRefused(
-        f"the role lacks a privilege for the tracking tables: {message}",
-        sql_state=error.sqlstate,
+        problem,
+        sql_state=error.sqlstate if error else None,
+        detail=error.diag.message_primary if error else None,
         hint=f"as an administrator: GRANT CREATE ON DATABASE {database} TO {user}; or, if schema {schema} "
         f"exists: GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}; and, if its tables exist: "
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {user};",
