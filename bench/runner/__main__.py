@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 
 from bench.runner import workloads
-from bench.runner.contenders import CONTENDERS, OURS, PGX5, POSTGRES, PSQL
+from bench.runner.contenders import CONTENDERS, OURS, PGX5, PSQL
 from bench.runner.measure import Cost, cost
 from bench.runner.report import Measured, Report
 from bench.runner.workloads import Workload
@@ -37,7 +37,7 @@ class Bench:
             with fresh_database(self.server) as database:
                 self._prepare(database, workload)
                 self._measure(workload.name, workload.title, name, database, workload)
-                if again:
+                if again and name != PSQL:
                     title = f"{workload.title}: once more, no change"
                     self._measure(f"{workload.name} again", title, name, database, workload)
 
@@ -97,10 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         for _ in range(wanted.rounds):
             for workload in repeated:
-                bench.race(workload, CONTENDERS)
-        if "inserts" in chosen:
-            for _ in range(3):
-                bench.race(repeated[0], [OURS, PGX5, POSTGRES], again=True)
+                bench.race(workload, CONTENDERS, again=workload.name.startswith("inserts"))
         if "many" in chosen:
             bench.race(workloads.inserts(parent, workloads.MANY), [OURS, PGX5], again=True)
         if "large" in chosen:

@@ -64,9 +64,9 @@ class Report:
         lines = [
             "# The runner beside golang-migrate and psql",
             "",
-            f"Written by `make bench-runner`: {self.machine} All in one run, in turn, each from a fresh",
-            "database; medians of the rounds. Ratios are to `fluxbase-migrate` in the same run; seconds of",
-            "different runs or machines do not compare.",
+            f"Written by `make bench-runner`: {self.machine}",
+            "All in one run, in turn, each from a fresh database; medians of the rounds. Ratios are to",
+            "`fluxbase-migrate` in the same run; seconds of different runs or machines do not compare.",
             "",
             "![Wall time by workload](runner.svg)",
         ]
