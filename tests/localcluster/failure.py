@@ -1,13 +1,10 @@
 """``make demo-failure``: a migration that fails, what a person sees of it, and its repair."""
 
+import shlex
+
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.demo import NAMESPACE, await_user, undo_failure, write_files
 from tests.localcluster.report import Progress
-
-ERROR = (
-    "{range .status.tracks.user.error}{.file}:{.line}: ERROR {.sqlState}: {.message}{'\\n'}"
-    "HINT: {.hint}{'\\n'}STATE: {.effect}{'\\n'}{end}"
-)
 
 
 def show(cluster: Cluster, progress: Progress) -> None:
@@ -20,7 +17,7 @@ def show(cluster: Cluster, progress: Progress) -> None:
     write_files(cluster, "migrations", "failure")
     await_user(cluster, "Failed")
     _show(cluster, "get", "fbms", "shop")
-    _show(cluster, "get", "fbms", "shop", "-o", f"jsonpath={ERROR}")
+    _show(cluster, "get", "fbms", "shop", "-o", "jsonpath={.status.tracks.user.error}")
     _show(cluster, "get", "events", "--field-selector", "involvedObject.name=shop,type=Warning")
     progress.say(
         "the same with a corrected 005: default dropped before the change of type, set again after it"
@@ -33,5 +30,5 @@ def show(cluster: Cluster, progress: Progress) -> None:
 
 
 def _show(cluster: Cluster, *arguments: str) -> None:
-    print(f"$ kubectl {' '.join(arguments)} -n {NAMESPACE}", flush=True)
+    print(f"$ kubectl {shlex.join(arguments)} -n {NAMESPACE}", flush=True)
     print(cluster.kubectl(*arguments, "-n", NAMESPACE), flush=True)
