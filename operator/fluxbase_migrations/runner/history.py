@@ -1,5 +1,6 @@
 """What the ledger knows about the past: files edited after they were applied, files that came too late."""
 
+import bisect
 from collections.abc import Sequence
 
 from fluxbase_migrations.core.files import NIL, Direction, Source
@@ -41,11 +42,12 @@ def skipped_versions(entries: Sequence[Entry], source: Source, current: int) -> 
     for entry in done.values():
         low = NIL if entry.from_version is None else entry.from_version
         high = entry.version if entry.version is not None else low
+        # Only the versions between, by bisection: usually none, and there may be ten thousand entries.
+        first = bisect.bisect_right(source.versions, low)
+        beyond = bisect.bisect_left(source.versions, min(high, current + 1))
         skipped.update(
             version
-            for version in source.versions
-            if low < version < min(high, current + 1)
-            and version not in done
-            and source.get(version, Direction.UP) is not None
+            for version in source.versions[first:beyond]
+            if version not in done and source.get(version, Direction.UP) is not None
         )
     return sorted(skipped)
