@@ -5,12 +5,16 @@ golang-migrate's words where it has words for it. Deliberate differences are tho
 others.
 """
 
+from pathlib import Path
+
 import pytest
 
 from tests.conformance import cases
 from tests.conformance.cases import Case
 from tests.conformance.conftest import Comparisons
 from tests.conformance.differences import DIFFERENCES, Difference, expect
+
+COMPATIBILITY = Path(__file__).parents[2] / "docs/compatibility.md"
 
 # The background work is for all tests of one process.
 pytestmark = pytest.mark.xdist_group("conformance")
@@ -73,3 +77,8 @@ def test_each_listed_difference_is_one(comparisons: Comparisons, difference: Dif
     """An entry that explains nothing any more goes."""
     seen = [comparisons.of(case.id) for case in difference.among(cases.every())]
     assert any(ours != theirs for ours, theirs, _ in seen)
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda one: one.name)
+def test_users_are_told_of_each_difference(difference: Difference) -> None:
+    assert f"\n| {difference.documented}" in COMPATIBILITY.read_text()
