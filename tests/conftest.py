@@ -46,7 +46,7 @@ class Database:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the cluster and the API server to one process each, and the cluster's tests, the longest, first."""
+    """Give the cluster and the API server to one process each, the cluster's long tests first."""
     for item in items:
         if item.get_closest_marker("cluster"):
             item.add_marker(pytest.mark.xdist_group("cluster"))
