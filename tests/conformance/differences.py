@@ -1,7 +1,7 @@
 """Where ours deliberately does otherwise than golang-migrate: the whole list.
 
-``docs/compatibility.md`` tells users the same, and more that a black box does not show. A difference that is not
-here fails its case; an entry that no case needs, or that users are not told of, fails as well.
+``docs/compatibility.md`` tells users the same, and more that a black box does not show. A difference that is
+not here fails its case; an entry that no case needs, or that users are not told of, fails as well.
 """
 
 import re
