@@ -68,10 +68,11 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml | python
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Maven fetches the PostgreSQL servers of the versions that Debian does not have.
+# Maven fetches the PostgreSQL servers of the versions that Debian does not have; pgbouncer is one to refuse.
 .PHONY: test-tools
 test-tools:
 	@command -v mvn >/dev/null || { $(APT_INSTALL) maven; }
+	@test -x /usr/sbin/pgbouncer || { $(APT_INSTALL) pgbouncer; }
 
 .PHONY: test
 test: venv test-tools ## Run every test, on the local cluster and on PostgreSQL 15 and 18
