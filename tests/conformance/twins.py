@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 from tests.conformance.cases import Case, Row
 from tests.conftest import Database
 from tests.peers import Finished, GolangMigrate, Ours, Peer, write_files
 from tests.prefork import Prefork
 
-RESET: LiteralString = """
+# Until PostgreSQL 14 a database's owner does not own its schema public.
+EMPTY: LiteralString = """
+    SET client_min_messages = warning;
     DROP SCHEMA IF EXISTS migrations CASCADE;
     DROP SCHEMA public CASCADE;
-    CREATE SCHEMA public;
+    CREATE SCHEMA public AUTHORIZATION {owner};
+    SET SESSION AUTHORIZATION {owner};
+"""
+FIXTURES: LiteralString = """
     CREATE TABLE public.executed (id bigserial PRIMARY KEY, body text NOT NULL);
     CREATE TYPE public.mood AS ENUM ('sad');
     CREATE SCHEMA migrations;
@@ -86,9 +92,9 @@ def see(database: Database, peer: Peer, case: Case, command: tuple[str, ...]) ->
 
 def reset(database: Database, row: Row | None, *, table: bool = True) -> None:
     """Nothing executed, and this tracking row."""
-    with psycopg.connect(database.dsn, autocommit=True) as connection:
-        connection.execute("SET client_min_messages = warning")
-        connection.execute(RESET + TABLE if table else RESET)
+    with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL(EMPTY).format(owner=sql.Identifier(database.user)))
+        connection.execute(FIXTURES + TABLE if table else FIXTURES)
         if row is not None:
             connection.execute("INSERT INTO migrations.app VALUES (%s, %s)", row)
 
