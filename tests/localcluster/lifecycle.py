@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -74,15 +75,21 @@ def up(progress: Progress | None = None, *, operator_image: bool = True) -> Clus
         )
     where = layout()
     prerequisites.check_root()
-    with lock(where.cache / "lock", "the other run to end", progress):
-        cache = Cache(where.cache, progress)
-        cache.sweep()
-        cold = not cache.path("kube", golang.kube_key()).exists()
-        prerequisites.check_disk(where, cold=cold)
-        prerequisites.install_packages(where, progress)
-        prerequisites.check_namespaces()
-        built = _build(cache, operator_image=operator_image)
+    with _cluster_lock(where, progress):
+        with lock(where.cache / "lock", "the other build to end", progress):
+            cache = Cache(where.cache, progress)
+            cache.sweep()
+            cold = not cache.path("kube", golang.kube_key()).exists()
+            prerequisites.check_disk(where, cold=cold)
+            prerequisites.install_packages(where, progress)
+            prerequisites.check_namespaces()
+            built = _build(cache, operator_image=operator_image)
         return _start(where, built, progress)
+
+
+def _cluster_lock(where: Layout, progress: Progress) -> AbstractContextManager[None]:
+    """Held to start or end a cluster; apart from that of the builds, which a start need not keep waiting."""
+    return lock(where.cache / f"lock-{where.name}", "the other run to end", progress)
 
 
 def connect() -> Cluster:
@@ -106,11 +113,12 @@ def down(progress: Progress, *, purge: bool = False) -> None:
     if external():
         raise ClusterError("KUBECONFIG and IMAGE name a cluster that is not ours to end")
     prerequisites.check_root()
-    with lock(where.cache / "lock", "the other run to end", progress):
+    with _cluster_lock(where, progress):
         with progress.step("end the local cluster"):
             Node(where).end()
         if purge:
-            with progress.step("remove what was built"):
+            building = lock(where.cache / "lock", "the other build to end", progress)
+            with building, progress.step("remove what was built"):
                 shutil.rmtree(where.cache, ignore_errors=True)
         for parent in (where.state.parent, where.cache):
             if parent.is_dir() and not any(parent.iterdir()):
