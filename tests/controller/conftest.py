@@ -113,12 +113,22 @@ def documented_rules() -> list[dict[str, list[str]]]:
     return rules
 
 
+KINDS = ("status", "jobs", "events")
+
+
 @dataclass
 class Running:
     """An operator that runs in this process."""
 
     operator: Operator
     stop: Callable[[], Any]
+    requests: list[tuple[str, str]]
+    """Method and path of every request of ours; kopf's watches are not among them."""
+
+    def writes(self) -> list[tuple[str, str]]:
+        """What kind of object was written, and how."""
+        paths = [(method, path.split("/")) for method, path in self.requests if method != "GET"]
+        return [(method, path[-1] if path[-1] in KINDS else path[-2]) for method, path in paths]
 
 
 @pytest.fixture
@@ -145,6 +155,14 @@ async def start_operator(
         with _connected(server, admin=False):
             connected = await Kube.connect()
         stop = asyncio.Event()
+        requests: list[tuple[str, str]] = []
+        send = connected._send
+
+        async def counted(method: str, path: str, **more: Any) -> Any:
+            requests.append((method, path))
+            return await send(method, path, **more)
+
+        connected._send = counted  # type: ignore[method-assign]
         operator = Operator(replace(settings, **changes), connected)
 
         async def run() -> None:
@@ -161,7 +179,7 @@ async def start_operator(
             stop.set()
             await asyncio.wait_for(task, 15)
 
-        return Running(operator, halt)
+        return Running(operator, halt, requests)
 
     yield start
     for stop, task in started:

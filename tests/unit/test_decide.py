@@ -241,6 +241,18 @@ CASES = {
     "a newer wish does not wait for a retry's time": Case(
         Phase.PENDING, "Starting", look(WAITING, CHANGED), creates=2
     ),
+    "a run that its deadline ends is not tried for ever": Case(
+        Phase.FAILED,
+        "Interrupted",
+        look(
+            PLANNED,
+            jobs=(replace(JOB, reason="DeadlineExceeded"),),
+            pods=(ended(Result(Outcome.INTERRUPTED, error=ErrorInfo("SIGTERM"))),),
+            retry=RetryPolicy(limit=0),
+        ),
+        stalled=True,
+        says="activeDeadlineSeconds",
+    ),
     "no result is tried again": Case(
         Phase.PENDING, "NoResult", look(PLANNED, jobs=(JOB,), pods=(ended(None),)), says="exit code 137"
     ),

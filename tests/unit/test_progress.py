@@ -18,7 +18,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
     ],
 )
 def test_a_line_about_a_file_is_progress(line: bytes) -> None:
-    found = parse(line, NOW)
+    found = parse(b"2026-01-01T00:00:00.123456789Z " + line)
     assert found is not None
     assert (found.file, found.number, found.total, found.since) == ("001_a.up.sql", 1, 6, NOW)
 
@@ -40,4 +40,5 @@ def test_a_line_about_a_file_is_progress(line: bytes) -> None:
     ],
 )
 def test_any_other_line_is_not(line: bytes) -> None:
-    assert parse(line, NOW) is None
+    assert parse(b"2026-01-01T00:00:00.123456789Z " + line) is None
+    assert parse(line) is None

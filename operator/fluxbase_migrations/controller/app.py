@@ -45,7 +45,7 @@ class Operator:
         self._metrics = Metrics()
         self._references = References()
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
-        self._follower = Follower(kube, utc_now, self._queue.add)
+        self._follower = Follower(kube, self._queue.add)
         self._reconciler = Reconciler(
             kube=kube,
             settings=settings,

@@ -54,7 +54,8 @@ class Memory:
     refusals: Mapping[Track, Refusal]
     created: Mapping[Track, JobReference]
     """The Jobs that were created last."""
-    progress: Mapping[Track, Progress]
+    progress: Mapping[Track, tuple[int, Progress]]
+    """With the run that it is about."""
 
 
 class Observer:
@@ -108,7 +109,7 @@ class Observer:
                 created_uid=_created_uid(memory.created.get(track), record),
                 refusal=memory.refusals.get(track),
                 owner_exists=await self._owner_exists(record),
-                progress=memory.progress.get(track),
+                progress=_progress(memory.progress.get(track), record),
             )
         seen = SetSeen(
             uid=uid,
@@ -180,7 +181,7 @@ class Observer:
 
     async def _refuse_claim(self, namespace: str, source: ClaimSource) -> Refused | None:
         """A claim that only one pod may ever use; one that does not exist is the scheduler's to report."""
-        found = await self._kube.find(paths.claim(namespace, source.claim_name))
+        found = await self._allowed(paths.claim(namespace, source.claim_name))
         modes = (found or {}).get("spec", {}).get("accessModes") or []
         if modes != ["ReadWriteOncePod"]:
             return None
@@ -204,6 +205,15 @@ class Observer:
             raise
         return found is not None and found["metadata"]["uid"] == owner.uid
 
+    async def _allowed(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:
+        """What only helps to explain: None where there is none, or where we may not look."""
+        try:
+            return await self._kube.get(path, query)
+        except KubeError as error:
+            if error.status in (403, 404):
+                return None
+            raise
+
     async def _event(
         self,
         namespace: str,
@@ -221,8 +231,9 @@ class Observer:
         if now - current.since < EVENTS_AFTER:
             return None
         uid = own[0].uid if own else job.uid
-        found = await self._kube.get(paths.events(namespace), {"fieldSelector": f"involvedObject.uid={uid}"})
-        if not found["items"]:
+        query = {"fieldSelector": f"involvedObject.uid={uid}"}
+        found = await self._allowed(paths.events(namespace), query)
+        if not found or not found["items"]:
             return None
         newest = max(found["items"], key=_event_time)
         return Explanation(
@@ -234,6 +245,10 @@ def _event_time(event: Json) -> str:
     """Sorts Events by when they were last seen: all of these are RFC 3339."""
     series = (event.get("series") or {}).get("lastObservedTime")
     return str(series or event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
+def _progress(found: tuple[int, Progress] | None, record: TrackStatus) -> Progress | None:
+    return found[1] if found and found[0] == record.run else None
 
 
 def _created_uid(created: JobReference | None, record: TrackStatus) -> str | None:

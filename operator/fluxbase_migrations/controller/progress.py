@@ -6,7 +6,7 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from fluxbase_migrations.controller import paths
@@ -26,10 +26,11 @@ _SILENCE: Final = 3600.0
 _FIELD: Final = re.compile(r'\b(file|number|total)=("(?:[^"\\]|\\.)*"|\S+)')
 
 
-def parse(line: bytes, now: datetime) -> Progress | None:
-    """The progress that a line of the log tells of; None for any other line."""
-    text = line[:_LINE_LIMIT].decode("utf-8", "replace").strip()
+def parse(line: bytes) -> Progress | None:
+    """The progress that a line of the log, with its timestamp in front, tells of; None for any other line."""
+    stamp, _, text = line[:_LINE_LIMIT].decode("utf-8", "replace").strip().partition(" ")
     try:
+        since = datetime.fromisoformat(stamp).astimezone(UTC).replace(microsecond=0)
         if text.startswith("{"):
             fields = json.loads(text)
             if not isinstance(fields, dict):
@@ -41,31 +42,25 @@ def parse(line: bytes, now: datetime) -> Progress | None:
         return None
     if not MIGRATION_PATTERN.fullmatch(file) or len(file) > 253 or not 0 < number <= total < 10**9:
         return None
-    return Progress(file, number, total, now.replace(microsecond=0))
+    return Progress(file, number, total, since)
 
 
 class Follower:
     """Follows logs, a limited number at once, and asks for a look at a set when its progress changed."""
 
-    def __init__(
-        self, kube: Kube, clock: Callable[[], datetime], again: Callable[[Key, float], None]
-    ) -> None:
+    def __init__(self, kube: Kube, again: Callable[[Key, float], None]) -> None:
         self._kube = kube
-        self._clock = clock
         self._again = again
         self._tasks: dict[tuple[Key, Track], tuple[str, asyncio.Task[None]]] = {}
         self._seen: dict[Key, dict[Track, tuple[int, Progress]]] = defaultdict(dict)
-        self._runs: dict[tuple[Key, Track], int] = {}
 
-    def progress(self, key: Key) -> Mapping[Track, Progress]:
-        """What the logs of this set's present runs last said."""
-        found = self._seen.get(key, {})
-        return {track: one for track, (run, one) in found.items() if self._runs.get((key, track)) == run}
+    def progress(self, key: Key) -> Mapping[Track, tuple[int, Progress]]:
+        """What the logs of this set last said, with the number of the run that it is about."""
+        return dict(self._seen.get(key, {}))
 
     def follow(self, key: Key, track: Track, pod: str, run: int) -> None:
         """Follow the pod's log, if it is not being followed and there is room."""
         holder = (key, track)
-        self._runs[holder] = run
         known = self._tasks.get(holder)
         if known and known[0] == pod:
             return
@@ -81,7 +76,6 @@ class Follower:
         """The set is gone."""
         self._seen.pop(key, None)
         for track in Track:
-            self._runs.pop((key, track), None)
             known = self._tasks.get((key, track))
             if known:
                 known[1].cancel()
@@ -99,10 +93,11 @@ class Follower:
             del self._tasks[holder]
 
     async def _read(self, key: Key, track: Track, pod: str, run: int) -> None:
-        query: dict[str, str | int] = {"container": CONTAINER, "follow": "true", "tailLines": 5}
+        query: dict[str, str | int] = {"container": CONTAINER, "follow": "true", "timestamps": "true"}
+        query["tailLines"] = 5
         try:
             async for line in self._kube.lines(paths.log(key[0], pod), query, None, _SILENCE):
-                found = parse(line, self._clock())
+                found = parse(line)
                 if found:
                     self._seen[key][track] = run, found
                     self._again(key, EVERY)

@@ -59,6 +59,7 @@ def job_seen(body: Json) -> JobSeen:
         ),
         None,
     )
+    why = _why_failed(status)
     return JobSeen(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -68,10 +69,18 @@ def job_seen(body: Json) -> JobSeen:
         created_at=created(body),
         deleting=bool(metadata.get("deletionTimestamp")),
         ended=ended is not None,
-        reason=ended.get("reason") if ended else None,
-        message=ended.get("message") if ended else None,
+        reason=why.get("reason"),
+        message=why.get("message"),
         ttl=body.get("spec", {}).get("ttlSecondsAfterFinished") is not None,
     )
+
+
+def _why_failed(status: Json) -> Json:
+    """The condition that says why a Job failed, or is going to when its pods have ended."""
+    for condition in status.get("conditions") or ():
+        if condition.get("type") in ("Failed", "FailureTarget") and condition.get("status") == "True":
+            return dict(condition)
+    return {}
 
 
 def pod_seen(body: Json) -> PodSeen:

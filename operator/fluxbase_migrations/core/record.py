@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.names import Track
@@ -10,6 +11,8 @@ from fluxbase_migrations.core.runs import Ended
 from fluxbase_migrations.core.states import Effect, Reason, backoff, effect, source_changed_backoff
 from fluxbase_migrations.core.status import AppliedFile, Commands, Owner, TrackError, TrackStatus
 from fluxbase_migrations.core.wish import Note, RetryPolicy
+
+DEADLINE: Final = "DeadlineExceeded"
 
 
 def recorded(
@@ -42,7 +45,11 @@ def recorded(
     else:
         after = _as_read(after, result)
     after = replace(after, commands=_obeyed(after))
-    match effect(after.outcome):
+    made = effect(after.outcome)
+    if made is Effect.WAIT and ended.job is not None and ended.job.reason == DEADLINE:
+        # Its own limit, not the world, ended it, and would do so for ever.
+        made, after = Effect.RETRY, replace(after, error=_deadline(after.error))
+    match made:
         case Effect.WAIT:
             waits = record.waits + 1
             if after.outcome is Outcome.SOURCE_CHANGED:
@@ -59,6 +66,11 @@ def recorded(
             return replace(after, waits=0, claimed_by=Owner(result.owner, result.owner_uid))
         case _:
             return replace(after, waits=0)
+
+
+def _deadline(error: TrackError | None) -> TrackError:
+    hint = "job.activeDeadlineSeconds ended the run; give it more time"
+    return replace(error or TrackError("the run was interrupted"), hint=hint)
 
 
 def _obeyed(record: TrackStatus) -> Commands:

@@ -34,7 +34,7 @@ class JobSeen:
     ended: bool = False
     """Its own status says Complete or Failed; it lags behind its pod."""
     reason: str | None = None
-    """Why it failed: DeadlineExceeded, BackoffLimitExceeded, …"""
+    """Why it failed, or will when its pod has ended: DeadlineExceeded, BackoffLimitExceeded, …"""
     message: str | None = None
     ttl: bool = False
     """Whether ttlSecondsAfterFinished is set."""
