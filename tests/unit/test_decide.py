@@ -5,14 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fluxbase_migrations.core.actions import CreateJob, DeleteJob, SetTtl, job_name
 from fluxbase_migrations.core.commands import Annotation, inputs_digest
 from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
 from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.observed import Refusal, TrackSeen
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, PodSeen
 from fluxbase_migrations.core.states import Reason
 from fluxbase_migrations.core.status import JobReference, Owner, SetStatus, TracksStatus, TrackStatus
-from fluxbase_migrations.core.track import CreateJob, DeleteJob, Refusal, SetTtl, TrackSeen, job_name
 from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -11,14 +11,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from fluxbase_migrations.core.actions import CreateJob, DeleteJob, SetTtl
 from fluxbase_migrations.core.commands import Annotation, parse_force
 from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
 from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.observed import TrackSeen
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Container, JobSeen, PodSeen
 from fluxbase_migrations.core.states import Reason
 from fluxbase_migrations.core.status import SetStatus
-from fluxbase_migrations.core.track import CreateJob, DeleteJob, SetTtl, TrackSeen
 from fluxbase_migrations.core.wish import Blocked, Skip, Want, Wish
 
 UID = "set"

@@ -26,11 +26,11 @@ from fluxbase_migrations.core.names import (
     LABEL_SET_UID,
     Track,
 )
+from fluxbase_migrations.core.observed import EVENTS_AFTER, Refusal, TrackSeen
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.runs import Explanation, JobSeen, NotStarted, PodSeen, state
 from fluxbase_migrations.core.states import Reason
 from fluxbase_migrations.core.status import JobReference, Progress, SetStatus, TrackStatus
-from fluxbase_migrations.core.track import EVENTS_AFTER, Refusal, TrackSeen
 from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
 
 Json = dict[str, Any]

@@ -18,13 +18,14 @@ from fluxbase_migrations.controller.progress import Follower
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key
+from fluxbase_migrations.core.actions import Action, CreateJob, DeleteJob, SetTtl
 from fluxbase_migrations.core.commands import parse_force
 from fluxbase_migrations.core.decide import SetDecision, decide
 from fluxbase_migrations.core.job import SetRef
 from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.observed import Refusal
 from fluxbase_migrations.core.states import backoff
 from fluxbase_migrations.core.status import JobReference, SetStatus
-from fluxbase_migrations.core.track import Action, CreateJob, DeleteJob, Refusal, SetTtl
 
 logger = logging.getLogger(__name__)
 

@@ -5,18 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fluxbase_migrations.core import summary
+from fluxbase_migrations.core.actions import Action, CreateJob, Decision, DeleteJob
 from fluxbase_migrations.core.commands import Annotation, bounded, parse_force
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Phase, Track
+from fluxbase_migrations.core.observed import Context, TrackSeen
 from fluxbase_migrations.core.status import LastCommand, SetStatus, TracksStatus, TrackStatus
-from fluxbase_migrations.core.track import (
-    Action,
-    Context,
-    CreateJob,
-    Decision,
-    DeleteJob,
-    TrackSeen,
-    decide_track,
-)
+from fluxbase_migrations.core.track import decide_track
 from fluxbase_migrations.core.wish import Note, RetryPolicy
 
 

@@ -5,20 +5,19 @@ alone (a run in flight), or given up (a Job that has not started and is no longe
 planned. A decision is carried out in this order: the status is written, then the actions, then the notes.
 """
 
-import base64
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from fluxbase_migrations.core import view
+from fluxbase_migrations.core.actions import Action, CreateJob, Decision, DeleteJob, SetTtl, job_name
 from fluxbase_migrations.core.commands import inputs_digest
-from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.observed import EVENTS_AFTER, Context, TrackSeen
 from fluxbase_migrations.core.record import note_of, recorded
 from fluxbase_migrations.core.runs import (
     Absent,
     Ended,
-    Explanation,
     InFlight,
     JobSeen,
     NotStarted,
@@ -27,118 +26,12 @@ from fluxbase_migrations.core.runs import (
     state,
 )
 from fluxbase_migrations.core.states import Effect, Reason, backoff, effect
-from fluxbase_migrations.core.status import Commands, JobReference, Progress, TrackStatus
-from fluxbase_migrations.core.wish import Blocked, Note, Refused, RetryPolicy, Skip, Want, Wish
+from fluxbase_migrations.core.status import Commands, JobReference, TrackStatus
+from fluxbase_migrations.core.wish import Blocked, Note, Refused, Skip, Want
 
 KEPT_JOBS: Final = 2
 """Finished Jobs of a track that are kept, for their logs."""
-EVENTS_AFTER: Final = timedelta(seconds=5)
-"""How long a Job may wait in silence before its Events are read."""
 _LOOK_AGAIN: Final = timedelta(seconds=20)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The API server refused a Job."""
-
-    template: str
-    """What the Job would have been made from."""
-    message: str
-    permanent: bool
-    """Only a change can help."""
-    retry_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class TrackSeen:
-    """What was observed about one track."""
-
-    track: Track
-    wish: Wish
-    record: TrackStatus = field(default_factory=TrackStatus)
-    jobs: tuple[JobSeen, ...] = ()
-    pods: tuple[PodSeen, ...] = ()
-    foreign_pods: tuple[PodSeen, ...] = ()
-    """Pods of a deleted set of the same name."""
-    slot: bool = True
-    """Whether one more Job may be created now."""
-    event: Explanation | None = None
-    created_uid: str | None = None
-    """The uid of the present run's Job, if this process created it."""
-    refusal: Refusal | None = None
-    owner_exists: bool | None = None
-    """Whether the set that claims this track's database is still there; None: not known."""
-    progress: Progress | None = None
-    requested_at: str | None = None
-    """Value of the annotation that counts now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What holds for the whole set."""
-
-    uid: str
-    name: str
-    now: datetime
-    retry: RetryPolicy
-    suspended: bool = False
-    upstream: str | None = None
-    """Why the track may not start yet; None: it may."""
-
-
-@dataclass(frozen=True, slots=True)
-class CreateJob:
-    """Create the Job of a planned run."""
-
-    track: Track
-    run: int
-    name: str
-    inputs_digest: str
-    template: str
-    requested: bool
-    force: str | None
-    take_over_from: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteJob:
-    """Delete a Job; ``wait`` for its pods (foreground) where a successor waits for its end."""
-
-    name: str
-    uid: str
-    wait: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SetTtl:
-    """Let Kubernetes collect a Job whose result is in the status."""
-
-    name: str
-    uid: str
-
-
-Action = CreateJob | DeleteJob | SetTtl
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do about one track."""
-
-    record: TrackStatus
-    actions: tuple[Action, ...] = ()
-    notes: tuple[Note, ...] = ()
-    due: datetime | None = None
-    """When to look again although nothing happened."""
-    queued: bool = False
-    """Waits for a slot."""
-
-
-def job_name(set_name: str, set_uid: str, track: Track, run: int) -> str:
-    """Name of a run's Job: unique for each run, and for a set that is deleted and created again."""
-    short = set_name.replace(".", "-")[:40].rstrip("-")
-    hashed = hashlib.sha256(f"{set_uid}/{track}/{run}".encode()).digest()
-    suffix = base64.b32encode(hashed)[:10].decode().lower()
-    return f"{short}-{'sys' if track is Track.SYSTEM else 'usr'}-{suffix}"
 
 
 def decide_track(seen: TrackSeen, context: Context) -> Decision:

@@ -1,0 +1,65 @@
+"""What a decision about a track may ask for."""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.status import TrackStatus
+from fluxbase_migrations.core.wish import Note
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    """Create the Job of a planned run."""
+
+    track: Track
+    run: int
+    name: str
+    inputs_digest: str
+    template: str
+    requested: bool
+    force: str | None
+    take_over_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Delete a Job; ``wait`` for its pods (foreground) where a successor waits for its end."""
+
+    name: str
+    uid: str
+    wait: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetTtl:
+    """Let Kubernetes collect a Job whose result is in the status."""
+
+    name: str
+    uid: str
+
+
+Action = CreateJob | DeleteJob | SetTtl
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do about one track."""
+
+    record: TrackStatus
+    actions: tuple[Action, ...] = ()
+    notes: tuple[Note, ...] = ()
+    due: datetime | None = None
+    """When to look again although nothing happened."""
+    queued: bool = False
+    """Waits for a slot."""
+
+
+def job_name(set_name: str, set_uid: str, track: Track, run: int) -> str:
+    """Name of a run's Job: unique for each run, and for a set that is deleted and created again."""
+    short = set_name.replace(".", "-")[:40].rstrip("-")
+    hashed = hashlib.sha256(f"{set_uid}/{track}/{run}".encode()).digest()
+    suffix = base64.b32encode(hashed)[:10].decode().lower()
+    return f"{short}-{'sys' if track is Track.SYSTEM else 'usr'}-{suffix}"
