@@ -25,8 +25,10 @@
     └── InternalError        a fault of ours
 """
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 from fluxbase_migrations.core.result import ErrorInfo, Outcome
@@ -222,3 +224,14 @@ class InternalError(MigrationError):
     """A fault of ours; the message says what to report."""
 
     outcome = Outcome.INTERNAL
+
+    @classmethod
+    def of(cls, error: Exception) -> "InternalError":
+        """Name the innermost place of ours, without the error's message, which could quote anything."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = next((one for one in reversed(frames) if "fluxbase_migrations" in one.filename), None)
+        where = f" at {PurePath(place.filename).name}:{place.lineno}" if place else ""
+        return cls(
+            f"{type(error).__name__} in the migration program{where}",
+            hint="this is a bug; please report it with this line and the version of the program",
+        )

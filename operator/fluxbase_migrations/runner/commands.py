@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from fluxbase_migrations.core import plan
-from fluxbase_migrations.core.errors import MigrationError, NothingToStep
+from fluxbase_migrations.core.errors import InternalError, MigrationError, NothingToStep
 from fluxbase_migrations.core.files import NIL, Direction, Source
 from fluxbase_migrations.core.names import TRACKING_TABLE, OutOfOrder, Recovery, Track
 from fluxbase_migrations.core.plan import Plan, Step
@@ -58,6 +58,8 @@ def guarded(action: Callable[[], int], log: Log) -> int:
         log.error(str(error))
     except (psycopg.Error, ConnectionLost) as error:
         log.error(str(unexpected(error)))
+    except Exception as error:  # a traceback could quote a file or a credential
+        log.error(str(InternalError.of(error)))
     return 1
 
 

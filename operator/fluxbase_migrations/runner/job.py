@@ -56,7 +56,7 @@ def run(spec: JobSpec, environment: Mapping[str, str], log: Log, stop: Stop) -> 
     except MigrationError as error:
         return _broken(error)
     except Exception as error:  # whatever it is, the operator gets an answer
-        return _broken(InternalError(f"{type(error).__name__} in the migration program: {_where(error)}"))
+        return _broken(InternalError.of(error))
 
 
 def read_source(spec: JobSpec, log: Log) -> Source:
@@ -106,15 +106,6 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
 
 def _broken(error: MigrationError) -> Result:
     return Result(error.outcome, error=error.info)
-
-
-def _where(error: Exception) -> str:
-    """The innermost place of ours, without the message, which could quote anything."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    place = next((one for one in reversed(frames) if "fluxbase_migrations" in one.filename), None)
-    return f"{Path(place.filename).name}:{place.lineno}" if place else "unknown place"
 
 
 def _finish(result: Result, track: Track | None, log: Log, environment: Mapping[str, str]) -> int:

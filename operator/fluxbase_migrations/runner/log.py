@@ -40,7 +40,9 @@ class Log:
     def _line(self, level: str, message: str, fields: dict[str, Any]) -> None:
         if self._form is LogFormat.JSON:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            text = json.dumps({"time": now, "level": level, "msg": message, **fields}, ensure_ascii=False)
+            text = json.dumps(
+                {"time": now, "level": level, "msg": message, **fields}, ensure_ascii=False, default=str
+            )
         else:
             pairs = "".join(f" {key}={_value(value)}" for key, value in fields.items())
             text = f"{level} {message}{pairs}".replace("\r", " ").replace("\n", " ")

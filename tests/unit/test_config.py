@@ -1,0 +1,106 @@
+"""Where the command line's settings come from, and the next file's number."""
+
+from pathlib import Path
+
+import pytest
+
+from fluxbase_migrations.cli import config
+from fluxbase_migrations.cli.create import create, next_prefix
+from fluxbase_migrations.runner import dsn
+
+YAML = """
+database:
+  host: from-yaml
+  port: 6000
+  username: someone
+  password: "p@ss/w^%#"
+  ssl_mode: disable
+  user_migrations_path: ./migrations
+"""
+
+
+def test_the_environment_wins_over_dotenv_and_dotenv_over_yaml(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "# a comment\nexport DB_PORT=5433\nDB_NAME='shop'  \nDB_HOST=from-dotenv # why\n"
+    )
+    (tmp_path / "fluxbase.yaml").write_text(YAML)
+    found = config.load({"DB_HOST": "from-environment"}, tmp_path)
+    assert found == {
+        "DB_HOST": "from-environment",
+        "DB_PORT": "5433",
+        "DB_NAME": "shop",
+        "DB_USER": "someone",
+        "DB_PASSWORD": "p@ss/w^%#",
+        "DB_SSLMODE": "disable",
+        "DB_USER_MIGRATIONS_PATH": "./migrations",
+    }
+
+
+def test_a_url_of_a_lower_layer_does_not_override_a_host_of_a_higher_one(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DATABASE_URL=postgres://dotenv/x\n")
+    assert "DATABASE_URL" not in config.load({"DB_HOST": "here"}, tmp_path)
+    assert config.load({"DB_PORT": "1"}, tmp_path)["DATABASE_URL"] == "postgres://dotenv/x"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        (".env", "A=1\nnot a line\n", r"\.env:2"),
+        ("fluxbase.yaml", "database: [\n", r"fluxbase\.yaml:2: not valid YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_line(
+    tmp_path: Path, name: str, text: str, words: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(config.ConfigError, match=words):
+        config.load({}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("1.5s", 1.5), ("500ms", 0.5), ("5M", 300), ("1h30m", 5400), ("0", 0)]
+)
+def test_durations(text: str, expected: float) -> None:
+    assert config.seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "5 m", "1d"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        config.seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], "001"),
+        (["001_a.up.sql", "001_a.down.sql"], "002"),
+        (["0009_a.up.sql"], "0010"),
+        (["9_a.up.sql"], "10"),
+        (["099_a.up.sql", "README.md"], "100"),
+        (["20240115103000_a.up.sql"], "20240115103001"),
+    ],
+)
+def test_the_next_number_is_padded_like_its_neighbours(names: list[str], expected: str) -> None:
+    assert next_prefix(names) == expected
+
+
+def test_create_makes_an_empty_pair_and_never_overwrites(tmp_path: Path) -> None:
+    assert create(tmp_path / "new", "add users table!") == 0
+    assert create(tmp_path / "new", "more") == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "001_add_users_table.down.sql",
+        "001_add_users_table.up.sql",
+        "002_more.down.sql",
+        "002_more.up.sql",
+    ]
+    assert create(tmp_path, " / ") == 2
+
+
+def test_golang_migrates_urls_are_understood() -> None:
+    found = dsn.parameters({}, "pgx5://u:p@h/d?x-migrations-table=a&sslmode=disable&x-multi-statement=true")
+    assert (found["host"], found["dbname"], found["sslmode"]) == ("h", "d", "disable")
+
+
+def test_secrets_are_scrubbed_longest_first() -> None:
+    assert dsn.scrub("abcdef abc", ["abc", "abcdef"]) == "*** ***"
