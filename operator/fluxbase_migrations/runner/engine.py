@@ -292,6 +292,7 @@ class Migrator:
         if entry is None:
             raise error.with_effect(UNCHANGED)
         if entry.outcome == Entered.APPLIED:
+            self.context.flushed = False  # seen is not yet on disk
             return
         done = (
             f"statements 1 to {entry.done} took effect"
