@@ -45,6 +45,8 @@ class Database:
         return self.server.dsn(self.name)
 
 
+# First: xdist reads the groups in a hook of the same name.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the cluster and the API server to one process each, the cluster's long tests first."""
     for item in items:

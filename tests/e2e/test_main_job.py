@@ -41,8 +41,12 @@ def test_the_shop_example_is_applied_and_kubectl_shows_it(new_set: NewSet) -> No
     assert header.split() == ["NAME", "READY", "PHASE", "SYSTEM", "USER", "DIRTY", "PENDING", "AGE"]
     assert row.split()[:7] == ["shop", "True", "Applied", "6", "4", "false", "0"]
     shop.kube.run("wait", "--for=condition=Ready", "fbms/shop", "--timeout=5s")
-    assert sum("system migrations applied, version 6" in event.lower() for event in shop.events()) == 1
-    assert sum("user migrations applied, version 4" in event.lower() for event in shop.events()) == 1
+    for expected in ("system migrations applied, version 6", "user migrations applied, version 4"):
+
+        def told(words: str = expected) -> int:
+            return sum(words in event for event in shop.events())
+
+        assert eventually(f"the Event {expected!r}", told, timeout=15) == 1
 
 
 def test_the_jobs_logs_are_the_documented_ones(new_set: NewSet) -> None:
