@@ -48,7 +48,7 @@ MIGRATIONS_ROOT: Final = "/migrations"
 """In the Job's container, each track's files lie in the directory of its name below this one."""
 
 HISTORY_TABLE: Final = "history"
-"""The ledger, in the same schema as the tracking table."""
+"""The ledger, in the schema ``migrations``: one for all tracking tables."""
 
 
 class Track(StrEnum):
