@@ -9,8 +9,8 @@ VENV = .venv
 MIGRATIONS = migrations
 MIGRATE = $(VENV)/bin/fluxbase-migrate
 APT_INSTALL = apt-get -q update && apt-get -q install -y --no-install-recommends
-# Two processes: one has the cluster's tests, the other the rest.
-PYTEST = $(VENV)/bin/pytest -n 2 --dist loadgroup
+# Two processes: what waits for the cluster leaves room for the other.
+PYTEST = $(VENV)/bin/pytest -n 2
 # Options for pytest: make test PYTEST_ARGS="-k lock"
 PYTEST_ARGS ?=
 

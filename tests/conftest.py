@@ -9,7 +9,6 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import LiteralString
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -45,15 +44,8 @@ class Database:
         return self.server.dsn(self.name)
 
 
-# First: xdist reads the groups in a hook of the same name.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the cluster and the API server to one process each, the cluster's long tests first."""
-    for item in items:
-        if item.get_closest_marker("cluster"):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-        elif Path(__file__).with_name("controller") in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("api-server"))
+    """Begin with the cluster's tests: they take longest, and mostly wait."""
     items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
 
 

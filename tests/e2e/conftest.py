@@ -5,6 +5,7 @@ restricted Pod Security standard.
 """
 
 import contextlib
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -18,8 +19,9 @@ from tests.localcluster.cluster import Cluster
 from tests.localcluster.lifecycle import up
 
 ROOT = Path(__file__).parents[2]
-NAMESPACE = "e2e"
-QUOTA_NAMESPACE = "e2e-quota"
+# Each process of a parallel run has a release of its own.
+NAMESPACE = "-".join(filter(None, ("e2e", os.environ.get("PYTEST_XDIST_WORKER"))))
+QUOTA_NAMESPACE = f"{NAMESPACE}-quota"
 DEPLOYMENT = "deployment/fluxbase"
 
 

@@ -1,8 +1,9 @@
 """Faults of real clusters: each shown for what it is, repaired, and Applied with no Job deleted by hand.
 
-What a person saw is collected into build/reports/faults.md, which the docs' table is made from.
+What a person saw is collected into build/reports, which the docs' table is made from.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 NewSet = Callable[..., MigrationSet]
 
 GOOD = {"001_one.up.sql": b"CREATE TABLE public.one (id int);\n"}
-REPORT = Path(__file__).parents[2] / "build/reports/faults.md"
+REPORTS = Path(__file__).parents[2] / "build/reports"
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,8 @@ def report() -> Iterator[Callable[[str, MigrationSet, str], None]]:
         rows.append("| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells) + " |")
 
     yield add
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text("\n".join(rows) + "\n")
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    (REPORTS / f"faults-{os.environ.get('PYTEST_XDIST_WORKER', 'all')}.md").write_text("\n".join(rows) + "\n")
 
 
 Report = Callable[[str, MigrationSet, str], None]
