@@ -75,7 +75,7 @@ test-tools:
 	@test -x /usr/sbin/pgbouncer || { $(APT_INSTALL) pgbouncer; }
 
 .PHONY: test
-test: venv test-tools ## Run every test, on the local cluster and on PostgreSQL 15 and 18
+test: venv test-tools cluster ## Run every test, on the local cluster and on PostgreSQL 15 and 18
 	@$(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: test-matrix
