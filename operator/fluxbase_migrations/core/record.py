@@ -1,6 +1,6 @@
 """The end of a run becomes part of the track's record, and an Event."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -110,34 +110,12 @@ def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
 
 
 def _error(error: ErrorInfo) -> TrackError:
-    return TrackError(
-        message=error.message,
-        file=error.file,
-        statement=error.statement,
-        line=error.line,
-        column=error.column,
-        sql_state=error.sql_state,
-        detail=error.detail,
-        hint=error.hint,
-        effect=error.effect,
-    )
+    return TrackError(**asdict(error))
 
 
 def error_text(error: TrackError) -> str:
     """One line for a person, in the same words as the command line's."""
-    return describe(
-        ErrorInfo(
-            message=error.message,
-            file=error.file,
-            statement=error.statement,
-            line=error.line,
-            column=error.column,
-            sql_state=error.sql_state,
-            detail=error.detail,
-            hint=error.hint,
-            effect=error.effect,
-        )
-    )
+    return describe(ErrorInfo(**asdict(error)))
 
 
 def note_of(track: Track, record: TrackStatus, result: Result | None) -> tuple[Note, ...]:
