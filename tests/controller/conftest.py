@@ -17,6 +17,7 @@ from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.settings import Settings
 from tests.controller import api_server
 from tests.controller.cluster import Cluster, until
+from tests.controller.watched import every_write_checked
 
 ROOT = Path(__file__).resolve().parents[2]
 CRD = ROOT / "crds" / "fluxbase.io_fluxbasemigrationsets.yaml"
@@ -83,8 +84,11 @@ async def kube(server: api_server.ApiServer) -> AsyncIterator[Kube]:
 
 
 @pytest.fixture
-async def cluster(kube: Kube) -> Cluster:
-    """A fresh namespace in which only restricted pods are let in, with the operator's rights and no more."""
+async def cluster(kube: Kube) -> AsyncIterator[Cluster]:
+    """A fresh namespace in which only restricted pods are let in, with the operator's rights and no more.
+
+    Every status that is written in it is checked.
+    """
     namespace = f"test-{secrets.token_hex(4)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     await kube.create("/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}})
@@ -98,7 +102,8 @@ async def cluster(kube: Kube) -> Cluster:
             "subjects": [{"kind": "User", "name": "operator", "apiGroup": "rbac.authorization.k8s.io"}],
         },
     )
-    return Cluster(kube, namespace)
+    async with every_write_checked(kube, namespace):
+        yield Cluster(kube, namespace)
 
 
 def documented_rules() -> list[dict[str, list[str]]]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from fluxbase_migrations.api import reference
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.core.states import EFFECTS, OUTCOMES, REASONS, Effect, Reason
+from fluxbase_migrations.core.states import EFFECTS, OUTCOMES, Effect, Reason
+from fluxbase_migrations.core.transitions import TRANSITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,6 +16,9 @@ def test_the_tables_in_the_docs_are_up_to_date() -> None:
 
 
 def test_every_reason_outcome_and_effect_is_explained() -> None:
-    assert set(REASONS) == set(Reason)
+    told = {reason for line in TRANSITIONS for reason in line.reasons}
+    assert set(Reason) <= told
+    # NoChange shows as Applied, a Conflict as DatabaseClaimed.
+    assert {*map(str, Outcome)} - told == {Outcome.NO_CHANGE, Outcome.CONFLICT}
     assert set(OUTCOMES) == {*Outcome, None}
     assert set(EFFECTS) == set(Effect)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from fluxbase_migrations.api.crd import definition
+from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.core.states import ADVICE, EFFECTS, OUTCOMES, REASONS, effect
+from fluxbase_migrations.core.states import ADVICE, EFFECTS, OUTCOMES, effect
+from fluxbase_migrations.core.transitions import TRANSITIONS
 
 PATH: Final = Path("docs/resource.md")
 
@@ -68,14 +70,21 @@ def _outcomes() -> Iterator[tuple[str, ...]]:
         yield name, _cell(OUTCOMES[outcome]), _cell(EFFECTS[effect(outcome)]), _cell(advice)
 
 
+def _transitions() -> Iterator[tuple[str, ...]]:
+    for line in TRANSITIONS:
+        before = "any" if line.before == set(Phase) else ", ".join(p for p in Phase if p in line.before)
+        reasons = ", ".join(f"`{reason}`" for reason in sorted(line.reasons)) or "Kubernetes' own"
+        yield _cell(line.event), before, line.phase, reasons, line.shows, _cell(line.does)
+
+
 def tables() -> dict[str, str]:
     """The tables by name."""
     fields = ("field", "type", "default", "meaning")
     return {
         "spec": _table(fields, _rows(_schema("spec"))),
         "status": _table(fields, _rows(_schema("status"))),
-        "reasons": _table(
-            ("reason", "meaning"), ((f"`{one}`", _cell(text)) for one, text in REASONS.items())
+        "states": _table(
+            ("what happens", "from", "phase", "reason", "the set is", "the operator"), _transitions()
         ),
         "outcomes": _table(("outcome of a run", "meaning", "makes of the track", "what to do"), _outcomes()),
     }

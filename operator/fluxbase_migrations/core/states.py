@@ -1,4 +1,4 @@
-"""Reasons, and what each outcome of a run makes of its track: one table each; the docs are made from them."""
+"""Reasons, and what each outcome of a run makes of its track; the docs are made from them."""
 
 from enum import StrEnum
 from typing import Final
@@ -26,31 +26,6 @@ class Reason(StrEnum):
     DATABASE_CLAIMED = "DatabaseClaimed"
     DISABLED = "Disabled"
     NO_SOURCE = "NoSource"
-
-
-REASONS: Final[dict[Reason, str]] = {
-    Reason.STARTING: "The Job is about to be created.",
-    Reason.POD_PENDING: "The Job exists, its container has not started. Kubernetes' own reason "
-    "(CreateContainerConfigError, ImagePullBackOff, Unschedulable, FailedMount, FailedCreate, …) "
-    "takes this one's place as soon as there is one.",
-    Reason.REPLACING: "A Job that had not started is being deleted, because something newer is wanted.",
-    Reason.RUNNING: "The container runs. Whatever is changed now waits for its end.",
-    Reason.NODE_LOST: "The container ran on a node that no longer answers. "
-    "Nothing starts until the pod object is gone.",
-    Reason.WAITING_FOR_SYSTEM: "The user track starts when the system track is Applied.",
-    Reason.WAITING_FOR_OLD_PODS: "Pods of an earlier run, or of a deleted set of this name, are still there.",
-    Reason.QUEUED: "The operator runs as many Jobs as it may (maxConcurrentJobs).",
-    Reason.SUSPENDED: "spec.suspend is true and there is work to do.",
-    Reason.SOURCE_MISSING: "The ConfigMap does not exist; it is picked up as soon as it does.",
-    Reason.ACCESS_MODE: "The claim is ReadWriteOncePod: only one pod could ever use it.",
-    Reason.JOB_REFUSED: "The API server refused the Job.",
-    Reason.JOB_DELETED: "Somebody deleted the Job before its container started.",
-    Reason.NO_RESULT: "The container ended without a result: out of memory, evicted, deleted, deadline.",
-    Reason.DATABASE_CLAIMED: "Another set owns this track of this database.",
-    Reason.DISABLED: "enabled is false.",
-    Reason.NO_SOURCE: "The track has no source.",
-}
-"""What each reason means, for the docs."""
 
 
 class Effect(StrEnum):

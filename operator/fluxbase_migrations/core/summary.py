@@ -5,8 +5,8 @@ from typing import Final
 
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import cut
-from fluxbase_migrations.core.states import Reason
 from fluxbase_migrations.core.status import Condition, TracksStatus, TrackStatus
+from fluxbase_migrations.core.transitions import Shows, line_of
 
 PRECEDENCE: Final = (Phase.FAILED, Phase.RUNNING, Phase.PENDING, Phase.ROLLED_BACK, Phase.APPLIED)
 """The set is in the first of these that one of its tracks is in."""
@@ -67,12 +67,7 @@ def _present(tracks: TracksStatus) -> list[tuple[Track, TrackStatus]]:
 
 def _acts(record: TrackStatus) -> bool:
     """Whether the operator will go on by itself."""
-    if record.phase is Phase.RUNNING:
-        return True
-    return record.phase is Phase.PENDING and record.reason not in (
-        Reason.SUSPENDED,
-        Reason.WAITING_FOR_SYSTEM,
-    )
+    return line_of(record.phase, record.reason).shows is Shows.RECONCILING
 
 
 def _since(before: tuple[Condition, ...], kind: str, status: str) -> datetime | None:

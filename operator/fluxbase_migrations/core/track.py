@@ -27,6 +27,7 @@ from fluxbase_migrations.core.runs import (
 )
 from fluxbase_migrations.core.states import Effect, Reason, backoff, effect
 from fluxbase_migrations.core.status import Commands, JobReference, TrackStatus
+from fluxbase_migrations.core.transitions import line_of
 from fluxbase_migrations.core.wish import Blocked, Note, Refused, Skip, Want
 
 KEPT_JOBS: Final = 2
@@ -311,6 +312,6 @@ def _finish(seen: TrackSeen, context: Context, decision: Decision) -> Decision:
         elif not job.ttl:
             actions.append(SetTtl(job.name, job.uid))
     notes = decision.notes
-    if not notes and record.reason != seen.record.reason and view.is_trouble(record):
+    if not notes and record.reason != seen.record.reason and line_of(record.phase, record.reason).warns:
         notes = (Note(True, record.reason or "", f"{seen.track}: {record.message}"),)
     return replace(decision, actions=tuple(actions), notes=notes)

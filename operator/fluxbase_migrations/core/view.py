@@ -219,25 +219,3 @@ def _failure(record: TrackStatus) -> str:
         if advice and not (hinted and record.outcome is not Outcome.SQL_ERROR)
         else text
     )
-
-
-_QUIET: Final = frozenset(
-    {
-        Reason.STARTING,
-        Reason.POD_PENDING,
-        Reason.REPLACING,
-        Reason.RUNNING,
-        Reason.WAITING_FOR_SYSTEM,
-        Reason.WAITING_FOR_OLD_PODS,
-        Reason.QUEUED,
-        Reason.DISABLED,
-        Reason.NO_SOURCE,
-    }
-)
-
-
-def is_trouble(record: TrackStatus) -> bool:
-    """Whether this deserves a Warning when a track gets here."""
-    if record.phase in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED, Phase.RUNNING):
-        return record.reason == Reason.NODE_LOST
-    return record.reason not in _QUIET

@@ -1,0 +1,49 @@
+"""Every write of a set's status, held against the rules while a test runs."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.kube import Kube
+from tests import kstatus
+
+Json = dict[str, Any]
+
+
+@contextlib.asynccontextmanager
+async def every_write_checked(kube: Kube, namespace: str) -> AsyncIterator[None]:
+    """Watch the sets of a namespace from its beginning on.
+
+    Raises:
+        AssertionError: at the end, if a write broke a rule.
+    """
+    broken: list[str] = []
+    before: dict[str, Json] = {}
+
+    async def watch() -> None:
+        query = {"watch": "true", "resourceVersion": "0"}
+        async for line in kube.lines(paths.sets(namespace), query, None, silence=600.0):
+            event = json.loads(line)
+            body: Json = event["object"]
+            if event["type"] not in ("ADDED", "MODIFIED"):
+                continue
+            name = body["metadata"]["name"]
+            try:
+                kstatus.check(body, before.get(name))
+            except AssertionError as error:
+                broken.append(f"{name}: {error}\n{json.dumps(body.get('status'), indent=1)}")
+            before[name] = body
+
+    watching = asyncio.create_task(watch(), name="kstatus")
+    try:
+        yield
+    finally:
+        ended_early = watching.done()
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+    assert not ended_early, "the watch of the sets ended"
+    assert not broken, "\n".join(broken)
