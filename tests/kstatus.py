@@ -72,7 +72,7 @@ def _check_conditions(status: Json) -> None:
         assert others in ({"Reconciling"}, {"Stalled"}), f"not Ready, with {others or 'nothing'} beside it"
     for one in conditions:
         assert one["type"] == "Ready" or one["status"] == "True", f"{one['type']} is {one['status']}"
-        assert one["observedGeneration"] == status["observedGeneration"], f"{one['type']} is about another generation"
+        assert one["observedGeneration"] == status["observedGeneration"], f"{one['type']}: another generation"
         assert _REASON.fullmatch(one["reason"]), f"{one['type']}: reason {one['reason']!r}"
         assert one["message"], f"{one['type']} has no message"
 
@@ -99,5 +99,6 @@ def _check_change(before: Json, after: Json) -> None:
             same = was["lastTransitionTime"] == one["lastTransitionTime"]
             assert same, f"{one['type']} stayed {one['status']}, its lastTransitionTime did not"
     for name, track in (after.get("tracks") or {}).items():
-        run = ((before.get("tracks") or {}).get(name) or {}).get("run", 0)
-        assert (track or {}).get("run", 0) >= run, f"{name}: run went back from {run} to {track.get('run', 0)}"
+        was = ((before.get("tracks") or {}).get(name) or {}).get("run", 0)
+        run = (track or {}).get("run", 0)
+        assert run >= was, f"{name}: run went back from {was} to {run}"

@@ -14,6 +14,7 @@ from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, PodSeen
 from fluxbase_migrations.core.states import Reason
 from fluxbase_migrations.core.status import JobReference, Owner, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.transitions import TRANSITIONS, line_of
 from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -113,6 +114,7 @@ class Case:
 
 
 CHANGED = Want(base="other", template="template")
+RECHECKED = replace(WANT, volume=True, recheck=timedelta(seconds=10))
 VOLUME = replace(WANT, volume=True)
 ERROR = ErrorInfo("syntax error", file="005_x.up.sql", line=3, sql_state="42601", hint="no")
 SQL_ERROR = Result(Outcome.SQL_ERROR, version=5, dirty=True, observed=True, error=ERROR)
@@ -303,6 +305,18 @@ CASES = {
     "files that cannot be used are Failed": Case(
         Phase.FAILED, "InvalidSource", look(APPLIED, Refused("InvalidSource", "bad")), stalled=True
     ),
+    "a volume is looked at again when its interval is over": Case(
+        Phase.PENDING, "Starting", look(APPLIED, RECHECKED, now=LATER), creates=2
+    ),
+    "a volume is left alone until its interval is over": Case(
+        Phase.APPLIED, "Applied", look(APPLIED, RECHECKED, now=NOW + timedelta(seconds=9))
+    ),
+    "a volume's Job that has not started does not give way to the interval": Case(
+        Phase.PENDING, "PodPending", look(PLANNED, RECHECKED, jobs=(JOB,), now=NOW + timedelta(hours=1))
+    ),
+    "a claim that no second pod can use is Failed": Case(
+        Phase.FAILED, "AccessModeRefused", look(APPLIED, Refused(Reason.ACCESS_MODE, "no")), stalled=True
+    ),
     "a track without source is Skipped and keeps its version": Case(
         Phase.SKIPPED, "NoSource", look(APPLIED, Skip(Reason.NO_SOURCE, "no source"))
     ),
@@ -323,20 +337,20 @@ CASES = {
         "JobRefused",
         look(
             PLANNED,
-            seen=TrackSeen(Track.USER, WANT, refusal=Refusal("template", "quota", False, LATER)),
+            seen=TrackSeen(Track.USER, WANT, refusal=Refusal(1, "template", "quota", False, LATER)),
         ),
         stalled=False,
     ),
     "a Job that can never be created waits for a change": Case(
         Phase.FAILED,
         "JobRefused",
-        look(PLANNED, seen=TrackSeen(Track.USER, WANT, refusal=Refusal("template", "no", True, LATER))),
+        look(PLANNED, seen=TrackSeen(Track.USER, WANT, refusal=Refusal(1, "template", "no", True, LATER))),
         stalled=True,
     ),
     "a Job that was refused is created when its template changed": Case(
         Phase.PENDING,
         "Starting",
-        look(PLANNED, seen=TrackSeen(Track.USER, WANT, refusal=Refusal("older", "no", True, LATER))),
+        look(PLANNED, seen=TrackSeen(Track.USER, WANT, refusal=Refusal(1, "older", "no", True, LATER))),
         creates=1,
     ),
     "a database that another set owns is Stalled": Case(
@@ -386,6 +400,12 @@ def test_situation(case: Case) -> None:
         assert len(found) == 2
     if case.stalled is not None:
         assert ("Stalled" in found) is case.stalled
+
+
+def test_every_line_of_the_table_of_states_has_a_situation() -> None:
+    here = {line_of(case.phase, case.reason) for case in CASES.values()}
+    there = {line_of(Phase.PENDING, Reason.WAITING_FOR_SYSTEM)}  # tested with both tracks
+    assert here | there == set(TRANSITIONS)
 
 
 def test_backoff_doubles_up_to_five_minutes() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from fluxbase_migrations import system
@@ -90,7 +90,7 @@ class Observer:
         found_jobs, found_pods = await self._belongings(key)
         tracks, digests = {}, {}
         for track in Track:
-            wish, digests[track] = await self._wish(key[0], spec, track, now)
+            wish, digests[track] = await self._wish(key[0], spec, track)
             own_jobs = tuple(
                 job_seen(one)
                 for one in found_jobs
@@ -106,7 +106,7 @@ class Observer:
                 pods=own_pods,
                 foreign_pods=tuple(pod for pod in pods if pod.set_uid != uid),
                 event=await self._event(key[0], own_jobs, own_pods, record.run, now),
-                created_uid=_created_uid(memory.created.get(track), record),
+                created=memory.created.get(track),
                 refusal=memory.refusals.get(track),
                 owner_exists=await self._owner_exists(record),
                 progress=_progress(memory.progress.get(track), record),
@@ -133,7 +133,7 @@ class Observer:
         )
         return found_jobs["items"], found_pods["items"]
 
-    async def _wish(self, namespace: str, spec: Spec, track: Track, now: datetime) -> tuple[Wish, str | None]:
+    async def _wish(self, namespace: str, spec: Spec, track: Track) -> tuple[Wish, str | None]:
         wanted = jobs.track_spec(spec, track)
         if not wanted.enabled:
             return Skip(Reason.DISABLED, f"spec.tracks.{track}.enabled is false"), None
@@ -142,16 +142,14 @@ class Observer:
             return Skip(Reason.NO_SOURCE, "spec.tracks.user has no source"), None
         expected: str | None = None
         what: str | None
-        due = None
         if source is None:
             what = self._built_in
         elif source.persistent_volume_claim is not None:
             refused = await self._refuse_claim(namespace, source.persistent_volume_claim)
             if refused:
                 return refused, None
-            token, due = self._token(wanted.recheck_interval, now)
             claim = source.persistent_volume_claim
-            what = digest(claim.claim_name, claim.path, token)
+            what = digest(claim.claim_name, claim.path, self._settings.restarted_at)
         else:
             seen = await self._sources.read(namespace, source.config_map_names())
             problem = _problem(source, seen)
@@ -168,16 +166,9 @@ class Observer:
         )
         template = jobs.template_digest(spec, track, self._settings)
         volume = source is not None and source.persistent_volume_claim is not None
-        return Want(base, template, volume=volume, due=due), expected
-
-    def _token(self, interval: str | None, now: datetime) -> tuple[str, datetime | None]:
-        """Changes when a volume is to be looked at again, and when it will next do so by itself."""
-        if interval is None:
-            return self._settings.restarted_at, None
-        seconds = durations.seconds(interval)
-        tick = int(now.timestamp() // seconds)
-        due = datetime.fromtimestamp((tick + 1) * seconds, UTC)
-        return f"{self._settings.restarted_at}/{tick}", due
+        interval = wanted.recheck_interval
+        recheck = timedelta(seconds=durations.seconds(interval)) if interval else None
+        return Want(base, template, volume=volume, recheck=recheck), expected
 
     async def _refuse_claim(self, namespace: str, source: ClaimSource) -> Refused | None:
         """A claim that only one pod may ever use; one that does not exist is the scheduler's to report."""
@@ -249,10 +240,6 @@ def _event_time(event: Json) -> str:
 
 def _progress(found: tuple[int, Progress] | None, record: TrackStatus) -> Progress | None:
     return found[1] if found and found[0] == record.run else None
-
-
-def _created_uid(created: JobReference | None, record: TrackStatus) -> str | None:
-    return created.uid if created and record.job and created.name == record.job.name else None
 
 
 def _sources_of(namespace: str, spec: Spec) -> frozenset[Key]:

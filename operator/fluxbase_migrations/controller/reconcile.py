@@ -115,21 +115,23 @@ class Reconciler:
         self._follow_up(key, observed, made)
 
     def _decided(self, key: Key, observed: Observed) -> SetDecision:
-        """Decide; a slot is only asked for where the decision would use it."""
+        """Decide; a slot is only asked for where the decision uses it."""
         seen = observed.seen
-        tracks = dict(seen.tracks)
         for track in Track:
-            record, holder = seen.status.tracks.of(track), (key, track)
+            record = seen.status.tracks.of(track)
             if record.outstanding and any(job.run == record.run for job in seen.tracks[track].jobs):
-                self._slots.hold(holder)
-            tracks[track] = replace(tracks[track], slot=self._slots.reserve(holder))
-        made = decide(replace(seen, tracks=tracks))
+                self._slots.hold((key, track))
+        made = decide(seen)
         for track in Track:
-            record, holder = made.status.tracks.of(track), (key, track)
-            if track in made.queued:
-                self._slots.wait(holder)
-            elif not record.outstanding:
-                self._slots.release(holder)
+            if not made.status.tracks.of(track).outstanding:
+                self._slots.release((key, track))
+        creates = [action.track for action in made.actions if isinstance(action, CreateJob)]
+        refused = {track for track in creates if not self._slots.reserve((key, track))}
+        if refused:
+            for track in refused:
+                self._slots.wait((key, track))
+            waiting = {track: replace(seen.tracks[track], slot=False) for track in refused}
+            made = decide(replace(seen, tracks={**seen.tracks, **waiting}))
         return made
 
     async def _write(self, key: Key, observed: Observed, status: SetStatus) -> None:
@@ -186,6 +188,7 @@ class Reconciler:
             remembered.refused[track] += 1
             delay = backoff(REFUSED_BACKOFF, remembered.refused[track])
             remembered.refusals[track] = Refusal(
+                run=wanted.run,
                 template=wanted.template,
                 message=error.message,
                 permanent=error.status != 403,

@@ -53,8 +53,6 @@ class Decision:
     notes: tuple[Note, ...] = ()
     due: datetime | None = None
     """When to look again although nothing happened."""
-    queued: bool = False
-    """Waits for a slot."""
 
 
 def job_name(set_name: str, set_uid: str, track: Track, run: int) -> str:

@@ -39,8 +39,6 @@ class SetDecision:
     actions: tuple[Action, ...] = ()
     notes: tuple[Note, ...] = ()
     due: datetime | None = None
-    queued: frozenset[Track] = frozenset()
-    """Tracks that wait for a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +71,6 @@ def decide(seen: SetSeen) -> SetDecision:
         actions=tuple(sorted(system.actions + user.actions, key=_urgency)),
         notes=commands.notes + system.notes + user.notes,
         due=min(dues, default=None),
-        queued=frozenset(
-            track for track, made in ((Track.SYSTEM, system), (Track.USER, user)) if made.queued
-        ),
     )
 
 

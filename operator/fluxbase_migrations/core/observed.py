@@ -6,7 +6,7 @@ from typing import Final
 
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.runs import Explanation, JobSeen, PodSeen
-from fluxbase_migrations.core.status import Progress, TrackStatus
+from fluxbase_migrations.core.status import JobReference, Progress, TrackStatus
 from fluxbase_migrations.core.wish import RetryPolicy, Wish
 
 EVENTS_AFTER: Final = timedelta(seconds=5)
@@ -17,6 +17,7 @@ EVENTS_AFTER: Final = timedelta(seconds=5)
 class Refusal:
     """The API server refused a Job."""
 
+    run: int
     template: str
     """What the Job would have been made from."""
     message: str
@@ -39,8 +40,8 @@ class TrackSeen:
     slot: bool = True
     """Whether one more Job may be created now."""
     event: Explanation | None = None
-    created_uid: str | None = None
-    """The uid of the present run's Job, if this process created it."""
+    created: JobReference | None = None
+    """The Job that this process created last."""
     refusal: Refusal | None = None
     owner_exists: bool | None = None
     """Whether the set that claims this track's database is still there; None: not known."""

@@ -135,7 +135,8 @@ def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision 
         return _record(seen, record, Ended(None, None, because="its Job and pod were deleted"), context)[0]
     if record.reason == Reason.REPLACING:
         return _given_up(record)
-    if (job.uid or seen.created_uid) is not None:
+    created = seen.created is not None and seen.created.name == job.name
+    if created or job.uid is not None:
         waits = record.waits + 1
         return replace(
             record,
@@ -153,7 +154,7 @@ def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision 
     if blocked:
         return blocked
     refusal = seen.refusal
-    if refusal is not None and refusal.template == wish.template:
+    if refusal is not None and (refusal.run, refusal.template) == (record.run, wish.template):
         if refusal.permanent:
             return Decision(view.shown(record, view.job_refused(refusal.message, permanent=True)))
         if context.now < refusal.retry_at:
@@ -215,13 +216,17 @@ def _is_running(pod: PodSeen) -> bool:
 def _wanted(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> Decision:
     handled = record.finished_at is not None and record.inputs_digest == _wanted_digest(seen)
     released = effect(record.outcome) is Effect.CLAIMED and seen.owner_exists is False
-    if handled and record.retry_at is None and not released:
-        return Decision(view.settled(record, want), due=want.due)
+    recheck = record.finished_at + want.recheck if record.finished_at and want.recheck else None
+    overdue = recheck is not None and recheck <= context.now and not context.suspended
+    if handled and record.retry_at is None and not released and not overdue:
+        return Decision(view.settled(record, want), due=None if context.suspended else recheck)
     if context.suspended:
         return Decision(view.shown(record, view.suspended()))
     if handled and record.retry_at is not None and context.now < record.retry_at:
         return Decision(view.shown(record, view.retrying(record)), due=record.retry_at)
-    planned = _gate(seen, record, context) or _plan(seen, record, want, context, again=handled)
+    planned = _gate(seen, record, context) or _plan(
+        seen, record, want, context, again=handled and not overdue
+    )
     owner = record.claimed_by
     if released and owner is not None and planned.actions:
         text = f"{seen.track}: takes over from the set {owner.name}, which is gone"
@@ -240,7 +245,7 @@ def _gate(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision | 
         shown = view.shown(record, view.waiting_for_old(old))
         return Decision(shown, due=context.now + _LOOK_AGAIN)
     if not seen.slot:
-        return Decision(view.shown(record, view.queued()), queued=True)
+        return Decision(view.shown(record, view.queued()))
     return None
 
 

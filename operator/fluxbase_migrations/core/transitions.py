@@ -242,7 +242,7 @@ TRANSITIONS: Final = (
         warns=True,
     ),
     Transition(
-        "The same, as often as `retry.limit` allows; or `job.activeDeadlineSeconds` ended each of these runs.",
+        "The same, as often as `retry.limit` allows; or `job.activeDeadlineSeconds` ended each of them.",
         _ANY,
         Phase.FAILED,
         _ending_in(Effect.RETRY, Effect.WAIT),

@@ -1,7 +1,7 @@
 """What is wanted of a track: the spec, its source and its limits, boiled down."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
 from fluxbase_migrations.core.states import Reason
 
@@ -51,8 +51,8 @@ class Want:
     """Digest of what the Job's pod would be made from."""
     volume: bool = False
     """The source is a volume: an empty one has just not been filled yet."""
-    due: datetime | None = None
-    """When ``base`` changes by itself (recheckInterval)."""
+    recheck: timedelta | None = None
+    """How long after the end of a run the next one is due although nothing is known to have changed."""
 
 
 Wish = Skip | Blocked | Refused | Want

@@ -1,0 +1,132 @@
+"""An API server in memory, behind the operator's own client: just what the operator asks of a real one."""
+
+import copy
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from fluxbase_migrations.controller.kube import Json, Kube, KubeError, Query
+
+COLLECTIONS = frozenset(
+    {"fluxbasemigrationsets", "jobs", "pods", "configmaps", "persistentvolumeclaims", "events"}
+)
+
+
+class OperatorDied(BaseException):
+    """The operator's process ended in the middle of what it was doing."""
+
+
+class ApiInMemory(Kube):
+    """Objects by their path. ``on_status`` is called with each set whose status is written."""
+
+    def __init__(self, clock: Callable[[], datetime], on_status: Callable[[Json], None]) -> None:
+        self.objects: dict[str, Json] = {}
+        self.writes_left: int | None = None
+        """After so many more writes the operator dies; None: it lives."""
+        self.refuse_jobs = False
+        """A quota or a policy does not let Jobs in."""
+        self.somebody_is_faster = False
+        """The next write of a status finds that the object has changed meanwhile."""
+        self._clock = clock
+        self._on_status = on_status
+        self._version = 0
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Json | None = None,
+        content_type: str | None = None,
+        accept: str | None = None,
+    ) -> Json:
+        if method == "GET":
+            if path.rsplit("/", 1)[1] in COLLECTIONS:
+                return {"items": copy.deepcopy(self.select(path, dict(query or {})))}
+            return copy.deepcopy(self._found(path))
+        if self.writes_left is not None:
+            if self.writes_left == 0:
+                raise OperatorDied
+            self.writes_left -= 1
+        return copy.deepcopy(getattr(self, f"_{method.lower()}")(path, copy.deepcopy(body)))
+
+    def select(self, collection: str, query: dict[str, Any]) -> list[Json]:
+        """The objects of a collection; label selectors of equality and Events of one object only."""
+        wanted = dict(pair.split("=", 1) for pair in query.get("labelSelector", "").split(",") if pair)
+        involved = query.get("fieldSelector", "").partition("involvedObject.uid=")[2]
+        return [
+            one
+            for path, one in self.objects.items()
+            if path.rpartition("/")[0] == collection
+            and wanted.items() <= one["metadata"].get("labels", {}).items()
+            and involved in ("", one.get("involvedObject", {}).get("uid"))
+        ]
+
+    def put(self, path: str, body: Json) -> Json:
+        """Create an object, or change what is not its status."""
+        before = self.objects.get(path)
+        metadata = {
+            "uid": f"uid-{self._version}",
+            "generation": 0,
+            "creationTimestamp": self._clock().isoformat(),
+            **(before or {}).get("metadata", {}),
+            **body["metadata"],
+        }
+        if before is None or before.get("spec") != body.get("spec"):
+            metadata["generation"] += 1
+        self.objects[path] = {**(before or {}), **body, "metadata": metadata}
+        return self.touch(path)
+
+    def touch(self, path: str) -> Json:
+        """Give an object a new resourceVersion."""
+        self._version += 1
+        found = self.objects[path]
+        found["metadata"]["resourceVersion"] = str(self._version)
+        return found
+
+    def remove(self, path: str) -> None:
+        """An object is gone."""
+        self.objects.pop(path, None)
+
+    def _found(self, path: str) -> Json:
+        if path not in self.objects:
+            raise KubeError(404, "NotFound", f"{path} not found")
+        return self.objects[path]
+
+    def _post(self, collection: str, body: Json) -> Json:
+        path = f"{collection}/{body['metadata']['name']}"
+        if path in self.objects:
+            raise KubeError(409, "AlreadyExists", f"{path} exists")
+        if self.refuse_jobs and collection.endswith("/jobs"):
+            raise KubeError(403, "Forbidden", "exceeded quota")
+        return self.put(path, body)
+
+    def _put(self, path: str, body: Json) -> Json:
+        """The status of a set; the operator replaces nothing else."""
+        own, _, kind = path.rpartition("/")
+        assert kind == "status", path
+        found = self._found(own)
+        if self.somebody_is_faster:
+            self.somebody_is_faster = False
+            self.touch(own)
+        if found["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
+            raise KubeError(409, "Conflict", "the object has been modified")
+        found["status"] = body["status"]
+        written = self.touch(own)
+        self._on_status(copy.deepcopy(written))
+        return written
+
+    def _patch(self, path: str, body: Json) -> Json:
+        """Only ``spec`` of Jobs and what Events count is ever patched."""
+        found = self._found(path)
+        for field, value in body.items():
+            found[field] = {**found.get(field, {}), **value} if isinstance(value, dict) else value
+        return self.touch(path)
+
+    def _delete(self, path: str, body: Json) -> Json:
+        found = self._found(path)
+        if found["metadata"]["uid"] != body["preconditions"]["uid"]:
+            raise KubeError(409, "Conflict", "another object of that name")
+        found["metadata"]["deletionTimestamp"] = self._clock().isoformat()
+        return self.touch(path)

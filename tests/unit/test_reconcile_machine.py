@@ -1,0 +1,406 @@
+"""The life of a set: the real reconcile, driven through whatever a cluster may do to it.
+
+The API server, the Job controller, the kubelet and the databases are models; everything of the operator is
+real. Each write of a status is held against kstatus' rules and the table of states.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.events import Recorder
+from fluxbase_migrations.controller.kube import Json
+from fluxbase_migrations.controller.metrics import Metrics
+from fluxbase_migrations.controller.observe import Observed, Observer
+from fluxbase_migrations.controller.progress import Follower
+from fluxbase_migrations.controller.reconcile import Reconciler
+from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.slots import Slots
+from fluxbase_migrations.controller.sources import Key, References
+from fluxbase_migrations.core.actions import CreateJob
+from fluxbase_migrations.core.decide import SetDecision
+from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.job import JobSpec
+from fluxbase_migrations.core.names import API_VERSION, CONTAINER, ENV_JOB, KIND, Phase, Rollback, Track
+from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.transitions import line_of
+from tests import kstatus
+from tests.unit.api_in_memory import ApiInMemory, OperatorDied
+
+NAMESPACE, NAME = "fluxbase", "shop"
+KEY = (NAMESPACE, NAME)
+SET = paths.one_set(*KEY)
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+TRACKS = st.sampled_from(list(Track))
+COUNTS = st.integers(1, 3)
+BAD_ENDS = st.sampled_from(
+    [Outcome.UNREACHABLE, Outcome.INTERRUPTED, Outcome.TRANSIENT, Outcome.SQL_ERROR, None]
+)
+
+
+@dataclass
+class Row:
+    """A tracking row, with what keeps a force from being obeyed twice."""
+
+    version: int | None = None
+    dirty: bool = False
+    tokens: list[str] = field(default_factory=list)
+
+    def result(self, outcome: Outcome, **more: Any) -> Result:
+        return Result(outcome, version=self.version, dirty=self.dirty, observed=True, **more)
+
+
+def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool = True) -> Result:
+    """What the runner would do to the database, and report."""
+    if job.expected_digest != source_digest(files):
+        return Result(Outcome.SOURCE_CHANGED)
+    latest = len(files)
+    known = {"latest": latest, "source_digest": job.expected_digest}
+    if job.force and job.force.token not in row.tokens:
+        row.tokens.append(job.force.token)
+        row.version, row.dirty = (None if job.force.version < 1 else job.force.version), False
+    target = latest if job.target is None else job.target
+    at = row.version or 0
+    if at > latest or target > latest:
+        gone = Outcome.AHEAD_OF_SOURCE if at > latest else Outcome.TARGET_NOT_FOUND
+        return row.result(gone, error=ErrorInfo("not among the files"), **known)
+    if at > target and job.rollback is Rollback.FORBID:
+        return row.result(Outcome.ROLLBACK_FORBIDDEN, error=ErrorInfo("rollback is Forbid"), **known)
+    if not to_the_end:
+        row.version, row.dirty = min(at + 1, latest), True
+        return row.result(Outcome.SQL_ERROR, error=ErrorInfo("syntax error"), pending=1, **known)
+    outcome = Outcome.NO_CHANGE if at == target else Outcome.APPLIED if at < target else Outcome.ROLLED_BACK
+    row.version, row.dirty = target or None, False
+    return row.result(outcome, pending=latest - target, **known)
+
+
+class Decided(Reconciler):
+    """Decides twice: a decision about what it has itself decided changes nothing, so there is no hot loop."""
+
+    def _decided(self, key: Key, observed: Observed) -> SetDecision:
+        made = super()._decided(key, observed)
+        seen = replace(observed.seen, status=made.status)
+        again = super()._decided(key, replace(observed, seen=seen))
+        assert again.status == made.status, "a decision that does not last"
+        assert _created(again) == _created(made)
+        return made
+
+
+def _created(made: SetDecision) -> list[CreateJob]:
+    return [action for action in made.actions if isinstance(action, CreateJob)]
+
+
+class Life(RuleBasedStateMachine):
+    """One set with a ConfigMap for each track, one database, and one operator at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = BEGIN
+        self.before: Json | None = None
+        self.rows = {track: Row() for track in Track}
+        self.in_flight: set[str] = set()
+        """Paths of Jobs whose container runs."""
+        self.loop = asyncio.new_event_loop()
+        self.api = ApiInMemory(lambda: self.now, self.check_write)
+        self.restart()
+
+    @initialize(enabled=st.booleans())
+    def make_set(self, enabled: bool) -> None:
+        for track in Track:
+            self.write_files(track, 2)
+        database = {"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}
+        tracks = {str(track): {"source": {"configMap": {"name": str(track)}}} for track in Track}
+        tracks["system"]["enabled"] = enabled  # type: ignore[assignment]
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": NAME, "namespace": NAMESPACE},
+            "spec": {"database": database, "tracks": tracks},
+            "status": {"observedGeneration": -1},
+        }
+        self.api.put(SET, body)
+
+    # The operator
+
+    @rule()
+    def restart(self) -> None:
+        """What is not in the API server is forgotten."""
+        settings = Settings(image="image", progress=False)
+        self.reconciler = Decided(
+            kube=self.api,
+            settings=settings,
+            observer=Observer(self.api, settings, References()),
+            recorder=Recorder(self.api, "operator"),
+            slots=Slots(1, lambda holder: None),
+            follower=Follower(self.api, lambda key, delay: None),
+            metrics=Metrics(),
+            clock=lambda: self.now,
+            again=lambda key, delay: None,
+        )
+
+    @rule()
+    def look(self) -> None:
+        self.loop.run_until_complete(self.reconciler.reconcile(KEY))
+
+    @rule(writes=st.integers(0, 3))
+    def die(self, writes: int) -> None:
+        """The operator dies after some of its writes."""
+        self.api.writes_left = writes
+        try:
+            self.look()
+        except OperatorDied:
+            self.restart()
+        finally:
+            self.api.writes_left = None
+
+    @rule()
+    def somebody_is_faster(self) -> None:
+        self.api.somebody_is_faster = True
+
+    def check_write(self, body: Json) -> None:
+        """What must hold of every status that is written."""
+        before, self.before = self.before, body
+        kstatus.check(body, before)
+        for track in Track:
+            self.check_track(body, before, track)
+
+    def check_track(self, body: Json, before: Json | None, track: Track) -> None:
+        found = body["status"]["tracks"].get(track) or {}
+        was = ((before or {}).get("status", {}).get("tracks") or {}).get(track) or {}
+        line = line_of(Phase(found["phase"]), found["reason"])
+        came_from = Phase(was.get("phase", Phase.PENDING))
+        assert came_from in line.before, f"{came_from} → {line.phase}, {found['reason']}"
+        row = self.rows[track]
+        if found["phase"] in (Phase.APPLIED, Phase.ROLLED_BACK):
+            assert not row.dirty, "Applied over a dirty row"
+            assert found.get("version") == row.version, "status tells another version than the row's"
+        if track is Track.USER and line.phase is Phase.PENDING and found["reason"] == "Starting":
+            system = body["status"]["tracks"]["system"]["phase"]
+            assert system in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED), f"system is {system}"
+
+    # People
+
+    def write_files(self, track: Track, count: int, flavour: str = "") -> None:
+        data = {f"00{number}_x.up.sql": f"{number}{flavour}" for number in range(1, count + 1)}
+        path = paths.config_map(NAMESPACE, track)
+        self.api.put(path, {"metadata": {"name": str(track)}, "data": data})
+
+    @rule(track=TRACKS, count=st.integers(0, 3), flavour=st.sampled_from("ab"))
+    def edit(self, track: Track, count: int, flavour: str) -> None:
+        self.write_files(track, count, flavour)
+
+    @rule(track=TRACKS)
+    def delete_source(self, track: Track) -> None:
+        self.api.remove(paths.config_map(NAMESPACE, track))
+
+    def change(self, **spec: Any) -> None:
+        found = self.api.objects[SET]
+        self.api.put(SET, {"metadata": {}, "spec": {**found["spec"], **spec}})
+
+    def change_track(self, track: Track, **fields: Any) -> None:
+        tracks = self.api.objects[SET]["spec"]["tracks"]
+        wanted = {**tracks[track], **fields}
+        shown = {name: value for name, value in wanted.items() if value is not None}
+        self.change(tracks={**tracks, str(track): shown})
+
+    @rule(track=TRACKS, enabled=st.booleans())
+    def enable(self, track: Track, enabled: bool) -> None:
+        if enabled or self.api.objects[SET]["spec"]["tracks"]["user"].get("enabled", True):
+            self.change_track(track, enabled=enabled)
+
+    @rule(track=TRACKS, version=st.sampled_from([None, 0, 1, 2, 3]), rollback=st.sampled_from(list(Rollback)))
+    def aim(self, track: Track, version: int | None, rollback: Rollback) -> None:
+        self.change_track(track, targetVersion=version, rollback=str(rollback))
+
+    @rule(suspended=st.booleans())
+    def suspend(self, suspended: bool) -> None:
+        self.change(suspend=suspended)
+
+    @rule(name=st.sampled_from(["db", "other"]))
+    def correct_the_database(self, name: str) -> None:
+        self.change(database={"urlFrom": {"secretKeyRef": {"name": name, "key": "url"}}})
+
+    def annotate(self, name: str, value: str) -> None:
+        annotations = {
+            **self.api.objects[SET]["metadata"].get("annotations", {}),
+            f"fluxbase.io/{name}": value,
+        }
+        self.api.put(SET, {"metadata": {"annotations": annotations}, "spec": self.api.objects[SET]["spec"]})
+
+    @rule(value=st.sampled_from("123"))
+    def request(self, value: str) -> None:
+        self.annotate("requested-at", value)
+
+    @rule(track=TRACKS, version=st.sampled_from([-1, 1, 2]), token=st.sampled_from("xy"))
+    def force(self, track: Track, version: int, token: str) -> None:
+        self.annotate("force", f"{track}={version}@{token}")
+
+    @rule(refuse=st.booleans())
+    def set_quota(self, refuse: bool) -> None:
+        self.api.refuse_jobs = refuse
+
+    @rule(seconds=st.sampled_from([1, 6, 11, 60, 400]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(track=TRACKS)
+    def delete_jobs_by_hand(self, track: Track) -> None:
+        """With their pods, at once, whatever they are at."""
+        for job in self.jobs(track):
+            self.api.remove(paths.job(NAMESPACE, job["metadata"]["name"]))
+            self.api.remove(self.pod_path(job))
+            self.in_flight.discard(job["metadata"]["name"])
+
+    # Kubernetes
+
+    def jobs(self, track: Track) -> list[Json]:
+        found = self.api.select(paths.jobs(NAMESPACE), {"labelSelector": f"fluxbase.io/track={track}"})
+        return sorted(found, key=lambda job: int(job["metadata"]["labels"]["fluxbase.io/run"]))
+
+    def pod_path(self, job: Json) -> str:
+        return f"{paths.pods(NAMESPACE)}/{job['metadata']['name']}-pod"
+
+    def pod(self, job: Json) -> Json | None:
+        return self.api.objects.get(self.pod_path(job))
+
+    def show(self, job: Json, phase: str, state: Json) -> None:
+        pod = self.api.objects[self.pod_path(job)]
+        pod["status"] = {"phase": phase, "containerStatuses": [{"name": CONTAINER, "state": state}]}
+        self.api.touch(self.pod_path(job))
+
+    @rule(reason=st.sampled_from(["ContainerCreating", "CreateContainerConfigError"]))
+    def make_pods(self, reason: str) -> None:
+        for job in [job for track in Track for job in self.jobs(track)]:
+            if self.pod(job) is None and not _ended(job) and not _deleted(job):
+                metadata = {
+                    **job["spec"]["template"]["metadata"],
+                    "name": f"{job['metadata']['name']}-pod",
+                    "namespace": NAMESPACE,
+                }
+                self.api.put(self.pod_path(job), {"metadata": metadata})
+                self.show(job, "Pending", {"waiting": {"reason": reason}})
+
+    @rule()
+    def start_containers(self) -> None:
+        for job in [job for track in Track for job in self.jobs(track)]:
+            pod = self.pod(job)
+            if pod and pod["status"]["phase"] == "Pending" and not _deleted(job):
+                self.show(job, "Running", {"running": {"startedAt": self.now.isoformat()}})
+                self.in_flight.add(job["metadata"]["name"])
+
+    def end(self, track: Track, outcome: Outcome | None) -> None:
+        """The track's running containers end as they would."""
+        for job in self.jobs(track):
+            name = job["metadata"]["name"]
+            if name not in self.in_flight:
+                continue
+            environment = job["spec"]["template"]["spec"]["containers"][0]["env"]
+            told = JobSpec.from_json(next(one["value"] for one in environment if one["name"] == ENV_JOB))
+            files = self.api.objects.get(paths.config_map(NAMESPACE, track), {}).get("data", {})
+            content = {file: text.encode() for file, text in files.items()}
+            result: Result | None
+            if outcome in (Outcome.APPLIED, Outcome.SQL_ERROR):
+                result = migrate(self.rows[track], told, content, to_the_end=outcome is Outcome.APPLIED)
+            else:
+                result = Result(outcome, error=ErrorInfo("no")) if outcome else None
+            terminated = {"exitCode": 0, "finishedAt": self.now.isoformat()}
+            message = {"message": result.to_json()} if result else {"reason": "OOMKilled"}
+            self.show(job, "Succeeded", {"terminated": terminated | message})
+            self.in_flight.discard(name)
+
+    @rule(track=TRACKS)
+    def succeed(self, track: Track) -> None:
+        self.end(track, Outcome.APPLIED)
+
+    @rule(track=TRACKS, outcome=BAD_ENDS)
+    def end_badly(self, track: Track, outcome: Outcome | None) -> None:
+        self.end(track, outcome)
+
+    @rule()
+    def catch_up(self) -> None:
+        """The Job controller writes what became of its pods, and the garbage collector ends deletions."""
+        for job in [job for track in Track for job in self.jobs(track)]:
+            name, pod = job["metadata"]["name"], self.pod(job)
+            if pod and pod["status"]["phase"] == "Succeeded":
+                job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+                self.api.touch(paths.job(NAMESPACE, name))
+            if _deleted(job) and name not in self.in_flight:
+                self.api.remove(paths.job(NAMESPACE, name))
+                self.api.remove(self.pod_path(job))
+
+    # What must always hold
+
+    @invariant()
+    def no_job_in_flight_is_deleted_by_the_operator(self) -> None:
+        for track in Track:
+            for job in self.jobs(track):
+                assert not (_deleted(job) and job["metadata"]["name"] in self.in_flight), job
+
+    @invariant()
+    def one_container_at_a_time(self) -> None:
+        assert len(self.in_flight) <= 1, self.in_flight  # there is one slot
+
+    @invariant()
+    def a_force_is_obeyed_once(self) -> None:
+        for row in self.rows.values():
+            assert len(row.tokens) == len(set(row.tokens))
+
+    def teardown(self) -> None:
+        """Left alone, with nothing in its way, the set gets to what is wanted, and then rests."""
+        try:
+            if SET in self.api.objects:
+                self.comes_to_rest()
+        finally:
+            self.loop.close()
+
+    def comes_to_rest(self) -> None:
+        self.set_quota(False)
+        for track in Track:
+            self.write_files(track, 3)
+            self.change_track(track, targetVersion=None)
+        self.suspend(False)
+        self.request("the end")
+        for _ in range(60):
+            self.look()
+            self.make_pods("ContainerCreating")
+            self.start_containers()
+            for track in Track:
+                self.succeed(track)
+            self.catch_up()
+            self.now += timedelta(seconds=400)
+            body = self.api.objects[SET]
+            if kstatus.compute(body) == "Current":
+                break
+        assert kstatus.compute(body) == "Current", json.dumps(body["status"], indent=1)
+        for track in Track:
+            if body["spec"]["tracks"][track].get("enabled", True):
+                assert self.rows[track].version == 3
+        version = self.api._version
+        self.look()
+        self.look()
+        idle = self.api._version - version
+        assert idle <= 4, f"{idle} writes of an idle set"  # what it had left to tidy up
+        version = self.api._version
+        self.look()
+        assert self.api._version == version, "an idle set is written to"
+
+
+def _ended(job: Json) -> bool:
+    return bool(job.get("status"))
+
+
+def _deleted(job: Json) -> bool:
+    return "deletionTimestamp" in job["metadata"]
+
+
+Life.TestCase.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestLife = Life.TestCase
