@@ -40,9 +40,19 @@ SET = paths.one_set(*KEY)
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 TRACKS = st.sampled_from(list(Track))
 COUNTS = st.integers(1, 3)
-BAD_ENDS = st.sampled_from(
-    [Outcome.UNREACHABLE, Outcome.INTERRUPTED, Outcome.TRANSIENT, Outcome.SQL_ERROR, None]
+ENDS = st.sampled_from(
+    [
+        Outcome.APPLIED,
+        "later",
+        Outcome.SQL_ERROR,
+        "killed",
+        Outcome.TRANSIENT,
+        Outcome.UNREACHABLE,
+        Outcome.INTERRUPTED,
+    ]
 )
+READ = frozenset({Outcome.APPLIED, Outcome.NO_CHANGE, Outcome.ROLLED_BACK, Outcome.SQL_ERROR})
+"""Outcomes of runs that have read the row at their end."""
 
 
 @dataclass
@@ -107,6 +117,7 @@ class Life(RuleBasedStateMachine):
         self.rows = {track: Row() for track in Track}
         self.in_flight: set[str] = set()
         """Paths of Jobs whose container runs."""
+        self.up = True
         self.loop = asyncio.new_event_loop()
         self.api = ApiInMemory(lambda: self.now, self.check_write)
         self.restart()
@@ -145,7 +156,16 @@ class Life(RuleBasedStateMachine):
             again=lambda key, delay: None,
         )
 
-    @rule()
+    @rule(up=st.sampled_from([True, True, False]))
+    def switch(self, up: bool) -> None:
+        self.up = up
+
+    @invariant()
+    def the_operator_looks(self) -> None:
+        """Whatever happens to a set, the operator looks at it, unless it is down."""
+        if self.up and SET in self.api.objects:
+            self.look()
+
     def look(self) -> None:
         self.loop.run_until_complete(self.reconciler.reconcile(KEY))
 
@@ -180,7 +200,9 @@ class Life(RuleBasedStateMachine):
         row = self.rows[track]
         if found["phase"] in (Phase.APPLIED, Phase.ROLLED_BACK):
             assert not row.dirty, "Applied over a dirty row"
-            assert found.get("version") == row.version, "status tells another version than the row's"
+        if found.get("finishedAt") != was.get("finishedAt") and found.get("outcome") in READ:
+            told = found.get("version"), found.get("dirty", False)
+            assert told == (row.version, row.dirty), f"status tells {told} of {row}"
         if track is Track.USER and line.phase is Phase.PENDING and found["reason"] == "Starting":
             system = body["status"]["tracks"]["system"]["phase"]
             assert system in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED), f"system is {system}"
@@ -275,7 +297,20 @@ class Life(RuleBasedStateMachine):
         pod["status"] = {"phase": phase, "containerStatuses": [{"name": CONTAINER, "state": state}]}
         self.api.touch(self.pod_path(job))
 
-    @rule(reason=st.sampled_from(["ContainerCreating", "CreateContainerConfigError"]))
+    @rule(
+        reason=st.sampled_from(["ContainerCreating", "CreateContainerConfigError"]),
+        ends=st.lists(ENDS, min_size=1, max_size=6),
+    )
+    def go_on(self, reason: str, ends: list[str]) -> None:
+        """Some steps of each Job: its pod is made, its container starts, it ends, that is noted."""
+        for end in ends:
+            self.catch_up()
+            if end != "later":
+                self.end(None if end == "killed" else Outcome(end))
+            self.start_containers()
+            self.make_pods(reason)
+            self.the_operator_looks()
+
     def make_pods(self, reason: str) -> None:
         for job in [job for track in Track for job in self.jobs(track)]:
             if self.pod(job) is None and not _ended(job) and not _deleted(job):
@@ -287,18 +322,24 @@ class Life(RuleBasedStateMachine):
                 self.api.put(self.pod_path(job), {"metadata": metadata})
                 self.show(job, "Pending", {"waiting": {"reason": reason}})
 
-    @rule()
     def start_containers(self) -> None:
-        for job in [job for track in Track for job in self.jobs(track)]:
-            pod = self.pod(job)
-            if pod and pod["status"]["phase"] == "Pending" and not _deleted(job):
-                self.show(job, "Running", {"running": {"startedAt": self.now.isoformat()}})
-                self.in_flight.add(job["metadata"]["name"])
+        for job in self.waiting_pods():
+            self.show(job, "Running", {"running": {"startedAt": self.now.isoformat()}})
+            self.in_flight.add(job["metadata"]["name"])
 
-    def end(self, track: Track, outcome: Outcome | None) -> None:
-        """The track's running containers end as they would."""
-        for job in self.jobs(track):
-            name = job["metadata"]["name"]
+    def waiting_pods(self) -> list[Json]:
+        """Jobs whose container may start."""
+        return [
+            job
+            for track in Track
+            for job in self.jobs(track)
+            if (pod := self.pod(job)) and pod["status"]["phase"] == "Pending" and not _deleted(job)
+        ]
+
+    def end(self, outcome: Outcome | None) -> None:
+        """The running containers end as they would."""
+        for job in [job for track in Track for job in self.jobs(track)]:
+            name, track = job["metadata"]["name"], Track(job["metadata"]["labels"]["fluxbase.io/track"])
             if name not in self.in_flight:
                 continue
             environment = job["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -315,15 +356,6 @@ class Life(RuleBasedStateMachine):
             self.show(job, "Succeeded", {"terminated": terminated | message})
             self.in_flight.discard(name)
 
-    @rule(track=TRACKS)
-    def succeed(self, track: Track) -> None:
-        self.end(track, Outcome.APPLIED)
-
-    @rule(track=TRACKS, outcome=BAD_ENDS)
-    def end_badly(self, track: Track, outcome: Outcome | None) -> None:
-        self.end(track, outcome)
-
-    @rule()
     def catch_up(self) -> None:
         """The Job controller writes what became of its pods, and the garbage collector ends deletions."""
         for job in [job for track in Track for job in self.jobs(track)]:
@@ -367,13 +399,9 @@ class Life(RuleBasedStateMachine):
             self.change_track(track, targetVersion=None)
         self.suspend(False)
         self.request("the end")
+        self.up = True
         for _ in range(60):
-            self.look()
-            self.make_pods("ContainerCreating")
-            self.start_containers()
-            for track in Track:
-                self.succeed(track)
-            self.catch_up()
+            self.go_on("ContainerCreating", [Outcome.APPLIED])
             self.now += timedelta(seconds=400)
             body = self.api.objects[SET]
             if kstatus.compute(body) == "Current":
@@ -382,6 +410,7 @@ class Life(RuleBasedStateMachine):
         for track in Track:
             if body["spec"]["tracks"][track].get("enabled", True):
                 assert self.rows[track].version == 3
+                self.was_forced(track, body["status"].get("lastHandledForce"))
         version = self.api._version
         self.look()
         self.look()
@@ -390,6 +419,10 @@ class Life(RuleBasedStateMachine):
         version = self.api._version
         self.look()
         assert self.api._version == version, "an idle set is written to"
+
+    def was_forced(self, track: Track, handled: str | None) -> None:
+        if handled and handled.startswith(track):
+            assert handled.partition("@")[2] in self.rows[track].tokens, f"{handled} was never obeyed"
 
 
 def _ended(job: Json) -> bool:
