@@ -90,6 +90,10 @@ soak: venv test-tools ## Run the crash tests for long: make soak CRASH_RUNS=5000
 bench-runner: venv ## Measure the runner beside golang-migrate and psql; writes bench/results/runner.*
 	@$(VENV)/bin/python -m bench.runner $(BENCH_ARGS)
 
+.PHONY: bench-latency
+bench-latency: venv ## Measure kubectl apply to Applied beside Jobs that do nothing; writes bench/results/latency.*
+	@$(VENV)/bin/python -m bench.latency $(BENCH_ARGS)
+
 .PHONY: test-fast
 test-fast: venv ## Run what needs neither cluster nor PostgreSQL
 	@$(VENV)/bin/pytest tests/unit tests/static tests/docs $(PYTEST_ARGS)

@@ -1,0 +1,1 @@
+"""From `kubectl apply` to Applied, beside Jobs that do nothing."""

@@ -1,0 +1,99 @@
+"""Measure what a user waits: ``python3 -m bench.latency [--rounds N]``."""
+
+import argparse
+import asyncio
+import os
+import platform
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.latency.observe import Runtime, Watches, connected
+from bench.latency.report import Report
+from bench.latency.trials import Stage, Trial
+from tests.e2e.conftest import kube_for
+from tests.localcluster.cluster import Cluster
+from tests.localcluster.demo import install_chart
+from tests.localcluster.layout import REPOSITORY
+from tests.localcluster.lifecycle import up
+
+RESULTS = Path(__file__).parents[1] / "results"
+NAMESPACE = "bench-latency"
+
+
+async def measure(cluster: Cluster, rounds: int) -> list[Trial]:
+    """A round to warm up, and then ``rounds`` that count."""
+    kube = kube_for(cluster, NAMESPACE)
+    runtime = Runtime()
+    with tempfile.TemporaryDirectory() as scratch:
+        async with connected(cluster.kubeconfig) as api, runtime.followed(cluster.ctr()):
+            watches = Watches(api, NAMESPACE)
+            async with watches.running():
+                stage = Stage(cluster, kube, watches, runtime, Path(scratch))
+                await stage.set()  # the Jobs that do nothing are modelled on its
+                trials: list[Trial] = []
+                for number in range(rounds + 1):
+                    made = await _round(stage)
+                    trials += made if number else []
+                return trials
+
+
+async def _round(stage: Stage) -> list[Trial]:
+    made: list[Trial] = []
+    kinds = ["one", "two", "set"]
+    random.shuffle(kinds)
+    for kind in kinds:
+        await stage.settle()
+        match kind:
+            case "one":
+                made.append(await stage.nothing(1))
+            case "two":
+                made.append(await stage.nothing(2))
+            case "set":
+                made += await stage.set()
+        stage.watches.forget()
+    for trial in made:
+        print(f"{trial.what}: {trial.seconds:.2f} s", flush=True)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and write ``bench/results/latency.*``."""
+    parser = argparse.ArgumentParser(prog="python3 -m bench.latency", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10, help="that count (default: 10)")
+    parser.add_argument(
+        "--replot", action="store_true", help="only write tables and plot from latency.json again"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
+    wanted = parser.parse_args(arguments)
+    if wanted.replot:
+        Report.read(wanted.results / "latency.json").write(wanted.results)
+        return 0
+    cluster = up()
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait", timeout=240)
+    # Helm never upgrades a CRD, and the cluster may be older than this tree.
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
+    install_chart(cluster, cluster.ensure_image(), namespace=NAMESPACE)
+    try:
+        report = Report(_machine(), asyncio.run(measure(cluster, wanted.rounds)))
+    finally:
+        cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    report.write(wanted.results)
+    print(f"\n{report.markdown()}")
+    return 0
+
+
+def _machine() -> str:
+    """What the figures depend on, in a sentence."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    load = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, one node of the local"
+        f" cluster; the load average was {load:.1f} at the start."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
