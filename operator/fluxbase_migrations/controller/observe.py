@@ -87,10 +87,12 @@ class Observer:
         except ValueError:
             recorded = SetStatus()
         uid = body["metadata"]["uid"]
-        found_jobs, found_pods = await self._belongings(key)
-        tracks, digests = {}, {}
-        for track in Track:
-            wish, digests[track] = await self._wish(key[0], spec, track)
+        (found_jobs, found_pods), wishes = await asyncio.gather(
+            self._belongings(key),
+            asyncio.gather(*(self._wish(key[0], spec, track) for track in Track)),
+        )
+        tracks = {}
+        for track, (wish, _) in zip(Track, wishes, strict=True):
             own_jobs = tuple(
                 job_seen(one)
                 for one in found_jobs
@@ -123,6 +125,7 @@ class Observer:
             requested_at=_annotation(body, ANNOTATION_REQUESTED_AT),
             force=_annotation(body, ANNOTATION_FORCE),
         )
+        digests = {track: expected for track, (_, expected) in zip(Track, wishes, strict=True)}
         return Observed(body, spec, seen, digests)
 
     async def _belongings(self, key: Key) -> tuple[list[Json], list[Json]]:

@@ -1,5 +1,6 @@
 """ConfigMaps as sources: read when they changed, remembered by digest only; and who refers to which."""
 
+import asyncio
 import base64
 import binascii
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import Source
 from fluxbase_migrations.core.result import ErrorInfo
 
+Json = dict[str, Any]
 Key = tuple[str, str]
 """Namespace and name."""
 
@@ -73,35 +75,43 @@ class Sources:
     async def read(self, namespace: str, names: tuple[str, ...]) -> SourceSeen:
         """Look at the ConfigMaps of one source."""
         keys = tuple((namespace, name) for name in names)
-        versions: list[str] = []
-        missing: list[str] = []
-        for name in names:
-            found = await self._kube.find(paths.config_map(namespace, name), accept=METADATA)
-            if found is None or found["metadata"].get("deletionTimestamp"):
-                missing.append(name)
-            else:
-                versions.append(f"{found['metadata']['uid']}/{found['metadata']['resourceVersion']}")
-        if missing:
-            return SourceSeen(missing=tuple(missing))
         known = self._seen.get(keys)
-        if known and known[0] == tuple(versions):
-            return known[1]
-        bodies = {name: await self._kube.find(paths.config_map(namespace, name)) for name in names}
-        gone = tuple(name for name, body in bodies.items() if body is None)
-        if gone:
-            return SourceSeen(missing=gone)
-        found_now = {name: body for name, body in bodies.items() if body is not None}
-        read_versions = tuple(
-            f"{body['metadata']['uid']}/{body['metadata']['resourceVersion']}" for body in found_now.values()
-        )
-        seen = summarize(found_now)
+        if known:
+            metadata, missing = await self._find(namespace, names, METADATA)
+            if missing:
+                return SourceSeen(missing=missing)
+            if known[0] == _versions(metadata):
+                return known[1]
+        bodies, missing = await self._find(namespace, names)
+        if missing:
+            return SourceSeen(missing=missing)
+        seen = summarize(bodies)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
-        self._seen[keys] = read_versions, seen
+        self._seen[keys] = _versions(bodies), seen
         return seen
 
+    async def _find(
+        self, namespace: str, names: tuple[str, ...], accept: str | None = None
+    ) -> tuple[dict[str, Json], tuple[str, ...]]:
+        """The ConfigMaps by name, and the names of those that do not exist or are being deleted."""
+        found = await asyncio.gather(
+            *(self._kube.find(paths.config_map(namespace, name), accept=accept) for name in names)
+        )
+        there = {
+            name: body
+            for name, body in zip(names, found, strict=True)
+            if body is not None and not body["metadata"].get("deletionTimestamp")
+        }
+        return there, tuple(name for name in names if name not in there)
 
-def summarize(bodies: dict[str, dict[str, Any]]) -> SourceSeen:
+
+def _versions(bodies: dict[str, Json]) -> tuple[str, ...]:
+    """Which state of which objects."""
+    return tuple(f"{one['metadata']['uid']}/{one['metadata']['resourceVersion']}" for one in bodies.values())
+
+
+def summarize(bodies: dict[str, Json]) -> SourceSeen:
     """Digest and validity of the files in ``bodies`` (ConfigMap name → ConfigMap)."""
     files: dict[str, bytes] = {}
     origin: dict[str, str] = {}
@@ -121,7 +131,7 @@ def summarize(bodies: dict[str, dict[str, Any]]) -> SourceSeen:
     return SourceSeen(digest=digest, migrations=len(source))
 
 
-def content_of(body: dict[str, Any]) -> dict[str, bytes]:
+def content_of(body: Json) -> dict[str, bytes]:
     """A ConfigMap's files: ``data`` as UTF-8, ``binaryData`` decoded."""
     files = {name: text.encode() for name, text in (body.get("data") or {}).items()}
     for name, text in (body.get("binaryData") or {}).items():
