@@ -1,4 +1,4 @@
-"""``fluxbase-migrate job``, as the Job's pod runs it."""
+"""One Job, as its pod runs it."""
 
 import json
 import os
@@ -21,7 +21,8 @@ from tests.peers import environment, write_files
 from tests.runner.track import Runner
 from tests.waiting import eventually
 
-PROGRAM = str(Path(sys.executable).with_name("fluxbase-migrate"))
+PROGRAM = [sys.executable, "-m", "fluxbase_migrations.runner"]
+COMMAND = [str(Path(sys.executable).with_name("fluxbase-migrate")), "job"]
 SHOP = SetRef("uid-1", "fluxbase", "shop")
 SEED_LINE = re.compile(r"(INFO|WARN|ERROR) \S.*")
 
@@ -42,7 +43,7 @@ class Pod:
             "DATABASE_URL": self.database.dsn,
             **extra,
         }
-        return [PROGRAM, "job"], environment({key: value for key, value in variables.items() if value})
+        return PROGRAM, environment({key: value for key, value in variables.items() if value})
 
     def run(self, spec: JobSpec, **extra: str) -> Result:
         argv, variables = self.argv(spec, **extra)
@@ -196,9 +197,10 @@ def test_the_parts_of_a_connection_need_no_escaping(pod: Pod, database: Database
     assert pod.run(pod.spec(FILES), **parts).outcome is Outcome.APPLIED
 
 
-def test_no_specification_is_an_internal_error_with_a_result(pod: Pod) -> None:
+@pytest.mark.parametrize("program", [PROGRAM, COMMAND], ids=["the pod's", "the command line's"])
+def test_no_specification_is_an_internal_error_with_a_result(pod: Pod, program: list[str]) -> None:
     done = subprocess.run(
-        [PROGRAM, "job"],
+        program,
         env=environment({"FLUXBASE_TERMINATION_LOG": str(pod.log)}),
         capture_output=True,
         text=True,

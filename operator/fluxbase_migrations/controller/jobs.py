@@ -172,7 +172,7 @@ def _pod(spec: Spec, track: Track, settings: Settings, job: JobSpec) -> Json:
                 "name": CONTAINER,
                 "image": settings.image,
                 "imagePullPolicy": settings.pull_policy,
-                "command": ["fluxbase-migrate", "job"],
+                "command": ["python3", "-m", "fluxbase_migrations.runner"],
                 "env": [*environment, {"name": ENV_JOB, "value": job.to_json()}],
                 "resources": options.resources.model_dump(mode="json"),
                 "securityContext": {
