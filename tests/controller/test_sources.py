@@ -99,6 +99,25 @@ async def test_several_config_maps_are_one_source(cluster: Cluster, operator: Ru
     await cluster.edit_config_map("one", {"001_a.up.sql": None, "002_b.up.sql": "select 2"})
     job = await cluster.next_job("user", 1)
     assert told(job).paths == ("/migrations/user/0", "/migrations/user/1")
+    assert told(job).files == ("002_b.up.sql", "001_a.up.sql")
+    pod = job["spec"]["template"]["spec"]
+    assert [
+        one["valueFrom"] for one in pod["containers"][0]["env"] if one["name"].startswith("FLUXBASE_FILE_")
+    ] == [
+        {"configMapKeyRef": {"name": "one", "key": "002_b.up.sql"}},
+        {"configMapKeyRef": {"name": "two", "key": "001_a.up.sql"}},
+    ]
+    assert not pod.get("volumes")
+
+
+async def test_large_config_maps_are_mounted(cluster: Cluster, operator: Running) -> None:
+    await cluster.config_map("one", {"001_a.up.sql": "-" * 100_000})
+    source = {"configMap": {"name": "one"}}
+    await cluster.make_set(tracks={"system": {"enabled": False}, "user": {"source": source}})
+    job = await cluster.next_job("user", 1)
+    (mount,) = job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert mount == {"name": "source-0", "mountPath": "/migrations/user", "readOnly": True}
+    assert (told(job).paths, told(job).files) == (("/migrations/user",), ())
 
 
 async def test_secrets_are_never_asked_for(cluster: Cluster, operator: Running, server: Any) -> None:

@@ -197,6 +197,17 @@ def test_the_parts_of_a_connection_need_no_escaping(pod: Pod, database: Database
     assert pod.run(pod.spec(FILES), **parts).outcome is Outcome.APPLIED
 
 
+def test_files_of_the_environment_are_run_byte_for_byte(pod: Pod, database: Database) -> None:
+    names = ("001_a.up.sql", "002_b.up.sql")
+    texts = ("CREATE TABLE a AS SELECT 'é $(PATH)\n' AS t;\n", "INSERT INTO a VALUES ('b')")
+    digest = source_digest({name: text.encode() for name, text in zip(names, texts, strict=True)})
+    spec = JobSpec(SHOP, Track.USER, 1, paths=("/nowhere",), files=names, expected_digest=digest)
+    values = {f"FLUXBASE_FILE_{number}": text for number, text in enumerate(texts)}
+    assert pod.run(spec, **values).outcome is Outcome.APPLIED
+    assert Runner(database).query("SELECT t FROM a ORDER BY t DESC") == [("é $(PATH)\n",), ("b",)]
+    assert pod.run(replace(spec, run=2), FLUXBASE_FILE_0=texts[0]).outcome is Outcome.SOURCE_CHANGED
+
+
 @pytest.mark.parametrize("program", [PROGRAM, COMMAND], ids=["the pod's", "the command line's"])
 def test_no_specification_is_an_internal_error_with_a_result(pod: Pod, program: list[str]) -> None:
     done = subprocess.run(

@@ -2,6 +2,8 @@
 
 import base64
 
+import pytest
+
 from fluxbase_migrations.controller.sources import References, summarize
 from fluxbase_migrations.core.digest import source_digest
 
@@ -16,12 +18,13 @@ def test_the_digest_is_the_runners() -> None:
 
 def test_binary_data_counts_like_text() -> None:
     binary = {"binaryData": {"001_a.up.sql": base64.b64encode(UP.encode()).decode()}}
-    assert summarize({"a": binary}) == summarize({"a": {"data": {"001_a.up.sql": UP}}})
+    assert summarize({"a": binary}).digest == summarize({"a": {"data": {"001_a.up.sql": UP}}}).digest
 
 
 def test_several_are_merged() -> None:
     both = summarize({"a": {"data": {"001_a.up.sql": UP}}, "b": {"data": {"002_b.up.sql": UP}}})
-    assert both == summarize({"a": {"data": {"001_a.up.sql": UP, "002_b.up.sql": UP}}})
+    one = summarize({"a": {"data": {"001_a.up.sql": UP, "002_b.up.sql": UP}}})
+    assert (both.digest, both.migrations) == (one.digest, 2)
 
 
 def test_a_file_in_two_of_them_is_an_error_that_names_both() -> None:
@@ -60,3 +63,34 @@ def test_references_follow_the_sets() -> None:
     references.put(two, frozenset())
     assert references.of(b) == frozenset()
     assert references.sets() == {one}
+
+
+def test_small_files_can_go_by_the_environment() -> None:
+    seen = summarize(
+        {"a": {"data": {"002_b.up.sql": UP, "README": "x"}}, "b": {"data": {"001_a.up.sql": UP}}}
+    )
+    assert seen.small == (("a", "002_b.up.sql"), ("b", "001_a.up.sql"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": {"001_a.up.sql": "-" * 65537}},
+        {"data": {f"{number}_a.up.sql": "-" * 60000 for number in range(1, 6)}},
+        {"data": {f"{number}_a.up.sql": UP for number in range(1, 52)}},
+        {"data": {"001_a.up.sql": "select '\0'"}},
+        {
+            "data": {"001_a.up.sql": UP},
+            "binaryData": {"002_b.up.sql": base64.b64encode(UP.encode()).decode()},
+        },
+    ],
+    ids=[
+        "one is large",
+        "together they are large",
+        "many",
+        "a character that ends a variable",
+        "binary data",
+    ],
+)
+def test_what_the_environment_cannot_hold_is_mounted(body: dict[str, dict[str, str]]) -> None:
+    assert summarize({"a": body}).small == ()

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fluxbase_migrations.api.spec import CertificateSource, KeyRef, Source, Spec, TrackSpec
+from fluxbase_migrations.controller import files as mounted
 from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.core import durations
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
 from fluxbase_migrations.core.names import (
@@ -25,7 +28,6 @@ from fluxbase_migrations.core.names import (
     LABEL_SET,
     LABEL_SET_UID,
     LABEL_TRACK,
-    MIGRATIONS_ROOT,
     OPERATOR_APP_NAME,
     Track,
 )
@@ -67,6 +69,7 @@ def job_spec(
     *,
     run: int,
     expected_digest: str | None,
+    files: Sequence[Key] = (),
     requested: bool = False,
     force: ForceCommand | None = None,
     take_over_from: str | None = None,
@@ -78,8 +81,9 @@ def job_spec(
         set=owner,
         track=track,
         run=run,
-        paths=_paths(track, wanted.source),
+        paths=mounted.paths(track, wanted.source),
         expected_digest=expected_digest,
+        files=tuple(key for _, key in files),
         volume=wanted.source is not None and wanted.source.persistent_volume_claim is not None,
         target=wanted.target_version,
         rollback=wanted.rollback,
@@ -101,9 +105,16 @@ def track_spec(spec: Spec, track: Track) -> TrackSpec:
 
 
 def manifest(
-    spec: Spec, settings: Settings, job: JobSpec, *, name: str, inputs_digest: str, template: str
+    spec: Spec,
+    settings: Settings,
+    job: JobSpec,
+    *,
+    name: str,
+    inputs_digest: str,
+    template: str,
+    files: Sequence[Key] = (),
 ) -> Json:
-    """The Job, ready to be created."""
+    """The Job, ready to be created. ``files`` are ConfigMaps' keys that it gets as variables, not mounted."""
     labels = {
         LABEL_NAME: JOB_APP_NAME,
         LABEL_MANAGED_BY: OPERATOR_APP_NAME,
@@ -129,7 +140,7 @@ def manifest(
                 "labels": {**(spec.job.pod_labels or {}), **labels},
                 "annotations": {**_ANNOTATIONS, **(spec.job.pod_annotations or {}), **own},
             },
-            "spec": _pod(spec, job.track, settings, job),
+            "spec": _pod(spec, job.track, settings, job, files),
         },
     }
     if spec.job.active_deadline_seconds is not None:
@@ -148,11 +159,11 @@ def manifest(
     }
 
 
-def _pod(spec: Spec, track: Track, settings: Settings, job: JobSpec) -> Json:
+def _pod(spec: Spec, track: Track, settings: Settings, job: JobSpec, files: Sequence[Key] = ()) -> Json:
     """The pod: no token, no privileges, a root that cannot be written to."""
     wanted, options = track_spec(spec, track), spec.job
-    volumes, mounts = _sources(track, wanted.source)
-    environment = _environment(spec, settings)
+    volumes, mounts = ([], []) if files else mounted.volumes(track, wanted.source)
+    environment = _environment(spec, settings) + mounted.variables(files)
     certificate = spec.database.connection.ssl_root_cert_from if spec.database.connection else None
     if certificate is not None:
         volumes.append({"name": "tls", **_certificate_volume(certificate)})
@@ -201,33 +212,6 @@ def _identity(user: int | None) -> Json:
     if user is None:
         return {}
     return {"runAsUser": user, "runAsGroup": user, "fsGroup": user, "fsGroupChangePolicy": "OnRootMismatch"}
-
-
-def _paths(track: Track, source: Source | None) -> tuple[str, ...]:
-    root = f"{MIGRATIONS_ROOT}/{track}"
-    if source is None:
-        return ()
-    if source.persistent_volume_claim is not None:
-        path = source.persistent_volume_claim.path.strip("/")
-        return (root if path in ("", ".") else f"{root}/{path.removeprefix('./')}",)
-    if source.config_map is not None:
-        return (root,)
-    return tuple(f"{root}/{number}" for number in range(len(source.config_maps or ())))
-
-
-def _sources(track: Track, source: Source | None) -> tuple[list[Json], list[Json]]:
-    """Volumes and mounts of the migration files, all read-only."""
-    if source is None:
-        return [], []
-    if source.persistent_volume_claim is not None:
-        claim = {"claimName": source.persistent_volume_claim.claim_name}
-        volumes = [{"name": "source", "persistentVolumeClaim": claim}]
-        return volumes, [{"name": "source", "mountPath": f"{MIGRATIONS_ROOT}/{track}", "readOnly": True}]
-    volumes, mounts = [], []
-    for number, (name, path) in enumerate(zip(source.config_map_names(), _paths(track, source), strict=True)):
-        volumes.append({"name": f"source-{number}", "configMap": {"name": name}})
-        mounts.append({"name": f"source-{number}", "mountPath": path, "readOnly": True})
-    return volumes, mounts
 
 
 def _environment(spec: Spec, settings: Settings) -> list[Json]:

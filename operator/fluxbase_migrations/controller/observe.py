@@ -43,8 +43,8 @@ class Observed:
     body: Json
     spec: Spec
     seen: SetSeen
-    digests: Mapping[Track, str | None]
-    """What each track's runner must find in its source; None: whatever is there."""
+    sources: Mapping[Track, SourceSeen | None]
+    """The ConfigMaps that each track's runner must find; None: its source is something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,8 @@ class Observer:
             requested_at=_annotation(body, ANNOTATION_REQUESTED_AT),
             force=_annotation(body, ANNOTATION_FORCE),
         )
-        digests = {track: expected for track, (_, expected) in zip(Track, wishes, strict=True)}
-        return Observed(body, spec, seen, digests)
+        sources = {track: source for track, (_, source) in zip(Track, wishes, strict=True)}
+        return Observed(body, spec, seen, sources)
 
     async def _belongings(self, key: Key) -> tuple[list[Json], list[Json]]:
         """The set's Jobs and pods, those of a former set of that name included."""
@@ -136,14 +136,14 @@ class Observer:
         )
         return found_jobs["items"], found_pods["items"]
 
-    async def _wish(self, namespace: str, spec: Spec, track: Track) -> tuple[Wish, str | None]:
+    async def _wish(self, namespace: str, spec: Spec, track: Track) -> tuple[Wish, SourceSeen | None]:
         wanted = jobs.track_spec(spec, track)
         if not wanted.enabled:
             return Skip(Reason.DISABLED, f"spec.tracks.{track}.enabled is false"), None
         source = wanted.source
         if source is None and track is Track.USER:
             return Skip(Reason.NO_SOURCE, "spec.tracks.user has no source"), None
-        expected: str | None = None
+        seen: SourceSeen | None = None
         what: str | None
         if source is None:
             what = self._built_in
@@ -158,7 +158,7 @@ class Observer:
             problem = _problem(source, seen)
             if problem:
                 return problem, None
-            what = expected = seen.digest
+            what = seen.digest
         base = digest(
             what,
             wanted.target_version,
@@ -171,7 +171,7 @@ class Observer:
         volume = source is not None and source.persistent_volume_claim is not None
         interval = wanted.recheck_interval
         recheck = timedelta(seconds=durations.seconds(interval)) if interval else None
-        return Want(base, template, volume=volume, recheck=recheck), expected
+        return Want(base, template, volume=volume, recheck=recheck), seen
 
     async def _refuse_claim(self, namespace: str, source: ClaimSource) -> Refused | None:
         """A claim that only one pod may ever use; one that does not exist is the scheduler's to report."""

@@ -159,12 +159,14 @@ class Reconciler:
     async def _create(self, key: Key, observed: Observed, wanted: CreateJob) -> None:
         """Create a Job. If its name is taken, the next look at the Jobs tells whether it is ours."""
         track, remembered = wanted.track, self._remembered[key]
+        source = observed.sources[track]
         job = jobs.job_spec(
             observed.spec,
             track,
             SetRef(observed.seen.uid, key[0], key[1]),
             run=wanted.run,
-            expected_digest=observed.digests[track],
+            expected_digest=source.digest if source else None,
+            files=source.small if source else (),
             requested=wanted.requested,
             force=parse_force(wanted.force)[1] if wanted.force else None,
             take_over_from=wanted.take_over_from,
@@ -176,6 +178,7 @@ class Reconciler:
             name=wanted.name,
             inputs_digest=wanted.inputs_digest,
             template=wanted.template,
+            files=source.small if source else (),
         )
         try:
             made = await self._kube.create(paths.jobs(key[0]), body)

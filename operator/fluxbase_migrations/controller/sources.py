@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.kube import METADATA, Kube
-from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.digest import MIGRATION_PATTERN, source_digest
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import Source
 from fluxbase_migrations.core.result import ErrorInfo
@@ -18,6 +18,12 @@ Key = tuple[str, str]
 """Namespace and name."""
 
 _REMEMBERED: Final = 10_000
+_SMALL_FILE: Final = 64 * 1024
+"""Bytes; Linux takes 128 KiB for one variable."""
+_SMALL_TOTAL: Final = 256 * 1024
+"""Bytes; Linux takes 2 MiB for all, at a stack limit of 8 MiB."""
+_SMALL_COUNT: Final = 50
+"""Files; each is a few lines of the Job's manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class SourceSeen:
     """How many migration files there are."""
     invalid: ErrorInfo | None = None
     """Why no run could use the files."""
+    small: tuple[Key, ...] = ()
+    """ConfigMap and key of every file, where all are small enough for a container's environment."""
 
 
 class References:
@@ -128,7 +136,34 @@ def summarize(bodies: dict[str, Json]) -> SourceSeen:
             file_found.check()
     except InvalidSource as error:
         return SourceSeen(digest=digest, invalid=error.info)
-    return SourceSeen(digest=digest, migrations=len(source))
+    return SourceSeen(digest=digest, migrations=len(source), small=_small(bodies, files))
+
+
+def _small(bodies: dict[str, Json], files: dict[str, bytes]) -> tuple[Key, ...]:
+    """Where each migration file is, if the environment can hold them all; else nothing.
+
+    The kubelet looks for a pod's volumes every 300 ms only, and a variable it fills at once.
+    """
+    wanted = {name: content for name, content in files.items() if _is_read(name)}
+    fits = (
+        len(wanted) <= _SMALL_COUNT
+        and sum(map(len, wanted.values())) <= _SMALL_TOTAL
+        and all(len(content) <= _SMALL_FILE and b"\0" not in content for content in wanted.values())
+        and not any(_is_read(name) for body in bodies.values() for name in body.get("binaryData") or ())
+    )
+    if not fits:
+        return ()
+    return tuple(
+        (name, key)
+        for name, body in bodies.items()
+        for key in sorted(body.get("data") or ())
+        if key in wanted
+    )
+
+
+def _is_read(name: str) -> bool:
+    """Whether the runner reads a file of that name, be it only to say that it is not a migration."""
+    return name.lower().endswith(".sql") or MIGRATION_PATTERN.fullmatch(name) is not None
 
 
 def content_of(body: Json) -> dict[str, bytes]:

@@ -39,6 +39,8 @@ class JobSpec:
     """Grows by one with each run of this track."""
     paths: tuple[str, ...] = ()
     """Directories to read and merge; empty: the migrations built into the image."""
+    files: tuple[str, ...] = ()
+    """Names of files whose content is in the environment; then nothing is read from ``paths``."""
     expected_digest: str | None = None
     """The runner touches nothing if it reads other content; None (a volume): whatever is there."""
     volume: bool = False
@@ -79,6 +81,7 @@ class JobSpec:
             fields["set"] = SetRef(**fields["set"])
             fields["track"] = Track(fields["track"])
             fields["paths"] = tuple(fields.get("paths", ()))
+            fields["files"] = tuple(fields.get("files", ()))
             for name, kind in (("rollback", Rollback), ("out_of_order", OutOfOrder), ("recovery", Recovery)):
                 if name in fields:
                     fields[name] = kind(fields[name])

@@ -37,6 +37,8 @@ CONTAINER: Final = "migrate"
 
 ENV_JOB: Final = "FLUXBASE_JOB"
 """The job specification, as JSON; see :class:`fluxbase_migrations.core.job.JobSpec`."""
+ENV_FILE: Final = "FLUXBASE_FILE_"
+"""With a number behind it: the content of the job specification's file of that number."""
 
 ENV_DATABASE_URL: Final = "DATABASE_URL"
 """The connection string of ``database.urlFrom``. With ``database.connection`` the Job sets libpq's own

@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from fluxbase_migrations.core.errors import InternalError, MigrationError, SourceChanged
 from fluxbase_migrations.core.files import Source
 from fluxbase_migrations.core.job import JobSpec
-from fluxbase_migrations.core.names import ENV_JOB, Track
+from fluxbase_migrations.core.names import ENV_FILE, ENV_JOB, Track
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner.log import Log, LogFormat
 from fluxbase_migrations.runner.signals import Stop
@@ -43,7 +43,7 @@ def log_format(environment: Mapping[str, str]) -> LogFormat:
 def run(spec: JobSpec, environment: Mapping[str, str], log: Log, stop: Stop) -> Result:
     """One run; every failure becomes a result."""
     try:
-        source = read_source(spec, log)
+        source = read_source(spec, environment, log)
         if spec.expected_digest is not None and source.digest != spec.expected_digest:
             changed = SourceChanged(
                 "the files changed after the operator looked at them; nothing was touched",
@@ -59,7 +59,7 @@ def run(spec: JobSpec, environment: Mapping[str, str], log: Log, stop: Stop) -> 
         return _broken(InternalError.of(error))
 
 
-def read_source(spec: JobSpec, log: Log) -> Source:
+def read_source(spec: JobSpec, environment: Mapping[str, str], log: Log) -> Source:
     """Read every file before anything else is touched; nothing is read from the volume afterwards.
 
     Raises:
@@ -70,11 +70,19 @@ def read_source(spec: JobSpec, log: Log) -> Source:
 
         path = spec.paths[0] if len(spec.paths) == 1 else ",".join(spec.paths)
         log.info(f"Running {spec.track} migrations...", path=path)
+        if spec.files:
+            return Source.scan(files_of(spec.files, environment))
         return Source.scan(read_directories(spec.paths, log, missing_ok=spec.volume))
     from fluxbase_migrations import system
 
     log.info(f"Running {spec.track} migrations...")
     return Source.scan(system.files())
+
+
+def files_of(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, bytes]:
+    """The files that the kubelet put into the environment; one that is missing changes the digest."""
+    found = ((name, environment.get(f"{ENV_FILE}{number}")) for number, name in enumerate(names))
+    return {name: os.fsencode(text) for name, text in found if text is not None}
 
 
 def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log, stop: Stop) -> Result:
