@@ -90,8 +90,8 @@ def _machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = os.getloadavg()[0]
     return (
-        f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, one node of the local"
-        f" cluster; the load average was {load:.1f} at the start."
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, one node."
+        f"\nThe load average was {load:.1f} when it began; a busy machine gives ratios that mean little."
     )
 
 
