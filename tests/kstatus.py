@@ -51,6 +51,10 @@ def check(body: Json, before: Json | None = None) -> None:
         assert compute(body) in (expected[stated], "Terminating"), f"Ready {stated} looks {compute(body)}"
     if before is not None and before["metadata"]["uid"] == body["metadata"]["uid"]:
         _check_change(before.get("status") or {}, status)
+        if status != before.get("status"):
+            assert observed == generation, (
+                f"written about generation {observed} of a set that has {generation}"
+            )
 
 
 def _has(status: Json, kind: str) -> Json:
@@ -98,6 +102,9 @@ def _check_change(before: Json, after: Json) -> None:
         if was and was["status"] == one["status"]:
             same = was["lastTransitionTime"] == one["lastTransitionTime"]
             assert same, f"{one['type']} stayed {one['status']}, its lastTransitionTime did not"
+        elif was:
+            back = one["lastTransitionTime"] < was["lastTransitionTime"]
+            assert not back, f"the lastTransitionTime of {one['type']} went back"
     for name, track in (after.get("tracks") or {}).items():
         was = ((before.get("tracks") or {}).get(name) or {}).get("run", 0)
         run = (track or {}).get("run", 0)
