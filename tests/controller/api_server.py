@@ -15,9 +15,11 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.programs import Program
 
 ADMIN = "system:masters"
 START_SECONDS = 90.0
@@ -25,12 +27,24 @@ START_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class ApiServer:
-    """A running API server."""
+    """A running API server; ``program`` and ``etcd`` can be killed and started again."""
 
     url: str
+    etcd_url: str
     directory: Path
     admin_token: str
     operator_token: str
+    program: Program
+    etcd: Program
+
+    def start(self) -> None:
+        """Start the API server, and wait until it is ready.
+
+        Raises:
+            RuntimeError: it does not get ready; the message ends with its log.
+        """
+        self.program.start()
+        _wait(self)
 
     def kubeconfig(self, *, admin: bool) -> Path:
         """The path of a kubeconfig, as administrator or as the operator's service account."""
@@ -71,8 +85,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def start(directory: Path) -> Iterator[ApiServer]:
-    """Run both; what they leave is in ``directory``."""
+def start(directory: Path, *options: str) -> Iterator[ApiServer]:
+    """Run both; what they leave is in ``directory``. ``options`` are more of kube-apiserver's."""
     found = programs()
     client, peer, secure = free_port(), free_port(), free_port()
     key = directory / "service-account.key"
@@ -80,18 +94,19 @@ def start(directory: Path) -> Iterator[ApiServer]:
     admin, operator = secrets.token_hex(16), secrets.token_hex(16)
     tokens = directory / "tokens.csv"
     tokens.write_text(f"{admin},admin,admin,{ADMIN}\n{operator},operator,operator\n")
-    etcd: list[Path | str] = [
+    etcd_url = f"http://127.0.0.1:{client}"
+    etcd: Sequence[Path | str] = [
         found / "etcd",
         f"--data-dir={directory / 'etcd'}",
-        f"--listen-client-urls=http://127.0.0.1:{client}",
-        f"--advertise-client-urls=http://127.0.0.1:{client}",
+        f"--listen-client-urls={etcd_url}",
+        f"--advertise-client-urls={etcd_url}",
         f"--listen-peer-urls=http://127.0.0.1:{peer}",
         "--unsafe-no-fsync",
         "--log-level=error",
     ]
-    api: list[Path | str] = [
+    api: Sequence[Path | str] = [
         found / "kube-apiserver",
-        f"--etcd-servers=http://127.0.0.1:{client}",
+        f"--etcd-servers={etcd_url}",
         f"--cert-dir={directory / 'certificates'}",
         "--bind-address=127.0.0.1",
         f"--secure-port={secure}",
@@ -102,29 +117,19 @@ def start(directory: Path) -> Iterator[ApiServer]:
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         "--disable-admission-plugins=ServiceAccount",
+        *options,
     ]
-    server = ApiServer(f"https://127.0.0.1:{secure}", directory, admin, operator)
-    with _running(etcd, directory / "etcd.log"), _running(api, directory / "kube-apiserver.log") as process:
-        _wait(server, process)
+    with (
+        Program(etcd, directory / "etcd.log") as storage,
+        Program(api, directory / "kube-apiserver.log") as program,
+    ):
+        url = f"https://127.0.0.1:{secure}"
+        server = ApiServer(url, etcd_url, directory, admin, operator, program, storage)
+        _wait(server)
         yield server
 
 
-@contextlib.contextmanager
-def _running(argv: list[Path | str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(argv, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait(server: ApiServer, process: "subprocess.Popen[bytes]") -> None:
+def _wait(server: ApiServer) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     opener = urllib.request.build_opener(
@@ -133,12 +138,12 @@ def _wait(server: ApiServer, process: "subprocess.Popen[bytes]") -> None:
     request = urllib.request.Request(f"{server.url}/readyz")  # noqa: S310 - our own
     request.add_header("Authorization", f"Bearer {server.admin_token}")
     until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and process.poll() is None:
+    while time.monotonic() < until and server.program.runs():
         with contextlib.suppress(OSError, urllib.error.URLError), opener.open(request, timeout=5) as answer:
             if answer.status == 200:
                 return
         time.sleep(0.1)
-    log = (server.directory / "kube-apiserver.log").read_text()[-2000:]
+    log = server.program.log_tail()
     raise RuntimeError(f"the API server was not ready within {START_SECONDS:.0f} s; its log ends:\n{log}")
 
 

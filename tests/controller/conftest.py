@@ -35,12 +35,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[api_server.ApiServer]:
     """One API server with our resource installed."""
     with api_server.start(tmp_path_factory.mktemp("api-server")) as started:
-        asyncio.run(_install(started))
+        asyncio.run(install(started))
         yield started
 
 
-async def _install(started: api_server.ApiServer) -> None:
-    with _connected(started, admin=True):
+async def install(started: api_server.ApiServer) -> None:
+    """Install our resource, and wait until it is served."""
+    with credentials(started, admin=True):
         kube = await Kube.connect()
         try:
             await kube.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _crd())
@@ -62,7 +63,7 @@ async def _served(kube: Kube) -> bool:
 
 
 @contextlib.contextmanager
-def _connected(started: api_server.ApiServer, *, admin: bool) -> Iterator[None]:
+def credentials(started: api_server.ApiServer, *, admin: bool) -> Iterator[None]:
     """KUBECONFIG for what is connected within the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(started.kubeconfig(admin=admin)))
@@ -77,7 +78,7 @@ def _connected(started: api_server.ApiServer, *, admin: bool) -> Iterator[None]:
 @pytest.fixture
 async def kube(server: api_server.ApiServer) -> AsyncIterator[Kube]:
     """The API server, as administrator."""
-    with _connected(server, admin=True):
+    with credentials(server, admin=True):
         connected = await Kube.connect()
     yield connected
     await connected.close()
@@ -85,10 +86,14 @@ async def kube(server: api_server.ApiServer) -> AsyncIterator[Kube]:
 
 @pytest.fixture
 async def cluster(kube: Kube) -> AsyncIterator[Cluster]:
-    """A fresh namespace in which only restricted pods are let in, with the operator's rights and no more.
+    """A fresh namespace, in which every write of a set is checked."""
+    namespace = await fresh_namespace(kube)
+    async with every_write_checked(kube, namespace):
+        yield Cluster(kube, namespace)
 
-    Every status that is written in it is checked.
-    """
+
+async def fresh_namespace(kube: Kube) -> str:
+    """The name of one in which only restricted pods are let in, with the operator's rights and no more."""
     namespace = f"test-{secrets.token_hex(4)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     await kube.create("/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}})
@@ -102,8 +107,7 @@ async def cluster(kube: Kube) -> AsyncIterator[Cluster]:
             "subjects": [{"kind": "User", "name": "operator", "apiGroup": "rbac.authorization.k8s.io"}],
         },
     )
-    async with every_write_checked(kube, namespace):
-        yield Cluster(kube, namespace)
+    return namespace
 
 
 def documented_rules() -> list[dict[str, list[str]]]:
@@ -157,7 +161,7 @@ async def start_operator(
     started: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
 
     async def start(**changes: Any) -> Running:
-        with _connected(server, admin=False):
+        with credentials(server, admin=False):
             connected = await Kube.connect()
         stop = asyncio.Event()
         requests: list[tuple[str, str]] = []
@@ -171,7 +175,7 @@ async def start_operator(
         operator = Operator(replace(settings, **changes), connected)
 
         async def run() -> None:
-            with _connected(server, admin=False):
+            with credentials(server, admin=False):
                 try:
                     await operator.run(stop)
                 finally:
