@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.lease import NAME, Lease
@@ -116,6 +117,22 @@ async def test_it_stops_on_a_signal_and_tells_what_it_did(server: ApiServer, clu
 async def test_a_missing_setting_is_told(server: ApiServer, cluster: Cluster) -> None:
     async with process(server, cluster, MIGRATION_IMAGE="") as (running, _):
         assert await asyncio.wait_for(running.wait(), 20) == 2
+
+
+async def test_an_operator_that_is_refused_at_its_start_asks_again(
+    server: ApiServer, cluster: Cluster
+) -> None:
+    """As for a moment by an API server that has just started itself."""
+    bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{cluster.namespace}/rolebindings"
+    binding = await cluster.kube.get(f"{bindings}/operator")
+    await cluster.kube.delete(f"{bindings}/operator", binding["metadata"]["uid"], "Background")
+    await cluster.make_set()
+    async with process(server, cluster) as (running, port):
+        await healthy(port)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(running.wait(), 2)
+        await cluster.kube.create(bindings, {**binding, "metadata": {"name": "operator"}})
+        await cluster.next_job("system", 1)
 
 
 async def test_of_two_replicas_one_leads_and_the_other_follows(server: ApiServer, cluster: Cluster) -> None:

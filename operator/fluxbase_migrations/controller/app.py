@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 RECONCILE_LIMIT: Final = 120.0
 """Seconds for one look at one set."""
+FIRST_PAUSE: Final = 0.5
+"""Seconds until the API server is asked again by an operator that starts; doubled each time."""
+MAX_PAUSE: Final = 10.0
 STUCK_AFTER: Final = 300.0
 """Seconds after which a set that nobody got to look at makes the operator unhealthy."""
 
@@ -114,14 +117,25 @@ class Operator:
             raise RuntimeError(f"{part.get_name()} ended")
 
     async def _check_installed(self) -> None:
-        try:
-            namespace = next(iter(self._settings.namespaces), None)
-            await self._kube.get(paths.sets(namespace), {"limit": 1})
-        except KubeError as error:
-            if error.status == 404:
-                told = f"the resource {PLURAL}.{GROUP} {VERSION} is not installed: kubectl apply -f crds/"
-                raise KubeError(404, "NotInstalled", told) from error
-            raise
+        """Wait until our resource can be read: an API server that has just started may refuse us for a while.
+
+        Raises:
+            KubeError: our resource is not installed.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                namespace = next(iter(self._settings.namespaces), None)
+                await self._kube.get(paths.sets(namespace), {"limit": 1})
+            except KubeError as error:
+                if error.status == 404:
+                    told = f"the resource {PLURAL}.{GROUP} {VERSION} is not installed: kubectl apply -f crds/"
+                    raise KubeError(404, "NotInstalled", told) from error
+                logger.warning("%s; trying again in %.1f s", error, pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, MAX_PAUSE)
+            else:
+                return
 
     async def _watch(self) -> None:
         await handlers.watch(
