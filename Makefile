@@ -86,6 +86,10 @@ test-matrix: venv test-tools ## Run the tests of the SQL and of the runner on Po
 soak: venv test-tools ## Run the crash tests for long: make soak CRASH_RUNS=5000 (CRASH_SEED=… repeats a seed)
 	@CRASH_RUNS=$(or $(CRASH_RUNS),5000) $(VENV)/bin/pytest tests/crash $(PYTEST_ARGS)
 
+.PHONY: chaos
+chaos: venv test-tools ## Kill operator, Jobs, PostgreSQL and API server at random: make chaos CHAOS_ROUNDS=200 (CHAOS_SEED=… repeats)
+	@CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),200) $(PYTEST) tests/chaos $(PYTEST_ARGS)
+
 .PHONY: bench-runner
 bench-runner: venv ## Measure the runner beside golang-migrate and psql; writes bench/results/runner.*
 	@$(VENV)/bin/python -m bench.runner $(BENCH_ARGS)

@@ -44,6 +44,15 @@ class Database:
         return self.server.dsn(self.name)
 
 
+def pytest_configure() -> None:
+    """One seed for the chaos tests of all processes, drawn before they are started."""
+    os.environ.setdefault("CHAOS_SEED", secrets.token_hex(4))
+
+
+def pytest_report_header() -> str:
+    return f"chaos tests: CHAOS_SEED={os.environ['CHAOS_SEED']}"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the cluster's tests: they take longest, and mostly wait."""
     items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
