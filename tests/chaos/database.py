@@ -113,7 +113,7 @@ class Database:
             " extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM chaos.notes ORDER BY id"
         )
         by_table = {table: track for track, (_, table) in TRACKING_TABLE.items()}
-        return {track: _intervals([note for note in notes if by_table[note[0]] is track]) for track in Track}
+        return {track: intervals([note for note in notes if by_table[note[0]] is track]) for track in Track}
 
     def ledger(self) -> str:
         """For a person who looks at a failure."""
@@ -129,8 +129,11 @@ class Database:
         return "\n".join(" ".join(str(value) for value in row) for row in rows)
 
 
-def _intervals(notes: Sequence[tuple[Any, ...]]) -> list[Interval]:
-    """A transaction's last note is what it left."""
+def intervals(notes: Sequence[tuple[Any, ...]]) -> list[Interval]:
+    """When notes (table, transaction, inserted, dirty, time of its commit) say that a row was dirty.
+
+    A transaction's last note is what it left.
+    """
     found: list[Interval] = []
     since: float | None = None
     for _, (*_, last) in groupby(notes, key=lambda note: note[1]):

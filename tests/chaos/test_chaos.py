@@ -101,7 +101,8 @@ async def check(here: World, lives: list[Life], happened: list[str]) -> None:
         revisions = here.history.of(life.name)
         writes += checks.check_status(revisions)
         await asyncio.to_thread(checks.check_database, life)
-        await asyncio.to_thread(checks.check_never_ready_while_dirty, life, revisions)
+        for dirty in (await asyncio.to_thread(life.database.dirty)).values():
+            checks.check_never_ready_while_dirty(dirty, revisions)
         checks.check_never_ready_in_flight(
             revisions, [one for one in containers if one.set_name == life.name]
         )
