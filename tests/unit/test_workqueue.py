@@ -92,6 +92,15 @@ async def test_failures_are_tried_again_ever_later(queue: WorkQueue[str], clock:
     assert queue.failed("a") == 0.5
 
 
+async def test_a_failure_may_have_a_limit_of_its_own(queue: WorkQueue[str], clock: Clock) -> None:
+    queue.add("a")
+    for _ in range(12):
+        clock.now += MAX_BACKOFF
+        assert await ready(queue) == "a"
+        delay = queue.failed("a", longest=10)
+    assert delay == 10
+
+
 async def test_a_waiting_worker_wakes_up_for_a_new_key(queue: WorkQueue[str]) -> None:
     waiting = asyncio.create_task(queue.get())
     await asyncio.sleep(0)

@@ -20,7 +20,7 @@ from fluxbase_migrations.controller.reflector import reflectors
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key, References
-from fluxbase_migrations.controller.workqueue import WorkQueue
+from fluxbase_migrations.controller.workqueue import MAX_BACKOFF, WorkQueue
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION, Track
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,9 @@ logger = logging.getLogger(__name__)
 RECONCILE_LIMIT: Final = 120.0
 """Seconds for one look at one set."""
 FIRST_PAUSE: Final = 0.5
-"""Seconds until the API server is asked again by an operator that starts; doubled each time."""
+"""Seconds until an API server that refuses to answer is asked again; doubled each time."""
 MAX_PAUSE: Final = 10.0
+"""The most: when it is back, what was missed is not to wait for long."""
 STUCK_AFTER: Final = 300.0
 """Seconds after which a set that nobody got to look at makes the operator unhealthy."""
 
@@ -49,6 +50,8 @@ class Operator:
         self._references = References()
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._follower = Follower(kube, self._queue.add)
+        self._blind_since: float | None = None
+        """When watching failed; None once it has shown a set again."""
         self._reconciler = Reconciler(
             kube=kube,
             settings=settings,
@@ -138,11 +141,23 @@ class Operator:
                 return
 
     async def _watch(self) -> None:
-        await handlers.watch(
-            self._settings.namespaces, set_changed=self._set_changed, belonging_changed=self._queue.add
-        )
+        """Watch for ever; a watch that fails begins anew, and then every set is looked at."""
+        while True:
+            try:
+                await handlers.watch(
+                    self._settings.namespaces,
+                    set_changed=self._set_changed,
+                    belonging_changed=self._queue.add,
+                )
+                told = "it ended"
+            except Exception as error:  # kopf lets every error of the API server's through
+                told = f"{type(error).__name__}: {error}"
+            self._blind_since = self._blind_since or time.monotonic()
+            logger.warning("watching failed: %s; beginning anew in %.1f s", told, MAX_PAUSE)
+            await asyncio.sleep(MAX_PAUSE)
 
     def _set_changed(self, event: SetEvent) -> None:
+        self._blind_since = None
         if event.deleted:
             self._reconciler.deleted(event.key, event.uid)
         elif self._reconciler.is_own_write(event.key, event.resource_version):
@@ -160,7 +175,8 @@ class Operator:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                delay = self._queue.failed(key)
+                unreachable = isinstance(error, KubeError) and error.status == 0
+                delay = self._queue.failed(key, MAX_PAUSE if unreachable else MAX_BACKOFF)
                 self._metrics.reconcile_failures.inc()
                 detail = None if isinstance(error, KubeError | TimeoutError) else error
                 logger.warning("%s/%s: %s; again in %.1f s", *key, error or "timeout", delay, exc_info=detail)
@@ -181,7 +197,10 @@ class Operator:
     def trouble(self) -> str | None:
         """Why the operator should be restarted; None: it should not."""
         stuck = self._queue.stuck_for()
-        return f"a set has been waiting for {stuck:.0f} s" if stuck > STUCK_AFTER else None
+        if stuck > STUCK_AFTER:
+            return f"a set has been waiting for {stuck:.0f} s"
+        blind = 0.0 if self._blind_since is None else time.monotonic() - self._blind_since
+        return f"nothing has been seen of any set for {blind:.0f} s" if blind > STUCK_AFTER else None
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

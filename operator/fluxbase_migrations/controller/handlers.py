@@ -19,6 +19,8 @@ from fluxbase_migrations.core.names import ANNOTATION_SET, GROUP, PLURAL, VERSIO
 
 STOP_SECONDS: Final = 3.0
 """How long kopf may take to stop."""
+_RETRIES: Final = (0.5, 1.0, 2.0, 3.0, 5.0)
+"""Seconds between two tries of a request; the last is how late a watch may be after an outage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def _settings() -> kopf.OperatorSettings:
     found.scanning.disabled = True
     found.peering.standalone = True
     found.networking.trust_env = False
+    found.networking.error_backoffs = _RETRIES
     found.process.ultimate_exiting_timeout = None
     found.queueing.idle_timeout = 1.0
     found.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR

@@ -73,11 +73,11 @@ class WorkQueue(Generic[Key]):
         self._failures.pop(key, None)
         self._release(key)
 
-    def failed(self, key: Key) -> float:
-        """The work on ``key`` failed; it is tried again. Returns after how many seconds."""
+    def failed(self, key: Key, longest: float = MAX_BACKOFF) -> float:
+        """The work on ``key`` failed; it is tried again. Returns after how many seconds, at most ``longest``."""
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
-        delay = min(FIRST_BACKOFF * 2.0 ** min(count, 30), MAX_BACKOFF)
+        delay = min(FIRST_BACKOFF * 2.0 ** min(count, 30), longest)
         self._release(key)
         self.add(key, delay)
         return delay
