@@ -74,7 +74,10 @@ class WorkQueue(Generic[Key]):
         self._release(key)
 
     def failed(self, key: Key, longest: float = MAX_BACKOFF) -> float:
-        """The work on ``key`` failed; it is tried again. Returns after how many seconds, at most ``longest``."""
+        """The work on ``key`` failed; it is tried again, in ``longest`` seconds at most.
+
+        Returns after how many seconds.
+        """
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         delay = min(FIRST_BACKOFF * 2.0 ** min(count, 30), longest)
