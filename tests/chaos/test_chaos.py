@@ -31,6 +31,8 @@ LIMIT = 280.0
 """Seconds for a round."""
 
 pytestmark = [
+    # Of the first round that is everything's start, too.
+    pytest.mark.timeout(600),
     pytest.mark.asyncio(loop_scope="module"),
     # aiohttp closes TLS connections a moment after its session.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
