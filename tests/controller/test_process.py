@@ -12,10 +12,12 @@ import aiohttp
 import pytest
 
 from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.kube import Kube
 from fluxbase_migrations.controller.lease import NAME, Lease
-from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.names import GROUP, PLURAL, Track
 from tests.controller.api_server import ApiServer, free_port
 from tests.controller.cluster import Cluster, until
+from tests.controller.conftest import fresh_namespace, install
 
 UNRELATED = int(os.environ.get("UNRELATED_CONFIG_MAPS", "500"))
 CONTENT = "x" * 100 * 1024
@@ -133,6 +135,28 @@ async def test_an_operator_that_is_refused_at_its_start_asks_again(
             await asyncio.wait_for(running.wait(), 2)
         await cluster.kube.create(bindings, {**binding, "metadata": {"name": "operator"}})
         await cluster.next_job("system", 1)
+
+
+async def test_a_watch_that_fails_begins_anew(server: ApiServer, kube: Kube) -> None:
+    """Here because there is nothing to watch any more, for a while."""
+    cluster = Cluster(kube, await fresh_namespace(kube))
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    path = f"{definitions}/{PLURAL}.{GROUP}"
+    async with process(server, cluster) as (running, port):
+        await healthy(port)
+        await cluster.make_set("first")
+        await cluster.next_job("system", 1)
+        found = await cluster.kube.get(path)
+        await cluster.kube.delete(path, found["metadata"]["uid"], "Background")
+        await asyncio.sleep(3)
+        await install(server)
+        await cluster.make_set("second")
+
+        async def seen() -> object:
+            return (await cluster.status("second")).get("phase")
+
+        await until("the set is seen", seen, 40)
+        assert running.returncode is None
 
 
 async def test_of_two_replicas_one_leads_and_the_other_follows(server: ApiServer, cluster: Cluster) -> None:

@@ -5,6 +5,7 @@ task of its loop that is younger than itself.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,13 +65,18 @@ async def watch(
         if not ended.done():
             ended.set_exception(error) if error else ended.set_result(None)
 
-    def work() -> None:
+    async def run() -> None:
+        # Reported from inside: asyncio.run() then waits for kopf's thread that waits for ``stop``.
         try:
-            asyncio.run(operator)
+            await operator
         except BaseException as error:
             report(end, error)
-        else:
-            report(end, None)
+            raise
+        report(end, None)
+
+    def work() -> None:
+        with contextlib.suppress(BaseException):  # it has been reported
+            asyncio.run(run())
 
     # A daemon: a process that is told to stop must not wait for kopf.
     thread = threading.Thread(target=work, name="kopf", daemon=True)
