@@ -60,6 +60,8 @@ class Container:
     process: asyncio.subprocess.Process | None = None
     deleted: bool = False
     """Somebody deletes the pod."""
+    over: bool = False
+    """Nothing of it is left to be looked after."""
     output: str = ""
 
     @property
@@ -106,6 +108,7 @@ class Node:
                 self._tasks.add(asyncio.create_task(self._care(container), name=container.pod))
             if pod["metadata"].get("deletionTimestamp"):
                 self._stop(self.containers[uid])
+                await self._remove(self.containers[uid], pod)
         for uid, container in self.containers.items():
             if uid not in present:
                 self._stop(container)
@@ -115,6 +118,14 @@ class Node:
         if not container.deleted and container.process and container.runs:
             container.process.send_signal(signal.SIGTERM)
         container.deleted = True
+
+    async def _remove(self, container: Container, pod: Json) -> None:
+        """End a deletion, once nothing of the pod is left to be looked after."""
+        if container.over and pod["metadata"].get("deletionGracePeriodSeconds") != 0:
+            path = f"{paths.pods(self._namespace)}/{container.pod}"
+            body = {"gracePeriodSeconds": 0, "preconditions": {"uid": container.uid}}
+            with contextlib.suppress(KubeError):
+                await self._kube._request("DELETE", path, body=body)
 
     async def _care(self, container: Container) -> None:
         """A pod's whole life."""
@@ -126,9 +137,7 @@ class Node:
         pod, environment = await self._prepare(container, path)
         if pod is not None:
             await self._execute(container, path, pod, environment)
-        if container.deleted:
-            body = {"gracePeriodSeconds": 0, "preconditions": {"uid": container.uid}}
-            await self._insist(lambda: self._kube._request("DELETE", path, body=body))
+        container.over = True
 
     async def _prepare(self, container: Container, path: str) -> tuple[Json | None, dict[str, str]]:
         """Mount and look up what the container needs, however long that takes; None: not needed any more."""
