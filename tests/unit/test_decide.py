@@ -539,6 +539,13 @@ def test_a_ready_set_is_never_dirty() -> None:
     assert conditions(made)["Ready"] == "False"
 
 
+def test_a_ready_set_says_that_its_volume_waits_for_files_and_warns_of_nothing() -> None:
+    made = look(PLANNED, VOLUME, jobs=(JOB,), pods=(ended(Result(Outcome.SOURCE_EMPTY)),))
+    assert conditions(made) == {"Ready": "True"}
+    assert "user: the volume has no migration files; copy them there" in made.status.conditions[0].message
+    assert [(note.warning, note.reason) for note in made.notes] == [(False, "SourceEmpty")]
+
+
 def test_a_condition_keeps_its_time_until_it_changes() -> None:
     first = look(APPLIED)
     second = look(APPLIED, status=first.status, now=LATER)

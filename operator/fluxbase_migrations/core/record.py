@@ -133,6 +133,8 @@ def note_of(track: Track, record: TrackStatus, result: Result | None) -> tuple[N
             notes.append(Note(False, Outcome.NO_CHANGE, f"no new {track} migrations to apply, {version}"))
         case Outcome.ROLLED_BACK:
             notes.append(Note(False, Outcome.ROLLED_BACK, f"{track} migrations rolled back, {version}"))
+        case Outcome.SOURCE_EMPTY if record.version is None:
+            notes.append(Note(False, Outcome.SOURCE_EMPTY, f"{track}: there are no migration files yet"))
         case outcome:
             reason: str = outcome or Reason.NO_RESULT
             if outcome is Outcome.CONFLICT:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from fluxbase_migrations.core.names import Phase, Track
-from fluxbase_migrations.core.result import cut
+from fluxbase_migrations.core.result import Outcome, cut
 from fluxbase_migrations.core.status import Condition, TracksStatus, TrackStatus
 from fluxbase_migrations.core.transitions import Shows, line_of
 
@@ -37,7 +37,7 @@ def conditions(
     dirty = [track for track, record in shown if record.dirty]
     ready = decisive in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED) and not dirty
     if ready:
-        reason, message = str(decisive), "; ".join(f"{track}: {record.message}" for track, record in shown)
+        reason, message = str(decisive), _ready_message(tracks)
     elif decisive in (Phase.APPLIED, Phase.ROLLED_BACK):
         reason, message = "Dirty", f"{', '.join(dirty)}: the tracking table is marked dirty"
     else:
@@ -61,8 +61,22 @@ def conditions(
 
 
 def _present(tracks: TracksStatus) -> list[tuple[Track, TrackStatus]]:
+    return [one for one in _both(tracks) if _is_present(one[1])]
+
+
+def _both(tracks: TracksStatus) -> list[tuple[Track, TrackStatus]]:
     both = ((Track.SYSTEM, tracks.system), (Track.USER, tracks.user))
-    return [(track, record) for track, record in both if record and record.phase is not Phase.SKIPPED]
+    return [(track, record) for track, record in both if record]
+
+
+def _is_present(record: TrackStatus) -> bool:
+    return record.phase is not Phase.SKIPPED
+
+
+def _ready_message(tracks: TracksStatus) -> str:
+    """Where each track is, and that a volume still waits for somebody to copy files to it."""
+    told = [one for one in _both(tracks) if _is_present(one[1]) or one[1].reason == Outcome.SOURCE_EMPTY]
+    return "; ".join(f"{track}: {record.message}" for track, record in told)
 
 
 def _acts(record: TrackStatus) -> bool:

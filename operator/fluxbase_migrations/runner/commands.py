@@ -168,11 +168,8 @@ def run_tracks(setup: Setup, tracks: list[tuple[Track, str | None, Callable[[], 
     for track, path, read in tracks:
         log.info(f"Running {track} migrations...", **({"path": path} if path else {}))
         result = _run_track(setup, track, read)
-        if result.outcome is Outcome.SOURCE_EMPTY:
-            log.info("No migration files", source=track.value)
-            continue
         report(track, result, log)
-        if not result.outcome.succeeded:
+        if not (result.outcome.succeeded or result.outcome is Outcome.SOURCE_EMPTY):
             return 1
     log.info("Database migrations completed successfully")
     return 0

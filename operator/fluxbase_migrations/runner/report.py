@@ -17,6 +17,8 @@ def report(track: Track, result: Result, log: Log) -> None:
             log.info("Migrations rolled back successfully", source=track.value, version=version)
         case Outcome.NO_CHANGE:
             log.info("No new migrations to apply", source=track.value)
+        case Outcome.SOURCE_EMPTY:
+            log.info("No migration files", source=track.value)
         case _:
             log.error(
                 f"failed to run {track.value} migrations: {describe(result.error or ErrorInfo('unknown'))}"
