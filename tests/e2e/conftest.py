@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.harness import Kube, MigrationSet, create_database, drop_database, eventually
+from tests.e2e.harness import Database, Kube, MigrationSet, create_database, drop_database, eventually
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.lifecycle import up
 
@@ -78,17 +78,27 @@ def new_quota_set(cluster: Cluster, release: Kube, tmp_path: Path) -> Iterator[C
 
 @contextlib.contextmanager
 def a_set(cluster: Cluster, kube: Kube, name: str, scratch: Path) -> Iterator[MigrationSet]:
+    with a_database(cluster) as database:
+        # `shop` itself is what the documentation shows; the others may run twice in one namespace.
+        unique = name if name == "shop" else f"{name}-{secrets.token_hex(3)}"
+        made = MigrationSet(kube, database, unique, scratch)
+        try:
+            yield made
+        finally:
+            made.delete()
+            kube.run("delete", "secret", made.secret, "--ignore-not-found")
+            kube.run("delete", "configmap", made.config_map, "--ignore-not-found")
+
+
+@contextlib.contextmanager
+def a_database(cluster: Cluster) -> Iterator[Database]:
+    """A database on the cluster's server, dropped afterwards."""
     server = cluster.dsn(role="postgres", database="postgres")
     inside = urlsplit(cluster.dsn(role="postgres", database="postgres", inside=True))
     database = create_database(server, f"{inside.hostname}:{inside.port or 5432}")
-    # `shop` itself is what the documentation shows; the others may run twice in one namespace.
-    made = MigrationSet(kube, database, name if name == "shop" else f"{name}-{secrets.token_hex(3)}", scratch)
     try:
-        yield made
+        yield database
     finally:
-        made.delete()
-        kube.run("delete", "secret", made.secret, "--ignore-not-found")
-        kube.run("delete", "configmap", made.config_map, "--ignore-not-found")
         drop_database(server, database)
 
 
