@@ -66,10 +66,9 @@ class Reader:
     def namespace(self) -> str:
         return self.shop.kube.namespace
 
-    def types(self, section: str) -> None:
-        """Run the commands of a section, as they are printed."""
-        for block in fenced(section, "bash"):
-            self.run(self.own(block))
+    def types(self, section: str) -> str:
+        """Run the commands of a section, as they are printed; return what they print."""
+        return "".join(self.run(self.own(block)) for block in fenced(section, "bash"))
 
     def writes_values(self, section: str) -> None:
         """Save the section's values.yaml, with the image of this tree."""
@@ -86,7 +85,7 @@ class Reader:
         block = block.replace("choose-one", database.password or "")
         return re.sub(r"(name|user): shop\b", rf"\1: {self.shop.database.name}", block)
 
-    def run(self, script: str) -> None:
+    def run(self, script: str) -> str:
         tools = {str(Path(path).parent) for path in self.cluster.tools.values()}
         variables = {
             "PATH": os.pathsep.join([*tools, os.environ["PATH"]]),
@@ -103,6 +102,7 @@ class Reader:
             timeout=400,
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
 
     def looks(self, step: str) -> None:
         """Note what `kubectl get fbms -o wide` shows, and the Events."""
@@ -176,7 +176,10 @@ def test_option_b_ends_applied(new_reader: NewReader) -> None:
     kube = reader.shop.kube
     reader.types(BEFORE)
     reader.writes_values(OPTION_B)
-    reader.types(INSTALL)
+    notes = reader.types(INSTALL)
+    for section in (COPY, RESTART):
+        commands = reader.own(fenced(section, "bash")[0]).splitlines()
+        assert [line for line in commands if line and line[0] != "#" and line not in notes] == []
     reader.looks("B, installed")
     assert reader.tracks() == {"system": ("Applied", SYSTEM_LATEST), "user": ("Skipped", None)}
     assert "the volume has no migration files" in reader.shop.message()
