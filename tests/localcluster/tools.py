@@ -1,4 +1,4 @@
-"""Single tools for tests that need no cluster: Helm for the chart, golang-migrate as the peer."""
+"""Single tools for tests that need no cluster: Helm for the chart, golang-migrate as the peer, kubectl."""
 
 from pathlib import Path
 
@@ -9,12 +9,14 @@ from tests.localcluster.report import Progress
 
 
 def tool(name: str) -> Path:
-    """The program ``helm`` or ``migrate``, built if it is not in the cache yet.
+    """The program ``helm``, ``migrate`` or ``kubectl``, built if it is not in the cache yet.
 
     Raises:
         ClusterError: It does not build; says where the log is.
         KeyError: There is no tool of that name.
     """
+    if name in parts.KUBE_PROGRAMS:
+        return golang.kube(Cache(layout().cache, Progress())) / name
     wanted = {one.name: one for one in parts.GO_TOOLS}[name]
     cache = Cache(layout().cache, Progress())
     built = cache.path(wanted.name, golang.tool_key(wanted)) / wanted.name
