@@ -1,13 +1,14 @@
 """The chart as Helm renders it: rights, security, names, and refusals that explain themselves."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from fluxbase_migrations.api.spec import Spec
 from tests.localcluster.tools import tool
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +160,108 @@ def test_no_database_configured_makes_no_set() -> None:
     assert not kinds(template(), "FluxbaseMigrationSet")
 
 
+DATABASE = 'config={"database":{"host":"db","existingSecret":"creds"}}'
+PERSISTENCE = 'migrationsPersistence={"enabled":true}'
+PATH = 'config.database.userMigrationsPath="/m"'
+VOLUME = (PERSISTENCE, PATH)
+# Each documented value: settings that use it, and the kind and text of the object that it shows in.
+VALUES: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "image.repository": (('image.repository="r/x"',), "Deployment", "image: r/x:0.1.0"),
+    "image.tag": (('image.tag="9"',), "Deployment", "value: fluxbase/fluxbase-migrations:9"),
+    "image.digest": ((f'image.digest="sha256:{64 * "0"}"',), "Deployment", "migrations@sha256:0000"),
+    "image.pullPolicy": (('image.pullPolicy="Never"',), "Deployment", "value: Never"),
+    "imagePullSecrets": (
+        (DATABASE, 'imagePullSecrets=[{"name":"registry"}]'),
+        "FluxbaseMigrationSet",
+        "name: registry",
+    ),
+    "watchNamespaces": (('watchNamespaces=["a","b"]',), "Deployment", "value: a,b"),
+    "replicas": (("replicas=2",), "Deployment", "replicas: 2"),
+    "maxConcurrentJobs": (("maxConcurrentJobs=3",), "Deployment", "value: '3'"),
+    "progress": (("progress=false",), "Deployment", "value: 'off'"),
+    "logFormat": (('logFormat="json"',), "Deployment", "value: json"),
+    "resources.requests.cpu": (('resources.requests.cpu="7m"',), "Deployment", "cpu: 7m"),
+    "resources.requests.memory": (('resources.requests.memory="7Mi"',), "Deployment", "memory: 7Mi"),
+    "resources.limits.memory": (('resources.limits.memory="7Gi"',), "Deployment", "memory: 7Gi"),
+    "serviceAccount.create": (
+        ("serviceAccount.create=false", 'serviceAccount.name="mine"'),
+        "Deployment",
+        "serviceAccountName: mine",
+    ),
+    "serviceAccount.name": (('serviceAccount.name="mine"',), "ServiceAccount", "name: mine"),
+    "serviceAccount.annotations": (('serviceAccount.annotations={"a":"b"}',), "ServiceAccount", "a: b"),
+    "podAnnotations": (('podAnnotations={"a":"b"}',), "Deployment", "a: b"),
+    "podLabels": (('podLabels={"team":"b"}',), "Deployment", "team: b"),
+    "nodeSelector": (('nodeSelector={"disk":"fast"}',), "Deployment", "disk: fast"),
+    "tolerations": (('tolerations=[{"operator":"Exists"}]',), "Deployment", "operator: Exists"),
+    "affinity": (('affinity={"podAffinity":{}}',), "Deployment", "podAffinity: {}"),
+    "priorityClassName": (('priorityClassName="high"',), "Deployment", "priorityClassName: high"),
+    "migrationsPersistence.enabled": (VOLUME, "PersistentVolumeClaim", "name: fluxbase-migrations"),
+    "migrationsPersistence.size": (
+        (*VOLUME, 'migrationsPersistence.size="2Gi"'),
+        "PersistentVolumeClaim",
+        "storage: 2Gi",
+    ),
+    "migrationsPersistence.storageClass": (
+        (*VOLUME, 'migrationsPersistence.storageClass="fast"'),
+        "PersistentVolumeClaim",
+        "storageClassName: fast",
+    ),
+    "migrationsPersistence.accessMode": (
+        (*VOLUME, 'migrationsPersistence.accessMode="ReadWriteMany"', "replicas=2"),
+        "PersistentVolumeClaim",
+        "- ReadWriteMany",
+    ),
+    "migrationsPersistence.existingClaim": (
+        (*VOLUME, DATABASE, PATH, 'migrationsPersistence.existingClaim="mine"'),
+        "FluxbaseMigrationSet",
+        "claimName: mine",
+    ),
+    "config.database.existingSecret": (
+        ('config.database.existingSecret="s"',),
+        "FluxbaseMigrationSet",
+        "key: url\n        name: s",
+    ),
+    "config.database.host": ((DATABASE,), "FluxbaseMigrationSet", "host: db"),
+    "config.database.port": ((DATABASE, "config.database.port=6"), "FluxbaseMigrationSet", "port: 6"),
+    "config.database.name": ((DATABASE, 'config.database.name="n"'), "FluxbaseMigrationSet", "name: n\n"),
+    "config.database.user": ((DATABASE, 'config.database.user="u"'), "FluxbaseMigrationSet", "user: u"),
+    "config.database.sslMode": (
+        (DATABASE, 'config.database.sslMode="verify-full"'),
+        "FluxbaseMigrationSet",
+        "sslRootCertFrom:\n        secretKeyRef:\n          key: ca.crt\n          name: creds",
+    ),
+    "config.database.userMigrationsPath": (VOLUME, "Deployment", "mountPath: /m\n"),
+    "userMigrations.configMap": (
+        (DATABASE, 'userMigrations.configMap="files"'),
+        "FluxbaseMigrationSet",
+        "name: files",
+    ),
+}
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_documented_value_does_what_it_says(value: str) -> None:
+    settings, kind, text = VALUES[value]
+    documents = kinds(template(*settings), kind)
+    assert text in yaml.safe_dump_all(documents), yaml.safe_dump_all(documents)
+    for document in documents:
+        if kind == "FluxbaseMigrationSet":
+            Spec.model_validate(document["spec"])
+
+
+def leaves(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{above}{name}.")
+        else:
+            yield above + name
+
+
+def test_every_value_is_documented_and_every_documented_one_is_tested() -> None:
+    assert set(leaves(yaml.safe_load(helm("show", "values", str(CHART)).stdout))) == set(VALUES)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -181,6 +284,10 @@ def test_no_database_configured_makes_no_set() -> None:
             "choose one",
         ),
         (('imagee={"tag":"1"}',), "imagee"),
+        (('config={"database":{"sslMode":"on"}}',), "sslMode"),
+        (('config={"database":{"port":"5432"}}',), "port"),
+        ((PERSISTENCE, 'config.database.userMigrationsPath="/"'), "userMigrationsPath"),
+        (("serviceAccount.create=false",), "serviceAccount.name"),
     ],
 )
 def test_values_that_cannot_work_are_refused_by_name(settings: tuple[str, ...], words: str) -> None:
