@@ -87,6 +87,17 @@ async def test_the_operators_own_claim_keeps_a_job_on_its_node(cluster: Cluster,
     assert mount == {"name": "source", "mountPath": "/migrations/user", "readOnly": True}
 
 
+async def test_another_namespaces_claim_of_that_name_keeps_no_job_anywhere(
+    cluster: Cluster, start_operator: Any
+) -> None:
+    await start_operator(
+        claim="files", claim_node_bound=True, node_name="node-7", pod_namespace="fluxbase", user=10001
+    )
+    await cluster.make_set(tracks=volume())
+    job = await cluster.next_job("user", 1)
+    assert "affinity" not in job["spec"]["template"]["spec"]
+
+
 async def test_several_config_maps_are_one_source(cluster: Cluster, operator: Running) -> None:
     await cluster.config_map("one", {"001_a.up.sql": "select 1"})
     source = {"configMaps": [{"name": "one"}, {"name": "two"}]}

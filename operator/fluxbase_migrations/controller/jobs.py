@@ -55,9 +55,9 @@ def set_label(name: str) -> str:
     return f"{name[:50].rstrip('.-')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
-def template_digest(spec: Spec, track: Track, settings: Settings) -> str:
+def template_digest(spec: Spec, track: Track, settings: Settings, namespace: str) -> str:
     """Digest of everything that a Job's pod is made from, apart from which run it is for."""
-    reference = SetRef("", "", "")
+    reference = SetRef("", namespace, "")
     pod = _pod(spec, track, settings, job_spec(spec, track, reference, run=0, expected_digest=None))
     return f"sha256:{hashlib.sha256(json.dumps(pod, sort_keys=True).encode()).hexdigest()}"
 
@@ -197,7 +197,7 @@ def _pod(spec: Spec, track: Track, settings: Settings, job: JobSpec, files: Sequ
         ],
         "volumes": volumes,
     }
-    affinity = _affinity(options.affinity, wanted.source, settings)
+    affinity = _affinity(options.affinity, wanted.source, settings, job.set.namespace)
     optional = {
         "serviceAccountName": options.service_account_name,
         "nodeSelector": options.node_selector,
@@ -252,11 +252,12 @@ def _certificate_volume(source: CertificateSource) -> Json:
     return {"configMap": {"name": source.config_map_key_ref.name, "items": items}}
 
 
-def _affinity(wanted: Json | None, source: Source | None, settings: Settings) -> Json | None:
+def _affinity(wanted: Json | None, source: Source | None, settings: Settings, namespace: str) -> Json | None:
     """A claim that the operator's pod mounts, and that only one node may, needs that node."""
     claim = source.persistent_volume_claim if source else None
     bound = settings.claim_node_bound and settings.node_name
-    if claim is None or claim.claim_name != settings.claim or not bound:
+    mounted = (settings.pod_namespace, settings.claim)
+    if claim is None or (namespace, claim.claim_name) != mounted or not bound:
         return wanted
     field = {"key": "metadata.name", "operator": "In", "values": [settings.node_name]}
     affinity: Json = json.loads(json.dumps(wanted or {}))

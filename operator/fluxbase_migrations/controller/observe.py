@@ -167,7 +167,7 @@ class Observer:
             spec.recovery,
             spec.database.model_dump_json(),
         )
-        template = jobs.template_digest(spec, track, self._settings)
+        template = jobs.template_digest(spec, track, self._settings, namespace)
         volume = source is not None and source.persistent_volume_claim is not None
         interval = wanted.recheck_interval
         recheck = timedelta(seconds=durations.seconds(interval)) if interval else None
