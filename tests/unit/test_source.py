@@ -39,7 +39,19 @@ def test_what_kubectl_cp_nests_is_found_and_said(tmp_path: Path) -> None:
 def test_two_nested_directories_are_not_guessed_between(tmp_path: Path) -> None:
     write(tmp_path / "a", "1_a.up.sql")
     write(tmp_path / "b", "2_b.up.sql")
+    LINES.clear()
     assert read_directories([tmp_path], LOG) == {}
+    assert "not read" in LINES[0]
+    assert "a,b" in LINES[0]
+
+
+def test_a_nested_copy_beside_older_files_is_not_read_and_that_is_said(tmp_path: Path) -> None:
+    """Files copied once with `user/.` and then with `user/` would otherwise be missed in silence."""
+    write(tmp_path, "1_a.up.sql")
+    write(tmp_path / "user", "1_a.up.sql", "2_b.up.sql")
+    LINES.clear()
+    assert [*read_directories([tmp_path], LOG)] == ["1_a.up.sql"]
+    assert "subdirectories=user" in LINES[0]
 
 
 def test_directories_are_merged_and_a_name_in_two_is_refused(tmp_path: Path) -> None:

@@ -44,15 +44,14 @@ def _list(path: Path, log: Log) -> list[tuple[str, Path]]:
     data = path / "..data"
     directory = data.resolve() if data.is_symlink() else path
     found, subdirectories = _scan(directory, path)
-    if found:
-        return found
-    nested = [(one, inner) for one in subdirectories if (inner := _scan_quietly(one))]
-    if len(nested) == 1:
-        log.info(
-            "no migration files there, reading its subdirectory", path=path, subdirectory=nested[0][0].name
-        )
+    nested = [(one.name, inner) for one in subdirectories if (inner := _scan_quietly(one))]
+    if len(nested) == 1 and not found:
+        log.info("no migration files there, reading its subdirectory", path=path, subdirectory=nested[0][0])
         return nested[0][1]
-    return []
+    if nested:
+        names = ",".join(name for name, _ in nested)
+        log.warn("migration files in subdirectories are not read", path=path, subdirectories=names)
+    return found
 
 
 def _scan(directory: Path, shown: Path) -> tuple[list[tuple[str, Path]], list[Path]]:
