@@ -200,13 +200,31 @@ def test_option_b_ends_applied(new_reader: NewReader) -> None:
     reader.reports("b")
 
 
+def installed(reader: Reader) -> None:
+    """Follow option B to its end."""
+    reader.types(BEFORE)
+    reader.writes_values(OPTION_B)
+    for section in (INSTALL, COPY, RESTART):
+        reader.types(section)
+
+
+def test_an_upgrade_of_the_release_starts_no_job(new_reader: NewReader) -> None:
+    """The upgrade replaces the operator's pod, which keeps the annotation of the last rollout restart."""
+    reader = new_reader("upgrade")
+    installed(reader)
+    before = reader.shop.track()["run"]
+    with (reader.directory / "values.yaml").open("a") as values:
+        values.write("\nlogFormat: json\n")
+    reader.types(INSTALL)
+    reader.shop.kube.run("annotate", "fbms", "fluxbase", "fluxbase.io/requested-at=now")
+    reader.shop.wait("Applied", run=before + 1)
+    assert '"level"' in reader.shop.kube.run("logs", "deployment/fluxbase")
+
+
 def test_uninstalling_keeps_the_files_and_installing_again_takes_them_up(new_reader: NewReader) -> None:
     reader = new_reader("again")
     kube = reader.shop.kube
-    for section in (BEFORE, INSTALL, COPY, RESTART):
-        if section == INSTALL:
-            reader.writes_values(OPTION_B)
-        reader.types(section)
+    installed(reader)
     reader.run(f"helm uninstall fluxbase -n {kube.namespace} --wait --timeout 2m")
     assert kube.run("get", "fbms,deployment,job", "-o", "name") == ""
     assert kube.run("get", "pvc", "-o", "name") == "persistentvolumeclaim/fluxbase-migrations\n"
