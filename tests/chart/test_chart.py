@@ -46,6 +46,11 @@ def rules(documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield from role["rules"]
 
 
+DATABASE = 'config={"database":{"host":"db","existingSecret":"creds"}}'
+PERSISTENCE = 'migrationsPersistence={"enabled":true}'
+PATH = 'config.database.userMigrationsPath="/m"'
+VOLUME = (PERSISTENCE, PATH)
+
 ALL_VARIANTS = [
     (),
     ('watchNamespaces=["*"]',),
@@ -76,6 +81,14 @@ def test_a_list_of_namespaces_gets_a_role_each() -> None:
     documents = template('watchNamespaces=["a","b"]', namespace="ops")
     assert not kinds(documents, "ClusterRole")
     assert sorted(role["metadata"]["namespace"] for role in kinds(documents, "Role")) == ["a", "b", "ops"]
+
+
+@pytest.mark.parametrize("settings", [(DATABASE,), VOLUME], ids=["a set", "a claim"])
+def test_what_the_chart_makes_is_watched(settings: tuple[str, ...]) -> None:
+    documents = template('watchNamespaces=["a"]', *settings, namespace="ops")
+    assert "value: a,ops" in yaml.safe_dump_all(kinds(documents, "Deployment"))
+    namespaces = [role["metadata"]["namespace"] for role in kinds(documents, "Role")]
+    assert sorted(namespaces) == ["a", "ops", "ops"], "one of the two is for the Lease"
 
 
 def test_all_namespaces_take_a_cluster_role() -> None:
@@ -160,10 +173,6 @@ def test_no_database_configured_makes_no_set() -> None:
     assert not kinds(template(), "FluxbaseMigrationSet")
 
 
-DATABASE = 'config={"database":{"host":"db","existingSecret":"creds"}}'
-PERSISTENCE = 'migrationsPersistence={"enabled":true}'
-PATH = 'config.database.userMigrationsPath="/m"'
-VOLUME = (PERSISTENCE, PATH)
 # Each documented value: settings that use it, and the kind and text of the object that it shows in.
 VALUES: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "image.repository": (('image.repository="r/x"',), "Deployment", "image: r/x:0.1.0"),

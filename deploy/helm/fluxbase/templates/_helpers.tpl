@@ -44,7 +44,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if has "*" .Values.watchNamespaces -}}
 *
 {{- else -}}
-{{- default (list .Release.Namespace) .Values.watchNamespaces | uniq | join "," -}}
+{{- $named := .Values.watchNamespaces -}}
+{{- /* The chart's own set, and sets that use its claim, are in the release's namespace. */ -}}
+{{- if or (not $named) .Values.config.database.host .Values.config.database.existingSecret .Values.migrationsPersistence.enabled -}}
+{{- $named = append $named .Release.Namespace -}}
+{{- end -}}
+{{- $named | uniq | join "," -}}
 {{- end -}}
 {{- end -}}
 
