@@ -113,6 +113,7 @@ class Case:
     says: str = ""
 
 
+NO_CLAIM = 'persistentvolumeclaim "files" not found'
 CHANGED = Want(base="other", template="template")
 RECHECKED = replace(WANT, volume=True, recheck=timedelta(seconds=10))
 VOLUME = replace(WANT, volume=True)
@@ -144,6 +145,16 @@ CASES = {
             seen=TrackSeen(Track.USER, WANT, event=Explanation(True, "FailedMount", "no volume")),
         ),
         says="no volume",
+    ),
+    "a claim that cannot be used comes with the advice for it": Case(
+        Phase.PENDING,
+        "Unschedulable",
+        look(
+            PLANNED,
+            jobs=(JOB,),
+            pods=(replace(POD, waiting_reason="Unschedulable", waiting_message=NO_CLAIM),),
+        ),
+        says="Create the claim, or a volume that fits it",
     ),
     "a container that cannot start is told": Case(
         Phase.PENDING,

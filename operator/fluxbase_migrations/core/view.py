@@ -133,6 +133,8 @@ def waiting(run: NotStarted, event: Explanation | None) -> View:
         said = f": {event.message}" if event and event.message else ""
         return _pending(Reason.POD_PENDING, f"the Job waits for its pod to start{said}")
     advice = _POD_ADVICE.get(reason, "")
+    if reason == "Unschedulable" and "persistent" in (message or "").lower():
+        advice = "Create the claim, or a volume that fits it; the Job goes on by itself."
     text = f"the Job's pod does not start: {message or reason}"
     return _pending(reason, f"{text.rstrip('.')}. {advice}" if advice else text)
 
