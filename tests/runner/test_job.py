@@ -148,6 +148,9 @@ def test_an_empty_source_is_told_from_a_database_ahead_of_it(pod: Pod, database:
 
 def test_a_track_belongs_to_the_set_that_claimed_it(pod: Pod) -> None:
     pod.run(pod.spec(FILES))
+    namesake = pod.run(replace(pod.spec({}), set=replace(SHOP, uid="uid-3")))
+    assert namesake.error is not None
+    assert "FluxbaseMigrationSet fluxbase/shop of the uid uid-1" in namesake.error.message
     other = replace(pod.spec({}), set=SetRef("uid-2", "fluxbase", "shop-2"))
     result = pod.run(other)
     assert (result.outcome, result.owner, result.owner_uid) == (Outcome.CONFLICT, "fluxbase/shop", "uid-1")

@@ -125,8 +125,10 @@ def claim(migrator: Migrator, owner: Owner) -> None:
         if current.uid == mine.uid:
             return
         if current.uid != owner.take_over_from:
+            # Deleted and created again, by a new installation for example.
+            earlier = f" of the uid {current.uid}" if str(current) == str(mine) else ""
             raise Conflict(
-                f"{migrator.table} belongs to the FluxbaseMigrationSet {current}",
+                f"{migrator.table} belongs to the FluxbaseMigrationSet {current}{earlier}",
                 owner=str(current),
                 owner_uid=current.uid,
             )
