@@ -6,6 +6,7 @@ restricted Pod Security standard.
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -19,6 +20,9 @@ from tests.localcluster.cluster import Cluster
 from tests.localcluster.lifecycle import up
 
 ROOT = Path(__file__).parents[2]
+REPORTS = ROOT / "build/reports"
+Report = Callable[[str, MigrationSet, str], None]
+"""Notes a fault, the set that shows it, and its message."""
 # Each process of a parallel run has a release of its own.
 NAMESPACE = "-".join(filter(None, ("e2e", os.environ.get("PYTEST_XDIST_WORKER"))))
 QUOTA_NAMESPACE = f"{NAMESPACE}-quota"
@@ -100,6 +104,23 @@ def a_database(cluster: Cluster) -> Iterator[Database]:
         yield database
     finally:
         drop_database(server, database)
+
+
+@pytest.fixture(scope="module")
+def report(request: pytest.FixtureRequest) -> Iterator[Report]:
+    """Collect what a person saw into a table of build/reports, named for the module."""
+    rows: list[str] = ["| fault | READY reason | message | Events |", "| --- | --- | --- | --- |"]
+
+    def add(fault: str, shop: MigrationSet, message: str) -> None:
+        reason = shop.condition("Ready").get("reason", "")
+        events = "<br>".join(sorted({event for event in shop.events() if event.startswith("Warning")}))
+        cells = (fault, reason, message, events)
+        rows.append("| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells) + " |")
+
+    yield add
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    name = f"{request.path.stem.removeprefix('test_')}-{os.environ.get('PYTEST_XDIST_WORKER', 'all')}.md"
+    (REPORTS / name).write_text("\n".join(rows) + "\n")
 
 
 @pytest.fixture

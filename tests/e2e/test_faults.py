@@ -3,38 +3,18 @@
 What a person saw is collected into build/reports, which the docs' table is made from.
 """
 
-import os
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
+from tests.e2e.conftest import Report
 from tests.e2e.harness import Kube, MigrationSet, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 NewSet = Callable[..., MigrationSet]
 
 GOOD = {"001_one.up.sql": b"CREATE TABLE public.one (id int);\n"}
-REPORTS = Path(__file__).parents[2] / "build/reports"
-
-
-@pytest.fixture(scope="module")
-def report() -> Iterator[Callable[[str, MigrationSet, str], None]]:
-    rows: list[str] = ["| fault | READY reason | message | Events |", "| --- | --- | --- | --- |"]
-
-    def add(fault: str, shop: MigrationSet, message: str) -> None:
-        reason = shop.condition("Ready").get("reason", "")
-        events = "<br>".join(sorted({event for event in shop.events() if event.startswith("Warning")}))
-        cells = (fault, reason, message, events)
-        rows.append("| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|") for cell in cells) + " |")
-
-    yield add
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    (REPORTS / f"faults-{os.environ.get('PYTEST_XDIST_WORKER', 'all')}.md").write_text("\n".join(rows) + "\n")
-
-
-Report = Callable[[str, MigrationSet, str], None]
 
 
 def start(shop: MigrationSet, content: dict[str, bytes] | None = None, **spec: object) -> None:

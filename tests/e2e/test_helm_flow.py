@@ -18,14 +18,13 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.e2e.conftest import a_database, kube_for
+from tests.e2e.conftest import REPORTS, a_database, kube_for
 from tests.e2e.harness import ROOT, SHOP, SYSTEM_LATEST, Kube, MigrationSet
 from tests.localcluster.cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 PAGE = ROOT / "docs/helm.md"
-REPORTS = ROOT / "build/reports"
 BEFORE = "Before"
 OPTION_A = "Option A: using a ConfigMap"
 OPTION_B = "Option B: using a volume"
@@ -66,6 +65,12 @@ class Reader:
     def namespace(self) -> str:
         return self.shop.kube.namespace
 
+    def begins(self) -> None:
+        """Make namespace and Secret; the namespace is a restricted one."""
+        self.types(BEFORE)
+        label = "pod-security.kubernetes.io/enforce=restricted"
+        self.cluster.kubectl("label", "namespace", self.namespace, label)
+
     def types(self, section: str) -> str:
         """Run the commands of a section, as they are printed; return what they print."""
         return "".join(self.run(self.own(block)) for block in fenced(section, "bash"))
@@ -83,6 +88,8 @@ class Reader:
         block = re.sub(r"(-n|--namespace|create namespace) fluxbase\b", rf"\1 {self.namespace}", block)
         block = block.replace("fluxbase/$POD_NAME", f"{self.namespace}/$POD_NAME")
         block = block.replace("choose-one", database.password or "")
+        where = f"host: {database.hostname}\n    port: {database.port or 5432}"
+        block = block.replace("host: postgres.database", where)
         return re.sub(r"(name|user): shop\b", rf"\1: {self.shop.database.name}", block)
 
     def run(self, script: str) -> str:
@@ -162,7 +169,7 @@ def both_applied(reader: Reader) -> None:
 
 def test_option_a_ends_applied(new_reader: NewReader) -> None:
     reader = new_reader("a")
-    reader.types(BEFORE)
+    reader.begins()
     reader.types(OPTION_A)
     reader.writes_values(OPTION_A)
     reader.types(INSTALL)
@@ -174,7 +181,7 @@ def test_option_a_ends_applied(new_reader: NewReader) -> None:
 def test_option_b_ends_applied(new_reader: NewReader) -> None:
     reader = new_reader("b")
     kube = reader.shop.kube
-    reader.types(BEFORE)
+    reader.begins()
     reader.writes_values(OPTION_B)
     notes = reader.types(INSTALL)
     for section in (COPY, RESTART):
@@ -202,7 +209,7 @@ def test_option_b_ends_applied(new_reader: NewReader) -> None:
 
 def installed(reader: Reader) -> None:
     """Follow option B to its end."""
-    reader.types(BEFORE)
+    reader.begins()
     reader.writes_values(OPTION_B)
     for section in (INSTALL, COPY, RESTART):
         reader.types(section)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import DEPLOYMENT, a_set, kube_for, operator_pods
+from tests.e2e.conftest import DEPLOYMENT, Report, a_set, kube_for, operator_pods
 from tests.e2e.harness import ROOT, Kube, MigrationSet, eventually
 from tests.localcluster.cluster import Cluster
 
@@ -173,7 +173,7 @@ def test_new_files_are_noticed_on_the_interval(new_set: NewVolumeSet) -> None:
     shop.wait("Applied", version=2)
 
 
-def test_files_that_are_gone_leave_the_database_ahead(new_set: NewVolumeSet) -> None:
+def test_files_that_are_gone_leave_the_database_ahead(new_set: NewVolumeSet, report: Report) -> None:
     shop = new_set("gone")
     copy(shop, 1)
     reads(shop)
@@ -183,38 +183,42 @@ def test_files_that_are_gone_leave_the_database_ahead(new_set: NewVolumeSet) -> 
     shop.kube.run("annotate", "fbms", shop.name, "fluxbase.io/requested-at=now")
     assert shop.wait("Failed")["tracks"]["user"]["reason"] == "AheadOfSource"
     assert shop.database.row("user") == [(1, False)]
+    report("files gone", shop, shop.message())
     copy(shop, 1)
     shop.kube.run("annotate", "fbms", shop.name, "fluxbase.io/requested-at=again", "--overwrite")
     shop.wait("Applied", version=1)
 
 
-def test_a_missing_claim_is_shown_and_its_creation_noticed(new_set: NewVolumeSet) -> None:
+def test_a_missing_claim_is_shown_and_its_creation_noticed(new_set: NewVolumeSet, report: Report) -> None:
     shop = new_set("missing")
     reads(shop, claim=shop.name, path=".")
-    shop.wait_message(f'persistentvolumeclaim "{shop.name}" not found')
+    message = shop.wait_message(f'persistentvolumeclaim "{shop.name}" not found')
+    report("missing claim", shop, message)
     claim(shop.kube, shop.name)
     shop.wait("Skipped", reason="SourceEmpty")
     shop.kube.run("delete", "pvc", shop.name, "--wait=false")
 
 
-def test_an_unbound_claim_is_shown_and_its_correction_noticed(new_set: NewVolumeSet) -> None:
+def test_an_unbound_claim_is_shown_and_its_correction_noticed(new_set: NewVolumeSet, report: Report) -> None:
     shop = new_set("unbound")
     claim(shop.kube, shop.name, size="1Ti")
     reads(shop, claim=shop.name, path=".")
-    shop.wait_message("didn't find available persistent volumes to bind")
+    message = shop.wait_message("didn't find available persistent volumes to bind")
+    report("unbound claim", shop, message)
     shop.kube.run("delete", "pvc", shop.name, "--wait")
     claim(shop.kube, shop.name)
     shop.wait("Skipped", reason="SourceEmpty")
     shop.kube.run("delete", "pvc", shop.name, "--wait=false")
 
 
-def test_a_claim_for_one_pod_only_is_refused_with_the_way_out(new_set: NewVolumeSet) -> None:
+def test_a_claim_for_one_pod_only_is_refused_with_the_way_out(new_set: NewVolumeSet, report: Report) -> None:
     shop = new_set("one-pod")
     claim(shop.kube, shop.name, mode="ReadWriteOncePod")
     reads(shop, claim=shop.name, path=".")
     assert shop.wait("Failed")["tracks"]["user"]["reason"] == "AccessModeRefused"
     assert "Use ReadWriteOnce or ReadWriteMany." in shop.message()
     assert shop.condition("Stalled")["status"] == "True"
+    report("claim for one pod", shop, shop.message())
     assert shop.jobs() == []
     copy(shop, 1)
     reads(shop)
