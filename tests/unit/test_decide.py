@@ -570,3 +570,37 @@ def test_job_names_are_short_unique_and_valid() -> None:
     names = {job_name(long, UID, track, run) for track in Track for run in range(50)}
     assert len(names) == 100
     assert all(len(name) < 63 and "." not in name and "--" not in name for name in names)
+
+
+def test_pending_counts_what_is_known_to_be_outstanding() -> None:
+    """Newer content that waits counts at once; a database that was never read is not guessed at."""
+    known = replace(WANT, base="newer", versions=(1, 2, 4, 5, 6))
+    read = replace(APPLIED, pending=0)
+    waiting = look(read, known, suspended=True)
+    assert (user(waiting).pending, user(waiting).latest, waiting.status.pending) == (2, 6, 2)
+    assert user(look(read, replace(known, target=5), suspended=True)).pending == 1
+    assert user(look(read, replace(known, target=0), suspended=True)).pending == 0
+    assert user(look(replace(read, dirty=True), known, suspended=True)).pending == 3
+    assert user(look(replace(read, version=None), known, suspended=True)).pending == 5
+    assert look(None, known).status.pending is None
+    assert user(look(read, replace(known, versions=None), suspended=True)).pending == 0, "a volume"
+
+
+def test_pending_of_a_set_is_not_told_while_that_of_a_track_is_unknown() -> None:
+    system = TrackSeen(Track.SYSTEM, WANT)
+    seen = SetSeen(
+        uid=UID,
+        name="shop",
+        generation=1,
+        now=NOW,
+        tracks={Track.SYSTEM: system, Track.USER: TrackSeen(Track.USER, WANT)},
+        status=SetStatus(tracks=TracksStatus(replace(APPLIED, pending=0), None)),
+    )
+    assert decide(seen).status.pending is None
+    both = replace(seen.status, tracks=TracksStatus(*[replace(APPLIED, pending=0)] * 2))
+    assert decide(replace(seen, status=both)).status.pending == 0
+
+
+def test_a_run_that_never_reached_the_database_tells_nothing_about_pending() -> None:
+    unreachable = Result(Outcome.UNREACHABLE, latest=4, pending=4, source_digest="sha256:x")
+    assert user(look(PLANNED, jobs=(JOB,), pods=(ended(unreachable),))).pending is None

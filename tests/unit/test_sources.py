@@ -13,7 +13,7 @@ UP = "create table a (id int);"
 def test_the_digest_is_the_runners() -> None:
     seen = summarize({"a": {"data": {"001_a.up.sql": UP, "README": "x"}}})
     assert seen.digest == source_digest({"001_a.up.sql": UP.encode()})
-    assert (seen.migrations, seen.invalid) == (1, None)
+    assert (seen.versions, seen.invalid) == ((1,), None)
 
 
 def test_binary_data_counts_like_text() -> None:
@@ -24,7 +24,7 @@ def test_binary_data_counts_like_text() -> None:
 def test_several_are_merged() -> None:
     both = summarize({"a": {"data": {"001_a.up.sql": UP}}, "b": {"data": {"002_b.up.sql": UP}}})
     one = summarize({"a": {"data": {"001_a.up.sql": UP, "002_b.up.sql": UP}}})
-    assert (both.digest, both.migrations) == (one.digest, 2)
+    assert (both.digest, both.versions) == (one.digest, (1, 2))
 
 
 def test_a_file_in_two_of_them_is_an_error_that_names_both() -> None:
@@ -36,7 +36,7 @@ def test_a_file_in_two_of_them_is_an_error_that_names_both() -> None:
 def test_empty_means_no_migration_files() -> None:
     for body in ({}, {"data": None}, {"data": {"README": "x"}}):
         seen = summarize({"a": body})
-        assert (seen.migrations, seen.invalid) == (0, None)
+        assert (seen.versions, seen.invalid) == ((), None)
 
 
 def test_files_that_cannot_be_used_are_told_by_name() -> None:

@@ -1,5 +1,7 @@
 """Metrics for Prometheus."""
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from fluxbase_migrations.controller.sources import Key
@@ -28,7 +30,10 @@ class Metrics:
             registry=registry,
         )
         self._pending = Gauge(
-            "fluxbase_migrations_pending", "Migrations still to be applied.", of_track, registry=registry
+            "fluxbase_migrations_pending",
+            "Migrations still to be applied; NaN: not known.",
+            of_track,
+            registry=registry,
         )
         self._phase = Gauge(
             "fluxbase_migrations_phase",
@@ -83,7 +88,7 @@ class Metrics:
             record = status.tracks.of(track)
             self._version.labels(*key, track).set(-1 if record.version is None else record.version)
             self._dirty.labels(*key, track).set(record.dirty)
-            self._pending.labels(*key, track).set(record.pending or 0)
+            self._pending.labels(*key, track).set(math.nan if record.pending is None else record.pending)
             for phase in Phase:
                 self._phase.labels(*key, track, phase).set(record.phase is phase)
 

@@ -13,11 +13,10 @@ from fluxbase_migrations.controller import jobs, paths
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.seen import instant, job_seen, labels, pod_seen, track_of
 from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.controller.sources import Key, References, Sources, SourceSeen
+from fluxbase_migrations.controller.sources import Key, References, Sources, SourceSeen, of_files
 from fluxbase_migrations.core import durations
 from fluxbase_migrations.core.commands import Annotation, digest
 from fluxbase_migrations.core.decide import SetSeen
-from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
@@ -59,14 +58,14 @@ class Memory:
 
 
 class Observer:
-    """Reads sets. ``built_in`` is the digest of the migrations in the image."""
+    """Reads sets."""
 
     def __init__(self, kube: Kube, settings: Settings, references: References) -> None:
         self._kube = kube
         self._settings = settings
         self._references = references
         self._sources = Sources(kube)
-        self._built_in = source_digest(system.files())
+        self._built_in = of_files(system.files())
 
     async def observe(self, key: Key, now: datetime, memory: Memory) -> Observed | None:
         """Everything about the set ``key``; None if there is no such set.
@@ -145,8 +144,9 @@ class Observer:
             return Skip(Reason.NO_SOURCE, "spec.tracks.user has no source"), None
         seen: SourceSeen | None = None
         what: str | None
+        versions: tuple[int, ...] | None = None
         if source is None:
-            what = self._built_in
+            what, versions = self._built_in.digest, self._built_in.versions
         elif source.persistent_volume_claim is not None:
             refused = await self._refuse_claim(namespace, source.persistent_volume_claim)
             if refused:
@@ -158,7 +158,7 @@ class Observer:
             problem = _problem(source, seen)
             if problem:
                 return problem, None
-            what = seen.digest
+            what, versions = seen.digest, seen.versions
         base = digest(
             what,
             wanted.target_version,
@@ -171,7 +171,7 @@ class Observer:
         volume = source is not None and source.persistent_volume_claim is not None
         interval = wanted.recheck_interval
         recheck = timedelta(seconds=durations.seconds(interval)) if interval else None
-        return Want(base, template, volume=volume, recheck=recheck), seen
+        return Want(base, template, volume, recheck, versions, wanted.target_version), seen
 
     async def _refuse_claim(self, namespace: str, source: ClaimSource) -> Refused | None:
         """A claim that only one pod may ever use; one that does not exist is the scheduler's to report."""
@@ -261,7 +261,7 @@ def _problem(source: Source, seen: SourceSeen) -> Blocked | Refused | None:
         return Blocked(Reason.SOURCE_MISSING, text)
     if seen.invalid:
         return Refused(Outcome.INVALID_SOURCE, f"ConfigMap {names}: {describe(seen.invalid)}")
-    if not seen.migrations:
+    if not seen.versions:
         text = f"ConfigMap {names} has no migration files (NNN_name.up.sql); they are noticed at once"
         return Blocked(Outcome.SOURCE_EMPTY, text, empty=True)
     return None

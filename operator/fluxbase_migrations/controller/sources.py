@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fluxbase_migrations.controller import paths
@@ -33,8 +33,8 @@ class SourceSeen:
     missing: tuple[str, ...] = ()
     """Names of ConfigMaps that do not exist."""
     digest: str | None = None
-    migrations: int = 0
-    """How many migration files there are."""
+    versions: tuple[int, ...] = ()
+    """Of its migration files, in order."""
     invalid: ErrorInfo | None = None
     """Why no run could use the files."""
     small: tuple[Key, ...] = ()
@@ -129,6 +129,11 @@ def summarize(bodies: dict[str, Json]) -> SourceSeen:
                 why = f"the file is in two ConfigMaps, {origin[file]} and {name}"
                 return SourceSeen(invalid=ErrorInfo(why, file=file, hint="remove it from one of them"))
             files[file], origin[file] = content, name
+    return replace(of_files(files), small=_small(bodies, files))
+
+
+def of_files(files: dict[str, bytes]) -> SourceSeen:
+    """Digest, versions and validity of files by name."""
     digest = source_digest(files)
     try:
         source = Source.scan(files)
@@ -136,7 +141,7 @@ def summarize(bodies: dict[str, Json]) -> SourceSeen:
             file_found.check()
     except InvalidSource as error:
         return SourceSeen(digest=digest, invalid=error.info)
-    return SourceSeen(digest=digest, migrations=len(source), small=_small(bodies, files))
+    return SourceSeen(digest=digest, versions=source.versions)
 
 
 def _small(bodies: dict[str, Json], files: dict[str, bytes]) -> tuple[Key, ...]:

@@ -80,8 +80,10 @@ def _urgency(action: Action) -> int:
 
 
 def _pending(*records: TrackStatus) -> int | None:
-    known = [record.pending for record in records if record.pending is not None]
-    return sum(known) if known else None
+    """Over both tracks; None as long as it is not known of each."""
+    counts = [record.pending for record in records if record.phase is not Phase.SKIPPED]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
 def _decide_track(seen: SetSeen, track: Track, commands: _Commands, upstream: str | None) -> Decision:

@@ -130,6 +130,13 @@ def to_target(source: Source, current: int, target: int | None, rollback: Rollba
     return plan
 
 
+def outstanding(versions: tuple[int, ...], current: int, target: int | None, *, dirty: bool) -> int:
+    """How many of the source's ``versions`` are still to be applied; ``target`` as in :func:`to_target`."""
+    above = bisect.bisect_right(versions, current)
+    reached = len(versions) if target is None else bisect.bisect_right(versions, target or NIL)
+    return max(reached - above, 0) + dirty
+
+
 def _require_recorded(source: Source, current: int) -> None:
     if current != NIL and current not in source:
         raise AheadOfSource.of(current, source.latest)

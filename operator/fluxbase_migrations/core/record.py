@@ -56,7 +56,6 @@ def recorded(
                 delay = source_changed_backoff(waits)
             else:
                 delay = backoff(retry.backoff, waits) * jitter
-            delay = max(delay, (result and result.retry_after) or 0.0)
             attempts = max(record.attempts - 1, 0)
             return replace(after, waits=waits, attempts=attempts, retry_at=now + timedelta(seconds=delay))
         case Effect.RETRY if record.attempts <= retry.limit:
@@ -97,13 +96,12 @@ def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:
 def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
     """What the run read: the tracking row only if it got that far."""
     if result.observed:
-        record = replace(record, version=result.version, dirty=result.dirty)
+        record = replace(record, version=result.version, dirty=result.dirty, pending=result.pending)
     if result.source_digest is not None:
         record = replace(
             record,
             source_digest=result.source_digest,
             latest=result.latest,
-            pending=result.pending,
             skipped_versions=result.skipped_versions,
         )
     return record

@@ -110,7 +110,6 @@ class Result:
     owner: str | None = None
     """Conflict: ``namespace/name`` of the set that owns the track."""
     owner_uid: str | None = None
-    retry_after: float | None = None
     error: ErrorInfo | None = None
 
     def to_json(self, limit: int = LIMIT) -> str:

@@ -140,7 +140,8 @@ class TrackStatus:
     latest: int | None = None
     """The source's highest version."""
     pending: int | None = None
-    """How many files were still to be applied at the end of the last run; absent before there was one."""
+    """How many migrations are still to be applied. Absent until a run has read the tracking table; for a
+    volume, whose content only a run can read, as the last run found it."""
     applied: tuple[AppliedFile, ...] = ()
     """The last files that the last run executed, newest last."""
     skipped_versions: tuple[int, ...] = ()
@@ -249,7 +250,7 @@ class SetStatus:
     dirty: bool | None = None
     """Whether either track's tracking table is marked dirty."""
     pending: int | None = None
-    """How many migrations are still to be applied, over both tracks."""
+    """How many migrations are still to be applied, over both tracks; absent while it is not known of each."""
     tracks: TracksStatus = field(default_factory=TracksStatus)
     """Each track by itself."""
     last_handled_requested_at: str | None = None

@@ -13,7 +13,9 @@ from typing import Final
 from fluxbase_migrations.core import view
 from fluxbase_migrations.core.actions import Action, CreateJob, Decision, DeleteJob, SetTtl, job_name
 from fluxbase_migrations.core.commands import inputs_digest
+from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Context, TrackSeen
+from fluxbase_migrations.core.plan import outstanding
 from fluxbase_migrations.core.record import note_of, recorded
 from fluxbase_migrations.core.runs import (
     Absent,
@@ -28,7 +30,7 @@ from fluxbase_migrations.core.runs import (
 from fluxbase_migrations.core.states import Effect, Reason, backoff, effect
 from fluxbase_migrations.core.status import Commands, JobReference, TrackStatus
 from fluxbase_migrations.core.transitions import line_of
-from fluxbase_migrations.core.wish import Blocked, Note, Refused, Skip, Want
+from fluxbase_migrations.core.wish import Blocked, Note, Refused, Skip, Want, Wish
 
 KEPT_JOBS: Final = 2
 """Finished Jobs of a track that are kept, for their logs."""
@@ -301,7 +303,7 @@ def _reference(record: TrackStatus, job: JobSeen | None) -> JobReference | None:
 
 def _finish(seen: TrackSeen, context: Context, decision: Decision) -> Decision:
     """Add what is due in any case: old Jobs are collected, and a new trouble is told once."""
-    record = decision.record
+    record = _counted(seen.wish, decision.record)
     done = sorted(
         (job for job in seen.jobs if job.run < record.run or record.finished_at is not None),
         key=lambda job: job.run,
@@ -319,4 +321,13 @@ def _finish(seen: TrackSeen, context: Context, decision: Decision) -> Decision:
     notes = decision.notes
     if not notes and record.reason != seen.record.reason and line_of(record.phase, record.reason).warns:
         notes = (Note(True, record.reason or "", f"{seen.track}: {record.message}"),)
-    return replace(decision, actions=tuple(actions), notes=notes)
+    return replace(decision, record=record, actions=tuple(actions), notes=notes)
+
+
+def _counted(wish: Wish, record: TrackStatus) -> TrackStatus:
+    """With what is outstanding now, as far as the source and the database have been read."""
+    if record.pending is None or not isinstance(wish, Want) or wish.versions is None:
+        return record
+    current = NIL if record.version is None else record.version
+    pending = outstanding(wish.versions, current, wish.target, dirty=record.dirty)
+    return replace(record, pending=pending, latest=max(wish.versions, default=None))

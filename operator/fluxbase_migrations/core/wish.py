@@ -53,6 +53,10 @@ class Want:
     """The source is a volume: an empty one has just not been filled yet."""
     recheck: timedelta | None = None
     """How long after the end of a run the next one is due although nothing is known to have changed."""
+    versions: tuple[int, ...] | None = None
+    """The source's versions, in order; None: only the runner sees them."""
+    target: int | None = None
+    """``targetVersion``."""
 
 
 Wish = Skip | Blocked | Refused | Want

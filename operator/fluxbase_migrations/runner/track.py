@@ -172,14 +172,12 @@ def unexpected(error: psycopg.Error | ConnectionLost) -> MigrationError:
 def _observed(result: Result, migrator: Migrator, source: Source, target: int | None) -> Result:
     """Add what was read of the tracking row, and what ran."""
     row = migrator.row
-    highest = source.latest if target is None else target
-    pending = sum(1 for one in source.versions if row.version < one <= (NIL if highest is None else highest))
     return replace(
         result,
         version=None if row.version == NIL or not migrator.observed else row.version,
         dirty=row.dirty,
         observed=migrator.observed,
-        pending=pending + (1 if row.dirty else 0),
+        pending=plan.outstanding(source.versions, row.version, target, dirty=row.dirty),
         applied=tuple(migrator.applied[-20:]),
         applied_count=len(migrator.applied),
         skipped_versions=tuple(migrator.skipped),
