@@ -8,7 +8,7 @@ import pytest
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.result import Applied, ErrorInfo, Outcome, Result
-from tests.controller.cluster import Cluster, told, until
+from tests.controller.cluster import Cluster, now, told, until
 from tests.controller.conftest import Running
 
 FILES = {"001_a.up.sql": "create table a (id int);", "001_a.down.sql": "drop table a;"}
@@ -325,3 +325,41 @@ async def _queued(cluster: Cluster, names: list[str], count: int) -> bool:
 
 async def _count(cluster: Cluster, count: int) -> bool:
     return len(await cluster.jobs()) >= count
+
+
+async def test_jobs_that_are_there_at_the_start_count_before_any_other_is_created(
+    cluster: Cluster, operator: Running, start_operator: Any
+) -> None:
+    names = [f"set-{number}" for number in range(3)]
+    for name in names:
+        await cluster.make_set(name)
+    await until("a Job each", lambda: _count(cluster, len(names)))
+    await operator.stop()
+    for name in ("another", "first-by-name"):
+        await cluster.make_set(name)
+    await start_operator(max_concurrent_jobs=3)
+    await until("the new ones are queued", lambda: _queued(cluster, ["another", "first-by-name"], 2))
+    assert len(await cluster.jobs()) == 3
+
+
+async def test_a_lost_node_is_told_and_nothing_starts_until_the_pod_is_gone(
+    cluster: Cluster, operator: Running
+) -> None:
+    """The node controller marks the pods of a silent node not ready; only a person may remove them."""
+    await cluster.config_map("files", FILES)
+    await cluster.make_set(tracks={"system": {"enabled": False}, **SOURCE}, retry={"backoff": "200ms"})
+    job = await cluster.next_job("user", 1)
+    pod = await cluster.make_pod(job)
+    await cluster.running(pod)
+    await cluster.reaches("user", "Running", "Running")
+    lost = {"type": "Ready", "status": "False", "lastTransitionTime": now()}
+    await cluster.pod_status(pod, conditions=[lost])
+    found = await cluster.reaches("user", "Running", "NodeLost")
+    assert f"kubectl delete pod {pod['metadata']['name']} --force --grace-period=0" in found["message"]
+    assert (await cluster.event("NodeLost"))["type"] == "Warning"
+    await cluster.edit_config_map("files", {"002_b.up.sql": "select 2"})
+    await asyncio.sleep(1)
+    assert len(await cluster.jobs()) == 1
+    await cluster.remove_pod(pod)
+    await cluster.collect(job)
+    await cluster.next_job("user", 2)

@@ -92,6 +92,7 @@ class Operator:
 
     async def _lead(self, stop: asyncio.Task[bool], lease: Lease | None) -> None:
         await self._check_installed()
+        await self._reconciler.count_jobs()
         parts: set[asyncio.Task[None]] = {
             asyncio.create_task(self._watch(), name="kopf"),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._settings.workers)),

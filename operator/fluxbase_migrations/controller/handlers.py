@@ -15,8 +15,9 @@ from typing import Any, Final
 import kopf
 
 from fluxbase_migrations.controller.jobs import SELECTOR
+from fluxbase_migrations.controller.seen import set_of
 from fluxbase_migrations.controller.sources import Key
-from fluxbase_migrations.core.names import ANNOTATION_SET, GROUP, PLURAL, VERSION
+from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION
 
 STOP_SECONDS: Final = 3.0
 """How long kopf may take to stop."""
@@ -115,7 +116,7 @@ def _registry(
     @kopf.on.event("", "v1", "pods", registry=found)
     async def on_belonging(event: Any, **_: Any) -> None:
         metadata = event["object"]["metadata"]
-        name = (metadata.get("annotations") or {}).get(ANNOTATION_SET)
+        name = set_of(event["object"])
         if name:
             belonging_changed((metadata["namespace"], name))
 

@@ -15,6 +15,7 @@ from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.metrics import Metrics
 from fluxbase_migrations.controller.observe import Memory, Observed, Observer
 from fluxbase_migrations.controller.progress import Follower
+from fluxbase_migrations.controller.seen import job_seen, set_of, track_of
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key
@@ -82,6 +83,27 @@ class Reconciler:
         """A set is gone: those that it kept out of its database may try again."""
         for waiting in self._claimed.pop(uid, ()):
             self._again(waiting, 0.0)
+
+    async def count_jobs(self) -> None:
+        """Take slots for the unfinished Jobs that are there already, before any other Job is created.
+
+        Raises:
+            KubeError: the API server does not answer.
+        """
+        for namespace in self._settings.namespaces or (None,):
+            try:
+                found = await self._kube.get(paths.jobs(namespace), {"labelSelector": jobs.SELECTOR})
+            except KubeError as error:
+                if error.status not in (403, 404):
+                    raise
+                logger.warning("namespace %s: %s", namespace, error)
+                continue
+            for body in found["items"]:
+                name, track = set_of(body), track_of(body)
+                if name and track and not job_seen(body).ended:
+                    key = (body["metadata"]["namespace"], name)
+                    self._slots.hold((key, Track(track)))
+                    self._again(key, 0.0)
 
     async def reconcile(self, key: Key) -> None:
         """Look at one set and do what is due.

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from fluxbase_migrations.core.names import (
     ANNOTATION_INPUTS,
+    ANNOTATION_SET,
     ANNOTATION_TEMPLATE,
     CONTAINER,
     LABEL_RUN,
@@ -45,6 +46,12 @@ def run_number(body: Json) -> int:
 def track_of(body: Json) -> str | None:
     """The track that a Job or pod belongs to."""
     return labels(body).get(LABEL_TRACK)
+
+
+def set_of(body: Json) -> str | None:
+    """Name of the set that a Job or pod belongs to."""
+    name: str | None = (body["metadata"].get("annotations") or {}).get(ANNOTATION_SET)
+    return name
 
 
 def job_seen(body: Json) -> JobSeen:
