@@ -25,6 +25,16 @@ ADMIN = "system:masters"
 START_SECONDS = 90.0
 
 
+OPERATOR = "operator"
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{"level": "Metadata", "users": [OPERATOR]}, {"level": "None"}],
+}
+"""Logs every request of the operator's, when it has been answered."""
+
+
 @dataclass(frozen=True)
 class ApiServer:
     """A running API server; ``program`` and ``etcd`` can be killed and started again."""
@@ -45,6 +55,27 @@ class ApiServer:
         """
         self.program.start()
         _wait(self)
+
+    @property
+    def audit_log(self) -> Path:
+        """Where the API server writes what :data:`AUDIT_POLICY` asks for."""
+        return self.directory / "audit.log"
+
+    def requests(self, since: int) -> list[tuple[str, str]]:
+        """Verb and resource of the operator's requests, by the audit log from the byte ``since``."""
+        with self.audit_log.open("rb") as log:
+            log.seek(since)
+            entries = [json.loads(line) for line in log]
+        return [
+            (
+                entry["verb"],
+                "/".join(
+                    filter(None, (entry["objectRef"].get("resource"), entry["objectRef"].get("subresource")))
+                ),
+            )
+            for entry in entries
+            if "objectRef" in entry
+        ]
 
     def kubeconfig(self, *, admin: bool) -> Path:
         """The path of a kubeconfig, as administrator or as the operator's service account."""
@@ -93,7 +124,9 @@ def start(directory: Path, *options: str) -> Iterator[ApiServer]:
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
     admin, operator = secrets.token_hex(16), secrets.token_hex(16)
     tokens = directory / "tokens.csv"
-    tokens.write_text(f"{admin},admin,admin,{ADMIN}\n{operator},operator,operator\n")
+    tokens.write_text(f"{admin},admin,admin,{ADMIN}\n{operator},{OPERATOR},{OPERATOR}\n")
+    policy = directory / "audit-policy.json"
+    policy.write_text(json.dumps(AUDIT_POLICY))
     etcd_url = f"http://127.0.0.1:{client}"
     etcd: Sequence[Path | str] = [
         found / "etcd",
@@ -117,6 +150,8 @@ def start(directory: Path, *options: str) -> Iterator[ApiServer]:
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         "--disable-admission-plugins=ServiceAccount",
+        f"--audit-policy-file={policy}",
+        f"--audit-log-path={directory / 'audit.log'}",
         *options,
     ]
     with (

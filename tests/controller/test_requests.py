@@ -1,11 +1,19 @@
 """What the operator costs the API server."""
 
 import asyncio
+import contextlib
+import sys
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
+from fluxbase_migrations.controller.kube import KubeError
+from fluxbase_migrations.controller.seen import set_of
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
-from tests.controller.cluster import Cluster, until
+from tests.controller.api_server import ApiServer
+from tests.controller.cluster import Cluster, Json, until
 from tests.controller.conftest import Running
 from tests.controller.test_lifecycle import applied, done
 
@@ -67,3 +75,92 @@ async def test_failing_sets_make_no_hot_loop(cluster: Cluster, operator: Running
     # Their second Jobs wait for pods that nobody makes; each may be looked at a few times, for its Events.
     assert len(operator.requests) < 15 * len(names), Counter(operator.writes())
     assert len(operator.writes()) <= 2 * len(names)
+
+
+FAULTS = {
+    "unreachable": Result(Outcome.UNREACHABLE, error=ErrorInfo("no route to host")),
+    "login": Result(Outcome.AUTH, error=ErrorInfo("password authentication failed")),
+    "deadlock": Result(Outcome.TRANSIENT, error=ErrorInfo("deadlock detected", sql_state="40P01")),
+    "statement": Result(
+        Outcome.SQL_ERROR, version=1, dirty=True, observed=True, error=ErrorInfo("syntax error")
+    ),
+    "changed": Result(Outcome.SOURCE_CHANGED, error=ErrorInfo("the files changed")),
+    "killed": None,
+    "secret": None,
+    "map": None,
+    "files": None,
+    "refused": None,
+}
+"""How the runs of sets end, by the first part of their names; None: without a result, or they never start."""
+MINUTE = 60
+
+
+@pytest.mark.timeout(600)
+async def test_a_minute_with_a_hundred_failing_sets(
+    cluster: Cluster, server: ApiServer, start_operator: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten sets of each fault. Each run fails at once: nothing but the backoff holds the next back."""
+    await start_operator(max_concurrent_jobs=200)
+    await cluster.config_map("bad", {"create_users.sql": "select 1"})
+    user_only = {"enabled": False}
+    specs: dict[str, Any] = {
+        "map": {"tracks": {"system": user_only, "user": {"source": {"configMap": {"name": "none"}}}}},
+        "files": {"tracks": {"system": user_only, "user": {"source": {"configMap": {"name": "bad"}}}}},
+        "refused": {"job": {"tolerations": [{"key": "a", "operator": "Perhaps"}]}},
+    }
+    names = [f"{fault}-{number}" for number in range(10) for fault in FAULTS]
+    async with _failing_runs(cluster):
+        for name in names:
+            await cluster.make_set(name, **specs.get(name.partition("-")[0], {}))
+        await until("all have failed", lambda: _with_an_event(cluster, names), seconds=180)
+        since = server.audit_log.stat().st_size
+        await asyncio.sleep(MINUTE)
+        requests = Counter(server.requests(since))
+    total = sum(requests.values())
+    writes = sum(count for (verb, _), count in requests.items() if verb not in ("get", "list", "watch"))
+    with capsys.disabled():
+        told = ", ".join(f"{verb} {resource} {count}" for (verb, resource), count in requests.most_common())
+        sys.stdout.write(
+            f"\n100 failing sets, {MINUTE} s: {total} requests, {writes} of them writes: {told}\n"
+        )
+    # By default a set is tried again after 10, 20, 40 s, and SourceChanged after 1, 2, 4, 8, 16, 32 s.
+    assert total < 100 * 60
+    assert writes < 100 * 12
+
+
+@contextlib.asynccontextmanager
+async def _failing_runs(cluster: Cluster) -> AsyncIterator[None]:
+    """Have a pod for every Job, which fails as :data:`FAULTS` says, or never starts."""
+
+    async def work() -> None:
+        known: set[str] = set()
+        while True:
+            for job in await cluster.jobs():
+                if job["metadata"]["uid"] not in known:
+                    known.add(job["metadata"]["uid"])
+                    with contextlib.suppress(KubeError):  # the Job is being replaced
+                        await _fail(cluster, job)
+            await asyncio.sleep(0.2)
+
+    task = asyncio.create_task(work())
+    try:
+        yield
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _fail(cluster: Cluster, job: Json) -> None:
+    fault = (set_of(job) or "").partition("-")[0]
+    pod = await cluster.make_pod(job)
+    if fault == "secret":
+        await cluster.waiting(pod, "CreateContainerConfigError", 'secret "shop-db" not found')
+        return
+    result = FAULTS[fault]
+    await cluster.terminated(pod, result.to_json() if result else "", 1, "Error")
+
+
+async def _with_an_event(cluster: Cluster, names: list[str]) -> bool:
+    told = {one["involvedObject"]["name"] for one in await cluster.events() if one["type"] == "Warning"}
+    return told >= set(names)
