@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from fluxbase_migrations.core.names import Phase
+from fluxbase_migrations.core.names import ANNOTATION_FORCE, Phase
 from fluxbase_migrations.core.record import error_text
 from fluxbase_migrations.core.result import Outcome, cut
 from fluxbase_migrations.core.runs import Explanation, NotStarted
@@ -214,10 +214,20 @@ def _failure(record: TrackStatus) -> str:
     text = error_text(record.error) if record.error else f"the run ended as {_reason_of(record)}"
     if record.dirty:
         text += f" (dirty at version {record.version})"
+    advice = _advice(record)
+    return f"{text.rstrip('.')}. {advice}" if advice else text
+
+
+def _advice(record: TrackStatus) -> str | None:
+    """What to do, as far as the runner's hint has not said it already."""
+    if effect(record.outcome) is Effect.RETRY:
+        return (
+            "It was tried as often as retry.limit allows; ask for another try by the annotation "
+            "fluxbase.io/requested-at."
+        )
     hinted = record.error is not None and record.error.hint is not None
-    advice = ADVICE.get(record.outcome) if record.outcome else "It was tried as often as retry.limit allows."
-    return (
-        f"{text.rstrip('.')}. {advice}"
-        if advice and not (hinted and record.outcome is not Outcome.SQL_ERROR)
-        else text
-    )
+    if hinted and record.outcome in (Outcome.DIRTY, Outcome.AHEAD_OF_SOURCE):
+        return f"To force a version, set the annotation {ANNOTATION_FORCE}=<track>=<version>@<any new token>."
+    if record.outcome is None or (hinted and record.outcome is not Outcome.SQL_ERROR):
+        return None
+    return ADVICE.get(record.outcome)
