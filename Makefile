@@ -98,6 +98,11 @@ bench-runner: venv ## Measure the runner beside golang-migrate and psql; writes 
 bench-latency: venv ## Measure kubectl apply to Applied beside Jobs that do nothing; writes bench/results/latency.*
 	@$(VENV)/bin/python -m bench.latency $(BENCH_ARGS)
 
+.PHONY: scenarios
+scenarios: venv cluster ## Record what is seen in each scenario, and make docs/scenarios.md of it
+	@SCENARIOS=record $(PYTEST) tests/e2e -k "scenarios or faults" $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m tests.e2e.scenarios
+
 .PHONY: test-fast
 test-fast: venv ## Run what needs neither cluster nor PostgreSQL
 	@$(VENV)/bin/pytest tests/unit tests/static tests/docs $(PYTEST_ARGS)

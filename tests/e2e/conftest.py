@@ -8,14 +8,18 @@ import contextlib
 import os
 import re
 import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.harness import Database, Kube, MigrationSet, create_database, drop_database, eventually
+from tests.e2e.database import Database, create_database, drop_database
+from tests.e2e.harness import Kube, MigrationSet, eventually
+from tests.e2e.scenarios import Scenario
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.lifecycle import up
 
@@ -25,7 +29,7 @@ Report = Callable[[str, MigrationSet, str], None]
 """Notes a fault, the set that shows it, and its message."""
 # Each process of a parallel run has a release of its own.
 NAMESPACE = "-".join(filter(None, ("e2e", os.environ.get("PYTEST_XDIST_WORKER"))))
-QUOTA_NAMESPACE = f"{NAMESPACE}-quota"
+OTHER_NAMESPACE = f"{NAMESPACE}-other"
 DEPLOYMENT = "deployment/fluxbase"
 
 
@@ -36,28 +40,52 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def release(cluster: Cluster) -> Iterator[Kube]:
+def release(cluster: Cluster, proxy: str) -> Iterator[Kube]:
     """The chart of this tree with the image of this tree, watching the tests' namespaces."""
-    repository, _, tag = cluster.ensure_image().rpartition(":")
-    namespaces = (NAMESPACE, QUOTA_NAMESPACE)
+    namespaces = (NAMESPACE, OTHER_NAMESPACE)
     cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--wait", timeout=240)
     for namespace in namespaces:
-        cluster.kubectl("create", "namespace", namespace)
-        cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+        create_namespace(cluster, namespace)
     # Helm never upgrades a CRD, and the cluster may be older than this tree.
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    cluster.helm(
-        "upgrade", "--install", "fluxbase", str(ROOT / "deploy/helm/fluxbase"), "--namespace", NAMESPACE,
-        "--set", f"image.repository={repository}", "--set", f"image.tag={tag}",
-        "--set", f"watchNamespaces={{{','.join(namespaces)}}}",
-        "--wait", "--timeout", "2m",
-    )  # fmt: skip
-    yield kube_for(cluster, NAMESPACE)
+    helm_upgrade(cluster)
+    yield Kube(kubectl(cluster), NAMESPACE, proxy)
     cluster.kubectl("delete", "namespace", *namespaces, "--wait=false")
 
 
-def kube_for(cluster: Cluster, namespace: str) -> Kube:
-    return Kube([str(cluster.tools["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"], namespace)
+def create_namespace(cluster: Cluster, name: str) -> None:
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+
+
+def helm_upgrade(cluster: Cluster, *values: str) -> None:
+    """Install or upgrade the release, with these values beside the tests' own."""
+    repository, _, tag = cluster.ensure_image().rpartition(":")
+    given = (
+        f"image.repository={repository}",
+        f"image.tag={tag}",
+        f"watchNamespaces={{{NAMESPACE},{OTHER_NAMESPACE}}}",
+        *values,
+    )
+    cluster.helm(
+        "upgrade", "--install", "fluxbase", str(ROOT / "deploy/helm/fluxbase"), "--namespace", NAMESPACE,
+        *(argument for value in given for argument in ("--set", value)),
+        "--wait", "--timeout", "2m",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def proxy(cluster: Cluster) -> Iterator[str]:
+    """Address of a `kubectl proxy`."""
+    argv = [*kubectl(cluster), "proxy", "--port=0"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield f"http://{process.stdout.readline().split()[-1]}"
+        process.terminate()
+
+
+def kubectl(cluster: Cluster) -> list[str]:
+    return [str(cluster.tools["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"]
 
 
 @pytest.fixture
@@ -73,10 +101,12 @@ def new_set(cluster: Cluster, release: Kube, tmp_path: Path) -> Iterator[Callabl
 
 
 @pytest.fixture
-def new_quota_set(cluster: Cluster, release: Kube, tmp_path: Path) -> Iterator[Callable[[str], MigrationSet]]:
-    """The same in a namespace that may be given a quota."""
+def new_set_elsewhere(
+    cluster: Cluster, release: Kube, tmp_path: Path
+) -> Iterator[Callable[[str], MigrationSet]]:
+    """The same in a namespace that may be given a quota, or be deleted."""
     with contextlib.ExitStack() as stack:
-        kube = kube_for(cluster, QUOTA_NAMESPACE)
+        kube = replace(release, namespace=OTHER_NAMESPACE)
         yield lambda name: stack.enter_context(a_set(cluster, kube, name, tmp_path))
 
 
@@ -124,6 +154,20 @@ def report(request: pytest.FixtureRequest) -> Iterator[Report]:
 
 
 @pytest.fixture
+def scenario(cluster: Cluster) -> Iterator[Callable[[str], Scenario]]:
+    """Begin a scenario of docs/scenarios.md; another cluster than ours may use other words."""
+    begun: list[Scenario] = []
+
+    def begin(title: str) -> Scenario:
+        begun.append(Scenario(title, strict=cluster.node is not None))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.close()
+
+
+@pytest.fixture
 def restart_operator(kube: Kube) -> Callable[[], None]:
     """End the operator's pod and wait for the next one."""
 
@@ -132,6 +176,25 @@ def restart_operator(kube: Kube) -> Callable[[], None]:
         kube.run("rollout", "status", DEPLOYMENT, "--timeout=60s")
 
     return restart
+
+
+@pytest.fixture
+def other_namespace_made_again(cluster: Cluster, release: Kube) -> Callable[[], None]:
+    """Make the other namespace afresh after somebody deleted it; its Role comes with the chart."""
+
+    def make() -> None:
+        create_namespace(cluster, OTHER_NAMESPACE)
+        helm_upgrade(cluster)
+
+    return make
+
+
+@pytest.fixture
+def two_operators(cluster: Cluster, release: Kube) -> Iterator[None]:
+    """Have two replicas, of which one leads."""
+    helm_upgrade(cluster, "replicas=2")
+    yield
+    helm_upgrade(cluster)
 
 
 @pytest.fixture

@@ -1,18 +1,22 @@
 """Steps of the end-to-end tests: what a user types, and what a user sees."""
 
+import contextlib
 import json
 import secrets
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode
 
-import psycopg
 import yaml
-from psycopg import sql
+
+from fluxbase_migrations.core.names import API_VERSION, KIND, PLURAL
+from tests.e2e.database import Database
 
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "examples/shop/migrations"
@@ -21,6 +25,7 @@ FIXED = ROOT / "examples/shop/fixed"
 SYSTEM_LATEST = 6
 
 T = TypeVar("T")
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def eventually(what: str, look: Callable[[], T | None], timeout: float = 90, every: float = 0.25) -> T:
@@ -41,6 +46,8 @@ class Kube:
 
     argv: Sequence[str]
     namespace: str
+    proxy: str
+    """Address of a `kubectl proxy`: what is looked at again and again is not worth a process each time."""
 
     def run(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl in the test's namespace; return its standard output (with ``check`` off: and error)."""
@@ -61,41 +68,24 @@ class Kube:
         found: dict[str, Any] = json.loads(self.run("get", *arguments, "-o", "json"))
         return found
 
+    def read(self, path: str, **query: str) -> dict[str, Any]:
+        """GET a path below the namespace: ``batch/v1 jobs``, ``v1 events``, ….
+
+        Raises:
+            AssertionError: there is no such thing.
+        """
+        group, _, rest = path.partition(" ")
+        prefix = "/apis/" if "/" in group else "/api/"
+        url = f"{self.proxy}{prefix}{group}/namespaces/{self.namespace}/{rest}?{urlencode(query)}"
+        try:
+            with _DIRECT.open(url, timeout=30) as answer:
+                found: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"GET {url}: {error.code}") from None
+        return found
+
     def apply(self, *documents: Mapping[str, Any]) -> None:
         self.run("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
-
-
-@dataclass(frozen=True)
-class Database:
-    """A database of its own on the cluster's server: the address from here, and the one from inside pods."""
-
-    outside: str
-    inside: str
-    name: str
-
-    def query(self, statement: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.outside, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode())
-            return cursor.fetchall() if cursor.description else []
-
-    def row(self, track: str) -> list[tuple[int, bool]]:
-        """The tracking table's content."""
-        table = {"system": "fluxbase", "user": "app"}[track]
-        if self.query(f"SELECT to_regclass('migrations.{table}')") == [(None,)]:
-            return []
-        return [
-            (version, dirty)
-            for version, dirty in self.query(f"SELECT version, dirty FROM migrations.{table}")
-        ]
-
-    def times_applied(self, track: str = "user") -> dict[str, int]:
-        """How often each file went up, by the ledger."""
-        table = {"system": "fluxbase", "user": "app"}[track]
-        rows = self.query(
-            "SELECT file, count(*) FROM migrations.history"
-            f" WHERE table_name = '{table}' AND direction = 'up' AND outcome = 'applied' GROUP BY file"
-        )
-        return {str(file): int(count) for file, count in rows}
 
 
 def files(*directories: Path) -> dict[str, bytes]:
@@ -103,6 +93,18 @@ def files(*directories: Path) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes() for directory in directories for path in sorted(directory.glob("*.sql"))
     }
+
+
+def tables(*versions: int, **replaced: bytes) -> dict[str, bytes]:
+    """Pairs of files, each for a table; ``up2=…`` replaces the up file of version 2."""
+    content = {}
+    for one in versions:
+        content[f"00{one}_t{one}.up.sql"] = f"CREATE TABLE public.t{one} (id int);\n".encode()
+        content[f"00{one}_t{one}.down.sql"] = f"DROP TABLE public.t{one};\n".encode()
+    for name, data in replaced.items():
+        direction, version = name.rstrip("0123456789"), name.lstrip("updown")
+        content[f"00{version}_t{version}.{direction}.sql"] = data
+    return content
 
 
 @dataclass
@@ -114,6 +116,8 @@ class MigrationSet:
     name: str
     scratch: Path
     spec: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
+    """Names of other sets of the test, and what the docs call them."""
 
     @property
     def secret(self) -> str:
@@ -162,7 +166,7 @@ class MigrationSet:
         )
 
     def read(self) -> dict[str, Any]:
-        return self.kube.get("fbms", self.name)
+        return self.kube.read(f"{API_VERSION} {PLURAL}/{self.name}")
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = self.read().get("status", {})
@@ -207,44 +211,50 @@ class MigrationSet:
         except AssertionError as error:
             raise AssertionError(f"{error}; it is: {json.dumps(self.status(), indent=1)}") from None
 
+    def annotate(self, **commands: str) -> None:
+        """``kubectl annotate`` with commands: ``requested_at``, ``force``."""
+        given = (f"fluxbase.io/{name.replace('_', '-')}={value}" for name, value in commands.items())
+        self.kube.run("annotate", "fbms", self.name, "--overwrite", *given)
+
+    def set_user(self, system: bool = False, **track: Any) -> None:
+        """``kubectl apply`` with these fields of the user track, and the system track only if asked for."""
+        user = {"source": {"configMap": {"name": self.config_map}}, **track}
+        self.apply(tracks={"system": {"enabled": system}, "user": user})
+
+    def start(self, content: Mapping[str, bytes], **spec: Any) -> None:
+        """Make Secret, ConfigMap and set, user track only."""
+        self.write_secret()
+        self.write_config_map(content, create=True)
+        self.spec |= spec
+        self.set_user()
+
+    def log(self) -> list[str]:
+        """The lines that the newest Job has logged; none before its container has started."""
+        items = self.kube.read("batch/v1 jobs", labelSelector=f"fluxbase.io/set={self.name}")["items"]
+        newest = max(items, key=_newness, default=None)
+        if newest is None:
+            return []
+        with contextlib.suppress(AssertionError):
+            return self.kube.run("logs", f"job/{newest['metadata']['name']}").splitlines()
+        return []
+
     def jobs(self, track: str | None = None) -> list[str]:
         selector = f"fluxbase.io/set={self.name}" + (f",fluxbase.io/track={track}" if track else "")
-        return [job["metadata"]["name"] for job in self.kube.get("jobs", "-l", selector)["items"]]
+        found = self.kube.read("batch/v1 jobs", labelSelector=selector)["items"]
+        return [job["metadata"]["name"] for job in found]
 
     def events(self) -> list[str]:
-        """``<type> <reason> <message>`` of the set's Events, oldest first."""
-        items = self.kube.get(
-            "events",
-            "--field-selector",
-            f"involvedObject.kind=FluxbaseMigrationSet,involvedObject.name={self.name}",
-        )["items"]
-        items.sort(key=lambda item: item["metadata"]["creationTimestamp"])
+        """``<type> <reason> <message>`` of the set's Events, the last told last."""
+        selector = f"involvedObject.kind={KIND},involvedObject.name={self.name}"
+        items = self.kube.read("v1 events", fieldSelector=selector)["items"]
+        items.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
         return [f"{item['type']} {item['reason']} {item['message']}" for item in items]
 
     def delete(self) -> None:
         self.kube.run("delete", "fbms", self.name, "--ignore-not-found", "--wait=false")
 
 
-def create_database(server_outside: str, inside_host: str) -> Database:
-    """Create a database owned by a login of its own that has CREATEROLE and is no superuser.
-
-    ``server_outside`` is a superuser's DSN reachable from here; ``inside_host`` the Service's name and port.
-    """
-    name = f"e2e_{secrets.token_hex(5)}"
-    password = secrets.token_hex(12)
-    with psycopg.connect(server_outside, autocommit=True) as connection:
-        login = sql.Identifier(name)
-        connection.execute(
-            sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}").format(login, sql.Literal(password))
-        )
-        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(login, login))
-    outside = urlsplit(server_outside)._replace(path=f"/{name}").geturl()
-    return Database(outside, f"postgres://{name}:{password}@{inside_host}/{name}?sslmode=disable", name)
-
-
-def drop_database(server_outside: str, database: Database) -> None:
-    """Remove what :func:`create_database` made; roles that the system track shares stay."""
-    with psycopg.connect(server_outside, autocommit=True) as connection:
-        name = sql.Identifier(database.name)
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-        connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(name))
+def _newness(job: Mapping[str, Any]) -> tuple[bool, int]:
+    """Later is more: the user track follows the system track."""
+    labels = job["metadata"]["labels"]
+    return labels["fluxbase.io/track"] == "user", int(labels["fluxbase.io/run"])

@@ -1,141 +1,152 @@
-"""Faults of real clusters: each shown for what it is, repaired, and Applied with no Job deleted by hand.
-
-What a person saw is collected into build/reports, which the docs' table is made from.
-"""
+"""Faults of real clusters: each shown for what it is, repaired, and Applied with no Job deleted by hand."""
 
 import re
 from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.conftest import Report
 from tests.e2e.harness import Kube, MigrationSet, eventually
+from tests.e2e.scenarios import Scenario
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 NewSet = Callable[..., MigrationSet]
+NewScenario = Callable[[str], Scenario]
 
 GOOD = {"001_one.up.sql": b"CREATE TABLE public.one (id int);\n"}
 
 
-def start(shop: MigrationSet, content: dict[str, bytes] | None = None, **spec: object) -> None:
-    shop.write_config_map(GOOD if content is None else content, create=True)
-    shop.apply(**spec)
-
-
-def test_missing_secret(new_set: NewSet, report: Report) -> None:
+def test_missing_secret(new_set: NewSet, scenario: NewScenario) -> None:
     shop = new_set("no-secret")
-    start(shop)
-    report("missing Secret", shop, shop.wait_message("secret", shop.secret))
+    shop.write_config_map(GOOD, create=True)
+    shop.set_user()
+    seen = scenario("The Secret is missing")
+    seen.sees("", shop, "CreateContainerConfigError")
     shop.write_secret()
-    shop.wait("Applied", version=1)
+    seen.sees("it is created", shop, "Applied")
 
 
-def test_missing_key_in_the_secret(new_set: NewSet, report: Report) -> None:
+def test_missing_key_in_the_secret(new_set: NewSet, scenario: NewScenario) -> None:
     shop = new_set("no-key")
     shop.kube.run("create", "secret", "generic", shop.secret, "--from-literal=other=x")
-    start(shop)
-    report("missing key in the Secret", shop, shop.wait_message("url", shop.secret))
+    shop.write_config_map(GOOD, create=True)
+    shop.set_user()
+    seen = scenario("The Secret lacks the key")
+    seen.sees("", shop, "CreateContainerConfigError")
     shop.write_secret()
-    shop.wait("Applied", version=1)
+    seen.sees("the key is added", shop, "Applied")
 
 
-def test_missing_config_map(new_set: NewSet, report: Report) -> None:
+def test_missing_config_map(new_set: NewSet, scenario: NewScenario) -> None:
     shop = new_set("no-configmap")
     shop.write_secret()
-    shop.apply()
-    report("missing ConfigMap", shop, shop.wait_message("configmap", shop.config_map))
+    shop.set_user()
+    seen = scenario("The ConfigMap is missing")
+    seen.sees("", shop, "SourceMissing")
     shop.write_config_map(GOOD, create=True)
-    shop.wait("Applied", version=1)
+    seen.sees("it is created", shop, "Applied")
 
 
-def test_missing_image(new_set: NewSet, report: Report, operator_image: Callable[[str | None], None]) -> None:
-    shop = new_set("no-image")
-    shop.write_secret()
-    operator_image("fluxbase.local/no-such-image:1")
-    start(shop)
-    report("missing image", shop, shop.wait_message("back-off", "no-such-image"))
-    operator_image(None)
-    shop.wait("Applied", version=1)
-
-
-def test_wrong_password(new_set: NewSet, report: Report) -> None:
-    shop = new_set("wrong-password")
-    shop.write_secret(re.sub(r":[0-9a-f]+@", ":wr0ng-passw0rd@", shop.database.inside))
-    start(shop)
-    message = shop.wait_message("password authentication failed")
-    report("wrong password", shop, message)
-    assert "wr0ng-passw0rd" not in message + str(shop.events())
-    shop.write_secret()
-    shop.wait("Applied", version=1)
-
-
-def test_unreachable_host(new_set: NewSet, report: Report) -> None:
-    shop = new_set("no-host")
-    shop.write_secret("postgres://somebody:x@no-such-host.invalid/shop")
-    start(shop)
-    report("unreachable host", shop, shop.wait_message("no-such-host", timeout=180))
-    shop.write_secret()
-    shop.wait("Applied", version=1, timeout=240)
-
-
-def test_empty_config_map(new_set: NewSet, report: Report) -> None:
+def test_empty_config_map(new_set: NewSet, scenario: NewScenario) -> None:
     shop = new_set("empty")
     shop.write_secret()
     shop.kube.run("create", "configmap", shop.config_map)
-    shop.apply()
-    report("empty ConfigMap", shop, shop.wait_message("no migration files", shop.config_map))
+    shop.set_user()
+    seen = scenario("The ConfigMap is empty")
+    seen.sees("", shop, "SourceEmpty")
     shop.write_config_map(GOOD)
+    seen.sees("files are put in", shop, "Applied")
+
+
+def test_missing_image(
+    new_set: NewSet, scenario: NewScenario, operator_image: Callable[[str | None], None]
+) -> None:
+    shop = new_set("no-image")
+    operator_image("fluxbase.local/no-such-image:1")
+    shop.start(GOOD)
+    seen = scenario("The image cannot be pulled")
+    assert "no-such-image" in seen.sees("", shop, "ImagePullBackOff")
+    operator_image(None)
+    seen.sees("the operator's installation is corrected", shop, "Applied")
+
+
+def test_wrong_password(new_set: NewSet, scenario: NewScenario) -> None:
+    shop = new_set("wrong-password")
+    shop.start(GOOD)
     shop.wait("Applied", version=1)
-
-
-def test_a_quota_that_refuses_the_pod(new_quota_set: NewSet, report: Report) -> None:
-    shop = new_quota_set("quota")
+    shop.write_secret(re.sub(r":[0-9a-f]+@", ":wr0ng-passw0rd@", shop.database.inside))
+    shop.annotate(requested_at="now")
+    seen = scenario("The password is wrong")
+    message = seen.sees("", shop, "Auth")
+    assert "password authentication failed" in message
+    assert "wr0ng-passw0rd" not in message + str(shop.events())
     shop.write_secret()
+    seen.sees("the Secret is corrected", shop, "Applied")
+
+
+def test_unreachable_host(new_set: NewSet, scenario: NewScenario) -> None:
+    shop = new_set("no-host")
+    shop.write_config_map(GOOD, create=True)
+    shop.write_secret("postgres://somebody:x@no-such-host.invalid/shop")
+    shop.set_user()
+    seen = scenario("The host does not exist, or does not answer")
+    assert "no-such-host" in seen.sees("", shop, "Unreachable", timeout=180)
+    shop.write_secret()
+    seen.sees("the Secret is corrected", shop, "Applied", timeout=240)
+
+
+def test_a_quota_that_refuses_the_pod(new_set_elsewhere: NewSet, scenario: NewScenario) -> None:
+    shop = new_set_elsewhere("quota")
     shop.kube.run("create", "quota", "none", "--hard=pods=0")
-    start(shop)
-    report("quota", shop, shop.wait_message("quota"))
+    shop.start(GOOD)
+    seen = scenario("A quota refuses the pod")
+    seen.sees("", shop, "FailedCreate")
     shop.kube.run("delete", "quota", "none")
-    shop.wait("Applied", version=1, timeout=180)
+    seen.sees("the quota is raised", shop, "Applied", timeout=180)
 
 
 @pytest.mark.parametrize(
     ("fault", "content", "words"),
     [
-        ("file name with no version", {**GOOD, "create_two.up.sql": b"SELECT 1;"}, ["create_two.up.sql"]),
         (
-            "two files of one version",
+            "A .sql file has no version in its name",
+            {**GOOD, "create_two.up.sql": b"SELECT 1;"},
+            ["create_two.up.sql"],
+        ),
+        (
+            "Two files have one version",
             {**GOOD, "1_again.up.sql": b"SELECT 1;"},
             ["1_again.up.sql", "001_one.up.sql"],
         ),
         (
-            "file that is not UTF-8",
+            "A file is not UTF-8",
             {**GOOD, "002_latin.up.sql": b"SELECT 'caf\xe9';\n"},
-            ["002_latin.up.sql", "utf-8"],
+            ["002_latin.up.sql", "UTF-8"],
         ),
     ],
     ids=["no version", "same version twice", "not UTF-8"],
 )
 def test_bad_file(
-    new_set: NewSet, report: Report, fault: str, content: dict[str, bytes], words: list[str]
+    new_set: NewSet, scenario: NewScenario, fault: str, content: dict[str, bytes], words: list[str]
 ) -> None:
     shop = new_set("bad-file")
-    shop.write_secret()
-    start(shop, content)
-    report(fault, shop, shop.wait_message(*words))
+    shop.start(content)
+    seen = scenario(fault)
+    message = seen.sees("", shop, "InvalidSource")
+    assert all(word in message for word in words)
     assert shop.database.row("user") == [], "a source that cannot be trusted leaves the database alone"
     shop.write_config_map(GOOD)
-    shop.wait("Applied", version=1)
+    seen.sees("it is corrected", shop, "Applied")
 
 
-def test_an_unbound_claim_shows_what_the_scheduler_says(new_set: NewSet, report: Report) -> None:
+def test_an_unbound_claim_shows_what_the_scheduler_says(new_set: NewSet, scenario: NewScenario) -> None:
     shop = new_set("no-claim")
     shop.write_secret()
-    source = {"persistentVolumeClaim": {"claimName": "no-such-claim"}}
-    shop.apply(tracks={"system": {}, "user": {"source": source}})
-    report("missing PersistentVolumeClaim", shop, shop.wait_message("no-such-claim"))
     shop.write_config_map(GOOD, create=True)
-    shop.apply(tracks={"system": {}, "user": {"source": {"configMap": {"name": shop.config_map}}}})
-    shop.wait("Applied", version=1)
+    shop.set_user(source={"persistentVolumeClaim": {"claimName": "no-such-claim"}})
+    seen = scenario("The PersistentVolumeClaim is missing, or unbound")
+    assert "no-such-claim" in seen.sees("", shop, "Unschedulable")
+    shop.set_user()
+    seen.sees("another source is named", shop, "Applied")
 
 
 @pytest.mark.parametrize(
@@ -168,11 +179,10 @@ def test_kubectl_apply_refuses_what_cannot_work(new_set: NewSet, spec: dict[str,
 
 def test_a_set_deleted_and_created_again_is_applied_again(new_set: NewSet, kube: Kube) -> None:
     shop = new_set("again")
-    shop.write_secret()
-    start(shop)
+    shop.start(GOOD)
     shop.wait("Applied", version=1)
     shop.delete()
     eventually("the set to be gone", lambda: "NotFound" in kube.run("get", "fbms", shop.name, check=False))
-    shop.apply()
+    shop.set_user()
     shop.wait("Applied", version=1)
     assert shop.database.times_applied() == {"001_one.up.sql": 1}
