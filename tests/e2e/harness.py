@@ -69,20 +69,24 @@ class Kube:
         return found
 
     def read(self, path: str, **query: str) -> dict[str, Any]:
-        """GET a path below the namespace: ``batch/v1 jobs``, ``v1 events``, ….
+        """GET an object or a list below the namespace: ``batch/v1 jobs``, ``v1 events``, ….
 
         Raises:
             AssertionError: there is no such thing.
         """
+        found: dict[str, Any] = json.loads(self.text(path, **query))
+        return found
+
+    def text(self, path: str, **query: str) -> str:
+        """The same as it was sent."""
         group, _, rest = path.partition(" ")
         prefix = "/apis/" if "/" in group else "/api/"
         url = f"{self.proxy}{prefix}{group}/namespaces/{self.namespace}/{rest}?{urlencode(query)}"
         try:
             with _DIRECT.open(url, timeout=30) as answer:
-                found: dict[str, Any] = json.load(answer)
+                return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             raise AssertionError(f"GET {url}: {error.code}") from None
-        return found
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
         self.run("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
@@ -229,13 +233,13 @@ class MigrationSet:
         self.set_user()
 
     def log(self) -> list[str]:
-        """The lines that the newest Job has logged; none before its container has started."""
-        items = self.kube.read("batch/v1 jobs", labelSelector=f"fluxbase.io/set={self.name}")["items"]
+        """The lines that the newest pod of a Job has logged; none before its container has started."""
+        items = self.kube.read("v1 pods", labelSelector=f"fluxbase.io/set={self.name}")["items"]
         newest = max(items, key=_newness, default=None)
         if newest is None:
             return []
         with contextlib.suppress(AssertionError):
-            return self.kube.run("logs", f"job/{newest['metadata']['name']}").splitlines()
+            return self.kube.text(f"v1 pods/{newest['metadata']['name']}/log").splitlines()
         return []
 
     def jobs(self, track: str | None = None) -> list[str]:
@@ -254,7 +258,7 @@ class MigrationSet:
         self.kube.run("delete", "fbms", self.name, "--ignore-not-found", "--wait=false")
 
 
-def _newness(job: Mapping[str, Any]) -> tuple[bool, int]:
+def _newness(pod: Mapping[str, Any]) -> tuple[bool, int]:
     """Later is more: the user track follows the system track."""
-    labels = job["metadata"]["labels"]
+    labels = pod["metadata"]["labels"]
     return labels["fluxbase.io/track"] == "user", int(labels["fluxbase.io/run"])
