@@ -20,6 +20,7 @@ import pytest
 from tests.e2e.database import Database, create_database, drop_database
 from tests.e2e.harness import Kube, MigrationSet, eventually
 from tests.e2e.scenarios import Scenario
+from tests.e2e.watching import StatusWatch
 from tests.localcluster.cluster import Cluster
 from tests.localcluster.lifecycle import up
 
@@ -88,26 +89,34 @@ def kubectl(cluster: Cluster) -> list[str]:
     return [str(cluster.tools["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"]
 
 
-@pytest.fixture
-def kube(release: Kube) -> Kube:
-    return release
+@pytest.fixture(scope="session")
+def statuses(release: Kube) -> list[StatusWatch]:
+    """What the operator writes, as it comes."""
+    return [StatusWatch(release), StatusWatch(replace(release, namespace=OTHER_NAMESPACE))]
 
 
 @pytest.fixture
-def new_set(cluster: Cluster, release: Kube, tmp_path: Path) -> Iterator[Callable[[str], MigrationSet]]:
+def kube(release: Kube, statuses: list[StatusWatch]) -> Iterator[Kube]:
+    """The release's namespace. Whatever is written to a set meanwhile must follow kstatus' rules."""
+    yield release
+    assert [wrong for watch in statuses for wrong in watch.wrong()] == []
+
+
+@pytest.fixture
+def new_set(cluster: Cluster, kube: Kube, tmp_path: Path) -> Iterator[Callable[[str], MigrationSet]]:
     """Make a set's name, database and helper; what is created is removed after the test."""
     with contextlib.ExitStack() as stack:
-        yield lambda name: stack.enter_context(a_set(cluster, release, name, tmp_path))
+        yield lambda name: stack.enter_context(a_set(cluster, kube, name, tmp_path))
 
 
 @pytest.fixture
 def new_set_elsewhere(
-    cluster: Cluster, release: Kube, tmp_path: Path
+    cluster: Cluster, kube: Kube, tmp_path: Path
 ) -> Iterator[Callable[[str], MigrationSet]]:
     """The same in a namespace that may be given a quota, or be deleted."""
     with contextlib.ExitStack() as stack:
-        kube = replace(release, namespace=OTHER_NAMESPACE)
-        yield lambda name: stack.enter_context(a_set(cluster, kube, name, tmp_path))
+        there = replace(kube, namespace=OTHER_NAMESPACE)
+        yield lambda name: stack.enter_context(a_set(cluster, there, name, tmp_path))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,14 +79,22 @@ class Kube:
 
     def text(self, path: str, **query: str) -> str:
         """The same as it was sent."""
-        group, _, rest = path.partition(" ")
-        prefix = "/apis/" if "/" in group else "/api/"
-        url = f"{self.proxy}{prefix}{group}/namespaces/{self.namespace}/{rest}?{urlencode(query)}"
+        url = self._url(path, query)
         try:
             with _DIRECT.open(url, timeout=30) as answer:
                 return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             raise AssertionError(f"GET {url}: {error.code}") from None
+
+    def watch_sets(self) -> Iterator[bytes]:
+        """Events of the sets, one JSON document a line, until the stream ends."""
+        with _DIRECT.open(self._url(f"{API_VERSION} {PLURAL}", {"watch": "true"})) as answer:
+            yield from answer
+
+    def _url(self, path: str, query: Mapping[str, str]) -> str:
+        group, _, rest = path.partition(" ")
+        prefix = "/apis/" if "/" in group else "/api/"
+        return f"{self.proxy}{prefix}{group}/namespaces/{self.namespace}/{rest}?{urlencode(query)}"
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
         self.run("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
