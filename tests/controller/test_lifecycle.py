@@ -355,7 +355,8 @@ async def test_a_lost_node_is_told_and_nothing_starts_until_the_pod_is_gone(
     lost = {"type": "Ready", "status": "False", "lastTransitionTime": now()}
     await cluster.pod_status(pod, conditions=[lost])
     found = await cluster.reaches("user", "Running", "NodeLost")
-    assert f"kubectl delete pod {pod['metadata']['name']} --force --grace-period=0" in found["message"]
+    names = f"job/{job['metadata']['name']} pod/{pod['metadata']['name']}"
+    assert f"kubectl delete {names} --force --grace-period=0" in found["message"]
     assert (await cluster.event("NodeLost"))["type"] == "Warning"
     await cluster.edit_config_map("files", {"002_b.up.sql": "select 2"})
     await asyncio.sleep(1)

@@ -198,8 +198,10 @@ CASES = {
     "a container on a lost node holds everything up": Case(
         Phase.RUNNING,
         "NodeLost",
-        look(PLANNED, CHANGED, jobs=(JOB,), pods=(replace(RUNNING, node_lost=True),)),
-        says="kubectl delete pod pod --force",
+        look(
+            PLANNED, CHANGED, jobs=(JOB,), pods=(replace(RUNNING, name="shop-usr-x-abcde", node_lost=True),)
+        ),
+        says="kubectl delete job/shop-usr-x pod/shop-usr-x-abcde --force",
     ),
     "a pod of an earlier run that still runs holds everything up": Case(
         Phase.RUNNING, "Running", look(APPLIED, CHANGED, pods=(RUNNING,))

@@ -104,10 +104,14 @@ def running(progress: Progress | None, *, newer: bool) -> View:
 
 
 def node_lost(pod: str) -> View:
-    """The container's node does not answer."""
+    """The container's node does not answer.
+
+    The Job has to go with its pod: its finalizer would keep the pod, which without a kubelet never ends.
+    """
+    job = pod.rpartition("-")[0]
     text = (
         f"the node of pod {pod} no longer answers; nothing is started while the migration may run there. "
-        f"If the node is gone for good: kubectl delete pod {pod} --force --grace-period=0"
+        f"If the node is gone for good: kubectl delete job/{job} pod/{pod} --force --grace-period=0"
     )
     return View(Phase.RUNNING, Reason.NODE_LOST, text)
 
