@@ -57,7 +57,7 @@ class GroupRun:
             group = next((one for one in prepared.groups if one.last > position), None)
             if group is None:
                 break
-            if self.context.stop.signal is not None:
+            if self.context.stop.should_leave_file:
                 self._stopped(group)
             try:
                 if group.alone:

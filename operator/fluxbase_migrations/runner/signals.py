@@ -20,7 +20,9 @@ class OnSignal(StrEnum):
     AUTO = "auto"
     """Cancel an atomic file (it is rolled back); let a statement outside a transaction go on."""
     FINISH = "finish"
+    """Let it come to its end, all its groups included."""
     CANCEL = "cancel"
+    """Cancel what runs; what an earlier group has committed stays."""
 
 
 class Stop:
@@ -67,4 +69,13 @@ class Stop:
             return False
         if self.policy is OnSignal.CANCEL or (self.policy is OnSignal.AUTO and atomic):
             return True
+        return self._late
+
+    @property
+    def should_leave_file(self) -> bool:
+        """Whether a file in groups should be left before its next group."""
+        return self.signal is not None and (self.policy is not OnSignal.FINISH or self._late)
+
+    @property
+    def _late(self) -> bool:
         return time.monotonic() - self._since > max(0.0, self.grace_period - MARGIN)
