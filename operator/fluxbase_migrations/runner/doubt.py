@@ -57,6 +57,7 @@ def became(session: Session, ids: LockIds, details: dict[str, Any], log: Log) ->
     with lock.golang_released(session, ids, _PATIENCE):
         for name in indexes.drop_new_invalid(session, target):
             log.info("dropped the invalid index that a broken-off statement left", index=name)
+        detached = command == "detach" and indexes.finalize_detach(session, target, log)
     match command:
         case "create":
             return Became.DONE if indexes.built(session, target) else Became.NOT_DONE
@@ -66,7 +67,7 @@ def became(session: Session, ids: LockIds, details: dict[str, Any], log: Log) ->
         case "reindex":
             return Became.NOT_DONE
         case "detach":
-            return Became.DONE if indexes.finalize_detach(session, target, log) else Became.NOT_DONE
+            return Became.DONE if detached else Became.NOT_DONE
         case _:
             return Became.UNKNOWN
 

@@ -48,13 +48,13 @@ def outside_transaction(statement: bytes) -> Outside | None:
             made = node.reindex_stmt
             is_index = made.kind == postgast.pg_query_pb2.REINDEX_OBJECT_INDEX
             return Outside("reindex", _name(made.relation) if made.relation.relname else None, is_index)
-        case "drop_stmt":
+        case "drop_stmt" if node.drop_stmt.concurrent:
             items = node.drop_stmt.objects[0].list.items
             return Outside("drop", tuple(item.string.sval for item in items), True)
         case "alter_table_stmt":
             table, commands = node.alter_table_stmt.relation, node.alter_table_stmt.cmds
-            partition = commands[0].alter_table_cmd.def_.partition_cmd.name if commands else None
-            return Outside("detach", _name(table), partition=_name(partition) if partition else None)
+            definition = getattr(commands[0].alter_table_cmd, "def")
+            return Outside("detach", _name(table), partition=_name(definition.partition_cmd.name))
         case "createdb_stmt":
             return Outside("create database", database=node.createdb_stmt.dbname)
         case "dropdb_stmt":

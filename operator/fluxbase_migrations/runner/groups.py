@@ -177,6 +177,7 @@ class GroupRun:
             # 25001 and 42601 come before a statement does anything.
             kind = tag(prepared.statements, index).split(" ")[0]
             self.partial = kind not in _LEAVES_NOTHING and failure.sqlstate not in ("25001", "42601")
+            self.partial |= target is not None and indexes.detach_pending(session, target)
             self._failed(group, failure, chunks)
         self.done = group.last
         self._position()

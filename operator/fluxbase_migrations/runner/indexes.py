@@ -29,7 +29,7 @@ class Target:
     """CREATE INDEX: the name it asks for."""
     if_not_exists: bool = False
     oid: int | None = None
-    """DROP INDEX, REINDEX INDEX: the index; DETACH: the partition."""
+    """DROP INDEX, REINDEX INDEX: the index; DETACH: the partition, if it was one of this table."""
 
     def to_json(self) -> dict[str, Any]:
         """For the ledger's details."""
@@ -61,7 +61,7 @@ def resolve(session: Session, found: Outside) -> Target | None:
             if not rows:
                 return None
             table = rows[0][0]
-        partition = _oid(session, found.partition) if found.partition else None
+        partition = _partition(session, table, found.partition) if found.partition else None
     except psycopg.Error:
         return None
     before = session.query(
@@ -75,6 +75,12 @@ def resolve(session: Session, found: Outside) -> Target | None:
         found.if_not_exists,
         partition or (oid if found.is_index else None),
     )
+
+
+def _partition(session: Session, table: int, name: tuple[str, ...]) -> int | None:
+    oid = _oid(session, name)
+    attached = "SELECT 1 FROM pg_catalog.pg_inherits WHERE inhparent = %s AND inhrelid = %s"
+    return oid if oid is not None and session.query(attached, (table, oid)) else None
 
 
 def _oid(session: Session, relation: tuple[str, ...]) -> int | None:
@@ -155,6 +161,12 @@ def exists(session: Session, oid: int) -> bool:
     return bool(session.query("SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s", (oid,)))
 
 
+def detach_pending(session: Session, target: Target) -> bool:
+    """Whether a DETACH CONCURRENTLY has ended halfway: the partition is marked, and still there."""
+    select = "SELECT inhdetachpending FROM pg_catalog.pg_inherits WHERE inhparent = %s AND inhrelid = %s"
+    return target.command == "detach" and session.query(select, (target.table, target.oid)) == [(True,)]
+
+
 def finalize_detach(session: Session, target: Target, log: Log) -> bool:
     """Whether the partition is detached; one whose detaching is pending is finalized first."""
     rows = session.query(
@@ -173,9 +185,11 @@ def finalize_detach(session: Session, target: Target, log: Log) -> bool:
     if not pending:
         return False
     statement = sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE")
+    suspend_lock_timeout(session)
     session.query(
         statement.format(sql.Identifier(schema, table), sql.Identifier(partition_schema, partition))
     )
+    restore_lock_timeout(session)
     log.info("finalized a detach that was broken off", partition=f"{partition_schema}.{partition}")
     return True
 

@@ -1,0 +1,112 @@
+"""Statements outside a transaction: what a crash leaves halfway, and how the next run settles it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from fluxbase_migrations.core.names import Recovery
+from fluxbase_migrations.core.result import Outcome
+from tests.conftest import Database
+from tests.peers import Ours, Started, write_files
+from tests.runner.track import Runner, numbered
+from tests.waiting import eventually
+
+PARTITIONS = (
+    "CREATE TABLE p (i int) PARTITION BY LIST (i); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"
+    " INSERT INTO p VALUES (1)"
+)
+DETACH = (
+    "CREATE TABLE before (i int); ALTER TABLE p DETACH PARTITION p1 CONCURRENTLY; CREATE TABLE after (i int)"
+)
+PENDING = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending"
+LOCKS = (
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+TERMINATE = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND query LIKE 'ALTER TABLE p DETACH%' AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.mark.parametrize("victim", ["process", "connection", "statement"])
+def test_a_detach_that_is_broken_off_halfway_is_finalized(
+    runner: Runner, database: Database, tmp_path: Path, victim: str
+) -> None:
+    runner.run(numbered(PARTITIONS))
+    ours = Ours(database.dsn, write_files(tmp_path / "source", numbered(PARTITIONS, DETACH)))
+    with psycopg.connect(database.dsn) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT * FROM p")  # the detach's second half waits for this transaction
+        started = ours.start("up", log=tmp_path / "log")
+        try:
+            eventually("the detach's first half", lambda: runner.query(PENDING) == [(1,)])
+            _break_off(runner, started, victim)
+            code = started.finish(60).code
+        finally:
+            started.kill()
+        assert code != 0
+        eventually("the command's session to end", lambda: runner.query(LOCKS) == [(0,)])
+        assert runner.row == [(2, True)]
+        assert runner.query(PENDING) == [(1,)]
+    again = runner.run(
+        numbered(PARTITIONS, DETACH), recovery=Recovery.PROVEN, requested=victim == "statement"
+    )
+    assert again.outcome is Outcome.APPLIED, again.error
+    assert any("finalized a detach" in line for line in runner.lines)
+    assert runner.query("SELECT count(*) FROM pg_inherits") == [(0,)]
+    assert runner.query("SELECT i FROM p1") == [(1,)]
+    assert runner.exists("after")
+    assert runner.row == [(2, False)]
+
+
+def _break_off(runner: Runner, started: Started, victim: str) -> None:
+    match victim:
+        case "process":
+            started.kill()
+        case "connection":
+            runner.query(TERMINATE)
+        case _:
+            runner.query(TERMINATE.replace("terminate", "cancel"))
+
+
+def test_a_detach_of_what_is_no_partition_is_its_error_and_not_done(runner: Runner) -> None:
+    wrong = f"CREATE TABLE other (i int); {DETACH.replace('p1', 'other')}"
+    failed = runner.run(numbered(PARTITIONS, wrong))
+    assert failed.outcome is Outcome.SQL_ERROR
+    assert failed.error is not None
+    assert failed.error.sql_state == "42P01"
+    assert failed.error.effect == "statements 1 to 2 of 4 took effect"
+    fixed = runner.run(numbered(PARTITIONS, f"CREATE TABLE other (i int); {DETACH}"), requested=True)
+    assert fixed.outcome is Outcome.APPLIED, fixed.error
+
+
+def test_a_server_setting_is_altered_beside_other_statements(runner: Runner) -> None:
+    """ALTER SYSTEM is refused in a transaction, and needs a superuser."""
+    admin = Runner(replace(runner.database, user="postgres", password=runner.database.server.password))
+    setting = "bgwriter_flush_after"
+    files = numbered(
+        "CREATE TABLE a (i int)",
+        f"INSERT INTO a VALUES (1); ALTER SYSTEM SET {setting} = 3; INSERT INTO a VALUES (2)",
+        f"ALTER SYSTEM RESET {setting}",
+    )
+    first = {name: text for name, text in files.items() if not name.startswith("3")}
+    written = "SELECT setting FROM pg_file_settings WHERE name = 'bgwriter_flush_after'"
+    try:
+        result = admin.run(first)
+        assert result.outcome is Outcome.APPLIED, result.error
+        assert _as_superuser(runner, written) == [("3",)]
+        assert admin.ledger[-1] == ("2_file.up.sql", "applied", 3, 3)
+        assert admin.run(files).outcome is Outcome.APPLIED
+        assert _as_superuser(runner, written) == []
+    finally:
+        _as_superuser(runner, f"ALTER SYSTEM RESET {setting}")
+
+
+def _as_superuser(runner: Runner, text: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(runner.database.admin_dsn, autocommit=True) as connection:
+        cursor = connection.execute(text.encode())
+        return cursor.fetchall() if cursor.description else []
