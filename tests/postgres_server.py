@@ -511,12 +511,15 @@ def _usable(directory: Path) -> bool:
 
 
 def _ready(pid_file: Path, pid: int) -> bool:
-    """Whether the postmaster says in its pid file that it accepts connections (its eighth line)."""
+    """Whether the postmaster says in its pid file that it accepts connections (its eighth line).
+
+    A standby that can be read says `standby`.
+    """
     try:
         lines = pid_file.read_text().splitlines()
     except (FileNotFoundError, PermissionError):
         return False
-    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() in ("ready", "standby")
 
 
 def _children(parent: int) -> list[int]:

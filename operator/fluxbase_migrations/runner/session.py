@@ -2,13 +2,13 @@
 
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString
 
 import psycopg
-from psycopg import errors as pg_errors
 from psycopg import pq, sql
 from psycopg.pq import abc
 
@@ -312,28 +312,33 @@ def _is_transaction_pooler(
             other.close()
 
 
+_LOGIN_REFUSED: Final = re.compile(
+    r"authentication failed|no pg_hba\.conf entry|no password supplied|role .* does not exist"
+    r"|requires a valid client certificate",
+    re.IGNORECASE,
+)
+_CERTIFICATES: Final = re.compile(
+    r"certificate verify failed|does not match host name|certificate file|private key file"
+    r"|alert (?:unknown ca|\w* ?certificate|bad certificate)|certificate revocation",
+    re.IGNORECASE,
+)
+"""libpq gives no code for what OpenSSL says, and waiting mends none of it."""
+
+
 def classify_connect_error(error: psycopg.Error, hidden: list[str]) -> MigrationError:
-    """What a failed connection attempt means: bad credentials, or a server that is not there (yet)."""
+    """What a failed attempt means: bad credentials or certificates, or a server that is not there (yet)."""
     text = scrub(" ".join(str(error).split()), hidden)
-    state = error.sqlstate or (error.pgconn and _last_sqlstate(error)) or ""
-    lowered = text.lower()
-    if (
-        state.startswith("28")
-        or isinstance(error, pg_errors.InvalidPassword)
-        or "password authentication failed" in lowered
-        or "no pg_hba.conf entry" in lowered
-        or "no password supplied" in lowered
-        or ("role" in lowered and "does not exist" in lowered)
-        or "authentication failed" in lowered
-    ):
+    if (error.sqlstate or "").startswith("28") or _LOGIN_REFUSED.search(text):
         return AuthFailed(
-            f"the server refuses the login: {text}", hint="check the user name and the password"
+            f"the server refuses the login: {text}",
+            hint="check the user name, and the password or the client's certificate",
+        )
+    if _CERTIFICATES.search(text):
+        return AuthFailed(
+            f"the certificates do not fit: {text}",
+            hint="check sslmode, sslrootcert, sslcert and sslkey, and the host's name",
         )
     return Unreachable(
         f"cannot connect to the database: {text}",
         hint="check host, port, database name and sslmode, and the network",
     )
-
-
-def _last_sqlstate(error: psycopg.Error) -> str | None:
-    return error.diag.sqlstate
