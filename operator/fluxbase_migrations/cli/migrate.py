@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from fluxbase_migrations import __version__
-from fluxbase_migrations.cli import config
+from fluxbase_migrations.cli import config, process_list
 from fluxbase_migrations.core.files import MAX_VERSION, NIL, Source
 from fluxbase_migrations.core.names import OutOfOrder, Recovery, Track
 from fluxbase_migrations.runner.log import Log, LogFormat
@@ -65,6 +65,12 @@ _OPTIONS: Final[tuple[tuple[str, str, Callable[[str], Any], str], ...]] = (
     ),
     ("--track", "FLUXBASE_TRACK", _one_of(Track), "system or user (default: user)"),
     ("--table", "FLUXBASE_TABLE", str, "tracking table, as schema.name (default: the track's)"),
+    (
+        "--connect-timeout",
+        "FLUXBASE_CONNECT_TIMEOUT",
+        _seconds,
+        "try this long to reach the server; 0 tries once (default: 1m)",
+    ),
     (
         "--lock-timeout",
         "FLUXBASE_LOCK_TIMEOUT",
@@ -132,6 +138,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse and run; returns the exit code: 0 done or no change, 1 failed, 2 usage."""
     given = parser().parse_args(arguments)
+    if "database_url" in given:
+        process_list.hide(given.database_url)
     try:
         variables = config.load(os.environ, Path.cwd())
         chosen = _chosen(given, variables)
@@ -218,7 +226,11 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
     return commands.Setup(
         parameters,
         dsn.secrets(parameters, variables),
-        session.Settings(chosen.get("statement_timeout", 0.0), chosen.get("ddl_lock_timeout")),
+        session.Settings(
+            chosen.get("statement_timeout", 0.0),
+            chosen.get("ddl_lock_timeout"),
+            chosen.get("connect_timeout", session.CONNECT_PATIENCE),
+        ),
         log,
         stop,
         track=chosen.get("track", Track.USER),

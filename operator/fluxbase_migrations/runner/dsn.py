@@ -1,5 +1,6 @@
 """Where the database is, from ``DATABASE_URL``, ``DB_*`` or libpq's own ``PG*`` variables."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -29,6 +30,9 @@ DEFAULTS: Final = {
 }
 """A dead server must be noticed within a minute or so."""
 
+_QUOTED: Final = re.compile(r'".*"', re.DOTALL)
+"""What libpq quotes of a URL that it cannot read may be any part of a password."""
+
 _GOLANG_SCHEMES: Final = ("pgx5://", "pgx://", "pgx4://")
 
 
@@ -44,14 +48,12 @@ def parameters(environment: Mapping[str, str], url: str | None = None) -> dict[s
     url = url or environment.get("DATABASE_URL")
     found: dict[str, str] = {}
     if url:
+        if "://" in url and url.partition("?")[0].count("@") > 1:
+            raise _unreadable("more than one @ (one in the password is written %40)")
         try:
             parsed = conninfo.conninfo_to_dict(_without_extensions(url))
         except ProgrammingError as error:
-            raise ServerRefused(
-                f"the database URL cannot be read: {scrub(str(error), _secrets_of(url)).strip()}",
-                hint="expected postgres://user:password@host:5432/name?sslmode=…, special characters in the "
-                "password percent-encoded (DB_HOST, DB_USER, DB_PASSWORD, … take them as they are)",
-            ) from None
+            raise _unreadable(_QUOTED.sub("…", str(error).strip())) from None
         found = {key: str(value) for key, value in parsed.items() if value is not None}
     else:
         found = {key: value for name, key in _PARTS.items() if (value := environment.get(name))}
@@ -76,10 +78,12 @@ def _without_extensions(url: str) -> str:
     return base + ("?" + "&".join(kept) if kept else "")
 
 
-def _secrets_of(url: str) -> list[str]:
-    """Everything in a malformed URL that might be a password."""
-    rest = url.partition("://")[2] or url
-    return [url, rest, *rest.partition("?")[0].rpartition("@")[0].split(":")[1:]]
+def _unreadable(why: str) -> ServerRefused:
+    return ServerRefused(
+        f"the database URL cannot be read: {why}",
+        hint="expected postgres://user:password@host:5432/name?sslmode=…, special characters in the "
+        "password percent-encoded (DB_HOST, DB_USER, DB_PASSWORD, … take them as they are)",
+    )
 
 
 def secrets(found: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,114 @@
+"""No password in an error, a log line, the ledger, or what other users of the machine see."""
+
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from tests.conftest import Database
+from tests.peers import environment, write_files
+from tests.runner.test_cli import PROGRAM, typed
+from tests.runner.track import Runner
+from tests.waiting import eventually
+
+PASSWORD = "p@ss/w%rd 'é\"$!"
+ENCODED = quote(PASSWORD, safe="")
+PLACES = {
+    "a refused login": "postgres://{user}:{encoded}@{host}:{port}/{name}",
+    "an unknown host": "postgres://{user}:{encoded}@nowhere.invalid:{port}/{name}",
+    "a missing database": "postgres://{user}:{encoded}@{host}:{port}/none",
+    "a port that is none": "postgres://{user}:{encoded}@{host}:port/{name}",
+    "an unknown parameter": "postgres://{user}:{encoded}@{host}:{port}/{name}?colour=blue",
+    "a value that libpq refuses": "postgres://{user}:{encoded}@{host}:{port}/{name}?sslmode=maybe",
+    "a password that is not encoded": "postgres://{user}:{raw}@{host}:{port}/{name}",
+    "an @ that is not encoded": "postgres://{user}:p@ss@{host}:{port}/{name}",
+    "a string of parts": "host={host} port={port} user={user} password={encoded} dbname=none",
+    "parts that do not end": "host={host} password='{encoded}",
+    "another scheme": "mysql://{user}:{encoded}@{host}:{port}/{name}",
+}
+
+
+def _url(database: Database, form: str) -> str:
+    server = database.server
+    return form.format(
+        user=database.user,
+        encoded=ENCODED,
+        raw=PASSWORD,
+        host=server.host,
+        port=server.port,
+        name=database.name,
+    )
+
+
+@pytest.mark.parametrize("way", ["flag", "variable"])
+@pytest.mark.parametrize("form", PLACES.values(), ids=PLACES)
+def test_a_connection_that_fails_does_not_tell_the_password(
+    database: Database, tmp_path: Path, form: str, way: str
+) -> None:
+    url = _url(database, form)
+    variables: dict[str, str] = {}
+    words = ["version", "--connect-timeout", "0"]
+    if way == "flag":
+        words += ["--database-url", url]
+    else:
+        variables["DATABASE_URL"] = url
+    done = typed(*words, directory=tmp_path, **variables)
+    assert done.returncode in (1, 2), done.stdout
+    assert done.stdout + done.stderr
+    _clean(done.stdout + done.stderr)
+
+
+def _clean(text: str) -> None:
+    for secret in (PASSWORD, ENCODED, "p@ss", "w%rd", "p%40ss"):
+        assert secret not in text, text
+
+
+@pytest.mark.parametrize("form", ["--database-url {}", "--database-url={}"])
+def test_a_running_command_does_not_show_the_password(runner: Runner, tmp_path: Path, form: str) -> None:
+    database = runner.database
+    source = write_files(tmp_path / "source", {"1_a.up.sql": "SELECT pg_advisory_lock(7)"})
+    argv = [PROGRAM, *form.format(database.dsn).split(" "), "--source", str(source), "up"]
+    log = tmp_path / "log"
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    waiting = f"{sessions} AND wait_event_type = 'Lock'"
+    with (
+        psycopg.connect(database.dsn, autocommit=True) as holder,
+        log.open("w") as output,
+    ):
+        holder.execute("SELECT pg_advisory_lock(7)")
+        with subprocess.Popen(argv, env=environment(), cwd=tmp_path, stdout=output) as process:
+            try:
+                eventually("it to run", lambda: runner.query(waiting) == [(1,)])
+                shown = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
+                process.terminate()
+                process.wait(30)
+            finally:
+                process.kill()
+    assert database.password not in shown
+    assert "--database-url" in shown
+    assert str(source) in shown
+    assert database.password not in log.read_text()
+
+
+def test_a_password_in_a_file_is_not_repeated(runner: Runner) -> None:
+    """What a failed statement says is the server's message; its text is neither logged nor stored."""
+    body = f"CREATE ROLE {runner.database.user}_x PASSWORD 'hunter2-secret'; SELECT nope"
+    result = runner.run({"1_a.up.sql": body})
+    assert "hunter2" not in f"{result}{runner.lines}"
+    stored = "SELECT count(*) FROM migrations.history h WHERE h::text LIKE '%hunter2%'"
+    assert runner.query(stored) == [(0,)]
+
+
+def test_the_servers_own_words_are_scrubbed(runner: Runner) -> None:
+    """A file may quote our own password, which it can know from its configuration."""
+    result = runner.run(
+        {
+            "1_a.up.sql": f"DO $$ BEGIN RAISE WARNING '{runner.database.password}';"
+            f" RAISE EXCEPTION 'no %', '{runner.database.password}'; END $$"
+        }
+    )
+    assert result.error is not None
+    assert runner.database.password not in f"{result}{runner.lines}"
+    assert "no ***" in result.error.message
