@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import psycopg
 
@@ -32,6 +33,9 @@ from fluxbase_migrations.runner.recovery import Policy, Restore, Resume, RunAgai
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.signals import Stop
 from fluxbase_migrations.runner.tracking import Row, Table
+
+_REOPENINGS: Final = 3
+"""How often a connection that is lost again at once is opened anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,12 +285,11 @@ class Migrator:
         self.close()
         error = Transient(f"the connection was lost: {' '.join(reason.split())}", file=label)
         try:
-            self.open(create=False)
-        except MigrationError as again:
+            self._reopen()
+        except (MigrationError, *failures.LOST) as again:
             self.observed = False
-            raise error.with_effect(
-                f"not known, because reconnecting failed: {again.info.message}"
-            ) from again
+            why = again.info.message if isinstance(again, MigrationError) else " ".join(str(again).split())
+            raise error.with_effect(f"not known, because reconnecting failed: {why}") from again
         self._entries = None
         entry = next((one for one in self.entries() if one.attempt == attempt.id), None)
         if entry is None:
@@ -300,6 +303,15 @@ class Migrator:
             else "no statement is known to have taken effect"
         )
         raise error.with_effect(done)
+
+    def _reopen(self) -> None:
+        """Open again; a server that goes down may take a connection and end it at once."""
+        for _ in range(_REOPENINGS):
+            try:
+                return self.open(create=False)
+            except failures.LOST:
+                continue
+        return self.open(create=False)
 
     def _reread(self) -> None:
         """Status reports the row as it was read, never as it was meant."""
