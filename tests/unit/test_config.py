@@ -36,6 +36,26 @@ def test_the_environment_wins_over_dotenv_and_dotenv_over_yaml(tmp_path: Path) -
     }
 
 
+def test_dotenv_is_read_as_its_own_library_reads_it(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        """
+        DB_PASSWORD='p$ss ${HOME} # "all" of it'
+        DB_USER="some\\"one\\nelse"
+        DB_NAME=
+        DB_HOST = here
+        MULTI="one
+        two"
+        """
+    )
+    assert config.load({}, tmp_path) == {
+        "DB_PASSWORD": 'p$ss ${HOME} # "all" of it',
+        "DB_USER": 'some"one\nelse',
+        "DB_NAME": "",
+        "DB_HOST": "here",
+        "MULTI": "one\n        two",
+    }
+
+
 def test_a_url_of_a_lower_layer_does_not_override_a_host_of_a_higher_one(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DATABASE_URL=postgres://dotenv/x\n")
     assert "DATABASE_URL" not in config.load({"DB_HOST": "here"}, tmp_path)
@@ -46,6 +66,8 @@ def test_a_url_of_a_lower_layer_does_not_override_a_host_of_a_higher_one(tmp_pat
     ("name", "text", "words"),
     [
         (".env", "A=1\nnot a line\n", r"\.env:2"),
+        (".env", "A=1\n\n\nB='open\nC=2\n", r"\.env:4"),
+        (".env", "A=1\nB\n", r"\.env:2"),
         ("fluxbase.yaml", "database: [\n", r"fluxbase\.yaml:2: not valid YAML"),
     ],
 )

@@ -1,5 +1,6 @@
 """Where settings come from: flags, then the environment, then ``.env``, then ``fluxbase.yaml``."""
 
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -22,8 +23,6 @@ _YAML_KEYS: Final = {
     "usermigrationspath": "DB_USER_MIGRATIONS_PATH",
 }
 """Keys under ``database:``, lower case and without underscores, and the variables that they stand for."""
-
-_LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 
 
 class ConfigError(Exception):
@@ -56,22 +55,20 @@ def export_libpq(merged: Mapping[str, str]) -> None:
 
 
 def _dotenv(path: Path) -> dict[str, str]:
+    text = _text(path)
+    if not text.strip():
+        return {}
+    from dotenv.parser import parse_stream  # only where there is such a file
+
     found = {}
-    for number, raw in enumerate(_text(path).splitlines(), 1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise ConfigError(f"{path}:{number}: expected NAME=value")
-        found[match[1]] = _unquoted(match[2])
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
+            leading = len(binding.original.string) - len(binding.original.string.lstrip())
+            line = binding.original.line + binding.original.string.count("\n", 0, leading)
+            raise ConfigError(f"{path}:{line}: expected NAME=value")
+        if binding.key is not None and binding.value is not None:
+            found[binding.key] = binding.value
     return found
-
-
-def _unquoted(value: str) -> str:
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
-    return re.sub(r"\s+#.*", "", value).strip()
 
 
 def _yaml(path: Path) -> dict[str, str]:
