@@ -1,0 +1,210 @@
+"""The command line's arguments: every command and option, and their environment variables."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from fluxbase_migrations import __version__
+from fluxbase_migrations.cli import config
+from fluxbase_migrations.core.files import MAX_VERSION, NIL
+from fluxbase_migrations.core.names import OutOfOrder, Recovery, Track
+from fluxbase_migrations.runner.log import LogFormat
+from fluxbase_migrations.runner.signals import OnSignal
+
+PROGRAM: Final = "fluxbase-migrate"
+DEFAULT_SOURCE: Final = "migrations"
+SOURCE_VARIABLE: Final = "DB_USER_MIGRATIONS_PATH"
+
+
+def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
+    """An option's value among an enumeration's, in any case."""
+
+    def parse(text: str) -> StrEnum:
+        for one in kind:
+            if one.value.lower() == text.strip().lower():
+                return one
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(kind)}")
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        return config.seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _version(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > MAX_VERSION:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a version")
+    return int(text)
+
+
+def _forced(text: str) -> int:
+    return NIL if text == str(NIL) else _version(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """An option, which is also an environment variable."""
+
+    flag: str
+    variable: str
+    parse: Callable[[str], Any]
+    metavar: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+def _choice(flag: str, variable: str, kind: type[StrEnum], text: str) -> _Option:
+    return _Option(flag, variable, _one_of(kind), "|".join(one.value.lower() for one in kind), text)
+
+
+_OPTIONS: Final = (
+    _Option("--database-url", "DATABASE_URL", str, "URL", "postgres://user:password@host:5432/name"),
+    _Option(
+        "--source",
+        "FLUXBASE_SOURCE",
+        str,
+        "DIR",
+        f"directory of the migration files (default: {SOURCE_VARIABLE}, or {DEFAULT_SOURCE})",
+    ),
+    _choice(
+        "--track",
+        "FLUXBASE_TRACK",
+        Track,
+        "whose migrations: yours, or the built-in ones of the platform (default: user)",
+    ),
+    _Option(
+        "--table",
+        "FLUXBASE_TABLE",
+        str,
+        "SCHEMA.NAME",
+        "tracking table (default: migrations.app, or migrations.fluxbase with --track system)",
+    ),
+    _Option(
+        "--connect-timeout",
+        "FLUXBASE_CONNECT_TIMEOUT",
+        _seconds,
+        "DURATION",
+        "try this long to reach the server; 0 tries once (default: 1m)",
+    ),
+    _Option(
+        "--lock-timeout",
+        "FLUXBASE_LOCK_TIMEOUT",
+        _seconds,
+        "DURATION",
+        "wait this long for another migration to end (default: 5m)",
+    ),
+    _Option(
+        "--ddl-lock-timeout",
+        "FLUXBASE_DDL_LOCK_TIMEOUT",
+        _seconds,
+        "DURATION",
+        "PostgreSQL's lock_timeout: how long a statement may wait for a table (default: the server's)",
+    ),
+    _Option(
+        "--statement-timeout",
+        "FLUXBASE_STATEMENT_TIMEOUT",
+        _seconds,
+        "DURATION",
+        "PostgreSQL's statement_timeout: how long a statement may take (default: no limit)",
+    ),
+    _choice("--log-format", "LOG_FORMAT", LogFormat, "how log lines look (default: text)"),
+    _choice(
+        "--recovery",
+        "FLUXBASE_RECOVERY",
+        Recovery,
+        "after a failed migration: run it again even where what it left is not known, only where it is, "
+        "or never (default: automatic for run, else proven)",
+    ),
+    _choice(
+        "--out-of-order",
+        "FLUXBASE_OUT_OF_ORDER",
+        OutOfOrder,
+        "about files below the recorded version that were never applied (default: warn)",
+    ),
+    _choice(
+        "--on-signal",
+        "FLUXBASE_ON_SIGNAL",
+        OnSignal,
+        "on SIGTERM or SIGINT: cancel the file that runs if that rolls all of it back, let it finish, or "
+        "cancel it in any case (default: auto)",
+    ),
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and option; options may stand before or after the command."""
+    top = argparse.ArgumentParser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [OPTION …] COMMAND [ARGUMENT] [OPTION …]",
+        description="PostgreSQL migrations, compatible with golang-migrate's files and version tables.",
+        epilog="Options come from the command line, then the environment, then .env, then fluxbase.yaml.",
+    )
+    top.add_argument(
+        "--version", action="version", version=f"{PROGRAM} {__version__}", help="print this program's version"
+    )
+    commands = top.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, title="commands", prog=PROGRAM
+    )
+
+    def add(name: str, text: str, argument: str = "") -> argparse.ArgumentParser:
+        usage = f"{PROGRAM} {name} {argument}".rstrip() + " [OPTION …]"
+        return commands.add_parser(name, usage=usage, help=text, description=text)
+
+    add("run", "apply system, then user migrations, as a platform start does")
+    add("job", "run what FLUXBASE_JOB describes (the operator's Jobs do this)")
+    up = add("up", "apply all migrations, or the next N", "[N]")
+    up.add_argument("count", nargs="?", type=_version, metavar="N", help="how many")
+    down = add("down", "revert the last migration, the last N, or all", "[N | --all [--yes]]")
+    down.add_argument("count", nargs="?", type=_version, metavar="N", help="how many (default: 1)")
+    down.add_argument("--all", action="store_true", help="revert everything; asks first")
+    down.add_argument("--yes", action="store_true", help="do not ask")
+    goto = add("goto", "go up or down to version V", "V")
+    goto.add_argument("target", type=_version, metavar="V", help="a version of the source")
+    force = add("force", "record version V as applied and clean, running nothing", "V")
+    force.add_argument("target", type=_forced, metavar="V", help="a version; -1: nothing is applied")
+    add("version", "print the recorded version")
+    history = add("history", "print what was done, by whom and when", "[-n N]")
+    history.add_argument(
+        "-n", type=_version, default=20, metavar="N", help="the last N entries (default: 20)"
+    )
+    create = add("create", "make an empty pair of files with the next number", "NAME")
+    create.add_argument("name", metavar="NAME", help="like add_users_table")
+    for each in (top, *commands.choices.values()):
+        _add_options(each)
+    return top
+
+
+def _add_options(to: argparse.ArgumentParser) -> None:
+    group = to.add_argument_group("options before or after the command", "DURATION is like 30s or 5m.")
+    for one in _OPTIONS:
+        text = f"{one.text} [{one.variable}]"
+        group.add_argument(
+            one.flag, type=one.parse, help=text, metavar=one.metavar, default=argparse.SUPPRESS
+        )
+
+
+def chosen_options(given: argparse.Namespace, variables: Mapping[str, str]) -> dict[str, Any]:
+    """The options by name: flags, or else variables.
+
+    Raises:
+        ConfigError: a variable that cannot be understood.
+    """
+    chosen = {}
+    for one in _OPTIONS:
+        if one.name in given:
+            chosen[one.name] = getattr(given, one.name)
+        elif value := variables.get(one.variable):
+            try:
+                chosen[one.name] = one.parse(value)
+            except argparse.ArgumentTypeError as error:
+                raise config.ConfigError(f"{one.variable}: {error}") from None
+    return chosen
