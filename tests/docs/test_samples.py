@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fluxbase_migrations.api.spec import Spec
-from fluxbase_migrations.cli import kubectl, migrate
+from fluxbase_migrations.cli import arguments, kubectl
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -83,7 +83,7 @@ def test_shell_parses_and_names_what_exists(sample: Sample) -> None:
             for target in words[1:]:
                 assert "=" in target or target.startswith("-") or target in make_targets(), target
         if words[:1] == ["fluxbase-migrate"]:
-            migrate.parser().parse_args(words[1:])
+            arguments.parser().parse_args(words[1:])
         if words[:2] == ["kubectl", "fluxbase"]:
             kubectl.parser().parse_args(words[2:])
 

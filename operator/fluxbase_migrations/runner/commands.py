@@ -11,8 +11,7 @@ from fluxbase_migrations.core.files import NIL, Direction, Source
 from fluxbase_migrations.core.names import TRACKING_TABLE, OutOfOrder, Recovery, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner import session as sessions
-from fluxbase_migrations.runner import tracking
+from fluxbase_migrations.runner import connecting, tracking
 from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entry, Ledger
 from fluxbase_migrations.runner.log import Log
@@ -41,8 +40,8 @@ class Setup:
     out_of_order: OutOfOrder = OutOfOrder.WARN
 
     def connect(self) -> Session:
-        """A session of our own; see :func:`fluxbase_migrations.runner.session.connect`."""
-        return sessions.connect(self.parameters, self.settings, self.hidden, self.stop, self.log)
+        """A session of our own; see :func:`fluxbase_migrations.runner.connecting.connect`."""
+        return connecting.connect(self.parameters, self.settings, self.hidden, self.stop, self.log)
 
     @property
     def tracking(self) -> Table:

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from fluxbase_migrations.core.result import ErrorInfo
+from fluxbase_migrations.runner import lock, tracking
 from fluxbase_migrations.runner.bookkeeping import Bookkeeping
 from fluxbase_migrations.runner.ledger import Kind, Ledger, as_json
 from fluxbase_migrations.runner.lock import LockIds
@@ -68,6 +69,37 @@ class Attempt:
             "attempt": b"'" + self.id.encode() + b"'",
             **more,
         }
+
+
+def under_lock(
+    session: Session,
+    table: Table,
+    ledger: Ledger,
+    lock_timeout: float,
+    log: Log,
+    stop: Stop,
+    *,
+    create: bool,
+) -> Context:
+    """Take the lock on ``session``, and create what is missing if told to.
+
+    Raises:
+        MigrationError: somebody else holds the lock, or the tables are not ours or cannot be made.
+    """
+    ids = LockIds.of(table, session.database)
+    tracking.exists(session, table)
+    ledger.exists(session)
+    lock.acquire(session, ids, lock_timeout, log)
+    if create:
+        tracking.ensure(session, table)
+        ledger.ensure(session)
+        ledger.require(session)
+    weak, role = session.query(
+        "SELECT pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off',"
+        " pg_catalog.current_setting('role')"
+    )[0]
+    book = Bookkeeping(session, table, ledger, ids, weak, role)
+    return Context(session, table, ledger, ids, book, log, stop, lock_timeout)
 
 
 def error_json(session: Session, info: ErrorInfo) -> bytes:

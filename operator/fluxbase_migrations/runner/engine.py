@@ -15,18 +15,14 @@ from fluxbase_migrations.core.errors import (
     ShortLimit,
     Transient,
 )
-from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.core.files import Direction, Source
 from fluxbase_migrations.core.names import OutOfOrder as OutOfOrderPolicy
-from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Applied
-from fluxbase_migrations.runner import doubt, failures, history, ledger, lock, tracking
-from fluxbase_migrations.runner.atomic import UNCHANGED, NeedsGroups, run_atomic
-from fluxbase_migrations.runner.bookkeeping import Bookkeeping
-from fluxbase_migrations.runner.context import Attempt, Context
-from fluxbase_migrations.runner.groups import GroupRun
+from fluxbase_migrations.runner import doubt, failures, history, records, tracking
+from fluxbase_migrations.runner.context import Attempt, Context, under_lock
+from fluxbase_migrations.runner.file import run_file
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind, Ledger
-from fluxbase_migrations.runner.lock import LockIds
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.prepared import Lookahead, Prepared
 from fluxbase_migrations.runner.recovery import Policy, Restore, Resume, RunAgain, decide
@@ -106,22 +102,8 @@ class Migrator:
         session = self._connect()
         try:
             session.connection.add_notice_handler(self._notice)
-            ids = LockIds.of(self.table, session.database)
-            tracking.exists(session, self.table)
-            self.ledger.exists(session)
-            lock.acquire(session, ids, self.options.lock_timeout, self.log)
-            if create:
-                tracking.ensure(session, self.table)
-                self.ledger.ensure(session)
-                self.ledger.require(session)
-            weak, role = session.query(
-                "SELECT pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off',"
-                " pg_catalog.current_setting('role')"
-            )[0]
-            book = Bookkeeping(session, self.table, self.ledger, ids, weak, role)
-            self._context = Context(
-                session, self.table, self.ledger, ids, book, self.log, self.stop, self.options.lock_timeout
-            )
+            limits = self.options.lock_timeout, self.log, self.stop
+            self._context = under_lock(session, self.table, self.ledger, *limits, create=create)
             self.refresh()
         except BaseException:
             session.close()
@@ -153,8 +135,10 @@ class Migrator:
         """
         for name in history.drifted(self.entries(), self.source):
             self._warn(f"{name} was edited after it was applied; the database keeps what it did then")
-        if self.options.out_of_order is OutOfOrderPolicy.IGNORE:
-            return
+        if self.options.out_of_order is not OutOfOrderPolicy.IGNORE:
+            self._look_for_late_files()
+
+    def _look_for_late_files(self) -> None:
         self.skipped = history.skipped_versions(self.entries(), self.source, self.row.version)
         if not self.skipped:
             return
@@ -243,24 +227,10 @@ class Migrator:
         done: int = 0,
         meanwhile: Callable[[], object] | None = None,
     ) -> None:
-        """One file, in whichever way it can be run; the row is read again only after trouble."""
-        prepared, step = attempt.prepared, attempt.prepared.step
+        """One file; the row is read again only after trouble."""
+        step = attempt.prepared.step
         try:
-            if prepared.atomic and not done:
-                try:
-                    run_atomic(self.context, attempt, durable=durable, meanwhile=meanwhile)
-                except NeedsGroups as needs:
-                    (prepared.cuts if needs.sqlstate == "55P04" else prepared.alone).add(needs.index)
-                    prepared.regroup()
-                    self.log.info(
-                        "file cannot run in one transaction, running it in groups",
-                        file=step.label,
-                        statement=failures.statement_label(prepared.statements, needs.index),
-                        sqlstate=needs.sqlstate,
-                    )
-                    GroupRun(self.context, attempt).run()
-            else:
-                GroupRun(self.context, attempt, done).run()
+            run_file(self.context, attempt, durable=durable, done=done, meanwhile=meanwhile)
         except failures.LOST as lost:
             if not self.session.lost:
                 raise
@@ -283,26 +253,19 @@ class Migrator:
         label = attempt.prepared.step.label
         self.log.warn("connection lost, reconnecting to see what was committed", file=label)
         self.close()
+        self._entries = None
         error = Transient(f"the connection was lost: {' '.join(reason.split())}", file=label)
         try:
             self._reopen()
+            entries = self.entries()
         except (MigrationError, *failures.LOST) as again:
             self.observed = False
             why = again.info.message if isinstance(again, MigrationError) else " ".join(str(again).split())
             raise error.with_effect(f"not known, because reconnecting failed: {why}") from again
-        self._entries = None
-        entry = next((one for one in self.entries() if one.attempt == attempt.id), None)
-        if entry is None:
-            raise error.with_effect(UNCHANGED)
-        if entry.outcome == Entered.APPLIED:
-            self.context.flushed = False  # seen is not yet on disk
-            return
-        done = (
-            f"statements 1 to {entry.done} took effect"
-            if entry.done
-            else "no statement is known to have taken effect"
-        )
-        raise error.with_effect(done)
+        effect = history.effect_of(entries, attempt.id)
+        if effect is not None:
+            raise error.with_effect(effect)
+        self.context.flushed = False  # seen is not yet on disk
 
     def _reopen(self) -> None:
         """Open again; a server that goes down may take a connection and end it at once."""
@@ -332,12 +295,7 @@ class Migrator:
 
     def record(self, kind: Kind, outcome: Entered, **more: bytes) -> None:
         """Write an entry that is about no file, durably."""
-        now = b"pg_catalog.clock_timestamp()"
-        fields = {"kind": b"'%b'" % kind.encode(), "outcome": b"'%b'" % outcome.encode(), "started_at": now}
-        attempt = b"pg_catalog.gen_random_uuid()"
-        entry = self.ledger.insert(self.session, {**fields, "finished_at": now, "attempt": attempt, **more})
-        self.session.run_own(b"BEGIN;" + entry + b";" + self.context.book.commit(durable=True).sql)
-        self.context.flushed = True
+        records.write_entry(self.context, kind, outcome, **more)
         self._entries = None
 
     def recover(self, wanted: Callable[[Step], bool]) -> int:
@@ -353,7 +311,7 @@ class Migrator:
         self._entries = None
         match action:
             case Restore(version=version):
-                self.write_row(version, Kind.RECOVERY, details={"reason": action.reason})
+                self._write_row(version, Kind.RECOVERY, reason=action.reason)
                 return 0
             case RunAgain(step=step, proven=proven):
                 prepared = self._checked(step)
@@ -372,47 +330,13 @@ class Migrator:
 
     def force(self, version: int, token: str | None = None) -> None:
         """Record ``version``, clean, whatever was there; -1 is nothing applied."""
-        self.write_row(version, Kind.FORCE, token=token, details={"from": str(self.row)})
+        self._write_row(version, Kind.FORCE, token, **{"from": str(self.row)})
 
     def token_known(self, token: str) -> bool:
         """Whether a force command was obeyed already."""
         return any(one.token == token for one in self.entries())
 
-    def write_row(
-        self, version: int, kind: Kind, *, token: str | None = None, details: dict[str, object] | None = None
-    ) -> None:
-        """A clean row written outside any file, with its ledger entry, durable."""
-        session, book = self.session, self.context.book
-        literal = session.literal
-        version = max(version, NIL)
-        delete, insert = book.row(version, False)
-        now = b"pg_catalog.clock_timestamp()"
-        fields = {
-            "kind": literal(kind),
-            "outcome": literal(Entered.APPLIED),
-            "version": literal(version),
-            "from_version": literal(self.row.version),
-            "to_version": literal(version),
-            "token": literal(token),
-            "details": ledger.as_json(session, details),
-            "started_at": now,
-            "finished_at": now,
-            "attempt": b"pg_catalog.gen_random_uuid()",
-        }
-        entry = self.ledger.insert(session, fields, xmin_from=insert)
-        session.run_own(
-            book.begin().sql
-            + book.locks_again().sql
-            + delete
-            + b";"
-            + entry
-            + b";"
-            + book.commit(durable=True).sql
-        )
+    def _write_row(self, version: int, kind: Kind, token: str | None = None, **details: object) -> None:
+        records.write_row(self.context, self.row.version, version, kind, token, details)
         self._entries = None
         self.refresh()
-
-
-def default_policy(recovery: Recovery | None, fallback: Recovery) -> Policy:
-    """The policy of a command that a person typed: it may run a failed file again."""
-    return Policy(recovery or fallback, retry_failed=True)

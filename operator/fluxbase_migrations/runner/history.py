@@ -4,6 +4,7 @@ import bisect
 from collections.abc import Sequence
 
 from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.runner.atomic import UNCHANGED
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
 
 
@@ -51,3 +52,15 @@ def skipped_versions(entries: Sequence[Entry], source: Source, current: int) -> 
             if version not in done and source.get(version, Direction.UP) is not None
         )
     return sorted(skipped)
+
+
+def effect_of(entries: Sequence[Entry], attempt: str) -> str | None:
+    """What an attempt left whose end nobody saw, in words; None if its file took effect."""
+    entry = next((one for one in entries if one.attempt == attempt), None)
+    if entry is None:
+        return UNCHANGED
+    if entry.outcome == Entered.APPLIED:
+        return None
+    if not entry.done:
+        return "no statement is known to have taken effect"
+    return f"statements 1 to {entry.done} took effect"

@@ -87,14 +87,15 @@ def files_of(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, 
 
 def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log, stop: Stop) -> Result:
     # psycopg is loaded only now: a run that ends before it needs no database.
-    from fluxbase_migrations.runner import dsn, session
+    from fluxbase_migrations.runner import connecting, dsn
     from fluxbase_migrations.runner.engine import Options
     from fluxbase_migrations.runner.recovery import Policy
+    from fluxbase_migrations.runner.session import Settings
     from fluxbase_migrations.runner.track import Owner, TrackRun, run_track
 
     parameters = dsn.parameters(environment)
     hidden = dsn.secrets(parameters, environment)
-    settings = session.Settings(spec.statement_timeout, spec.ddl_lock_timeout)
+    settings = Settings(spec.statement_timeout, spec.ddl_lock_timeout)
     wish = TrackRun(
         spec.track,
         Options(
@@ -108,7 +109,7 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
         owner=Owner(spec.set, spec.take_over_from),
     )
     return run_track(
-        wish, source, lambda: session.connect(parameters, settings, hidden, stop, log), log, stop
+        wish, source, lambda: connecting.connect(parameters, settings, hidden, stop, log), log, stop
     )
 
 
