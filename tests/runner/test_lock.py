@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner.lock import LockIds, golang_migrate_id, own_id
 from fluxbase_migrations.runner.tracking import Table
+from tests.peers import Ours, write_files
 from tests.runner.track import Runner, numbered
 from tests.waiting import eventually
 
@@ -98,3 +100,21 @@ def test_who_writes_the_row_while_the_locks_are_free_stops_us(runner: Runner) ->
     assert results[0].error is not None
     assert "somebody else wrote" in results[0].error.message
     assert runner.row == [(7, True)]
+
+
+def test_the_backend_of_a_killed_client_lets_go_in_the_middle_of_a_statement(
+    runner: Runner, tmp_path: Path
+) -> None:
+    source = write_files(tmp_path / "source", numbered("SELECT 1", "SELECT pg_sleep(3600)"))
+    started = Ours(runner.database.dsn, source).start("up", log=tmp_path / "log")
+    sleeping = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+    )
+    try:
+        eventually("the statement to run", lambda: runner.query(sleeping) == [(1,)])
+    finally:
+        started.kill()
+        started.process.wait(30)
+    eventually("the backend to end", lambda: runner.query(sleeping) == [(0,)], timeout=60)
+    again = runner.run(numbered("SELECT 1", "SELECT 2"))
+    assert again.outcome is Outcome.APPLIED, again.error

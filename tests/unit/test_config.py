@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from fluxbase_migrations.cli import config
+from fluxbase_migrations.cli.arguments import chosen_options, parser
 from fluxbase_migrations.cli.create import create, next_prefix
+from fluxbase_migrations.cli.migrate import main
 from fluxbase_migrations.runner import dsn
 
 YAML = """
@@ -126,3 +128,44 @@ def test_golang_migrates_urls_are_understood() -> None:
 
 def test_secrets_are_scrubbed_longest_first() -> None:
     assert dsn.scrub("abcdef abc", ["abc", "abcdef"]) == "*** ***"
+
+
+def test_a_flag_wins_over_the_environment_that_over_dotenv_and_that_over_yaml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("FLUXBASE_SOURCE", "DB_USER_MIGRATIONS_PATH"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def directory(*words: str) -> str:
+        assert main(words) == 0
+        return str(Path(capsys.readouterr().out.split()[0]).parent)
+
+    assert directory("create", "x") == "migrations"
+    (tmp_path / "fluxbase.yaml").write_text("database:\n  user_migrations_path: from-yaml\n")
+    assert directory("create", "x") == "from-yaml"
+    (tmp_path / ".env").write_text("DB_USER_MIGRATIONS_PATH=from-dotenv\n")
+    assert directory("create", "x") == "from-dotenv"
+    monkeypatch.setenv("DB_USER_MIGRATIONS_PATH", "from-environment")
+    assert directory("create", "x") == "from-environment"
+    assert directory("--source", "from-flag", "create", "x") == "from-flag"
+    assert directory("create", "x", "--source", "from-flag") == "from-flag"
+    assert directory("--source", "first", "create", "--source", "second", "x") == "second"
+
+
+@pytest.mark.parametrize("value", ["JSON", "json", "Json"])
+def test_values_are_read_in_any_case_as_flags_and_as_variables(value: str) -> None:
+    given = parser().parse_args(["--log-format", value, "--recovery", "MANUAL", "version"])
+    assert chosen_options(given, {}) == {"log_format": "json", "recovery": "Manual"}
+    given = parser().parse_args(["version"])
+    variables = {"LOG_FORMAT": value, "FLUXBASE_TRACK": "System", "FLUXBASE_LOCK_TIMEOUT": "5M"}
+    assert chosen_options(given, variables) == {"log_format": "json", "track": "system", "lock_timeout": 300}
+
+
+def test_each_command_and_option_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--help"], ["up", "--help"], ["down", "--help"], ["history", "--help"]):
+        with pytest.raises(SystemExit):
+            parser().parse_args(words)
+        said = capsys.readouterr().out
+        assert "--lock-timeout DURATION" in said
+        assert "FLUXBASE_LOCK_TIMEOUT" in said

@@ -133,3 +133,27 @@ def test_every_plan_is_a_chain_from_where_it_starts_to_where_it_should(
         at = step.to_version
     assert at == target
     assert len(made.steps) == abs(places.index(start) - places.index(target))
+
+
+@given(st.sets(st.integers(0, 12)), st.sets(st.integers(0, 12)), st.integers(1, 8), st.data())
+def test_steps_are_what_a_walk_by_golang_migrates_rules_takes(
+    ups: set[int], downs: set[int], limit: int, data: st.DataObject
+) -> None:
+    """The walk: one version at a time, over the union of up and down files, at most ``limit``."""
+    versions = sorted(ups | downs)
+    names = [f"{one}_x.up.sql" for one in ups] + [f"{one}_x.down.sql" for one in downs]
+    source = Source.scan(dict.fromkeys(names, b""))
+    start = data.draw(st.sampled_from([NIL, *versions]))
+    for make, left, has in (
+        (plan.up, [one for one in versions if one > start], ups),
+        (plan.down, [one for one in reversed(versions) if one <= start], downs),
+    ):
+        if not left:
+            with pytest.raises(NothingToStep):
+                make(source, start, limit)
+            continue
+        made = make(source, start, limit)
+        walked = left[:limit]
+        assert [one.version for one in made.steps] == walked
+        assert [one.version for one in made.steps if one.file] == [one for one in walked if one in has]
+        assert made.short == limit - len(walked)

@@ -1,10 +1,15 @@
 """Reading migration directories as people and the kubelet make them."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.files import NIL, Source
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.source import read_directories
 
@@ -84,3 +89,44 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 def test_unrelated_files_are_not_read(tmp_path: Path) -> None:
     write(tmp_path, "1_a.up.sql", "README.md", ".1_b.up.sql.swp", "._1_a.up.sql")
     assert [*read_directories([tmp_path], LOG)] == ["1_a.up.sql"]
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "1_a.up.sql")
+    tmp_path.chmod(0o755)
+    (tmp_path / "1_a.up.sql").chmod(0)
+    with _unprivileged(tmp_path), pytest.raises(InvalidSource, match="Permission denied") as caught:
+        read_directories([tmp_path], LOG)
+    assert caught.value.info.file == "1_a.up.sql"
+    assert "permissions" in (caught.value.info.hint or "")
+
+
+@contextmanager
+def _unprivileged(directory: Path) -> Iterator[None]:
+    """Root may read everything: give it up meanwhile."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for parent in [directory, *directory.parents][:3]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "1_a.up.sql")
+    with pytest.raises(InvalidSource, match="not a regular file") as caught:
+        read_directories([tmp_path], LOG)
+    assert caught.value.info.file == "1_a.up.sql"
+
+
+def test_ten_thousand_files_are_one_plan(tmp_path: Path) -> None:
+    for version in range(1, 10_001):
+        (tmp_path / f"{version:05}_x.up.sql").write_bytes(b"SELECT 1")
+    source = Source.scan(read_directories([tmp_path], LOG))
+    steps = plan.up(source, NIL).steps
+    assert [one.version for one in steps] == [*range(1, 10_001)]
+    assert steps[-1].to_version == source.latest == 10_000

@@ -101,7 +101,9 @@ def test_any_text_is_split_without_loss_or_error(sql: str) -> None:
     at = 0
     for start, end in zip(found.starts, found.ends, strict=True):
         assert at <= start < end <= len(data)
+        assert len(lexer.split(data[at:start])) == 0  # between statements: blanks, comments, semicolons
         at = end
+    assert not found.complete or len(lexer.split(data[at:])) == 0
 
 
 def cut(sql: str) -> list[Group]:

@@ -1,6 +1,7 @@
 """Reading migration files from directories, once, into memory."""
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -94,7 +95,10 @@ def _printable(name: str) -> str:
 
 def _read(path: Path, name: str, room: int) -> bytes:
     try:
-        if path.stat().st_size > room:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidSource("not a regular file", file=name, hint="remove or rename it")
+        if found.st_size > room:
             raise InvalidSource(
                 f"the migration files together are larger than {MAX_TOTAL >> 20} MiB",
                 file=name,
