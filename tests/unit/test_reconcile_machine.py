@@ -122,8 +122,8 @@ class Life(RuleBasedStateMachine):
         self.api = ApiInMemory(lambda: self.now, self.check_write)
         self.restart()
 
-    @initialize(enabled=st.booleans())
-    def make_set(self, enabled: bool) -> None:
+    @initialize(enabled=st.booleans(), ends=st.lists(ENDS, max_size=8))
+    def make_set(self, enabled: bool, ends: list[str]) -> None:
         for track in Track:
             self.write_files(track, 2)
         database = {"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}
@@ -137,6 +137,8 @@ class Life(RuleBasedStateMachine):
             "status": {"observedGeneration": -1},
         }
         self.api.put(SET, body)
+        self.the_operator_looks()
+        self.go_on("ContainerCreating", ["later", "later", *ends])
 
     # The operator
 
@@ -434,6 +436,6 @@ def _deleted(job: Json) -> bool:
 
 
 Life.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestLife = Life.TestCase

@@ -108,7 +108,8 @@ def _decide_track(seen: SetSeen, track: Track, commands: _Commands, upstream: st
 
 def _upstream(system: TrackStatus) -> str | None:
     """Why the user track may not start."""
-    if system.phase in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED) and not system.dirty:
+    settled = system.phase in (Phase.APPLIED, Phase.ROLLED_BACK) and not system.dirty
+    if settled or system.phase is Phase.SKIPPED:
         return None
     return f"it is {system.phase}: {system.message}"
 
