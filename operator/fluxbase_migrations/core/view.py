@@ -157,8 +157,9 @@ def _reason_of(record: TrackStatus) -> str:
 
 
 def skipped(record: TrackStatus, skip: Skip) -> TrackStatus:
-    """Left out; keeps its last known version."""
-    record = replace(record, error=None, retry_at=None)
+    """Left out; keeps its last known version. What was to be tried again is begun anew when it comes back."""
+    handled = None if record.retry_at else record.inputs_digest
+    record = replace(record, error=None, retry_at=None, inputs_digest=handled)
     return shown(record, View(Phase.SKIPPED, skip.reason, skip.message))
 
 
