@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import secrets
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -41,7 +40,7 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def release(cluster: Cluster, proxy: str) -> Iterator[Kube]:
+def release(cluster: Cluster) -> Iterator[Kube]:
     """The chart of this tree with the image of this tree, watching the tests' namespaces."""
     namespaces = (NAMESPACE, OTHER_NAMESPACE)
     cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--wait", timeout=240)
@@ -50,7 +49,7 @@ def release(cluster: Cluster, proxy: str) -> Iterator[Kube]:
     # Helm never upgrades a CRD, and the cluster may be older than this tree.
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
     helm_upgrade(cluster)
-    yield Kube(kubectl(cluster), NAMESPACE, proxy)
+    yield kube_for(cluster, NAMESPACE)
     cluster.kubectl("delete", "namespace", *namespaces, "--wait=false")
 
 
@@ -75,18 +74,8 @@ def helm_upgrade(cluster: Cluster, *values: str) -> None:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def proxy(cluster: Cluster) -> Iterator[str]:
-    """Address of a `kubectl proxy`."""
-    argv = [*kubectl(cluster), "proxy", "--port=0"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        yield f"http://{process.stdout.readline().split()[-1]}"
-        process.terminate()
-
-
-def kubectl(cluster: Cluster) -> list[str]:
-    return [str(cluster.tools["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"]
+def kube_for(cluster: Cluster, namespace: str) -> Kube:
+    return Kube([str(cluster.tools["kubectl"]), f"--kubeconfig={cluster.kubeconfig}"], namespace)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """Steps of the end-to-end tests: what a user types, and what a user sees."""
 
+import atexit
 import contextlib
+import functools
 import json
 import secrets
 import subprocess
@@ -40,14 +42,23 @@ def eventually(what: str, look: Callable[[], T | None], timeout: float = 90, eve
         time.sleep(every)
 
 
+@functools.cache
+def proxy(argv: tuple[str, ...]) -> str:
+    """Address of a `kubectl proxy`: what is looked at again and again is not worth a process each time."""
+    process = subprocess.Popen([*argv, "proxy", "--port=0"], stdout=subprocess.PIPE, text=True)
+    atexit.register(process.wait)
+    atexit.register(process.terminate)
+    assert process.stdout
+    with process.stdout as told:
+        return f"http://{told.readline().split()[-1]}"
+
+
 @dataclass(frozen=True)
 class Kube:
     """kubectl against the cluster under test."""
 
     argv: Sequence[str]
     namespace: str
-    proxy: str
-    """Address of a `kubectl proxy`: what is looked at again and again is not worth a process each time."""
 
     def run(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl in the test's namespace; return its standard output (with ``check`` off: and error)."""
@@ -94,7 +105,9 @@ class Kube:
     def _url(self, path: str, query: Mapping[str, str]) -> str:
         group, _, rest = path.partition(" ")
         prefix = "/apis/" if "/" in group else "/api/"
-        return f"{self.proxy}{prefix}{group}/namespaces/{self.namespace}/{rest}?{urlencode(query)}"
+        return (
+            f"{proxy(tuple(self.argv))}{prefix}{group}/namespaces/{self.namespace}/{rest}?{urlencode(query)}"
+        )
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
         self.run("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
