@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import REPORTS, a_database, kube_for
-from tests.e2e.harness import ROOT, SHOP, SYSTEM_LATEST, Kube, MigrationSet
+from tests.e2e.harness import ROOT, SHOP, SYSTEM_LATEST, Kube, MigrationSet, eventually
 from tests.localcluster.cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -207,34 +207,26 @@ def test_option_b_ends_applied(new_reader: NewReader) -> None:
     reader.reports("b")
 
 
-def installed(reader: Reader) -> None:
-    """Follow option B to its end."""
+def test_an_upgrade_starts_no_job_and_an_uninstall_keeps_the_files(new_reader: NewReader) -> None:
+    reader = new_reader("again")
+    kube, shop = reader.shop.kube, reader.shop
     reader.begins()
     reader.writes_values(OPTION_B)
     for section in (INSTALL, COPY, RESTART):
         reader.types(section)
 
-
-def test_an_upgrade_of_the_release_starts_no_job(new_reader: NewReader) -> None:
-    """The upgrade replaces the operator's pod, which keeps the annotation of the last rollout restart."""
-    reader = new_reader("upgrade")
-    installed(reader)
-    before = reader.shop.track()["run"]
+    # The upgrade replaces the operator's pod, which keeps the annotation of the last rollout restart.
+    before = shop.track()["run"]
     with (reader.directory / "values.yaml").open("a") as values:
         values.write("\nlogFormat: json\n")
     reader.types(INSTALL)
-    reader.shop.kube.run("annotate", "fbms", "fluxbase", "fluxbase.io/requested-at=now")
-    reader.shop.wait("Applied", run=before + 1)
-    assert '"level"' in reader.shop.kube.run("logs", "deployment/fluxbase")
+    assert '"level"' in kube.run("logs", "deployment/fluxbase")
+    kube.run("annotate", "fbms", "fluxbase", "fluxbase.io/requested-at=now")
+    shop.wait("Applied", run=before + 1)
 
-
-def test_uninstalling_keeps_the_files_and_installing_again_takes_them_up(new_reader: NewReader) -> None:
-    reader = new_reader("again")
-    kube = reader.shop.kube
-    installed(reader)
     reader.run(f"helm uninstall fluxbase -n {kube.namespace} --wait --timeout 2m")
-    assert kube.run("get", "fbms,deployment,job", "-o", "name") == ""
+    eventually("all to be gone", lambda: kube.run("get", "fbms,deployment,job", "-o", "name") == "")
     assert kube.run("get", "pvc", "-o", "name") == "persistentvolumeclaim/fluxbase-migrations\n"
     reader.types(INSTALL)
     both_applied(reader)
-    assert set(reader.shop.database.times_applied().values()) == {1}
+    assert set(shop.database.times_applied().values()) == {1}
