@@ -1,6 +1,7 @@
 """No password in an error, a log line, the ledger, or what other users of the machine see."""
 
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -90,6 +91,20 @@ def test_a_running_command_does_not_show_the_password(runner: Runner, tmp_path: 
     assert "--database-url" in shown
     assert str(source) in shown
     assert database.password not in log.read_text()
+
+
+def test_nothing_but_the_value_is_blanked(tmp_path: Path) -> None:
+    show = (
+        "from pathlib import Path; from fluxbase_migrations.cli.process_list import hide;"
+        " [hide(one) for one in ('', 'x', 'postgres://u:p@h/d')];"
+        " print(Path('/proc/self/cmdline').read_bytes().split(b'\\0')[3:-1])"
+    )
+    words = ["--database-url=postgres://u:p@h/d", "xx", "x", "--a=x", "y=x", "--url", "postgres://u:p@h/d"]
+    done = subprocess.run([sys.executable, "-c", show, *words], capture_output=True, text=True, check=True)
+    stars = "*" * len("postgres://u:p@h/d")
+    assert done.stdout.strip() == str(
+        [one.encode() for one in (f"--database-url={stars}", "xx", "*", "--a=*", "y=x", "--url", stars)]
+    )
 
 
 def test_a_password_in_a_file_is_not_repeated(runner: Runner) -> None:

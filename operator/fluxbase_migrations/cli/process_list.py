@@ -7,17 +7,17 @@ _ARGUMENTS_START = 48 - 3
 
 
 def hide(argument: str) -> None:
-    """Overwrite an argument of this process where the kernel shows it; without /proc nothing happens."""
+    """Overwrite an option's value where the kernel shows it; without /proc nothing happens."""
     wanted = argument.encode("utf-8", "surrogateescape")
     try:
         shown = Path("/proc/self/cmdline").read_bytes()
         stat = Path("/proc/self/stat").read_text()
-        start = int(stat.rpartition(")")[2].split()[_ARGUMENTS_START])
+        place = int(stat.rpartition(")")[2].split()[_ARGUMENTS_START])
         with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
-            at = shown.find(wanted)
-            while at >= 0:
-                memory.seek(start + at)
-                memory.write(b"*" * len(wanted))
-                at = shown.find(wanted, at + len(wanted))
+            for one in shown.split(b"\0"):
+                place += len(one) + 1
+                if one == wanted or (one.startswith(b"--") and one.partition(b"=")[2] == wanted):
+                    memory.seek(place - 1 - len(wanted))
+                    memory.write(b"*" * len(wanted))
     except OSError:
         return
