@@ -63,7 +63,7 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.NO_CHANGE: "There was nothing to do.",
     Outcome.ROLLED_BACK: "A lower target was reached.",
     Outcome.UNREACHABLE: "No connection for a minute: name, network, TLS, server not up, no such database.",
-    Outcome.AUTH: "The server refuses the login.",
+    Outcome.AUTH: "The server refuses the login, or a certificate does not fit.",
     Outcome.LOCK_HELD: "Somebody else held the migration lock for longer than `lockTimeout`.",
     Outcome.SOURCE_CHANGED: "The mounted files were not those that the operator saw; nothing was touched.",
     Outcome.INTERRUPTED: "The pod was told to stop; what was begun is finished or undone.",
