@@ -137,6 +137,9 @@ class Node:
         pod, environment = await self._prepare(container, path)
         if pod is not None:
             await self._execute(container, path, pod, environment)
+        else:
+            # The kubelet's last word on what never started; of a pod without a node, the pod collector's.
+            await self._report(path, {"phase": "Failed"})
         container.over = True
 
     async def _prepare(self, container: Container, path: str) -> tuple[Json | None, dict[str, str]]:
