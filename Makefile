@@ -10,7 +10,7 @@ MIGRATIONS = migrations
 MIGRATE = $(VENV)/bin/fluxbase-migrate
 APT_INSTALL = apt-get -q update && apt-get -q install -y --no-install-recommends
 # Two processes: what waits for the cluster leaves room for the other.
-PYTEST = $(VENV)/bin/pytest -n 2
+PYTEST = $(VENV)/bin/pytest -n 2 --dist loadgroup
 # Options for pytest: make test PYTEST_ARGS="-k lock"
 PYTEST_ARGS ?=
 
