@@ -31,6 +31,8 @@ FIRST_PAUSE: Final = 0.5
 """Seconds until an API server that refuses to answer is asked again; doubled each time."""
 MAX_PAUSE: Final = 10.0
 """The most: when it is back, what was missed is not to wait for long."""
+LASTS_AFTER: Final = 60.0
+"""Seconds after which a watch counts as one that works, even where there is no set to be seen."""
 STUCK_AFTER: Final = 300.0
 """Seconds after which a set that nobody got to look at makes the operator unhealthy."""
 
@@ -51,7 +53,7 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._follower = Follower(kube, self._queue.add)
         self._blind_since: float | None = None
-        """When watching failed; None once it has shown a set again."""
+        """When watching failed; None once it has shown a set again, or has lasted."""
         self._reconciler = Reconciler(
             kube=kube,
             settings=settings,
@@ -144,6 +146,7 @@ class Operator:
     async def _watch(self) -> None:
         """Watch for ever; a watch that fails begins anew, and then every set is looked at."""
         while True:
+            lasts = asyncio.get_running_loop().call_later(LASTS_AFTER, self._sees)
             try:
                 await handlers.watch(
                     self._settings.namespaces,
@@ -153,12 +156,17 @@ class Operator:
                 told = "it ended"
             except Exception as error:  # kopf lets every error of the API server's through
                 told = f"{type(error).__name__}: {error}"
+            finally:
+                lasts.cancel()
             self._blind_since = self._blind_since or time.monotonic()
             logger.warning("watching failed: %s; beginning anew in %.1f s", told, MAX_PAUSE)
             await asyncio.sleep(MAX_PAUSE)
 
-    def _set_changed(self, event: SetEvent) -> None:
+    def _sees(self) -> None:
         self._blind_since = None
+
+    def _set_changed(self, event: SetEvent) -> None:
+        self._sees()
         if event.deleted:
             self._reconciler.deleted(event.key, event.uid)
         elif self._reconciler.is_own_write(event.key, event.resource_version):
