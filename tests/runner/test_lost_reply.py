@@ -169,3 +169,26 @@ def test_a_server_that_ends_the_next_connections_too_is_asked_again(own: Server,
     assert proxy.again == 0
     assert done.code == 0, done.command
     assert case.runner.row == [(2, False)]
+
+
+def test_what_another_run_applied_before_the_reconnect_is_not_applied_again(
+    own: Server, tmp_path: Path
+) -> None:
+    case = Case(own, "overtaken", tmp_path / "source", BODIES["atomic"])
+    write_files(case.source, {"3_c.up.sql": "INSERT INTO a VALUES ('y')"})
+    others = []
+
+    def overtake() -> None:
+        case.runner.query(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        others.append(case.up(own.port))
+
+    with lost_reply(own, 1, overtake) as proxy:
+        done = case.up(proxy.port)
+    assert [other.code for other in others] == [0]
+    assert done.code == 1, done.command
+    assert "it took effect, and another run has brought the database to 3 since" in done.output
+    assert case.runner.row == [(3, False)]
+    assert case.runner.query("SELECT t FROM a ORDER BY t") == [("x",), ("y",)]

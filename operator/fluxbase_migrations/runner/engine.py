@@ -248,9 +248,10 @@ class Migrator:
         """The connection is gone: the ledger knows whether the file's COMMIT came through.
 
         Raises:
-            Transient: it did not.
+            Transient: it did not, or another run has gone on since and the plan no longer holds.
         """
-        label = attempt.prepared.step.label
+        step = attempt.prepared.step
+        label = step.label
         self.log.warn("connection lost, reconnecting to see what was committed", file=label)
         self.close()
         self._entries = None
@@ -263,6 +264,8 @@ class Migrator:
             why = again.info.message if isinstance(again, MigrationError) else " ".join(str(again).split())
             raise error.with_effect(f"not known, because reconnecting failed: {why}") from again
         effect = history.effect_of(entries, attempt.id)
+        if effect is None and (self.row.version, self.row.dirty) != (step.to_version, False):
+            effect = f"it took effect, and another run has brought the database to {self.row} since"
         if effect is not None:
             raise error.with_effect(effect)
         self.context.flushed = False  # seen is not yet on disk
