@@ -73,6 +73,42 @@ def test_a_failed_unique_build_leaves_no_invalid_index(runner: Runner) -> None:
 
 
 def test_an_invalid_index_that_somebody_left_is_not_skipped_in_silence(runner: Runner) -> None:
+    _leave_invalid_index(runner)
+    assert runner.run(numbered(TABLE, INDEX)).outcome is Outcome.APPLIED
+    assert runner.query(INDEX_STATE) == [(True, False)]
+
+
+def test_the_ddl_lock_timeout_does_not_keep_an_invalid_index(runner: Runner) -> None:
+    _leave_invalid_index(runner)
+    runner.settings = Settings(ddl_lock_timeout=0.2, connect_patience=5.0)
+    with psycopg.connect(runner.database.dsn) as reader:
+        reader.execute("SELECT * FROM a")
+        threading.Timer(1.0, reader.rollback).start()  # until then the index cannot be dropped
+        assert runner.run(numbered(TABLE, INDEX)).outcome is Outcome.APPLIED
+    assert runner.query(INDEX_STATE) == [(True, False)]
+
+
+def test_an_invalid_index_that_cannot_be_dropped_is_not_taken_for_the_one_asked_for(runner: Runner) -> None:
+    _leave_invalid_index(runner)
+    patient = runner.settings
+    runner.settings = Settings(statement_timeout=0.5, connect_patience=5.0)
+    with psycopg.connect(runner.database.dsn) as reader:
+        reader.execute("SELECT * FROM a")
+        refused = runner.run(numbered(TABLE, INDEX))
+    assert refused.outcome is Outcome.SERVER_REFUSED
+    assert refused.error is not None
+    assert "the invalid index public.a_i is in the way" in refused.error.message
+    assert runner.row == [(2, True)]
+    runner.settings = patient
+    assert runner.run(numbered(TABLE, INDEX), requested=True).outcome is Outcome.APPLIED
+    assert runner.query(INDEX_STATE) == [(True, False)]
+
+
+INDEX_STATE = "SELECT indisvalid, indisunique FROM pg_index WHERE indexrelid = 'a_i'::regclass"
+
+
+def _leave_invalid_index(runner: Runner) -> None:
+    """The table of the first file, and what a build by hand that failed left on it."""
     runner.run(numbered(TABLE))
     with (
         psycopg.connect(runner.database.dsn, autocommit=True) as connection,
@@ -80,10 +116,6 @@ def test_an_invalid_index_that_somebody_left_is_not_skipped_in_silence(runner: R
     ):
         connection.execute("CREATE UNIQUE INDEX CONCURRENTLY a_i ON a (t)")
     assert runner.exists("a_i")
-    assert runner.run(numbered(TABLE, INDEX)).outcome is Outcome.APPLIED
-    assert runner.query(
-        "SELECT indisvalid, indisunique FROM pg_index WHERE indexrelid = 'a_i'::regclass"
-    ) == [(True, False)]
 
 
 DO_COMMITS = "DO $$ BEGIN INSERT INTO a VALUES (12, 'y'); COMMIT; END $$"

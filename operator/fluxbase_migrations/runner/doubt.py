@@ -55,8 +55,10 @@ def became(session: Session, ids: LockIds, details: dict[str, Any], log: Log) ->
     if target is None:
         return Became.UNKNOWN
     with lock.golang_released(session, ids, _PATIENCE):
+        indexes.suspend_lock_timeout(session)
         for name in indexes.drop_new_invalid(session, target):
             log.info("dropped the invalid index that a broken-off statement left", index=name)
+        indexes.restore_lock_timeout(session)
         detached = command == "detach" and indexes.finalize_detach(session, target, log)
     match command:
         case "create":

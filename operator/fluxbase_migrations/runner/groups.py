@@ -7,7 +7,7 @@ durably, and then done; what a crash leaves in between is settled from the catal
 import json
 from contextlib import AbstractContextManager
 
-from fluxbase_migrations.core.errors import Interrupted, MigrationError
+from fluxbase_migrations.core.errors import Interrupted, MigrationError, ServerRefused
 from fluxbase_migrations.runner import doubt, failures, indexes, lexer, lock
 from fluxbase_migrations.runner.context import Attempt, Context
 from fluxbase_migrations.runner.progress import Progress
@@ -128,11 +128,27 @@ class GroupRun:
         self.progress.write()
 
     def _clear_the_way(self, target: indexes.Target) -> None:
-        recovering = not self.attempt.proven or self.resumed
-        if indexes.in_the_way(self.context.session, target, always=recovering):
-            with self._golang_released():
-                for name in indexes.drop_in_the_way(self.context.session, target, always=recovering):
-                    self.context.log.info("dropped an invalid index of the same name", index=name)
+        """Drop an invalid index of the name that the statement asks for.
+
+        Raises:
+            ServerRefused: it stays; IF NOT EXISTS would take it for what was asked for.
+        """
+        session, recovering = self.context.session, not self.attempt.proven or self.resumed
+        if not indexes.in_the_way(session, target, always=recovering):
+            return
+        indexes.suspend_lock_timeout(session)
+        with self._golang_released():
+            for name in indexes.drop_in_the_way(session, target, always=recovering):
+                self.context.log.info("dropped an invalid index of the same name", index=name)
+        indexes.restore_lock_timeout(session)
+        for _, schema, name in indexes.in_the_way(session, target, always=recovering):
+            error = ServerRefused(
+                f"the invalid index {schema}.{name} is in the way and could not be dropped",
+                file=self.attempt.prepared.step.label,
+                hint="drop it by hand, or see what holds a lock on its table",
+            )
+            self.progress.record(error)
+            raise error
 
     def _send(self, chunks: list[Chunk]) -> SqlFailure | None:
         """Run one statement outside a transaction."""
