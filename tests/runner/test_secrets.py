@@ -25,6 +25,7 @@ PLACES = {
     "a value that libpq refuses": "postgres://{user}:{encoded}@{host}:{port}/{name}?sslmode=maybe",
     "a password that is not encoded": "postgres://{user}:{raw}@{host}:{port}/{name}",
     "an @ that is not encoded": "postgres://{user}:p@ss@{host}:{port}/{name}",
+    "a / that is not encoded": "postgres://{user}:p%40ss/word@{host}:{port}/{name}",
     "a string of parts": "host={host} port={port} user={user} password={encoded} dbname=none",
     "parts that do not end": "host={host} password='{encoded}",
     "another scheme": "mysql://{user}:{encoded}@{host}:{port}/{name}",
@@ -58,6 +59,32 @@ def test_a_connection_that_fails_does_not_tell_the_password(
     done = typed(*words, directory=tmp_path, **variables)
     assert done.returncode in (1, 2), done.stdout
     assert done.stdout + done.stderr
+    _clean(done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-database", "{}", "up"],
+        ["-database={}", "up"],
+        ["--databse-url={}", "up"],
+        ["--databse-url", "{}", "up"],
+        ["up", "{}"],
+        ["up", "--track", "{}"],
+        ["up", "--table", "{}"],
+        ["create", "name", "{}"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("place", ["a missing database", "a string of parts", "a space"])
+def test_a_connection_in_the_wrong_place_does_not_tell_the_password(
+    database: Database, tmp_path: Path, words: list[str], place: str
+) -> None:
+    form = PLACES.get(place, "host={host} password = 'a {encoded}' dbname={name}")
+    url = _url(database, form)
+    done = typed(*(word.format(url) for word in words), directory=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert "error: " in done.stderr
     _clean(done.stdout + done.stderr)
 
 

@@ -1,10 +1,11 @@
 """The command line's arguments: every command and option, and their environment variables."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from fluxbase_migrations import __version__
 from fluxbase_migrations.cli import config
@@ -16,6 +17,21 @@ from fluxbase_migrations.runner.signals import OnSignal
 PROGRAM: Final = "fluxbase-migrate"
 DEFAULT_SOURCE: Final = "migrations"
 SOURCE_VARIABLE: Final = "DB_USER_MIGRATIONS_PATH"
+
+_CONNECTION: Final = re.compile(r"(://|password\s*=).*", re.DOTALL | re.IGNORECASE)
+"""From where a connection string in the wrong place may hold a password."""
+
+
+def without_connection(message: str) -> str:
+    """A usage error's text up to a connection string that it quotes."""
+    return _CONNECTION.sub(r"\1…", message)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its errors quote what was typed, but no password."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_connection(message))
 
 
 def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
@@ -142,7 +158,7 @@ _OPTIONS: Final = (
 
 def parser() -> argparse.ArgumentParser:
     """Every command and option; options may stand before or after the command."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [OPTION …] COMMAND [ARGUMENT] [OPTION …]",
         description="PostgreSQL migrations, compatible with golang-migrate's files and version tables.",

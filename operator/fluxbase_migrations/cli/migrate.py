@@ -17,6 +17,7 @@ from fluxbase_migrations.cli.arguments import (
     SOURCE_VARIABLE,
     chosen_options,
     parser,
+    without_connection,
 )
 from fluxbase_migrations.core.files import NIL, Source
 from fluxbase_migrations.core.names import OutOfOrder, Track
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage(message: str) -> NoReturn:
-    sys.stderr.write(f"{PROGRAM}: error: {message}\n")
+    sys.stderr.write(f"{PROGRAM}: error: {without_connection(message)}\n")
     raise SystemExit(USAGE_ERROR)
 
 

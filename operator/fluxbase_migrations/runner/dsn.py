@@ -48,8 +48,7 @@ def parameters(environment: Mapping[str, str], url: str | None = None) -> dict[s
     url = url or environment.get("DATABASE_URL")
     found: dict[str, str] = {}
     if url:
-        if "://" in url and url.partition("?")[0].count("@") > 1:
-            raise _unreadable("more than one @ (one in the password is written %40)")
+        _refuse_ambiguous(url)
         try:
             parsed = conninfo.conninfo_to_dict(_without_extensions(url))
         except ProgrammingError as error:
@@ -64,6 +63,15 @@ def parameters(environment: Mapping[str, str], url: str | None = None) -> dict[s
     if "PGAPPNAME" in environment and "application_name" not in (url or ""):
         found["application_name"] = environment["PGAPPNAME"]
     return found
+
+
+def _refuse_ambiguous(url: str) -> None:
+    """Libpq would take a part of such a password for a host, a port or a name, and show it in its errors."""
+    authority, slash, path = url.partition("://")[2].partition("?")[0].partition("/")
+    if (authority + path).count("@") > 1:
+        raise _unreadable("more than one @ (one in the password is written %40)")
+    if slash and "@" in path:
+        raise _unreadable("a / before the @ (one in the password is written %2F)")
 
 
 def _without_extensions(url: str) -> str:
