@@ -13,7 +13,14 @@ from fluxbase_migrations.core.observed import Refusal, TrackSeen
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, PodSeen
 from fluxbase_migrations.core.states import Reason
-from fluxbase_migrations.core.status import JobReference, Owner, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.status import (
+    JobReference,
+    Owner,
+    SetStatus,
+    TrackError,
+    TracksStatus,
+    TrackStatus,
+)
 from fluxbase_migrations.core.transitions import TRANSITIONS, line_of
 from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
 
@@ -225,7 +232,7 @@ CASES = {
         Phase.ROLLED_BACK,
         "RolledBack",
         look(
-            replace(PLANNED, outcome=Outcome.ROLLED_BACK, version=2),
+            replace(PLANNED, outcome=Outcome.UNREACHABLE, rolled_back=True, version=2),
             jobs=(JOB,),
             pods=(ended(Result(Outcome.NO_CHANGE, version=2, observed=True, latest=4)),),
         ),
@@ -317,6 +324,23 @@ CASES = {
     ),
     "files that cannot be used are Failed": Case(
         Phase.FAILED, "InvalidSource", look(APPLIED, Refused("InvalidSource", "bad")), stalled=True
+    ),
+    "a failed track that was left out for a while says again what went wrong": Case(
+        Phase.FAILED,
+        "SQLError",
+        look(user(look(replace(FAILED, error=TrackError("no")), DISABLED))),
+        stalled=True,
+        says="no",
+    ),
+    "an Event without a reason explains nothing": Case(
+        Phase.PENDING,
+        "PodPending",
+        look(
+            PLANNED,
+            seen=TrackSeen(Track.USER, WANT, event=Explanation(True, "", "")),
+            jobs=(JOB,),
+            now=LATER,
+        ),
     ),
     "a volume is looked at again when its interval is over": Case(
         Phase.PENDING, "Starting", look(APPLIED, RECHECKED, now=LATER), creates=2

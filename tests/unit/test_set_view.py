@@ -38,6 +38,12 @@ def migration_set(
     }
 
 
+def waiting_for_system() -> dict[str, Any]:
+    found = migration_set("False", stalled=True)
+    found["status"]["tracks"]["user"] = {"phase": "Pending", "reason": "WaitingForSystem"}
+    return found
+
+
 def read_config_map(name: str) -> dict[str, Any]:
     assert name == "files"
     return {"data": FILES}
@@ -55,6 +61,7 @@ def read_config_map(name: str) -> dict[str, Any]:
             None,
             id="stalled on older content is not",
         ),
+        pytest.param(waiting_for_system(), False, id="the system track has failed for good"),
         pytest.param(migration_set(generation=3), None, id="a newer spec is not looked at yet"),
         pytest.param(
             migration_set(annotations={"fluxbase.io/requested-at": "x"}),
@@ -65,6 +72,20 @@ def read_config_map(name: str) -> dict[str, Any]:
 )
 def test_waiting_is_for_the_content_that_is_there_now(found: dict[str, Any], done: bool | None) -> None:
     assert progress(found, read_config_map).done is done
+
+
+@pytest.mark.parametrize("files", [{"x.up.sql": "SELECT 1;\n"}, {"README": "nothing else"}])
+def test_waiting_ends_where_no_run_can_use_the_content(files: dict[str, str]) -> None:
+    stalled = migration_set("False", stalled=True, digest="sha256:old")
+    assert progress(stalled, lambda name: {"data": files}).done is False
+
+
+def test_waiting_is_for_a_config_map_that_does_not_exist_yet() -> None:
+    def missing(name: str) -> dict[str, Any]:
+        raise LookupError(f"ConfigMap {name} not found")
+
+    made = progress(migration_set("False"), missing)
+    assert (made.done, made.text) == (None, "user track: ConfigMap files not found")
 
 
 def test_status_names_version_dirty_flag_and_error_with_its_place() -> None:

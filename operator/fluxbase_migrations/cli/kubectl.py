@@ -97,10 +97,20 @@ class Cluster:
         self._sets.patch_namespaced_custom_object(*self._address, body, field_manager=MANAGER)
 
     def config_map(self, name: str) -> dict[str, Any]:
-        """A ConfigMap of the set's namespace, as JSON."""
-        return set_view.as_json(
-            self._core.api_client, self._core.read_namespaced_config_map(name, self.namespace)
-        )
+        """A ConfigMap of the set's namespace, as JSON.
+
+        Raises:
+            LookupError: there is none of that name.
+        """
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            found = self._core.read_namespaced_config_map(name, self.namespace)
+        except ApiException as error:
+            if error.status == 404:
+                raise LookupError(f"ConfigMap {name} not found") from error
+            raise
+        return set_view.as_json(self._core.api_client, found)
 
 
 def _annotate(cluster: Cluster, annotation: str, value: str) -> None:

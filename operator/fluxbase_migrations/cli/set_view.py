@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.files import Source
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Track
+from fluxbase_migrations.core.states import Reason
 
 Object = dict[str, Any]
 
@@ -101,11 +104,23 @@ def content(config_maps: list[Object]) -> dict[str, bytes]:
     return files
 
 
+def _unusable(files: dict[str, bytes]) -> bool:
+    """Whether no run would ever read these files."""
+    try:
+        source = Source.scan(files)
+        for file in source:
+            file.check()
+    except InvalidSource:
+        return True
+    return not source.versions
+
+
 def progress(found: Object, read_config_map: Callable[[str], Object]) -> Waiting:
     """Whether the set has applied its present spec, commands and source content.
 
     A ConfigMap's edit does not raise the set's generation, so Ready alone may be about the content of before:
-    the digest of what is there now must be the one that the last run read.
+    the digest of what is there now must be the one that the last run read. ``read_config_map`` raises
+    LookupError, with a text for a person, where there is none of that name.
     """
     metadata, status = found["metadata"], found.get("status", {})
     if status.get("observedGeneration") != metadata.get("generation"):
@@ -123,8 +138,17 @@ def progress(found: Object, read_config_map: Callable[[str], Object]) -> Waiting
         state = status.get("tracks", {}).get(track, {})
         if not names or state.get("phase") == "Skipped":
             continue
-        if state.get("sourceDigest") != source_digest(content([read_config_map(name) for name in names])):
-            if stalled.get("status") == "True" and ready.get("reason") == "Suspended":
+        try:
+            files = content([read_config_map(name) for name in names])
+        except LookupError as error:
+            return Waiting(f"{track} track: {error}", None)
+        if state.get("sourceDigest") != source_digest(files):
+            never = (
+                ready.get("reason") == Reason.SUSPENDED
+                or state.get("reason") == Reason.WAITING_FOR_SYSTEM
+                or _unusable(files)
+            )
+            if stalled.get("status") == "True" and never:
                 return Waiting(f"{ready['reason']}: {ready['message']}", False)
             return Waiting(
                 f"{track} track: {state.get('phase', 'Pending')}, newer content is on its way", None

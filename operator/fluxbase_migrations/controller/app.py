@@ -33,6 +33,7 @@ MAX_PAUSE: Final = 10.0
 """The most: when it is back, what was missed is not to wait for long."""
 LASTS_AFTER: Final = 60.0
 """Seconds after which a watch counts as one that works, even where there is no set to be seen."""
+NOT_INSTALLED: Final = "NotInstalled"
 STUCK_AFTER: Final = 300.0
 """Seconds after which a set that nobody got to look at makes the operator unhealthy."""
 
@@ -93,9 +94,31 @@ class Operator:
             await server.cleanup()
 
     async def _lead(self, stop: asyncio.Task[bool], lease: Lease | None) -> None:
-        await self._check_installed()
-        await self._reconciler.count_jobs()
-        parts: set[asyncio.Task[None]] = {
+        parts: set[asyncio.Task[Any]] = set()
+        if lease:
+            parts.add(asyncio.create_task(lease.keep(), name="lease"))
+        starting = asyncio.create_task(self._start(), name="start")
+        try:
+            await asyncio.wait({starting, stop, *parts}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                parts |= self._parts()
+            done, _ = await asyncio.wait({*parts, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            starting.cancel()
+            for part in parts:
+                part.cancel()
+            await asyncio.wait({starting, *parts})
+        if lease and stop in done:
+            await lease.release()
+        for part in done & parts:
+            if not part.cancelled() and part.exception():
+                raise RuntimeError(f"{part.get_name()} failed: {part.exception()}") from part.exception()
+            raise RuntimeError(f"{part.get_name()} ended")
+
+    def _parts(self) -> set[asyncio.Task[Any]]:
+        """Begin to watch and to work; none of these should ever end."""
+        return {
             asyncio.create_task(self._watch(), name="kopf"),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._settings.workers)),
             *(
@@ -108,22 +131,9 @@ class Operator:
                 )
             ),
         }
-        if lease:
-            parts.add(asyncio.create_task(lease.keep(), name="lease"))
-        everything: set[asyncio.Task[Any]] = {*parts, stop}
-        done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-        for part in parts:
-            part.cancel()
-        await asyncio.wait(parts)
-        if lease and stop in done:
-            await lease.release()
-        for part in done - {stop}:
-            if not part.cancelled() and part.exception():
-                raise RuntimeError(f"{part.get_name()} failed: {part.exception()}") from part.exception()
-            raise RuntimeError(f"{part.get_name()} ended")
 
-    async def _check_installed(self) -> None:
-        """Wait until our resource can be read: an API server that has just started may refuse us for a while.
+    async def _start(self) -> None:
+        """Wait until sets can be read: an API server that has just started may refuse us for a while.
 
         Raises:
             KubeError: our resource is not installed.
@@ -131,17 +141,38 @@ class Operator:
         pause = FIRST_PAUSE
         while True:
             try:
-                namespace = next(iter(self._settings.namespaces), None)
-                await self._kube.get(paths.sets(namespace), {"limit": 1})
+                await self._check_installed()
+                await self._reconciler.count_jobs()
             except KubeError as error:
-                if error.status == 404:
-                    told = f"the resource {PLURAL}.{GROUP} {VERSION} is not installed: kubectl apply -f crds/"
-                    raise KubeError(404, "NotInstalled", told) from error
+                if error.reason == NOT_INSTALLED:
+                    raise
+                self._blind_since = self._blind_since or time.monotonic()
                 logger.warning("%s; trying again in %.1f s", error, pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
             else:
+                self._sees()
                 return
+
+    async def _check_installed(self) -> None:
+        """Read sets in the first watched namespace that lets us; one may have been deleted, with our rights.
+
+        Raises:
+            KubeError: none does, or our resource is not installed.
+        """
+        refused: KubeError | None = None
+        for namespace in self._settings.namespaces or (None,):
+            try:
+                await self._kube.get(paths.sets(namespace), {"limit": 1})
+            except KubeError as error:
+                if error.status == 404:
+                    told = f"the resource {PLURAL}.{GROUP} {VERSION} is not installed: kubectl apply -f crds/"
+                    raise KubeError(404, NOT_INSTALLED, told) from error
+                refused = error
+            else:
+                return
+        if refused:
+            raise refused
 
     async def _watch(self) -> None:
         """Watch for ever; a watch that fails begins anew, and then every set is looked at."""
@@ -160,6 +191,7 @@ class Operator:
                 lasts.cancel()
             self._blind_since = self._blind_since or time.monotonic()
             logger.warning("watching failed: %s; beginning anew in %.1f s", told, MAX_PAUSE)
+            self._reconciler.look_at_all(MAX_PAUSE + 5.0)
             await asyncio.sleep(MAX_PAUSE)
 
     def _sees(self) -> None:
@@ -169,7 +201,7 @@ class Operator:
         self._sees()
         if event.deleted:
             self._reconciler.deleted(event.key, event.uid)
-        elif self._reconciler.is_own_write(event.key, event.resource_version):
+        elif not event.listed and self._reconciler.is_own_write(event.key, event.resource_version):
             return
         self._queue.add(event.key)
 

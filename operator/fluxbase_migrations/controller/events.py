@@ -77,6 +77,9 @@ class Recorder:
                 await self._kube.patch(f"{paths.events(namespace)}/{name}", again)
         except KubeError as error:
             self._counts.pop(identity, None)
+            if error.status == 404 and count > 1:  # it has expired
+                await self.tell(body, note, now)
+                return
             logger.warning(
                 "event %s of %s/%s not recorded: %s", note.reason, namespace, metadata["name"], error
             )

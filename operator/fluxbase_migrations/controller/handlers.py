@@ -33,6 +33,8 @@ class SetEvent:
     uid: str
     resource_version: str
     deleted: bool
+    listed: bool
+    """It is what was there when the watch began."""
 
 
 async def watch(
@@ -109,6 +111,7 @@ def _registry(
                 uid=metadata["uid"],
                 resource_version=metadata["resourceVersion"],
                 deleted=event["type"] == "DELETED",
+                listed=event["type"] is None,
             )
         )
 

@@ -25,7 +25,7 @@ from fluxbase_migrations.core.decide import SetDecision, decide
 from fluxbase_migrations.core.job import SetRef
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.observed import Refusal
-from fluxbase_migrations.core.states import backoff
+from fluxbase_migrations.core.states import Reason, backoff
 from fluxbase_migrations.core.status import JobReference, SetStatus
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,11 @@ class Reconciler:
         for waiting in self._claimed.pop(uid, ()):
             self._again(waiting, 0.0)
 
+    def look_at_all(self, delay: float) -> None:
+        """Look at every known set in ``delay`` seconds: what was deleted unwatched is never told."""
+        for key in self._remembered:
+            self._again(key, delay)
+
     async def count_jobs(self) -> None:
         """Take slots for the unfinished Jobs that are there already, before any other Job is created.
 
@@ -128,13 +133,23 @@ class Reconciler:
                     self._again(key, 0.0)  # somebody was faster: decide afresh
                     return
                 raise
-        for action in made.actions:
-            await self._act(key, observed, action)
+        try:
+            for action in made.actions:
+                await self._act(key, observed, action)
+        finally:  # the status is written: nobody else would tell
+            await self._tell(key, observed, made)
+        self._follow_up(key, observed, made)
+
+    async def _tell(self, key: Key, observed: Observed, made: SetDecision) -> None:
+        """Events, log lines, and the metrics of runs that have ended."""
         for note in made.notes:
             log = logger.warning if note.warning else logger.info
             log("%s/%s %s: %s", *key, note.reason, note.message)
             await self._recorder.tell(observed.body, note, observed.seen.now)
-        self._follow_up(key, observed, made)
+        for track in Track:
+            record, before = made.status.tracks.of(track), observed.seen.status.tracks.of(track)
+            if record.finished_at and record.finished_at != before.finished_at:
+                self._metrics.run_ended(track, record)
 
     def _decided(self, key: Key, observed: Observed) -> SetDecision:
         """Decide; a slot is only asked for where the decision uses it."""
@@ -145,7 +160,8 @@ class Reconciler:
                 self._slots.hold((key, track))
         made = decide(seen)
         for track in Track:
-            if not made.status.tracks.of(track).outstanding:
+            record = made.status.tracks.of(track)
+            if not record.outstanding or record.reason == Reason.JOB_REFUSED:  # there is no Job
                 self._slots.release((key, track))
         creates = [action.track for action in made.actions if isinstance(action, CreateJob)]
         refused = {track for track in creates if not self._slots.reserve((key, track))}
@@ -208,7 +224,7 @@ class Reconciler:
             if error.status == 409:
                 self._again(key, 1.0)
                 return
-            if error.status not in (400, 403, 422):
+            if error.status not in (400, 403, 422, 500):
                 raise
             remembered.refused[track] += 1
             delay = backoff(REFUSED_BACKOFF, remembered.refused[track])
@@ -216,7 +232,7 @@ class Reconciler:
                 run=wanted.run,
                 template=wanted.template,
                 message=error.message,
-                permanent=error.status != 403,
+                permanent=error.status == 422,
                 retry_at=self._clock() + timedelta(seconds=delay),
             )
             self._again(key, 0.0)
@@ -229,7 +245,7 @@ class Reconciler:
     def _follow_up(self, key: Key, observed: Observed, made: SetDecision) -> None:
         """What is not written anywhere: timers, logs to follow, metrics."""
         for track in Track:
-            record, before = made.status.tracks.of(track), observed.seen.status.tracks.of(track)
+            record = made.status.tracks.of(track)
             if record.phase is Phase.RUNNING and self._settings.progress:
                 pods = observed.seen.tracks[track].pods
                 pod = next((one.name for one in pods if one.run == record.run and one.active), None)
@@ -237,8 +253,6 @@ class Reconciler:
                     self._follower.follow(key, track, pod, record.run)
             if record.claimed_by and record.claimed_by.uid:
                 self._claimed[record.claimed_by.uid].add(key)
-            if record.finished_at and record.finished_at != before.finished_at:
-                self._metrics.run_ended(track, record)
         self._metrics.set_seen(key, made.status)
         delay = self._settings.resync * random.uniform(0.8, 1.2)
         if made.due is not None:
@@ -246,7 +260,9 @@ class Reconciler:
         self._again(key, delay)
 
     def _forget(self, key: Key) -> None:
-        self._remembered.pop(key, None)
+        forgotten = self._remembered.pop(key, None)
+        if forgotten is not None:
+            self.deleted(key, forgotten.uid)
         self._metrics.set_gone(key)
         self._follower.forget(key)
         for track in Track:

@@ -46,6 +46,8 @@ def recorded(
         after = _as_read(after, result)
     after = replace(after, commands=_obeyed(after))
     made = effect(after.outcome)
+    if made is Effect.SETTLE:
+        after = replace(after, rolled_back=after.outcome is Outcome.ROLLED_BACK or None)
     if made is Effect.WAIT and ended.job is not None and ended.job.reason == DEADLINE:
         # Its own limit, not the world, ended it, and would do so for ever.
         made, after = Effect.RETRY, replace(after, error=_deadline(after.error))
@@ -87,7 +89,7 @@ def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:
     """A look that finds a rolled back track where it was left does not make it Applied."""
     if result is None:
         return None
-    if result.outcome is Outcome.NO_CHANGE and record.outcome is Outcome.ROLLED_BACK:
+    if result.outcome is Outcome.NO_CHANGE and record.rolled_back:
         same = result.version == record.version and result.version != result.latest
         return Outcome.ROLLED_BACK if same else Outcome.NO_CHANGE
     return result.outcome

@@ -160,6 +160,8 @@ class TrackStatus:
     """The Job of the present run."""
     outcome: Outcome | None = None
     """How the last finished run ended."""
+    rolled_back: bool | None = None
+    """Whether the present version was reached by rolling back."""
     started_at: datetime | None = None
     """When the container of the present run was started."""
     finished_at: datetime | None = None

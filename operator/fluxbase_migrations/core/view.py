@@ -131,7 +131,7 @@ _POD_ADVICE: Final[dict[str, str]] = {
 def waiting(run: NotStarted, event: Explanation | None) -> View:
     """The Job has not started, and perhaps something says why."""
     reason, message = run.reason, run.message
-    if reason is None and event is not None and event.warning:
+    if reason is None and event is not None and event.warning and event.reason:
         reason, message = event.reason, event.message
     if reason is None:
         said = f": {event.message}" if event and event.message else ""
@@ -159,7 +159,7 @@ def _reason_of(record: TrackStatus) -> str:
 def skipped(record: TrackStatus, skip: Skip) -> TrackStatus:
     """Left out; keeps its last known version. What was to be tried again is begun anew when it comes back."""
     handled = None if record.retry_at else record.inputs_digest
-    record = replace(record, error=None, retry_at=None, inputs_digest=handled)
+    record = replace(record, retry_at=None, inputs_digest=handled)
     return shown(record, View(Phase.SKIPPED, skip.reason, skip.message))
 
 
