@@ -166,7 +166,7 @@ class Node:
         for one in spec["env"]:
             value = one.get("value")
             if value is None:
-                value = await self._secret(one["valueFrom"]["secretKeyRef"])
+                value = await self._value(one["valueFrom"])
             variables[one["name"]] = value
         told = json.loads(variables[ENV_JOB])
         told["paths"] = [path.replace(MIGRATIONS_ROOT, f"{root}{MIGRATIONS_ROOT}") for path in told["paths"]]
@@ -187,9 +187,22 @@ class Node:
         new.symlink_to(content.name)
         new.replace(directory / "..data")
 
-    async def _secret(self, reference: Json) -> str:
-        found = await self._kube.get(f"/api/v1/namespaces/{self._namespace}/secrets/{reference['name']}")
-        return base64.b64decode(found["data"][reference["key"]]).decode()
+    async def _value(self, source: Json) -> str:
+        """What a Secret or a ConfigMap has under a key.
+
+        Raises:
+            KubeError: there is none yet; the kubelet would ask again.
+        """
+        if "secretKeyRef" in source:
+            reference = source["secretKeyRef"]
+            path = f"/api/v1/namespaces/{self._namespace}/secrets/{reference['name']}"
+        else:
+            reference = source["configMapKeyRef"]
+            path = paths.config_map(self._namespace, reference["name"])
+        text: str | None = (await self._kube.get(path)).get("data", {}).get(reference["key"])
+        if text is None:
+            raise KubeError(404, "NotFound", f"{path} has no key {reference['key']}")
+        return base64.b64decode(text).decode() if "secretKeyRef" in source else text
 
     async def _execute(self, container: Container, path: str, pod: Json, environment: dict[str, str]) -> None:
         (spec,) = pod["spec"]["containers"]
