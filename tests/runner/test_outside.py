@@ -26,6 +26,10 @@ LOCKS = (
     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
+FINALIZING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND query LIKE 'ALTER TABLE%FINALIZE' AND wait_event_type = 'Lock'"
+)
 TERMINATE = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
     " AND query LIKE 'ALTER TABLE p DETACH%' AND pid <> pg_backend_pid()"
@@ -52,6 +56,9 @@ def test_a_detach_that_is_broken_off_halfway_is_finalized(
         eventually("the command's session to end", lambda: runner.query(LOCKS) == [(0,)])
         assert runner.row == [(2, True)]
         assert runner.query(PENDING) == [(1,)]
+    refused = runner.run(numbered(PARTITIONS, DETACH), recovery=Recovery.MANUAL)
+    assert refused.outcome is Outcome.DIRTY
+    assert runner.query(PENDING) == [(1,)], "the policy Manual changes nothing"
     again = runner.run(
         numbered(PARTITIONS, DETACH), recovery=Recovery.PROVEN, requested=victim == "statement"
     )
@@ -61,6 +68,42 @@ def test_a_detach_that_is_broken_off_halfway_is_finalized(
     assert runner.query("SELECT i FROM p1") == [(1,)]
     assert runner.exists("after")
     assert runner.row == [(2, False)]
+
+
+def _pending_detach(runner: Runner, ours: Ours, directory: Path) -> None:
+    """A process that was killed between a detach's halves."""
+    with psycopg.connect(runner.database.dsn) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT * FROM p")
+        started = ours.start("up", log=directory / "first")
+        try:
+            eventually("the detach's first half", lambda: runner.query(PENDING) == [(1,)])
+        finally:
+            started.kill()
+            started.finish()
+        eventually("the command's session to end", lambda: runner.query(LOCKS) == [(0,)])
+
+
+def test_a_version_forced_while_a_detach_is_finalized_is_not_overwritten(
+    runner: Runner, database: Database, tmp_path: Path
+) -> None:
+    runner.run(numbered(PARTITIONS))
+    ours = Ours(database.dsn, write_files(tmp_path / "source", numbered(PARTITIONS, DETACH)))
+    _pending_detach(runner, ours, tmp_path)
+    with psycopg.connect(database.dsn) as holder:
+        holder.execute("LOCK TABLE p1 IN ACCESS SHARE MODE")
+        started = ours.start("up", log=tmp_path / "log")
+        try:
+            eventually("the detach's second half to wait", lambda: runner.query(FINALIZING) == [(1,)])
+            runner.query("UPDATE migrations.app SET dirty = false")
+            holder.rollback()
+            done = started.finish(60)
+        finally:
+            started.kill()
+    assert done.code == 1, done.command
+    assert "somebody else wrote migrations.app during the recovery" in done.output
+    assert runner.row == [(2, False)]
+    assert not runner.exists("after")
 
 
 def _break_off(runner: Runner, started: Started, victim: str) -> None:

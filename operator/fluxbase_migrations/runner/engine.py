@@ -12,11 +12,13 @@ from fluxbase_migrations.core.errors import (
     Interrupted,
     MigrationError,
     OutOfOrder,
+    ServerRefused,
     ShortLimit,
     Transient,
 )
 from fluxbase_migrations.core.files import Direction, Source
 from fluxbase_migrations.core.names import OutOfOrder as OutOfOrderPolicy
+from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Applied
 from fluxbase_migrations.runner import doubt, failures, history, records, tracking
@@ -307,8 +309,7 @@ class Migrator:
         Raises:
             MigrationError: it is not allowed, or failed.
         """
-        entries = list(reversed(doubt.settle(self.context, self.row, self.entries())))
-        action = decide(self.row, entries, self.source, self.options.policy, wanted)
+        action = decide(self.row, self._settled(), self.source, self.options.policy, wanted)
         self.recovered = action.reason
         self.log.info("recovering from a dirty version", version=self.row.version, action=action.reason)
         self._entries = None
@@ -325,6 +326,22 @@ class Migrator:
                 self._announce(step, 1, 1)
                 self._run_one(Attempt(prepared), durable=True, done=done)
         return 1
+
+    def _settled(self) -> list[Entry]:
+        """The ledger, newest first, without the doubts that the catalog resolves.
+
+        To settle them may change the database, so the policy Manual leaves them. golang-migrate's locks are
+        free meanwhile, and its ``force`` may write the row.
+
+        Raises:
+            ServerRefused: somebody did.
+        """
+        before, entries = self.row, self.entries()
+        if self.options.policy.recovery is not Recovery.MANUAL:
+            entries = doubt.settle(self.context, before, entries)
+            if self.refresh() != before:
+                raise ServerRefused(f"somebody else wrote {self.table} during the recovery; stopped")
+        return entries[::-1]
 
     def _checked(self, step: Step) -> Prepared:
         if step.file is not None:
