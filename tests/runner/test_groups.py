@@ -47,6 +47,21 @@ def test_a_resume_replays_the_settings_of_what_went_before(runner: Runner) -> No
     assert runner.exists("s.here")
 
 
+def test_a_setting_that_cannot_be_repeated_is_an_error_of_that_statement(runner: Runner) -> None:
+    before = (
+        "CREATE TEXT SEARCH CONFIGURATION c (COPY = simple); COMMIT;"
+        " SET default_text_search_config = 'public.c'; COMMIT; "
+    )
+    runner.run(numbered(TABLE, before + "SELECT nope"))
+    runner.query("DROP TEXT SEARCH CONFIGURATION public.c")
+    result = runner.run(numbered(TABLE, before + "SELECT 1"))
+    assert result.outcome is Outcome.SQL_ERROR, result.error
+    assert result.error is not None
+    assert (result.error.file, result.error.statement) == ("2_file.up.sql", "3 of 5, SET")
+    assert result.error.effect == "statements 1 to 4 of 5 took effect"
+    assert (result.version, result.dirty) == (2, True)
+
+
 def test_a_prefix_that_was_edited_is_not_resumed(runner: Runner) -> None:
     runner.run(numbered(TABLE, f"INSERT INTO a VALUES (11, 'y'); {INDEX}; SELECT nope"))
     edited = numbered(TABLE, f"INSERT INTO a VALUES (12, 'z'); {INDEX}; SELECT 1")

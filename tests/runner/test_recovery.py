@@ -39,6 +39,18 @@ def test_a_failed_file_that_is_gone_or_not_wanted_gives_the_version_back(runner:
     assert (result.outcome, result.version, result.dirty) == (Outcome.NO_CHANGE, 1, False)
 
 
+def test_a_recovery_that_cannot_be_recorded_says_so(runner: Runner) -> None:
+    runner.run(numbered(GOOD, BAD))
+    runner.query(
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not here'; END $$;"
+        f" CREATE TRIGGER no BEFORE INSERT ON {APP} EXECUTE FUNCTION no()"
+    )
+    result = runner.run(numbered(GOOD))
+    assert (result.outcome, result.version, result.dirty) == (Outcome.SERVER_REFUSED, 2, True)
+    assert result.error is not None
+    assert result.error.message == "recording what was done failed: not here"
+
+
 def test_the_manual_policy_never_recovers(runner: Runner) -> None:
     runner.run(numbered(GOOD, BAD))
     result = runner.run(numbered(GOOD, FIXED), recovery=Recovery.MANUAL)

@@ -20,10 +20,6 @@ _HYGIENE: Final = (
     b"CLOSE ALL;DEALLOCATE ALL;UNLISTEN *;DISCARD TEMP;DISCARD SEQUENCES;",
 )
 _HYGIENE_RESULTS: Final = 8
-SEPARATOR: Final = Chunk(b"\n;\n", 0)
-"""Ends a file's last statement, and its last comment."""
-LOCK_LOST: Final = "22012"
-"""What a failed check of ours looks like: division by zero."""
 
 
 def _all_true(checks: list[bytes]) -> bytes:

@@ -7,7 +7,13 @@ from typing import Final
 
 import psycopg
 
-from fluxbase_migrations.core.errors import MigrationError, ServerRefused, StatementFailed, Transient
+from fluxbase_migrations.core.errors import (
+    LockHeld,
+    MigrationError,
+    ServerRefused,
+    StatementFailed,
+    Transient,
+)
 from fluxbase_migrations.core.files import MigrationFile
 from fluxbase_migrations.runner.lexer import Statements
 from fluxbase_migrations.runner.session import Session
@@ -17,6 +23,8 @@ from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, SqlFailure
 NEEDS_GROUPS: Final = frozenset(("25001", "2D000", "55P04"))
 """A statement that cannot run in a transaction, commits by itself, or needs an earlier one committed."""
 CANCELLED: Final = "57014"
+LOCK_LOST: Final = "22012"
+"""What a failed check of the locks looks like: division by zero (see ``bookkeeping``)."""
 LOST: Final = (ConnectionLost, psycopg.OperationalError)
 """How a connection that went away shows."""
 _TRANSIENT: Final = frozenset(
@@ -110,7 +118,7 @@ def to_error(
     inner = _PLPGSQL.search(failure.context or "")
     if inner:
         detail = f"{detail}; in {inner[0]}" if detail else f"in {inner[0]}"
-    if index is None and failure.sqlstate == "22012":
+    if index is None and failure.sqlstate == LOCK_LOST:
         return ServerRefused(
             "the migration lock was lost: another session has it, or a pooler moved us to another backend",
             file=file.name if file else None,
@@ -127,6 +135,17 @@ def to_error(
         sql_state=failure.sqlstate,
         detail=session.scrub(detail) if detail else None,
         hint=session.scrub(failure.hint) if failure.hint else _own_hint(failure),
+    )
+
+
+def recording_failed(failure: SqlFailure, session: Session, file: str | None = None) -> MigrationError:
+    """The error where our own statements about what was done fail; the row stays as it is."""
+    if failure.sqlstate == LOCK_LOST:
+        return LockHeld("the migration lock was lost; stopped, and the row stays as it is", file=file)
+    return ServerRefused(
+        f"recording what was done failed: {session.scrub(failure.message)}",
+        sql_state=failure.sqlstate,
+        file=file,
     )
 
 

@@ -68,7 +68,11 @@ class GroupRun:
         for index in range(self.progress.done):
             words = lexer.leading_words(found.sql, found.starts[index], found.ends[index], 2)
             if words[0] in ("SET", "RESET") and words[1] not in ("LOCAL", "TRANSACTION", "CONSTRAINTS"):
-                session.run([Chunk(found.text(index), 1, found.starts[index], index)])
+                chunk = Chunk(found.text(index), 1, found.starts[index], index)
+                try:
+                    session.run([chunk])
+                except SqlFailure as failure:
+                    raise self._recorded(failure, [chunk]) from failure
 
     def _transaction(self, group: Group) -> None:
         """Statements that take effect together, with the ledger's position."""
@@ -172,7 +176,7 @@ class GroupRun:
 
     def _failed(self, group: Group, failure: SqlFailure, chunks: list[Chunk]) -> None:
         """Cut the group where PostgreSQL asks for it; otherwise record the failure and raise it."""
-        context, prepared = self.context, self.attempt.prepared
+        prepared = self.attempt.prepared
         index, _ = failures.locate(failure, chunks, prepared.statements)
         if (
             failure.sqlstate in failures.NEEDS_GROUPS
@@ -182,6 +186,11 @@ class GroupRun:
             and self._cut(group, index, failure.sqlstate)
         ):
             raise _Cut from failure
+        raise self._recorded(failure, chunks) from failure
+
+    def _recorded(self, failure: SqlFailure, chunks: list[Chunk]) -> MigrationError:
+        """The error that a failure is, after it is recorded."""
+        context, prepared = self.context, self.attempt.prepared
         error: MigrationError
         if failure.sqlstate == failures.CANCELLED and context.stop.signal is not None:
             error = Interrupted(
@@ -190,7 +199,7 @@ class GroupRun:
         else:
             error = failures.to_error(failure, prepared.file, prepared.statements, chunks, context.session)
         self.progress.record(error)
-        raise error from failure
+        return error
 
     def _cut(self, group: Group, index: int, sqlstate: str) -> bool:
         """Whether cutting the group at a statement is something new."""

@@ -4,8 +4,8 @@ from typing import Any
 
 from psycopg.pq import abc
 
-from fluxbase_migrations.core.errors import LockHeld, MigrationError, ServerRefused
-from fluxbase_migrations.runner import tracking
+from fluxbase_migrations.core.errors import MigrationError, ServerRefused
+from fluxbase_migrations.runner import failures, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
 from fluxbase_migrations.runner.ledger import Entered, as_json
 from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, SqlFailure
@@ -60,16 +60,7 @@ class Progress:
             return list(session.run_own(b"".join(chunk.sql for chunk in chunks)))
         except SqlFailure as failure:
             session.rollback()
-            if failure.sqlstate == "22012":
-                raise LockHeld(
-                    "the migration lock was lost while the file ran; stopped, and the row stays dirty",
-                    file=self.attempt.prepared.step.label,
-                ) from failure
-            raise ServerRefused(
-                f"recording the progress failed: {session.scrub(failure.message)}",
-                sql_state=failure.sqlstate,
-                file=self.attempt.prepared.step.label,
-            ) from failure
+            raise self._recording_failed(failure) from failure
 
     def write(self, in_doubt: int | None = None, details: dict[str, Any] | None = None) -> None:
         """Write how far the file has come, with the locks taken again, durably."""
@@ -152,7 +143,4 @@ class Progress:
         self._own([final, book.commit(durable=True)])
 
     def _recording_failed(self, failure: SqlFailure) -> MigrationError:
-        session = self.context.session
-        if failure.sqlstate == "22012":
-            return LockHeld("the migration lock was lost while the file ran; the row stays dirty")
-        return ServerRefused(f"recording the progress failed: {session.scrub(failure.message)}")
+        return failures.recording_failed(failure, self.context.session, self.attempt.prepared.step.label)

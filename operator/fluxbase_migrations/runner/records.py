@@ -1,26 +1,36 @@
 """What is written outside any file: a forced or recovered version row, an owner, an interruption."""
 
 from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.runner import failures
 from fluxbase_migrations.runner.context import Context
 from fluxbase_migrations.runner.ledger import Entered, Kind, as_json
+from fluxbase_migrations.runner.wire import SqlFailure
 
 _NOW = b"pg_catalog.clock_timestamp()"
 _AT_ONCE = {"started_at": _NOW, "finished_at": _NOW, "attempt": b"pg_catalog.gen_random_uuid()"}
 
 
 def write_entry(context: Context, kind: Kind, outcome: Entered, **more: bytes) -> None:
-    """A ledger entry alone, durable; ``more`` are columns as SQL expressions."""
+    """A ledger entry alone, durable; ``more`` are columns as SQL expressions.
+
+    Raises:
+        MigrationError: the server refuses it.
+    """
     session = context.session
     fields = {"kind": session.literal(kind), "outcome": session.literal(outcome), **_AT_ONCE, **more}
     entry = context.ledger.insert(session, fields)
-    session.run_own(b"BEGIN;" + entry + b";" + context.book.commit(durable=True).sql)
+    _run(context, b"BEGIN;" + entry + b";" + context.book.commit(durable=True).sql)
     context.flushed = True
 
 
 def write_row(
     context: Context, before: int, version: int, kind: Kind, token: str | None, details: dict[str, object]
 ) -> None:
-    """A clean version row with its ledger entry, durable; :data:`NIL` or below is nothing applied."""
+    """A clean version row with its ledger entry, durable; :data:`NIL` or below is nothing applied.
+
+    Raises:
+        MigrationError: the server refuses it, or the lock was lost.
+    """
     session, book = context.session, context.book
     version = max(version, NIL)
     delete, insert = book.row(version, False)
@@ -36,4 +46,12 @@ def write_row(
     }
     entry = context.ledger.insert(session, fields, xmin_from=insert)
     opening = book.begin().sql + book.locks_again().sql
-    session.run_own(opening + delete + b";" + entry + b";" + book.commit(durable=True).sql)
+    _run(context, opening + delete + b";" + entry + b";" + book.commit(durable=True).sql)
+
+
+def _run(context: Context, text: bytes) -> None:
+    try:
+        context.session.run_own(text)
+    except SqlFailure as failure:
+        context.session.rollback()
+        raise failures.recording_failed(failure, context.session) from failure
