@@ -122,6 +122,19 @@ def test_a_lost_connection_is_transient_and_leaves_a_clean_row(runner: Runner, b
     assert not runner.exists("b")
 
 
+def test_what_is_said_to_be_applied_when_a_connection_is_lost_is_on_disk(runner: Runner) -> None:
+    lost = "SELECT pg_terminate_backend(pg_backend_pid())"
+    result = runner.run(numbered(GOOD, "CREATE TABLE b (i int)", lost))
+    assert result.outcome is Outcome.TRANSIENT
+    assert [one.version for one in result.applied] == [1, 2]
+    assert (result.version, result.dirty) == (2, False)
+    assert [entry[:2] for entry in runner.ledger] == [
+        ("1_file.up.sql", "applied"),
+        ("2_file.up.sql", "applied"),
+        (None, "interrupted"),  # the durable commit that carries those before it
+    ]
+
+
 def test_a_connection_lost_between_groups_is_resumed(runner: Runner) -> None:
     suicide = "SELECT pg_terminate_backend(pg_backend_pid())"
     body = "CREATE TABLE b (i int); COMMIT; INSERT INTO b VALUES (1); "

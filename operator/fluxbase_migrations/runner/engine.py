@@ -69,7 +69,7 @@ class Migrator:
         self.ledger = Ledger(table)
         self.row = Row()
         self.observed = False
-        self.applied: list[Applied] = []
+        self._applied: dict[str, Applied] = {}
         self.recovered: str | None = None
         self.warnings: list[str] = list(source.warnings)
         self.skipped: list[int] = []
@@ -94,6 +94,11 @@ class Migrator:
         if self._context is None:
             raise InternalError("the migrator is not open")
         return self._context
+
+    @property
+    def applied(self) -> list[Applied]:
+        """The files that took effect, in order."""
+        return list(self._applied.values())
 
     def open(self, *, create: bool = True) -> None:
         """Connect, take the lock, create what is missing (unless told not to), and read the row.
@@ -241,10 +246,13 @@ class Migrator:
             self._reread()
             raise
         self.row = Row(step.to_version, False, None)
+        self._took_effect(attempt)
+
+    def _took_effect(self, attempt: Attempt) -> None:
+        step = attempt.prepared.step
         if step.file is not None:
-            self.applied.append(
-                Applied(step.version, step.file.name, step.direction, round(attempt.seconds, 3))
-            )
+            seconds = round(attempt.seconds, 3)
+            self._applied[attempt.id] = Applied(step.version, step.file.name, step.direction, seconds)
 
     def _after_loss(self, attempt: Attempt, reason: str) -> None:
         """The connection is gone: the ledger knows whether the file's COMMIT came through.
@@ -252,25 +260,38 @@ class Migrator:
         Raises:
             Transient: it did not, or another run has gone on since and the plan no longer holds.
         """
-        step = attempt.prepared.step
-        label = step.label
+        label = attempt.prepared.step.label
         self.log.warn("connection lost, reconnecting to see what was committed", file=label)
         self.close()
         self._entries = None
         error = Transient(f"the connection was lost: {' '.join(reason.split())}", file=label)
         try:
             self._reopen()
-            entries = self.entries()
+            effect = self._effect(attempt)
         except (MigrationError, *failures.LOST) as again:
             self.observed = False
             why = again.info.message if isinstance(again, MigrationError) else " ".join(str(again).split())
             raise error.with_effect(f"not known, because reconnecting failed: {why}") from again
-        effect = history.effect_of(entries, attempt.id)
-        if effect is None and (self.row.version, self.row.dirty) != (step.to_version, False):
-            effect = f"it took effect, and another run has brought the database to {self.row} since"
         if effect is not None:
             raise error.with_effect(effect)
-        self.context.flushed = False  # seen is not yet on disk
+
+    def _effect(self, attempt: Attempt) -> str | None:
+        """What a lost attempt left, in words; None if the run can go on after it.
+
+        A server that crashed may have lost the last commits that were not durable, and no file of those
+        counts as applied any more. What counts is on disk before anything is said about it.
+        """
+        entries, step = self.entries(), attempt.prepared.step
+        effect = history.effect_of(entries, attempt.id)
+        kept = {one.attempt for one in entries if one.outcome == Entered.APPLIED}
+        self._applied = {one: applied for one, applied in self._applied.items() if one in kept}
+        if effect is None and (self.row.version, self.row.dirty) != (step.to_version, False):
+            self._took_effect(attempt)
+            effect = f"it took effect, and another run has brought the database to {self.row} since"
+        self.context.flushed = effect is not None and not self._applied  # seen is not yet on disk
+        if effect is not None:
+            self.flush()
+        return effect
 
     def _reopen(self) -> None:
         """Open again; a server that goes down may take a connection and end it at once."""
