@@ -1,5 +1,6 @@
 """Statements outside a transaction: what a crash leaves halfway, and how the next run settles it."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,28 @@ def test_a_version_forced_while_a_detach_is_finalized_is_not_overwritten(
     assert "somebody else wrote migrations.app during the recovery" in done.output
     assert runner.row == [(2, False)]
     assert not runner.exists("after")
+
+
+def test_a_signal_ends_the_wait_of_a_recovery(runner: Runner, database: Database, tmp_path: Path) -> None:
+    runner.run(numbered(PARTITIONS))
+    ours = Ours(database.dsn, write_files(tmp_path / "source", numbered(PARTITIONS, DETACH)))
+    _pending_detach(runner, ours, tmp_path)
+    with psycopg.connect(database.dsn) as holder:
+        holder.execute("LOCK TABLE p1 IN ACCESS SHARE MODE")
+        started = ours.start("up", log=tmp_path / "log")
+        try:
+            eventually("the detach's second half to wait", lambda: runner.query(FINALIZING) == [(1,)])
+            started.process.send_signal(signal.SIGINT)
+            started.process.send_signal(signal.SIGTERM)
+            done = started.finish(60)
+        finally:
+            started.kill()
+    assert done.code == 1, done.command
+    assert "FINALIZE was cancelled" in done.output
+    assert runner.query(PENDING) == [(1,)]
+    assert runner.row == [(2, True)]
+    assert ours.run("up").code == 0
+    assert runner.row == [(2, False)]
 
 
 def _break_off(runner: Runner, started: Started, victim: str) -> None:

@@ -135,15 +135,20 @@ class GroupRun:
         """Drop an invalid index of the name that the statement asks for.
 
         Raises:
+            Interrupted: a signal ended the wait for others' transactions.
             ServerRefused: it stays; IF NOT EXISTS would take it for what was asked for.
         """
         session, recovering = self.context.session, not self.attempt.proven or self.resumed
         if not indexes.in_the_way(session, target, always=recovering):
             return
         indexes.suspend_lock_timeout(session)
-        with self._golang_released():
-            for name in indexes.drop_in_the_way(session, target, always=recovering):
-                self.context.log.info("dropped an invalid index of the same name", index=name)
+        try:
+            with self._golang_released():
+                for name in indexes.drop_in_the_way(session, target, always=recovering):
+                    self.context.log.info("dropped an invalid index of the same name", index=name)
+        except Interrupted as interrupted:
+            self.progress.record(interrupted)
+            raise
         indexes.restore_lock_timeout(session)
         for _, schema, name in indexes.in_the_way(session, target, always=recovering):
             error = ServerRefused(

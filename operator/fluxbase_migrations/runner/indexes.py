@@ -11,9 +11,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from fluxbase_migrations.core.errors import Interrupted, ServerRefused, Transient
+from fluxbase_migrations.runner import failures
 from fluxbase_migrations.runner.grammar import Outside
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.wire import Chunk, SqlFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +140,32 @@ def _drop(session: Session, found: list[tuple[int, str, str]]) -> list[str]:
     dropped = []
     for _, schema, name in found:
         try:
-            session.query(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, name)))
-        except psycopg.Error:
-            if session.lost:
-                raise
+            _wait_for(session, sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, name)))
+        except SqlFailure:
             continue
         dropped.append(f"{schema}.{name}")
     return dropped
+
+
+def _wait_for(session: Session, statement: sql.Composed) -> None:
+    """Run a statement that waits for others' transactions; a signal that comes meanwhile may cancel it.
+
+    Raises:
+        Interrupted: it did.
+        SqlFailure: the server refused it.
+    """
+    text = statement.as_bytes(session.connection)
+    tidying_up = session.stop.signal is not None
+    if tidying_up:  # after the statement that the signal ended
+        session.run_own(text)
+        return
+    try:
+        session.run([Chunk(text, 1)], atomic=False)
+    except SqlFailure as failure:
+        if failure.sqlstate != failures.CANCELLED or session.stop.signal is None:
+            raise
+        done = text.decode("utf-8", "replace")
+        raise Interrupted(f"{session.stop.signal} received: {done} was cancelled") from failure
 
 
 def built(session: Session, target: Target) -> bool:
@@ -168,7 +190,11 @@ def detach_pending(session: Session, target: Target) -> bool:
 
 
 def finalize_detach(session: Session, target: Target, log: Log) -> bool:
-    """Whether the partition is detached; one whose detaching is pending is finalized first."""
+    """Whether the partition is detached; one whose detaching is pending is finalized first.
+
+    Raises:
+        MigrationError: that was cancelled by a signal, or refused.
+    """
     rows = session.query(
         "SELECT h.inhdetachpending, pn.nspname, p.relname, cn.nspname, c.relname"
         " FROM pg_catalog.pg_inherits h"
@@ -186,9 +212,18 @@ def finalize_detach(session: Session, target: Target, log: Log) -> bool:
         return False
     statement = sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE")
     suspend_lock_timeout(session)
-    session.query(
-        statement.format(sql.Identifier(schema, table), sql.Identifier(partition_schema, partition))
-    )
+    try:
+        _wait_for(
+            session,
+            statement.format(sql.Identifier(schema, table), sql.Identifier(partition_schema, partition)),
+        )
+    except SqlFailure as failure:
+        kind = Transient if failures.transient_state(failure.sqlstate) else ServerRefused
+        raise kind(
+            f"the pending detach of {partition_schema}.{partition} could not be finalized: "
+            + session.scrub(failure.message),
+            sql_state=failure.sqlstate,
+        ) from failure
     restore_lock_timeout(session)
     log.info("finalized a detach that was broken off", partition=f"{partition_schema}.{partition}")
     return True
