@@ -50,6 +50,12 @@ def test_run_reads_as_the_documentation_shows(database: Database, tmp_path: Path
     assert "INFO No new migrations to apply source=user" in again.stdout
 
 
+def test_down_takes_a_number_or_all_but_not_both(tmp_path: Path) -> None:
+    done = typed("down", "2", "--all", "--yes", directory=tmp_path)
+    assert done.returncode == 2
+    assert "a number or --all" in done.stderr
+
+
 def test_run_skips_the_user_track_that_is_not_configured(database: Database, tmp_path: Path) -> None:
     done = typed("run", directory=tmp_path, DATABASE_URL=database.dsn, DB_USER_MIGRATIONS_PATH="")
     assert done.returncode == 0

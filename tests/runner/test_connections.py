@@ -188,7 +188,7 @@ def test_a_signal_ends_the_wait_for_a_server(place: Place, tmp_path: Path) -> No
             assert process.wait(30) == 1
         finally:
             process.kill()
-    assert "SIGTERM received while connecting; nothing was run" in log.read_text()
+    assert "SIGTERM received while connecting" in log.read_text()
 
 
 def test_a_standby_is_refused_with_the_reason(place: Place, password: str) -> None:

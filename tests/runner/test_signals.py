@@ -193,4 +193,4 @@ def test_waiting_for_the_lock_ends_at_once(
         finally:
             started.kill()
     assert done.code == 1
-    assert "while waiting for the migration lock; nothing was run" in done.output
+    assert "while waiting for the migration lock" in done.output

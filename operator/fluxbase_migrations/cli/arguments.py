@@ -150,8 +150,8 @@ _OPTIONS: Final = (
         "--on-signal",
         "FLUXBASE_ON_SIGNAL",
         OnSignal,
-        "on SIGTERM or SIGINT: cancel the file that runs if that rolls all of it back, let it finish, or "
-        "cancel it in any case (default: auto)",
+        "on SIGTERM or SIGINT: cancel what runs if that rolls it back, let the file finish, or cancel what "
+        "runs in any case (default: auto)",
     ),
 )
 

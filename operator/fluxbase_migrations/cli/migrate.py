@@ -4,6 +4,7 @@ Imports are late: ``--help`` and ``create`` need no database driver.
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     if "database_url" in given:
         process_list.hide(given.database_url)
+    if given.command == "down" and given.all and given.count is not None:
+        _usage("down takes a number or --all, not both")
     try:
         variables = config.load(os.environ, Path.cwd())
         chosen = chosen_options(given, variables)
@@ -62,7 +65,9 @@ def _source_path(chosen: Mapping[str, Any], variables: Mapping[str, str]) -> str
 
 
 def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variables: dict[str, str]) -> int:
-    stop = Stop(chosen.get("on_signal", OnSignal.AUTO))
+    policy = chosen.get("on_signal", OnSignal.AUTO)
+    # Nobody kills this process after a grace period that it knows of.
+    stop = Stop(policy, math.inf) if policy is OnSignal.FINISH else Stop(policy)
     stop.install()
     log = Log(chosen.get("log_format", LogFormat.TEXT))
     from fluxbase_migrations.runner import commands

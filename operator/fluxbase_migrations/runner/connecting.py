@@ -51,7 +51,7 @@ def connect(
                 log.warn("database not reachable yet, trying again", error=error.info.message)
                 told = True
         if stop.signal is not None:
-            raise Interrupted(f"{stop.signal} received while connecting; nothing was run")
+            raise Interrupted(f"{stop.signal} received while connecting")
         time.sleep(pause * random.uniform(0.8, 1.2))
         pause = min(pause * 1.6, 5.0)
 

@@ -61,6 +61,6 @@ def effect_of(entries: Sequence[Entry], attempt: str) -> str | None:
         return UNCHANGED
     if entry.outcome == Entered.APPLIED:
         return None
-    if not entry.done:
-        return "no statement is known to have taken effect"
-    return f"statements 1 to {entry.done} took effect"
+    took = f"statements 1 to {entry.done} took" if entry.done else "no statement is known to have taken"
+    doubt = f"; what became of statement {entry.in_doubt} is not known" if entry.in_doubt else ""
+    return f"{took} effect{doubt}"

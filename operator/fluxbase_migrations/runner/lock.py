@@ -71,9 +71,7 @@ def acquire(session: Session, ids: LockIds, timeout: float, log: Log) -> None:
     while (held := _try(session, wanted)) is not None:
         now = time.monotonic()
         if session.stop.signal is not None:
-            raise Interrupted(
-                f"{session.stop.signal} received while waiting for the migration lock; nothing was run"
-            )
+            raise Interrupted(f"{session.stop.signal} received while waiting for the migration lock")
         if now - began >= timeout:
             who = holder(session, held)
             raise LockHeld(
