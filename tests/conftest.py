@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -20,6 +21,9 @@ from tests.postgres_server import Endpoint, start_server
 
 EXTERNAL = os.environ.get("TEST_DATABASE_URL", "")
 VERSIONS = ["external"] if EXTERNAL else os.environ.get("PG_VERSIONS", "15 18").replace(",", " ").split()
+# No time limit for an example: machines are shared.
+hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("tests")
 # What the system track makes on the whole server.
 PLATFORM_ROLES = ("anon", "authenticated", "service_role")
 

@@ -91,24 +91,33 @@ def test_unrelated_files_are_not_read(tmp_path: Path) -> None:
     assert [*read_directories([tmp_path], LOG)] == ["1_a.up.sql"]
 
 
-def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
-    write(tmp_path, "1_a.up.sql")
-    tmp_path.chmod(0o755)
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "1_a.up.sql").chmod(0o755)
     (tmp_path / "1_a.up.sql").chmod(0)
-    with _unprivileged(tmp_path), pytest.raises(InvalidSource, match="Permission denied") as caught:
-        read_directories([tmp_path], LOG)
+    monkeypatch.chdir(tmp_path)
+    with _unprivileged(), pytest.raises(InvalidSource, match="Permission denied") as caught:
+        read_directories([Path()], LOG)
     assert caught.value.info.file == "1_a.up.sql"
     assert "permissions" in (caught.value.info.hint or "")
 
 
+def test_a_directory_that_may_not_be_read_is_no_missing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "closed" / "files", "1_a.up.sql")
+    monkeypatch.chdir(tmp_path)
+    Path("closed").chmod(0)
+    for missing_ok in (False, True):
+        with _unprivileged(), pytest.raises(InvalidSource, match="closed/files: Permission denied"):
+            read_directories(["closed/files"], LOG, missing_ok=missing_ok)
+
+
 @contextmanager
-def _unprivileged(directory: Path) -> Iterator[None]:
+def _unprivileged() -> Iterator[None]:
     """Root may read everything: give it up meanwhile."""
     if os.geteuid() != 0:
         yield
         return
-    for parent in [directory, *directory.parents][:3]:
-        parent.chmod(parent.stat().st_mode | 0o055)
     os.seteuid(65534)
     try:
         yield

@@ -24,7 +24,7 @@ def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool 
     origin: dict[str, Path] = {}
     total = 0
     for path in map(Path, paths):
-        if missing_ok and not path.exists():
+        if missing_ok and _missing(path):
             continue
         for name, file in _list(path, log):
             if name in files:
@@ -39,11 +39,25 @@ def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool 
     return files
 
 
+def _missing(path: Path) -> bool:
+    """Whether it is known not to be there; what may not be looked at is an error later."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _list(path: Path, log: Log) -> list[tuple[str, Path]]:
     """The candidates in a directory, or in its only subdirectory that has any (``kubectl cp`` nests)."""
     # The kubelet swaps `..data` in one step; resolved once, all files come from one version.
     data = path / "..data"
-    directory = data.resolve() if data.is_symlink() else path
+    try:
+        directory = data.resolve() if data.is_symlink() else path
+    except OSError:
+        directory = path  # reading it says why it cannot be read
     found, subdirectories = _scan(directory, path)
     nested = [(one.name, inner) for one in subdirectories if (inner := _scan_quietly(one))]
     if len(nested) == 1 and not found:
