@@ -93,11 +93,13 @@ def _clean(text: str) -> None:
         assert secret not in text, text
 
 
-@pytest.mark.parametrize("form", ["--database-url {}", "--database-url={}"])
+@pytest.mark.parametrize(
+    "form", ["--database-url {}", "--database-url={}", "--database-url {}?x=1 --database-url {}"]
+)
 def test_a_running_command_does_not_show_the_password(runner: Runner, tmp_path: Path, form: str) -> None:
     database = runner.database
     source = write_files(tmp_path / "source", {"1_a.up.sql": "SELECT pg_advisory_lock(7)"})
-    argv = [PROGRAM, *form.format(database.dsn).split(" "), "--source", str(source), "up"]
+    argv = [PROGRAM, *form.replace("{}", database.dsn).split(" "), "--source", str(source), "up"]
     log = tmp_path / "log"
     sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     waiting = f"{sessions} AND wait_event_type = 'Lock'"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 from fluxbase_migrations import __version__
-from fluxbase_migrations.cli import config
+from fluxbase_migrations.cli import config, process_list
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
 from fluxbase_migrations.core.names import OutOfOrder, Recovery, Track
 from fluxbase_migrations.runner.log import LogFormat
@@ -63,6 +63,11 @@ def _forced(text: str) -> int:
     return NIL if text == str(NIL) else _version(text)
 
 
+def _hidden(text: str) -> str:
+    process_list.hide(text)
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class _Option:
     """An option, which is also an environment variable."""
@@ -83,7 +88,7 @@ def _choice(flag: str, variable: str, kind: type[StrEnum], text: str) -> _Option
 
 
 _OPTIONS: Final = (
-    _Option("--database-url", "DATABASE_URL", str, "URL", "postgres://user:password@host:5432/name"),
+    _Option("--database-url", "DATABASE_URL", _hidden, "URL", "postgres://user:password@host:5432/name"),
     _Option(
         "--source",
         "FLUXBASE_SOURCE",

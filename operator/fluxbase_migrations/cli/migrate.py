@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from fluxbase_migrations.cli import config, process_list
+from fluxbase_migrations.cli import config
 from fluxbase_migrations.cli.arguments import (
     DEFAULT_SOURCE,
     PROGRAM,
@@ -34,8 +34,6 @@ USAGE_ERROR: Final = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse and run; returns the exit code: 0 done or no change, 1 failed, 2 usage."""
     given = parser().parse_args(arguments)
-    if "database_url" in given:
-        process_list.hide(given.database_url)
     if given.command == "down" and given.all and given.count is not None:
         _usage("down takes a number or --all, not both")
     try:
