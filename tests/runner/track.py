@@ -61,7 +61,8 @@ class Runner:
         setup = self.setup
         wanted = TrackRun(
             Track.USER,
-            Options(lock_timeout=self.lock_timeout, policy=policy),
+            Options(policy),
+            self.lock_timeout,
             rollback=wish.pop("rollback", Rollback.ALLOW),
         )
         return run_track(replace(wanted, **wish), source(files), setup.connect, setup.log, self.stop)

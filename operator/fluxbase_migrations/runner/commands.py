@@ -14,6 +14,7 @@ from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner import connecting, tracking
 from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entry, Ledger
+from fluxbase_migrations.runner.locked import LockedTrack
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.recovery import Policy
 from fluxbase_migrations.runner.report import report
@@ -47,6 +48,17 @@ class Setup:
     def tracking(self) -> Table:
         """The tracking table: the one named, or the track's own."""
         return self.table or Table(*TRACKING_TABLE[self.track])
+
+    def locked(self) -> LockedTrack:
+        """The track, to be opened."""
+        return LockedTrack(
+            self.connect,
+            self.tracking,
+            self.log,
+            self.stop,
+            label=self.track.value,
+            lock_timeout=self.lock_timeout,
+        )
 
 
 def guarded(action: Callable[[], int], log: Log) -> int:
@@ -105,34 +117,24 @@ def _migrate(
     if limit == 0:
         setup.log.info("no change", source=setup.track.value)
         return 0
-    options = Options(
-        label=setup.track.value,
-        lock_timeout=setup.lock_timeout,
-        policy=Policy(setup.recovery or Recovery.PROVEN),
-        out_of_order=setup.out_of_order,
-    )
-    migrator = Migrator(setup.connect, setup.tracking, source, options, setup.log, setup.stop)
-    try:
-        migrator.open()
+    options = Options(Policy(setup.recovery or Recovery.PROVEN), setup.out_of_order)
+    with setup.locked() as track:
+        migrator = Migrator(track, source, options)
         migrator.look_back()
         ran = migrator.migrate(make_plan, wanted)
-        row = migrator.row
-    finally:
-        migrator.close()
     if ran:
-        setup.log.info("Migrations finished", source=setup.track.value, version=row.version, files=ran)
+        setup.log.info("Migrations finished", source=track.label, version=track.row.version, files=ran)
     else:
-        setup.log.info("no change", source=setup.track.value, version=row.version)
+        setup.log.info("no change", source=track.label, version=track.row.version)
     return 0
 
 
 def force(setup: Setup, version: int) -> int:
     """Record ``version``, clean; -1 is nothing applied. No file is looked at."""
-    options = Options(label=setup.track.value, lock_timeout=setup.lock_timeout)
-    with Migrator(setup.connect, setup.tracking, Source({}), options, setup.log, setup.stop) as migrator:
-        before = migrator.row
-        migrator.force(version)
-        setup.log.info("version forced", source=setup.track.value, was=before, version=migrator.row.version)
+    with setup.locked() as track:
+        before = track.row
+        track.force(version)
+        setup.log.info("version forced", source=track.label, was=before, version=track.row.version)
     return 0
 
 
@@ -179,11 +181,7 @@ def _run_track(setup: Setup, track: Track, read: Callable[[], Source]) -> Result
         source = read()
     except MigrationError as error:
         return Result(error.outcome, error=error.info)
-    options = Options(
-        label=track.value,
-        lock_timeout=setup.lock_timeout,
-        policy=Policy(setup.recovery or Recovery.AUTOMATIC, retry_failed=True, retry_unproven=False),
-        out_of_order=setup.out_of_order,
-    )
-    wish = TrackRun(track, options, table=setup.table if track is setup.track else None)
+    policy = Policy(setup.recovery or Recovery.AUTOMATIC, retry_failed=True, retry_unproven=False)
+    table = setup.table if track is setup.track else None
+    wish = TrackRun(track, Options(policy, setup.out_of_order), setup.lock_timeout, table)
     return run_track(wish, source, setup.connect, setup.log, setup.stop)

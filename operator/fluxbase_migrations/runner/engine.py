@@ -1,14 +1,10 @@
-"""The engine: one track of one database, under the lock, file by file."""
+"""The engine: it runs a plan on a track that is locked, file by file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
-
-import psycopg
 
 from fluxbase_migrations.core.errors import (
-    InternalError,
     Interrupted,
     MigrationError,
     OutOfOrder,
@@ -21,118 +17,41 @@ from fluxbase_migrations.core.names import OutOfOrder as OutOfOrderPolicy
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Applied
-from fluxbase_migrations.runner import doubt, failures, history, records, tracking
-from fluxbase_migrations.runner.context import Attempt, Context, under_lock
+from fluxbase_migrations.runner import doubt, failures, history
+from fluxbase_migrations.runner.context import Attempt
 from fluxbase_migrations.runner.file import run_file
-from fluxbase_migrations.runner.ledger import Entered, Entry, Kind, Ledger
-from fluxbase_migrations.runner.log import Log
+from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
+from fluxbase_migrations.runner.locked import LockedTrack
 from fluxbase_migrations.runner.prepared import Lookahead, Prepared
 from fluxbase_migrations.runner.recovery import Policy, Restore, Resume, RunAgain, decide
-from fluxbase_migrations.runner.session import Session
-from fluxbase_migrations.runner.signals import Stop
-from fluxbase_migrations.runner.tracking import Row, Table
-
-_REOPENINGS: Final = 3
-"""How often a connection that is lost again at once is opened anew."""
+from fluxbase_migrations.runner.tracking import Row
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a caller may choose."""
 
-    label: str = "user"
-    """The track's name in log lines."""
-    lock_timeout: float = 300.0
-    """Seconds to wait for the migration lock."""
     policy: Policy = field(default_factory=Policy)
     out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
 
 
 class Migrator:
-    """Holds the lock from :meth:`open` to :meth:`close`; a context manager."""
+    """Runs files on a track that is open."""
 
-    def __init__(
-        self,
-        connect: Callable[[], Session],
-        table: Table,
-        source: Source,
-        options: Options,
-        log: Log,
-        stop: Stop,
-    ) -> None:
-        self._connect = connect
-        self.table = table
+    def __init__(self, track: LockedTrack, source: Source, options: Options) -> None:
+        self.track = track
         self.source = source
         self.options = options
-        self.log = log
-        self.stop = stop
-        self.ledger = Ledger(table)
-        self.row = Row()
-        self.observed = False
+        self.log = track.log
         self._applied: dict[str, Applied] = {}
         self.recovered: str | None = None
         self.warnings: list[str] = list(source.warnings)
         self.skipped: list[int] = []
-        self._entries: list[Entry] | None = None
-        self._context: Context | None = None
-
-    def __enter__(self) -> "Migrator":
-        self.open()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    @property
-    def session(self) -> Session:
-        """The session that holds the lock."""
-        return self.context.session
-
-    @property
-    def context(self) -> Context:
-        """What the engine's parts share."""
-        if self._context is None:
-            raise InternalError("the migrator is not open")
-        return self._context
 
     @property
     def applied(self) -> list[Applied]:
         """The files that took effect, in order."""
         return list(self._applied.values())
-
-    def open(self, *, create: bool = True) -> None:
-        """Connect, take the lock, create what is missing (unless told not to), and read the row.
-
-        Raises:
-            MigrationError: see :mod:`fluxbase_migrations.core.errors`.
-        """
-        session = self._connect()
-        try:
-            session.connection.add_notice_handler(self._notice)
-            limits = self.options.lock_timeout, self.log, self.stop
-            self._context = under_lock(session, self.table, self.ledger, *limits, create=create)
-            self.refresh()
-        except BaseException:
-            session.close()
-            raise
-
-    def close(self) -> None:
-        """End the session, and with it the lock."""
-        if self._context is not None:
-            self._context.session.close()
-            self._context = None
-
-    def refresh(self) -> Row:
-        """Read the tracking row."""
-        self.row = tracking.peek(self.session, self.table)
-        self.observed = True
-        return self.row
-
-    def entries(self) -> list[Entry]:
-        """This track's ledger, oldest first; read once."""
-        if self._entries is None:
-            self._entries = self.ledger.entries(self.session) if self.ledger.exists(self.session) else []
-        return self._entries
 
     def look_back(self) -> None:
         """Warn about applied files that were edited, and about files that came too late.
@@ -140,36 +59,27 @@ class Migrator:
         Raises:
             OutOfOrder: there are such files and the policy is Fail.
         """
-        for name in history.drifted(self.entries(), self.source):
+        for name in history.drifted(self.track.entries(), self.source):
             self._warn(f"{name} was edited after it was applied; the database keeps what it did then")
         if self.options.out_of_order is not OutOfOrderPolicy.IGNORE:
             self._look_for_late_files()
 
     def _look_for_late_files(self) -> None:
-        self.skipped = history.skipped_versions(self.entries(), self.source, self.row.version)
+        current = self.track.row.version
+        self.skipped = history.skipped_versions(self.track.entries(), self.source, current)
         if not self.skipped:
             return
         listed = ", ".join(map(str, self.skipped[:10])) + (" …" if len(self.skipped) > 10 else "")
         if self.options.out_of_order is OutOfOrderPolicy.FAIL:
             raise OutOfOrder(
-                f"version {listed} came after version {self.row.version} was applied, and was never run",
+                f"version {listed} came after version {current} was applied, and was never run",
                 hint="give the files higher numbers, or set outOfOrder to Warn",
             )
-        self._warn(f"version {listed} is below the recorded version {self.row.version} and was never applied")
+        self._warn(f"version {listed} is below the recorded version {current} and was never applied")
 
     def _warn(self, text: str) -> None:
         self.warnings.append(text)
-        self.log.warn(text, source=self.options.label)
-
-    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
-        """WARNINGs, and what a file RAISEs itself; not every "already exists, skipping"."""
-        text = self.session.scrub(diagnostic.message_primary or "") if self._context else ""
-        if not text:
-            return
-        if diagnostic.severity_nonlocalized == "WARNING":
-            self.log.warn(text, source=self.options.label)
-        elif diagnostic.source_function == "exec_stmt_raise":
-            self.log.info(text, source=self.options.label)
+        self.log.warn(text, source=self.track.label)
 
     def migrate(self, make_plan: Callable[[int, int], Plan], wanted: Callable[[Step], bool]) -> int:
         """Recover from a dirty row if that is allowed, then run the plan.
@@ -178,12 +88,12 @@ class Migrator:
         the number of files that ran.
 
         Raises:
-            MigrationError: the run ended early; :attr:`row` and :attr:`applied` say where.
+            MigrationError: the run ended early; the track's row and :attr:`applied` say where.
         """
         ran = 0
-        if self.row.dirty:
+        if self.track.row.dirty:
             ran = self.recover(wanted)
-        plan = make_plan(self.row.version, ran)
+        plan = make_plan(self.track.row.version, ran)
         self.run(plan, already=ran)
         if plan.short:
             raise ShortLimit(f"limit {plan.short} short")
@@ -197,7 +107,7 @@ class Migrator:
         ahead = Lookahead(plan.steps, self._prepare)
         total = already + len(plan.steps)
         for index, step in enumerate(plan.steps):
-            if self.stop.signal is not None:
+            if self.track.stop.signal is not None:
                 self._stopped(len(plan.steps) - index)
             prepared = self._get(ahead, index)
             following = ahead.peek(index + 1)
@@ -210,11 +120,11 @@ class Migrator:
         try:
             return ahead.get(index)
         except MigrationError:
-            self._reread()
+            self.track.reread()
             raise
 
     def _prepare(self, step: Step) -> Prepared:
-        conforming = self.session.standard_conforming_strings
+        conforming = self.track.session.standard_conforming_strings
         return Prepared.of(step, standard_conforming_strings=conforming)
 
     def _announce(self, step: Step, number: int, total: int) -> None:
@@ -224,7 +134,7 @@ class Migrator:
                 f"version {step.version} has no {step.direction} file: only the recorded version moves"
             )
             return
-        self.log.info(message, file=step.file.name, number=number, total=total, source=self.options.label)
+        self.log.info(message, file=step.file.name, number=number, total=total, source=self.track.label)
 
     def _run_one(
         self,
@@ -237,15 +147,15 @@ class Migrator:
         """One file; the row is read again only after trouble."""
         step = attempt.prepared.step
         try:
-            run_file(self.context, attempt, durable=durable, done=done, meanwhile=meanwhile)
+            run_file(self.track.context, attempt, durable=durable, done=done, meanwhile=meanwhile)
         except failures.LOST as lost:
-            if not self.session.lost:
+            if not self.track.session.lost:
                 raise
             self._after_loss(attempt, str(lost))
         except MigrationError:
-            self._reread()
+            self.track.reread()
             raise
-        self.row = Row(step.to_version, False, None)
+        self.track.row = Row(step.to_version, False, None)
         self._took_effect(attempt)
 
     def _took_effect(self, attempt: Attempt) -> None:
@@ -262,14 +172,12 @@ class Migrator:
         """
         label = attempt.prepared.step.label
         self.log.warn("connection lost, reconnecting to see what was committed", file=label)
-        self.close()
-        self._entries = None
         error = Transient(f"the connection was lost: {' '.join(reason.split())}", file=label)
         try:
-            self._reopen()
+            self.track.reopen()
             effect = self._effect(attempt)
         except (MigrationError, *failures.LOST) as again:
-            self.observed = False
+            self.track.observed = False
             why = again.info.message if isinstance(again, MigrationError) else " ".join(str(again).split())
             raise error.with_effect(f"not known, because reconnecting failed: {why}") from again
         if effect is not None:
@@ -281,48 +189,23 @@ class Migrator:
         A server that crashed may have lost the last commits that were not durable, and no file of those
         counts as applied any more. What counts is on disk before anything is said about it.
         """
-        entries, step = self.entries(), attempt.prepared.step
+        entries, step = self.track.entries(), attempt.prepared.step
         effect = history.effect_of(entries, attempt.id)
         kept = {one.attempt for one in entries if one.outcome == Entered.APPLIED}
         self._applied = {one: applied for one, applied in self._applied.items() if one in kept}
-        if effect is None and (self.row.version, self.row.dirty) != (step.to_version, False):
+        if effect is None and (self.track.row.version, self.track.row.dirty) != (step.to_version, False):
             self._took_effect(attempt)
-            effect = f"it took effect, and another run has brought the database to {self.row} since"
-        self.context.flushed = effect is not None and not self._applied  # seen is not yet on disk
+            effect = f"it took effect, and another run has brought the database to {self.track.row} since"
+        self.track.context.flushed = effect is not None and not self._applied  # seen is not yet on disk
         if effect is not None:
-            self.flush()
+            self.track.flush()
         return effect
 
-    def _reopen(self) -> None:
-        """Open again; a server that goes down may take a connection and end it at once."""
-        for _ in range(_REOPENINGS):
-            try:
-                return self.open(create=False)
-            except failures.LOST:
-                continue
-        return self.open(create=False)
-
-    def _reread(self) -> None:
-        """Status reports the row as it was read, never as it was meant."""
-        try:
-            self.refresh()
-        except (psycopg.Error, MigrationError):
-            self.observed = False
-
     def _stopped(self, left: int) -> None:
-        self.flush()
-        raise Interrupted(f"{self.stop.signal} received: stopped before the next file, {left} left to run")
-
-    def flush(self) -> None:
-        """Make the last commit durable before anything is said about it."""
-        if self._context is None or self.context.flushed:
-            return
-        self.record(Kind.MIGRATION, Entered.INTERRUPTED)
-
-    def record(self, kind: Kind, outcome: Entered, **more: bytes) -> None:
-        """Write an entry that is about no file, durably."""
-        records.write_entry(self.context, kind, outcome, **more)
-        self._entries = None
+        self.track.flush()
+        raise Interrupted(
+            f"{self.track.stop.signal} received: stopped before the next file, {left} left to run"
+        )
 
     def recover(self, wanted: Callable[[Step], bool]) -> int:
         """Get from a dirty row to a clean one, if that is allowed; returns how many files ran.
@@ -330,13 +213,13 @@ class Migrator:
         Raises:
             MigrationError: it is not allowed, or failed.
         """
-        action = decide(self.row, self._settled(), self.source, self.options.policy, wanted)
+        action = decide(self.track.row, self._settled(), self.source, self.options.policy, wanted)
         self.recovered = action.reason
-        self.log.info("recovering from a dirty version", version=self.row.version, action=action.reason)
-        self._entries = None
+        self.log.info("recovering from a dirty version", version=self.track.row.version, action=action.reason)
+        self.track.forget()
         match action:
             case Restore(version=version):
-                self._write_row(version, Kind.RECOVERY, reason=action.reason)
+                self.track.write_row(version, Kind.RECOVERY, reason=action.reason)
                 return 0
             case RunAgain(step=step, proven=proven):
                 prepared = self._checked(step)
@@ -357,27 +240,14 @@ class Migrator:
         Raises:
             ServerRefused: somebody did.
         """
-        before, entries = self.row, self.entries()
+        before, entries = self.track.row, self.track.entries()
         if self.options.policy.recovery is not Recovery.MANUAL:
-            entries = doubt.settle(self.context, before, entries)
-            if self.refresh() != before:
-                raise ServerRefused(f"somebody else wrote {self.table} during the recovery; stopped")
+            entries = doubt.settle(self.track.context, before, entries)
+            if self.track.refresh() != before:
+                raise ServerRefused(f"somebody else wrote {self.track.table} during the recovery; stopped")
         return entries[::-1]
 
     def _checked(self, step: Step) -> Prepared:
         if step.file is not None:
             step.file.check()
         return self._prepare(step)
-
-    def force(self, version: int, token: str | None = None) -> None:
-        """Record ``version``, clean, whatever was there; -1 is nothing applied."""
-        self._write_row(version, Kind.FORCE, token, **{"from": str(self.row)})
-
-    def token_known(self, token: str) -> bool:
-        """Whether a force command was obeyed already."""
-        return any(one.token == token for one in self.entries())
-
-    def _write_row(self, version: int, kind: Kind, token: str | None = None, **details: object) -> None:
-        records.write_row(self.context, self.row.version, version, kind, token, details)
-        self._entries = None
-        self.refresh()

@@ -96,13 +96,11 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
     parameters = dsn.parameters(environment)
     hidden = dsn.secrets(parameters, environment)
     settings = Settings(spec.statement_timeout, spec.ddl_lock_timeout)
+    policy = Policy(spec.recovery, retry_failed=spec.requested, retry_unproven=spec.requested)
     wish = TrackRun(
         spec.track,
-        Options(
-            lock_timeout=spec.lock_timeout,
-            policy=Policy(spec.recovery, retry_failed=spec.requested, retry_unproven=spec.requested),
-            out_of_order=spec.out_of_order,
-        ),
+        Options(policy, spec.out_of_order),
+        spec.lock_timeout,
         target=spec.target,
         rollback=spec.rollback,
         force=spec.force,

@@ -22,6 +22,7 @@ from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner import failures, ledger
 from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
+from fluxbase_migrations.runner.locked import LockedTrack
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.signals import Stop
@@ -43,6 +44,8 @@ class TrackRun:
 
     track: Track
     options: Options = field(default_factory=Options)
+    lock_timeout: float = 300.0
+    """Seconds to wait for the migration lock."""
     table: Table | None = None
     """None: the track's own."""
     target: int | None = None
@@ -55,8 +58,8 @@ class TrackRun:
 def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], log: Log, stop: Stop) -> Result:
     """Bring one track to its target; every failure becomes a result."""
     table = wish.table or Table(*TRACKING_TABLE[wish.track])
-    options = replace(wish.options, label=wish.track.value)
-    migrator = Migrator(connect, table, source, options, log, stop)
+    track = LockedTrack(connect, table, log, stop, label=wish.track.value, lock_timeout=wish.lock_timeout)
+    migrator = Migrator(track, source, wish.options)
     result = Result(Outcome.NO_CHANGE, latest=source.latest, source_digest=source.digest)
     try:
         ran, direction = _run(wish, migrator, source)
@@ -69,21 +72,22 @@ def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], lo
     except (psycopg.Error, ConnectionLost) as error:
         result = failed(result, unexpected(error))
     finally:
-        migrator.close()
+        track.close()
     return _observed(result, migrator, source, wish.target)
 
 
 def _run(wish: TrackRun, migrator: Migrator, source: Source) -> tuple[int, Direction]:
     """Do the work; returns how many files ran, and which way."""
-    migrator.open(create=bool(source.versions) or wish.force is not None)
+    track = migrator.track
+    track.open(create=bool(source.versions) or wish.force is not None)
     if wish.owner is not None and (source.versions or wish.force is not None):
-        claim(migrator, wish.owner)
-    if wish.force is not None and not migrator.token_known(wish.force.token):
-        migrator.log.info("forcing the version", source=wish.track.value, version=wish.force.version)
-        migrator.force(wish.force.version, wish.force.token)
+        claim(track, wish.owner)
+    if wish.force is not None and not track.token_known(wish.force.token):
+        track.log.info("forcing the version", source=wish.track.value, version=wish.force.version)
+        track.force(wish.force.version, wish.force.token)
     if not source.versions:
-        if migrator.row.version != NIL or migrator.row.dirty:
-            raise AheadOfSource.of(migrator.row.version, None)
+        if track.row.version != NIL or track.row.dirty:
+            raise AheadOfSource.of(track.row.version, None)
         raise SourceEmpty(
             "the source has no migration files", hint="expected files like 001_create_users.up.sql"
         )
@@ -113,14 +117,14 @@ def wanted_for(step: Step, target: int | None) -> bool:
     return step.to_version >= (NIL if target == 0 else target)
 
 
-def claim(migrator: Migrator, owner: Owner) -> None:
+def claim(track: LockedTrack, owner: Owner) -> None:
     """Record that this set owns the track of this database.
 
     Raises:
         Conflict: another set does, and nobody allowed to take it over.
     """
-    session, mine = migrator.session, owner.set
-    current = owner_of(migrator.entries())
+    session, mine = track.session, owner.set
+    current = owner_of(track.entries())
     if current is not None:
         if current.uid == mine.uid:
             return
@@ -128,11 +132,11 @@ def claim(migrator: Migrator, owner: Owner) -> None:
             # Deleted and created again, by a new installation for example.
             earlier = f" of the uid {current.uid}" if str(current) == str(mine) else ""
             raise Conflict(
-                f"{migrator.table} belongs to the FluxbaseMigrationSet {current}{earlier}",
+                f"{track.table} belongs to the FluxbaseMigrationSet {current}{earlier}",
                 owner=str(current),
                 owner_uid=current.uid,
             )
-    migrator.record(
+    track.record(
         Kind.OWNER,
         Entered.APPLIED,
         details=ledger.as_json(session, {"uid": mine.uid, "namespace": mine.namespace, "name": mine.name}),
@@ -171,12 +175,13 @@ def unexpected(error: psycopg.Error | ConnectionLost) -> MigrationError:
 
 def _observed(result: Result, migrator: Migrator, source: Source, target: int | None) -> Result:
     """Add what was read of the tracking row, and what ran."""
-    row = migrator.row
+    track = migrator.track
+    row = track.row
     return replace(
         result,
-        version=None if row.version == NIL or not migrator.observed else row.version,
+        version=None if row.version == NIL or not track.observed else row.version,
         dirty=row.dirty,
-        observed=migrator.observed,
+        observed=track.observed,
         pending=plan.outstanding(source.versions, row.version, target, dirty=row.dirty),
         applied=tuple(migrator.applied[-20:]),
         applied_count=len(migrator.applied),

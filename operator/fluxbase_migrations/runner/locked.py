@@ -1,0 +1,161 @@
+"""A track of a database while we hold its lock: the session, the version row, the ledger."""
+
+from collections.abc import Callable
+from typing import Final
+
+import psycopg
+
+from fluxbase_migrations.core.errors import InternalError, MigrationError
+from fluxbase_migrations.runner import failures, records, tracking
+from fluxbase_migrations.runner.context import Context, under_lock
+from fluxbase_migrations.runner.ledger import Entered, Entry, Kind, Ledger
+from fluxbase_migrations.runner.log import Log
+from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.signals import Stop
+from fluxbase_migrations.runner.tracking import Row, Table
+
+_REOPENINGS: Final = 3
+"""How often a connection that is lost again at once is opened anew."""
+
+
+class LockedTrack:
+    """Holds the lock from :meth:`open` to :meth:`close`; a context manager, which opens on entry."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Session],
+        table: Table,
+        log: Log,
+        stop: Stop,
+        *,
+        label: str = "user",
+        lock_timeout: float = 300.0,
+    ) -> None:
+        """``label`` is the track's name in log lines; ``lock_timeout`` is in seconds."""
+        self._connect = connect
+        self.table = table
+        self.log = log
+        self.stop = stop
+        self.label = label
+        self._lock_timeout = lock_timeout
+        self._ledger = Ledger(table)
+        self._entries: list[Entry] | None = None
+        self._context: Context | None = None
+        self.row = Row()
+        """The version row as it was last read or written."""
+        self.observed = False
+        """Whether :attr:`row` is known."""
+
+    def __enter__(self) -> "LockedTrack":
+        self.open()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def session(self) -> Session:
+        """The session that holds the lock."""
+        return self.context.session
+
+    @property
+    def context(self) -> Context:
+        """What the engine's parts share."""
+        if self._context is None:
+            raise InternalError("the track is not open")
+        return self._context
+
+    def open(self, *, create: bool = True) -> None:
+        """Connect, take the lock, create what is missing (unless told not to), and read the row.
+
+        Raises:
+            MigrationError: see :mod:`fluxbase_migrations.core.errors`.
+        """
+        session = self._connect()
+        try:
+            session.connection.add_notice_handler(self._notice)
+            limits = self._lock_timeout, self.log, self.stop
+            self._context = under_lock(session, self.table, self._ledger, *limits, create=create)
+            self.refresh()
+        except BaseException:
+            session.close()
+            raise
+
+    def reopen(self) -> None:
+        """Open again after a loss; a server that goes down may take a connection and end it at once.
+
+        Raises:
+            MigrationError: see :meth:`open`.
+        """
+        self.close()
+        self.forget()
+        for _ in range(_REOPENINGS):
+            try:
+                return self.open(create=False)
+            except failures.LOST:
+                continue
+        return self.open(create=False)
+
+    def close(self) -> None:
+        """End the session, and with it the lock."""
+        if self._context is not None:
+            self._context.session.close()
+            self._context = None
+
+    def refresh(self) -> Row:
+        """Read the version row."""
+        self.row = tracking.peek(self.session, self.table)
+        self.observed = True
+        return self.row
+
+    def reread(self) -> None:
+        """Read the row after trouble: it is reported as it was read, never as it was meant."""
+        try:
+            self.refresh()
+        except (psycopg.Error, MigrationError):
+            self.observed = False
+
+    def entries(self) -> list[Entry]:
+        """This track's ledger, oldest first; read once."""
+        if self._entries is None:
+            self._entries = self._ledger.entries(self.session) if self._ledger.exists(self.session) else []
+        return self._entries
+
+    def forget(self) -> None:
+        """The ledger was written: read it anew when it is next asked for."""
+        self._entries = None
+
+    def token_known(self, token: str) -> bool:
+        """Whether a force command was obeyed already."""
+        return any(one.token == token for one in self.entries())
+
+    def record(self, kind: Kind, outcome: Entered, **more: bytes) -> None:
+        """Write an entry that is about no file, durably."""
+        records.write_entry(self.context, kind, outcome, **more)
+        self.forget()
+
+    def flush(self) -> None:
+        """Make the last commit durable before anything is said about it."""
+        if self._context is None or self.context.flushed:
+            return
+        self.record(Kind.MIGRATION, Entered.INTERRUPTED)
+
+    def force(self, version: int, token: str | None = None) -> None:
+        """Record ``version``, clean, whatever was there; -1 is nothing applied."""
+        self.write_row(version, Kind.FORCE, token, **{"from": str(self.row)})
+
+    def write_row(self, version: int, kind: Kind, token: str | None = None, **details: object) -> None:
+        """Write a clean version row, with its entry in the ledger."""
+        records.write_row(self.context, self.row.version, version, kind, token, details)
+        self.forget()
+        self.refresh()
+
+    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        """WARNINGs, and what a file RAISEs itself; not every "already exists, skipping"."""
+        text = self.session.scrub(diagnostic.message_primary or "") if self._context else ""
+        if not text:
+            return
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self.log.warn(text, source=self.label)
+        elif diagnostic.source_function == "exec_stmt_raise":
+            self.log.info(text, source=self.label)
