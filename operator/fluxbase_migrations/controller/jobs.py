@@ -5,7 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fluxbase_migrations.api.spec import CertificateSource, KeyRef, Source, Spec, TrackSpec
+from fluxbase_migrations.api.model import CertificateSource, KeyRef
+from fluxbase_migrations.api.spec import Source, Spec, TrackSpec
 from fluxbase_migrations.controller import files as mounted
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.sources import Key

@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fluxbase_migrations.core import view
-from fluxbase_migrations.core.actions import Action, CreateJob, Decision, DeleteJob, SetTtl, job_name
-from fluxbase_migrations.core.commands import inputs_digest
+from fluxbase_migrations.core.actions import Action, Decision, DeleteJob, SetTtl
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Context, TrackSeen
 from fluxbase_migrations.core.plan import outstanding
@@ -27,14 +26,14 @@ from fluxbase_migrations.core.runs import (
     RunState,
     state,
 )
+from fluxbase_migrations.core.start import LOOK_AGAIN, create, gate, plan, wanted_digest
 from fluxbase_migrations.core.states import Effect, Reason, backoff, effect
-from fluxbase_migrations.core.status import Commands, JobReference, TrackStatus
+from fluxbase_migrations.core.status import JobReference, TrackStatus
 from fluxbase_migrations.core.transitions import line_of
 from fluxbase_migrations.core.wish import Blocked, Note, Refused, Skip, Want, Wish
 
 KEPT_JOBS: Final = 2
 """Finished Jobs of a track that are kept, for their logs."""
-_LOOK_AGAIN: Final = timedelta(seconds=20)
 
 
 def decide_track(seen: TrackSeen, context: Context) -> Decision:
@@ -81,12 +80,6 @@ def _state_of(seen: TrackSeen, run: int, now: datetime) -> RunState:
     return state(job, tuple(pod for pod in seen.pods if pod.run == run), now)
 
 
-def _wanted_digest(seen: TrackSeen) -> str | None:
-    if not isinstance(seen.wish, Want):
-        return None
-    return inputs_digest(seen.wish.base, seen.requested_at, seen.record.commands.force)
-
-
 def _running(seen: TrackSeen, record: TrackStatus, run: InFlight, context: Context) -> Decision:
     """A run in flight is never touched, whatever is wanted meanwhile."""
     record = replace(
@@ -99,9 +92,9 @@ def _running(seen: TrackSeen, record: TrackStatus, run: InFlight, context: Conte
     if run.lost:
         shown = view.node_lost(run.pod)
     else:
-        newer = _wanted_digest(seen) != record.inputs_digest
+        newer = wanted_digest(seen) != record.inputs_digest
         shown = view.running(record.progress, newer=newer)
-    return Decision(view.shown(record, shown), due=context.now + _LOOK_AGAIN if run.lost else None)
+    return Decision(view.shown(record, shown), due=context.now + LOOK_AGAIN if run.lost else None)
 
 
 def _not_started(seen: TrackSeen, record: TrackStatus, run: NotStarted, context: Context) -> Decision:
@@ -110,20 +103,20 @@ def _not_started(seen: TrackSeen, record: TrackStatus, run: NotStarted, context:
     record = replace(record, job=_reference(record, run.job), progress=None)
     if run.deleting:
         shown = view.replacing() if record.reason == Reason.REPLACING else view.being_deleted(run.since)
-        return Decision(view.shown(record, shown), due=context.now + _LOOK_AGAIN)
+        return Decision(view.shown(record, shown), due=context.now + LOOK_AGAIN)
     assert run.job is not None  # noqa: S101 - otherwise it counts as being deleted
     current = (
         isinstance(seen.wish, Want)
         and not context.suspended
         and context.upstream is None
-        and record.inputs_digest == _wanted_digest(seen)
+        and record.inputs_digest == wanted_digest(seen)
         and run.job.template_digest == seen.wish.template
     )
     if not current:
         delete = DeleteJob(run.job.name, run.job.uid, wait=True)
-        return Decision(view.shown(record, view.replacing()), (delete,), due=context.now + _LOOK_AGAIN)
+        return Decision(view.shown(record, view.replacing()), (delete,), due=context.now + LOOK_AGAIN)
     age = context.now - run.since
-    due = run.since + EVENTS_AFTER if age < EVENTS_AFTER else context.now + _LOOK_AGAIN
+    due = run.since + EVENTS_AFTER if age < EVENTS_AFTER else context.now + LOOK_AGAIN
     if record.reason == Reason.STARTING and run.reason is None and age < EVENTS_AFTER:
         return Decision(starting, due=due)  # not worth a write: it is about to run
     return Decision(view.shown(record, view.waiting(run, seen.event)), due=due)
@@ -150,9 +143,9 @@ def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision 
             error=view.job_deleted(job.name),
         )
     wish = seen.wish
-    if not isinstance(wish, Want) or context.suspended or record.inputs_digest != _wanted_digest(seen):
+    if not isinstance(wish, Want) or context.suspended or record.inputs_digest != wanted_digest(seen):
         return _given_up(record)
-    blocked = _gate(seen, record, context)
+    blocked = gate(seen, record, context)
     if blocked:
         return blocked
     refusal = seen.refusal
@@ -162,7 +155,7 @@ def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision 
         if context.now < refusal.retry_at:
             shown = view.shown(record, view.job_refused(refusal.message, permanent=False))
             return Decision(shown, due=refusal.retry_at)
-    return Decision(view.shown(record, view.starting()), (_create(seen, record, wish, context),))
+    return Decision(view.shown(record, view.starting()), (create(seen, record, wish, context),))
 
 
 def _given_up(record: TrackStatus) -> TrackStatus:
@@ -199,7 +192,7 @@ def _idle(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision:
         shown = (
             view.node_lost(straggler.name) if straggler.lost(context.now) else view.running(None, newer=True)
         )
-        return Decision(view.shown(record, shown), due=context.now + _LOOK_AGAIN)
+        return Decision(view.shown(record, shown), due=context.now + LOOK_AGAIN)
     match seen.wish:
         case Skip() as skip:
             return Decision(view.skipped(record, skip))
@@ -216,7 +209,7 @@ def _is_running(pod: PodSeen) -> bool:
 
 
 def _wanted(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> Decision:
-    handled = record.finished_at is not None and record.inputs_digest == _wanted_digest(seen)
+    handled = record.finished_at is not None and record.inputs_digest == wanted_digest(seen)
     released = effect(record.outcome) is Effect.CLAIMED and seen.owner_exists is False
     recheck = record.finished_at + want.recheck if record.finished_at and want.recheck else None
     overdue = recheck is not None and recheck <= context.now and not context.suspended
@@ -226,75 +219,12 @@ def _wanted(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) 
         return Decision(view.shown(record, view.suspended()))
     if handled and record.retry_at is not None and context.now < record.retry_at:
         return Decision(view.shown(record, view.retrying(record)), due=record.retry_at)
-    planned = _gate(seen, record, context) or _plan(
-        seen, record, want, context, again=handled and not overdue
-    )
+    planned = gate(seen, record, context) or plan(seen, record, want, context, again=handled and not overdue)
     owner = record.claimed_by
     if released and owner is not None and planned.actions:
         text = f"{seen.track}: takes over from the set {owner.name}, which is gone"
         return replace(planned, notes=(Note(False, "TakingOver", text),))
     return planned
-
-
-def _gate(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision | None:
-    """What must be true before a Job is created; None: it is."""
-    if context.upstream is not None:
-        return Decision(view.shown(record, view.waiting_for_system(context.upstream)))
-    leftover = [pod for pod in seen.pods if pod.run != record.run] + list(seen.foreign_pods)
-    old = next((pod.name for pod in leftover if pod.active), None)
-    old = old or next((job.name for job in seen.jobs if job.deleting), None)
-    if old is not None:
-        shown = view.shown(record, view.waiting_for_old(old))
-        return Decision(shown, due=context.now + _LOOK_AGAIN)
-    if not seen.slot:
-        return Decision(view.shown(record, view.queued()))
-    return None
-
-
-def _plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *, again: bool) -> Decision:
-    """Start a run: the status says so first, then the Job is created."""
-    run = max([record.run, *(job.run for job in seen.jobs)]) + 1
-    commands = record.commands
-    if not again:
-        commands = Commands(
-            requested_at=seen.requested_at,
-            force=commands.force,
-            covered_force=commands.force,
-            requested=_is_new(seen.requested_at, commands.requested_at) or commands.requested,
-            forced=_is_new(commands.force, commands.covered_force) or commands.forced,
-        )
-    planned = replace(
-        record,
-        run=run,
-        inputs_digest=_wanted_digest(seen),
-        job=JobReference(job_name(context.name, context.uid, seen.track, run)),
-        started_at=None,
-        finished_at=None,
-        retry_at=None,
-        progress=None,
-        attempts=record.attempts + 1 if again else 1,
-        waits=record.waits if again else 0,
-        commands=commands,
-    )
-    return Decision(view.shown(planned, view.starting()), (_create(seen, planned, want, context),))
-
-
-def _is_new(value: str | None, handled: str | None) -> bool | None:
-    return True if value is not None and value != handled else None
-
-
-def _create(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> CreateJob:
-    owner = record.claimed_by
-    return CreateJob(
-        track=seen.track,
-        run=record.run,
-        name=job_name(context.name, context.uid, seen.track, record.run),
-        inputs_digest=record.inputs_digest or "",
-        template=want.template,
-        requested=bool(record.commands.requested),
-        force=record.commands.force if record.commands.forced else None,
-        take_over_from=owner.uid if owner else None,
-    )
 
 
 def _reference(record: TrackStatus, job: JobSeen | None) -> JobReference | None:

@@ -1,0 +1,73 @@
+"""What the models of the API are made of: their base, checked strings, and references to objects."""
+
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.status import camel
+
+DNS_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+Duration = Annotated[str, StringConstraints(pattern=durations.PATTERN, max_length=32)]
+ObjectName = Annotated[str, StringConstraints(pattern=DNS_NAME, min_length=1, max_length=253)]
+Key = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+LabelText = Annotated[str, StringConstraints(max_length=317)]
+
+
+def rule(expression: str, message: str) -> dict[str, str]:
+    """A CEL validation."""
+    return {"rule": expression, "message": message}
+
+
+def _with_rules(schema: dict[str, Any], model: Any) -> None:
+    """Put a model's CEL validations into its schema."""
+    if model.rules:
+        schema["x-kubernetes-validations"] = model.rules
+
+
+class Model(BaseModel):
+    """Base of all models: camelCase in JSON, immutable, tolerant of fields from a newer version."""
+
+    model_config = ConfigDict(
+        alias_generator=camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        json_schema_extra=_with_rules,
+    )
+    rules: ClassVar[list[dict[str, str]]] = []
+    """CEL validations of this object."""
+
+
+class KeyRef(Model):
+    """One key of a Secret or ConfigMap in the set's namespace."""
+
+    name: ObjectName
+    """Name of the object, in the set's namespace."""
+    key: Key
+    """The key whose value is used."""
+
+
+class SecretSource(Model):
+    """A value from a Secret."""
+
+    secret_key_ref: KeyRef
+    """The Secret and its key."""
+
+
+class CertificateSource(Model):
+    """A certificate from a Secret or a ConfigMap: exactly one of the two."""
+
+    rules: ClassVar = [
+        rule(
+            "has(self.secretKeyRef) != has(self.configMapKeyRef)",
+            "give exactly one of secretKeyRef and configMapKeyRef",
+        )
+    ]
+
+    secret_key_ref: KeyRef | None = None
+    """The Secret and its key."""
+    config_map_key_ref: KeyRef | None = None
+    """The ConfigMap and its key."""

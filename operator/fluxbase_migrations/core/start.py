@@ -1,0 +1,84 @@
+"""The start of a run of one track: what must be true before, and the record and the Job of it."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from fluxbase_migrations.core import view
+from fluxbase_migrations.core.actions import CreateJob, Decision, job_name
+from fluxbase_migrations.core.commands import inputs_digest
+from fluxbase_migrations.core.observed import Context, TrackSeen
+from fluxbase_migrations.core.status import Commands, JobReference, TrackStatus
+from fluxbase_migrations.core.wish import Want
+
+LOOK_AGAIN: Final = timedelta(seconds=20)
+"""When to look again at what no watch tells about."""
+
+
+def gate(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision | None:
+    """What must be true before a Job is created; None: it is."""
+    if context.upstream is not None:
+        return Decision(view.shown(record, view.waiting_for_system(context.upstream)))
+    leftover = [pod for pod in seen.pods if pod.run != record.run] + list(seen.foreign_pods)
+    old = next((pod.name for pod in leftover if pod.active), None)
+    old = old or next((job.name for job in seen.jobs if job.deleting), None)
+    if old is not None:
+        shown = view.shown(record, view.waiting_for_old(old))
+        return Decision(shown, due=context.now + LOOK_AGAIN)
+    if not seen.slot:
+        return Decision(view.shown(record, view.queued()))
+    return None
+
+
+def wanted_digest(seen: TrackSeen) -> str | None:
+    """The digest of the inputs that a run would have now; None if none is wanted."""
+    if not isinstance(seen.wish, Want):
+        return None
+    return inputs_digest(seen.wish.base, seen.requested_at, seen.record.commands.force)
+
+
+def plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *, again: bool) -> Decision:
+    """Start a run: the status says so first, then the Job is created."""
+    run = max([record.run, *(job.run for job in seen.jobs)]) + 1
+    commands = record.commands
+    if not again:
+        commands = Commands(
+            requested_at=seen.requested_at,
+            force=commands.force,
+            covered_force=commands.force,
+            requested=_is_new(seen.requested_at, commands.requested_at) or commands.requested,
+            forced=_is_new(commands.force, commands.covered_force) or commands.forced,
+        )
+    planned = replace(
+        record,
+        run=run,
+        inputs_digest=wanted_digest(seen),
+        job=JobReference(job_name(context.name, context.uid, seen.track, run)),
+        started_at=None,
+        finished_at=None,
+        retry_at=None,
+        progress=None,
+        attempts=record.attempts + 1 if again else 1,
+        waits=record.waits if again else 0,
+        commands=commands,
+    )
+    return Decision(view.shown(planned, view.starting()), (create(seen, planned, want, context),))
+
+
+def create(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> CreateJob:
+    """The Job of the run that ``record`` holds."""
+    owner = record.claimed_by
+    return CreateJob(
+        track=seen.track,
+        run=record.run,
+        name=job_name(context.name, context.uid, seen.track, record.run),
+        inputs_digest=record.inputs_digest or "",
+        template=want.template,
+        requested=bool(record.commands.requested),
+        force=record.commands.force if record.commands.forced else None,
+        take_over_from=owner.uid if owner else None,
+    )
+
+
+def _is_new(value: str | None, handled: str | None) -> bool | None:
+    return True if value is not None and value != handled else None
