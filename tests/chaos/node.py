@@ -164,10 +164,9 @@ class Node:
         root.mkdir(exist_ok=True)
         variables = {"PATH": os.environ["PATH"], ENV_TERMINATION_LOG: str(root / "termination-log")}
         for one in spec["env"]:
-            value = one.get("value")
-            if value is None:
-                value = await self._value(one["valueFrom"])
-            variables[one["name"]] = value
+            value = one["value"] if "value" in one else await self._value(one["valueFrom"])
+            if value is not None:
+                variables[one["name"]] = value
         told = json.loads(variables[ENV_JOB])
         told["paths"] = [path.replace(MIGRATIONS_ROOT, f"{root}{MIGRATIONS_ROOT}") for path in told["paths"]]
         variables[ENV_JOB] = json.dumps(told)
@@ -187,8 +186,8 @@ class Node:
         new.symlink_to(content.name)
         new.replace(directory / "..data")
 
-    async def _value(self, source: Json) -> str:
-        """What a Secret or a ConfigMap has under a key.
+    async def _value(self, source: Json) -> str | None:
+        """What a Secret or a ConfigMap has under a key; None where the key is optional and not there.
 
         Raises:
             KubeError: there is none yet; the kubelet would ask again.
@@ -199,7 +198,10 @@ class Node:
         else:
             reference = source["configMapKeyRef"]
             path = paths.config_map(self._namespace, reference["name"])
-        text: str | None = (await self._kube.get(path)).get("data", {}).get(reference["key"])
+        found = await (self._kube.find(path) if reference.get("optional") else self._kube.get(path))
+        text: str | None = (found or {}).get("data", {}).get(reference["key"])
+        if text is None and reference.get("optional"):
+            return None
         if text is None:
             raise KubeError(404, "NotFound", f"{path} has no key {reference['key']}")
         return base64.b64decode(text).decode() if "secretKeyRef" in source else text

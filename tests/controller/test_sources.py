@@ -115,8 +115,8 @@ async def test_several_config_maps_are_one_source(cluster: Cluster, operator: Ru
     assert [
         one["valueFrom"] for one in pod["containers"][0]["env"] if one["name"].startswith("FLUXBASE_FILE_")
     ] == [
-        {"configMapKeyRef": {"name": "one", "key": "002_b.up.sql"}},
-        {"configMapKeyRef": {"name": "two", "key": "001_a.up.sql"}},
+        {"configMapKeyRef": {"name": "one", "key": "002_b.up.sql", "optional": True}},
+        {"configMapKeyRef": {"name": "two", "key": "001_a.up.sql", "optional": True}},
     ]
     assert not pod.get("volumes")
 

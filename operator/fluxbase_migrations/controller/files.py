@@ -39,11 +39,15 @@ def volumes(track: Track, source: Source | None) -> tuple[list[Json], list[Json]
 
 
 def variables(files: Sequence[Key]) -> list[Json]:
-    """Small files, which the kubelet puts into the environment."""
+    """Small files, which the kubelet puts into the environment.
+
+    They are optional: where the kubelet finds others, because they were edited meanwhile or because it still
+    knows an immutable ConfigMap that was made again, the Job must end with SourceChanged, not wait for ever.
+    """
     return [
         {
             "name": f"{ENV_FILE}{number}",
-            "valueFrom": {"configMapKeyRef": {"name": name, "key": key}},
+            "valueFrom": {"configMapKeyRef": {"name": name, "key": key, "optional": True}},
         }
         for number, (name, key) in enumerate(files)
     ]
