@@ -108,6 +108,22 @@ async def test_a_waiting_worker_wakes_up_for_a_new_key(queue: WorkQueue[str]) ->
     assert await asyncio.wait_for(waiting, 1) == "a"
 
 
+async def test_a_worker_ends_when_it_is_cancelled_at_the_moment_that_it_is_woken(
+    queue: WorkQueue[str], clock: Clock
+) -> None:
+    """As at every stop: one worker gives back its key, and the others are cancelled."""
+    queue.add("busy")
+    assert await ready(queue) == "busy"
+    queue.add("later", 60)
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.failed("busy")
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting}, timeout=1)
+    assert waiting.cancelled()
+
+
 async def test_it_tells_how_long_nobody_got_to_a_key(queue: WorkQueue[str], clock: Clock) -> None:
     assert queue.stuck_for() == 0
     queue.add("later", 1000)

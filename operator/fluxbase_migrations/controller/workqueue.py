@@ -1,6 +1,7 @@
 """A queue of keys: each waits at most once, and none is worked on twice at the same time."""
 
 import asyncio
+import contextlib
 import heapq
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
@@ -63,10 +64,9 @@ class WorkQueue(Generic[Key]):
                 del self._due[key]
                 self._active[key] = self._clock()
                 return key
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):  # wait_for swallows a cancellation before Python 3.12
+                    await self._changed.wait()
 
     def done(self, key: Key) -> None:
         """The work on ``key`` is done; what was added meanwhile is next."""
