@@ -342,6 +342,22 @@ async def test_jobs_that_are_there_at_the_start_count_before_any_other_is_create
     assert len(await cluster.jobs()) == 3
 
 
+async def test_a_namespace_that_cannot_be_watched_blinds_to_no_other(
+    cluster: Cluster, start_operator: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when a watched namespace was deleted, and with it our rights."""
+    running: Running = await start_operator(namespaces=("gone", cluster.namespace))
+
+    async def told() -> bool:
+        return "watching the namespace gone failed" in caplog.text
+
+    await until("it is told", told, 60)
+    await cluster.make_set()
+    await cluster.next_job("system", 1)
+    assert f"watching the namespace {cluster.namespace}" not in caplog.text
+    assert running.operator.trouble() is None
+
+
 async def test_a_lost_node_is_told_and_nothing_starts_until_the_pod_is_gone(
     cluster: Cluster, operator: Running
 ) -> None:

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from fluxbase_migrations.controller import handlers, http, paths
+from fluxbase_migrations.controller import http, paths
 from fluxbase_migrations.controller.events import Recorder
 from fluxbase_migrations.controller.handlers import SetEvent
 from fluxbase_migrations.controller.kube import Kube, KubeError
@@ -20,6 +20,7 @@ from fluxbase_migrations.controller.reflector import reflectors
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key, References
+from fluxbase_migrations.controller.watch import Watch
 from fluxbase_migrations.controller.workqueue import MAX_BACKOFF, WorkQueue
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION, Track
 
@@ -31,8 +32,6 @@ FIRST_PAUSE: Final = 0.5
 """Seconds until an API server that refuses to answer is asked again; doubled each time."""
 MAX_PAUSE: Final = 10.0
 """The most: when it is back, what was missed is not to wait for long."""
-LASTS_AFTER: Final = 60.0
-"""Seconds after which a watch counts as one that works, even where there is no set to be seen."""
 NOT_INSTALLED: Final = "NotInstalled"
 STUCK_AFTER: Final = 300.0
 """Seconds after which a set that nobody got to look at makes the operator unhealthy."""
@@ -53,8 +52,15 @@ class Operator:
         self._references = References()
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         self._follower = Follower(kube, self._queue.add)
-        self._blind_since: float | None = None
-        """When watching failed; None once it has shown a set again, or has lasted."""
+        self._watches = [
+            Watch(
+                one,
+                set_changed=self._set_changed,
+                belonging_changed=self._queue.add,
+                failed=self._missed,
+            )
+            for one in settings.namespaces or (None,)
+        ]
         self._reconciler = Reconciler(
             kube=kube,
             settings=settings,
@@ -119,7 +125,7 @@ class Operator:
     def _parts(self) -> set[asyncio.Task[Any]]:
         """Begin to watch and to work; none of these should ever end."""
         return {
-            asyncio.create_task(self._watch(), name="kopf"),
+            *(asyncio.create_task(one.run(), name="watch") for one in self._watches),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._settings.workers)),
             *(
                 asyncio.create_task(one.run(), name="ConfigMap watch")
@@ -146,12 +152,14 @@ class Operator:
             except KubeError as error:
                 if error.reason == NOT_INSTALLED:
                     raise
-                self._blind_since = self._blind_since or time.monotonic()
+                for one in self._watches:
+                    one.sees_nothing()
                 logger.warning("%s; trying again in %.1f s", error, pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
             else:
-                self._sees()
+                for one in self._watches:
+                    one.sees()
                 return
 
     async def _check_installed(self) -> None:
@@ -174,31 +182,10 @@ class Operator:
         if refused:
             raise refused
 
-    async def _watch(self) -> None:
-        """Watch for ever; a watch that fails begins anew, and then every set is looked at."""
-        while True:
-            lasts = asyncio.get_running_loop().call_later(LASTS_AFTER, self._sees)
-            try:
-                await handlers.watch(
-                    self._settings.namespaces,
-                    set_changed=self._set_changed,
-                    belonging_changed=self._queue.add,
-                )
-                told = "it ended"
-            except Exception as error:  # kopf lets every error of the API server's through
-                told = f"{type(error).__name__}: {error}"
-            finally:
-                lasts.cancel()
-            self._blind_since = self._blind_since or time.monotonic()
-            logger.warning("watching failed: %s; beginning anew in %.1f s", told, MAX_PAUSE)
-            self._reconciler.look_at_all(MAX_PAUSE + 5.0)
-            await asyncio.sleep(MAX_PAUSE)
-
-    def _sees(self) -> None:
-        self._blind_since = None
+    def _missed(self, namespace: str | None) -> None:
+        self._reconciler.look_at_all(namespace, MAX_PAUSE + 5.0)
 
     def _set_changed(self, event: SetEvent) -> None:
-        self._sees()
         if event.deleted:
             self._reconciler.deleted(event.key, event.uid)
         elif not event.listed and self._reconciler.is_own_write(event.key, event.resource_version):
@@ -240,7 +227,7 @@ class Operator:
         stuck = self._queue.stuck_for()
         if stuck > STUCK_AFTER:
             return f"a set has been waiting for {stuck:.0f} s"
-        blind = 0.0 if self._blind_since is None else time.monotonic() - self._blind_since
+        blind = min(one.blind_for() for one in self._watches)
         return f"nothing has been seen of any set for {blind:.0f} s" if blind > STUCK_AFTER else None
 
 

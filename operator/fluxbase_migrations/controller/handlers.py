@@ -6,6 +6,7 @@ task of its loop that is younger than itself.
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from fluxbase_migrations.controller.jobs import SELECTOR
 from fluxbase_migrations.controller.seen import set_of
 from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION
+
+logger = logging.getLogger(__name__)
 
 STOP_SECONDS: Final = 3.0
 """How long kopf may take to stop."""
@@ -69,6 +72,7 @@ async def watch(
             ended.set_exception(error) if error else ended.set_result(None)
 
     async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(_unretrieved)
         # Reported from inside: asyncio.run() then waits for kopf's thread that waits for ``stop``.
         try:
             await operator
@@ -89,6 +93,11 @@ async def watch(
     finally:
         stop.set()
         await asyncio.to_thread(thread.join, STOP_SECONDS)
+
+
+def _unretrieved(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Of several watches that fail, kopf raises the first one's error and forgets the others'."""
+    logger.debug("kopf: %s", context.get("exception") or context["message"])
 
 
 def _registry(

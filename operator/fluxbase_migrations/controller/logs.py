@@ -23,11 +23,11 @@ class _Json(logging.Formatter):
 
 
 def configure(form: str) -> None:
-    """Log to standard output, ``json`` or text; kopf only where something is wrong."""
+    """Log to standard output, ``json`` or text."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Json() if form == "json" else logging.Formatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in ("kopf", "aiohttp"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # It warns that signals are not its own; they are ours.
-    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+    # A watch that fails is told once, in one line, by us; kopf tells every try, with a traceback.
+    # What goes wrong in a handler only kopf knows.
+    for name, level in (("aiohttp", "WARNING"), ("kopf", "CRITICAL"), ("kopf.objects", "WARNING")):
+        logging.getLogger(name).setLevel(level)

@@ -84,10 +84,14 @@ class Reconciler:
         for waiting in self._claimed.pop(uid, ()):
             self._again(waiting, 0.0)
 
-    def look_at_all(self, delay: float) -> None:
-        """Look at every known set in ``delay`` seconds: what was deleted unwatched is never told."""
+    def look_at_all(self, namespace: str | None, delay: float) -> None:
+        """Look at every known set in ``delay`` seconds: what was deleted unwatched is never told.
+
+        ``namespace`` is None for those of all namespaces.
+        """
         for key in self._remembered:
-            self._again(key, delay)
+            if namespace in (None, key[0]):
+                self._again(key, delay)
 
     async def count_jobs(self) -> None:
         """Take slots for the unfinished Jobs that are there already, before any other Job is created.

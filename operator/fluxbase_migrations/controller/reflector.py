@@ -44,22 +44,21 @@ class Reflector:
         """Watch for ever."""
         pause = _FIRST_PAUSE
         version: str | None = None
+        told: str | None = None
         while True:
             try:
                 if version is None:
                     version = await self._newest()
                     self._unsure()
                 async for reached in self._events(version):
-                    version, pause = reached, _FIRST_PAUSE
+                    version, pause, told = reached, _FIRST_PAUSE, None
             except Gone:
                 version = None
             except KubeError as error:
-                level = (
-                    logging.DEBUG
-                    if error.status == 0 and "timeout" in str(error).lower()
-                    else logging.WARNING
-                )
-                logger.log(level, "watching ConfigMaps: %s; trying again in %.1f s", error, pause)
+                silent = error.status == 0 and "timeout" in str(error).lower()
+                level = logging.DEBUG if silent or str(error) == told else logging.WARNING
+                logger.log(level, "watching ConfigMaps: %s; trying again every %.0f s", error, _MAX_PAUSE)
+                told = str(error)
                 version = None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _MAX_PAUSE)
