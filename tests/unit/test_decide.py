@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, PodSeen
 from fluxbase_migrations.core.states import Reason
 from fluxbase_migrations.core.status import (
+    Commands,
     JobReference,
     Owner,
     SetStatus,
@@ -129,6 +131,8 @@ SQL_ERROR = Result(Outcome.SQL_ERROR, version=5, dirty=True, observed=True, erro
 FAILED = replace(APPLIED, phase=Phase.FAILED, outcome=Outcome.SQL_ERROR, dirty=True, version=5)
 WAITING = replace(APPLIED, outcome=Outcome.UNREACHABLE, waits=1, retry_at=NOW + timedelta(seconds=10))
 LATER = NOW + timedelta(seconds=11)
+CLAIMED = replace(APPLIED, outcome=Outcome.CONFLICT, claimed_by=Owner("a/first", "1"))
+EMPTY = Blocked("SourceEmpty", "empty", empty=WANT)
 
 CASES = {
     "a new track gets a Job": Case(Phase.PENDING, "Starting", look(), creates=1, stalled=False),
@@ -313,13 +317,11 @@ CASES = {
         look(APPLIED, Blocked(Reason.SOURCE_MISSING, "not there")),
         stalled=False,
     ),
-    "an empty ConfigMap is waited for": Case(
-        Phase.PENDING, "SourceEmpty", look(None, Blocked("SourceEmpty", "empty", empty=True)), stalled=False
-    ),
+    "an empty ConfigMap is waited for": Case(Phase.PENDING, "SourceEmpty", look(None, EMPTY), stalled=False),
     "an empty ConfigMap below an applied version is Failed": Case(
         Phase.FAILED,
         "AheadOfSource",
-        look(APPLIED, Blocked("SourceEmpty", "empty", empty=True)),
+        look(APPLIED, EMPTY),
         stalled=True,
     ),
     "files that cannot be used are Failed": Case(
@@ -404,11 +406,39 @@ CASES = {
     "a database whose owner is gone is taken over": Case(
         Phase.PENDING,
         "Starting",
+        look(CLAIMED, seen=TrackSeen(Track.USER, WANT, owner_exists=False)),
+        creates=2,
+    ),
+    "a database whose owner was gone before the run ended is taken over": Case(
+        Phase.PENDING,
+        "Starting",
         look(
-            replace(APPLIED, outcome=Outcome.CONFLICT, claimed_by=Owner("a/first", "1")),
+            PLANNED,
+            jobs=(JOB,),
+            pods=(ended(Result(Outcome.CONFLICT, owner="a/first", owner_uid="1")),),
             seen=TrackSeen(Track.USER, WANT, owner_exists=False),
         ),
         creates=2,
+    ),
+    "a force on an empty source is obeyed": Case(
+        Phase.PENDING, "Starting", look(APPLIED, EMPTY, force=Annotation("user=-1@token")), creates=2
+    ),
+    "a force on an empty source has been obeyed": Case(
+        Phase.PENDING,
+        "SourceEmpty",
+        look(
+            replace(
+                PLANNED,
+                inputs_digest=inputs_digest("content", None, "user=-1@token"),
+                commands=Commands(force="user=-1@token", covered_force="user=-1@token", forced=True),
+            ),
+            EMPTY,
+            jobs=(replace(JOB, inputs_digest=inputs_digest("content", None, "user=-1@token")),),
+            pods=(ended(Result(Outcome.SOURCE_EMPTY, observed=True)),),
+            status=SetStatus(last_handled_force="user=-1@token"),
+            force=Annotation("user=-1@token"),
+        ),
+        stalled=False,
     ),
     "a lost status is found again in the Jobs": Case(
         Phase.RUNNING,
@@ -437,6 +467,38 @@ def test_situation(case: Case) -> None:
         assert len(found) == 2
     if case.stalled is not None:
         assert ("Stalled" in found) is case.stalled
+
+
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seen": TrackSeen(Track.USER, CHANGED)},
+        {"seen": TrackSeen(Track.USER, WANT), "requested_at": Annotation("again")},
+        {"seen": TrackSeen(Track.USER, RECHECKED), "now": LATER},
+    ],
+    ids=["edit", "request", "recheck"],
+)
+def test_only_a_set_that_is_gone_loses_its_database(change: dict[str, Any], exists: bool) -> None:
+    seen = replace(change["seen"], owner_exists=exists)
+    job = created(look(CLAIMED, **{**change, "seen": seen}))
+    assert job is not None
+    assert job.take_over_from == (None if exists else "1")
+
+
+def test_nobody_is_warned_of_an_owner_that_is_gone() -> None:
+    pods = (ended(Result(Outcome.CONFLICT, owner="a/first", owner_uid="1")),)
+    made = look(PLANNED, jobs=(JOB,), pods=pods, seen=TrackSeen(Track.USER, WANT, owner_exists=False))
+    assert [note.reason for note in made.notes] == ["TakingOver"]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TRANSIENT, None])
+def test_a_request_is_over_when_its_retries_are_used_up(outcome: Outcome | None) -> None:
+    asked = replace(PLANNED, commands=Commands(requested=True))
+    pods = (ended(Result(outcome) if outcome else None),)
+    for attempts, still in ((1, True), (6, None)):
+        record = user(look(replace(asked, attempts=attempts), jobs=(JOB,), pods=pods))
+        assert record.commands.requested is still
 
 
 def test_every_line_of_the_table_of_states_has_a_situation() -> None:

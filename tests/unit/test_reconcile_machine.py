@@ -27,7 +27,7 @@ from fluxbase_migrations.controller.sources import Key, References
 from fluxbase_migrations.core.actions import CreateJob
 from fluxbase_migrations.core.decide import SetDecision
 from fluxbase_migrations.core.digest import source_digest
-from fluxbase_migrations.core.job import JobSpec
+from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, ENV_JOB, KIND, Phase, Rollback, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.transitions import line_of
@@ -37,6 +37,8 @@ from tests.unit.api_in_memory import ApiInMemory, OperatorDied
 NAMESPACE, NAME = "fluxbase", "shop"
 KEY = (NAMESPACE, NAME)
 SET = paths.one_set(*KEY)
+OTHER = paths.one_set(NAMESPACE, "other")
+"""Another set, with the same database."""
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 TRACKS = st.sampled_from(list(Track))
 COUNTS = st.integers(1, 3)
@@ -62,6 +64,7 @@ class Row:
     version: int | None = None
     dirty: bool = False
     tokens: list[str] = field(default_factory=list)
+    owner: SetRef | None = None
 
     def result(self, outcome: Outcome, **more: Any) -> Result:
         return Result(outcome, version=self.version, dirty=self.dirty, observed=True, **more)
@@ -71,6 +74,9 @@ def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool
     """What the runner would do to the database, and report."""
     if job.expected_digest != source_digest(files):
         return Result(Outcome.SOURCE_CHANGED)
+    if row.owner and row.owner.uid not in (job.set.uid, job.take_over_from):
+        return Result(Outcome.CONFLICT, owner=str(row.owner), owner_uid=row.owner.uid)
+    row.owner = job.set
     latest = len(files)
     known = {"latest": latest, "source_digest": job.expected_digest}
     if job.force and job.force.token not in row.tokens:
@@ -78,6 +84,8 @@ def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool
         row.version, row.dirty = (None if job.force.version < 1 else job.force.version), False
     target = latest if job.target is None else job.target
     at = row.version or 0
+    if at == latest == 0:
+        return row.result(Outcome.SOURCE_EMPTY, error=ErrorInfo("no files"), **known)
     if at > latest or target > latest:
         gone = Outcome.AHEAD_OF_SOURCE if at > latest else Outcome.TARGET_NOT_FOUND
         return row.result(gone, error=ErrorInfo("not among the files"), **known)
@@ -243,6 +251,16 @@ class Life(RuleBasedStateMachine):
     def aim(self, track: Track, version: int | None, rollback: Rollback) -> None:
         self.change_track(track, targetVersion=version, rollback=str(rollback))
 
+    @rule(track=TRACKS)
+    def another_set_gets_the_database(self, track: Track) -> None:
+        self.api.put(OTHER, {"metadata": {"name": "other", "namespace": NAMESPACE}, "spec": {}})
+        uid = self.api.objects[OTHER]["metadata"]["uid"]
+        self.rows[track].owner = SetRef(uid, NAMESPACE, "other")
+
+    @rule()
+    def delete_the_other_set(self) -> None:
+        self.api.remove(OTHER)
+
     @rule(suspended=st.booleans())
     def suspend(self, suspended: bool) -> None:
         self.change(suspend=suspended)
@@ -344,13 +362,11 @@ class Life(RuleBasedStateMachine):
             name, track = job["metadata"]["name"], Track(job["metadata"]["labels"]["fluxbase.io/track"])
             if name not in self.in_flight:
                 continue
-            environment = job["spec"]["template"]["spec"]["containers"][0]["env"]
-            told = JobSpec.from_json(next(one["value"] for one in environment if one["name"] == ENV_JOB))
             files = self.api.objects.get(paths.config_map(NAMESPACE, track), {}).get("data", {})
             content = {file: text.encode() for file, text in files.items()}
             result: Result | None
             if outcome in (Outcome.APPLIED, Outcome.SQL_ERROR):
-                result = migrate(self.rows[track], told, content, to_the_end=outcome is Outcome.APPLIED)
+                result = migrate(self.rows[track], told(job), content, to_the_end=outcome is Outcome.APPLIED)
             else:
                 result = Result(outcome, error=ErrorInfo("no")) if outcome else None
             terminated = {"exitCode": 0, "finishedAt": self.now.isoformat()}
@@ -378,6 +394,12 @@ class Life(RuleBasedStateMachine):
                 assert not (_deleted(job) and job["metadata"]["name"] in self.in_flight), job
 
     @invariant()
+    def nobody_is_taken_over_who_is_there(self) -> None:
+        there = self.api.objects.get(OTHER)
+        for job in [job for track in Track for job in self.jobs(track)]:
+            assert there is None or told(job).take_over_from != there["metadata"]["uid"]
+
+    @invariant()
     def one_container_at_a_time(self) -> None:
         assert len(self.in_flight) <= 1, self.in_flight  # there is one slot
 
@@ -396,6 +418,7 @@ class Life(RuleBasedStateMachine):
 
     def comes_to_rest(self) -> None:
         self.set_quota(False)
+        self.delete_the_other_set()
         for track in Track:
             self.write_files(track, 3)
             self.change_track(track, targetVersion=None)
@@ -425,6 +448,12 @@ class Life(RuleBasedStateMachine):
     def was_forced(self, track: Track, handled: str | None) -> None:
         if handled and handled.startswith(track):
             assert handled.partition("@")[2] in self.rows[track].tokens, f"{handled} was never obeyed"
+
+
+def told(job: Json) -> JobSpec:
+    """What the Job's container is told."""
+    environment = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    return JobSpec.from_json(next(one["value"] for one in environment if one["name"] == ENV_JOB))
 
 
 def _ended(job: Json) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fluxbase_migrations.core.commands import bounded
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import Source
@@ -130,7 +131,9 @@ def progress(found: Object, read_config_map: Callable[[str], Object]) -> Waiting
         (ANNOTATION_REQUESTED_AT, "lastHandledRequestedAt"),
         (ANNOTATION_FORCE, "lastHandledForce"),
     ):
-        if annotations.get(annotation) and annotations[annotation] != status.get(handled):
+        if annotations.get(annotation) and bounded(annotations[annotation]) != status.get(handled):
+            if found.get("spec", {}).get("suspend"):
+                return Waiting(f"Suspended: {annotation} counts when spec.suspend is false again", False)
             return Waiting(f"the operator has not looked at {annotation} yet", None)
     ready, stalled = condition(found, "Ready"), condition(found, "Stalled")
     for track in Track:

@@ -29,7 +29,7 @@ from fluxbase_migrations.core.observed import EVENTS_AFTER, Refusal, TrackSeen
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.runs import Explanation, JobSeen, NotStarted, PodSeen, state
 from fluxbase_migrations.core.states import Reason
-from fluxbase_migrations.core.status import JobReference, Progress, SetStatus, TrackStatus
+from fluxbase_migrations.core.status import JobReference, Owner, Progress, SetStatus, TrackStatus
 from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
 
 Json = dict[str, Any]
@@ -109,7 +109,7 @@ class Observer:
                 event=await self._event(key[0], own_jobs, own_pods, record.run, now),
                 created=memory.created.get(track),
                 refusal=memory.refusals.get(track),
-                owner_exists=await self._owner_exists(record),
+                owner_exists=await self._owner_exists(_owner(record, own_pods)),
                 progress=_progress(memory.progress.get(track), record),
             )
         seen = SetSeen(
@@ -171,7 +171,12 @@ class Observer:
         volume = source is not None and source.persistent_volume_claim is not None
         interval = wanted.recheck_interval
         recheck = timedelta(seconds=durations.seconds(interval)) if interval else None
-        return Want(base, template, volume, recheck, versions, wanted.target_version), seen
+        want = Want(base, template, volume, recheck, versions, wanted.target_version)
+        if source is not None and seen is not None and not seen.versions:
+            names = ", ".join(source.config_map_names())
+            text = f"ConfigMap {names} has no migration files (NNN_name.up.sql); they are noticed at once"
+            return Blocked(Outcome.SOURCE_EMPTY, text, empty=want), seen
+        return want, seen
 
     async def _refuse_claim(self, namespace: str, source: ClaimSource) -> Refused | None:
         """A claim that only one pod may ever use; one that does not exist is the scheduler's to report."""
@@ -185,10 +190,9 @@ class Observer:
         )
         return Refused(Reason.ACCESS_MODE, text)
 
-    async def _owner_exists(self, record: TrackStatus) -> bool | None:
+    async def _owner_exists(self, owner: Owner | None) -> bool | None:
         """Whether the set that claims the database is still there; where we may not look, it is."""
-        owner = record.claimed_by
-        if owner is None or record.outcome is not Outcome.CONFLICT:
+        if owner is None:
             return None
         namespace, _, name = owner.name.partition("/")
         try:
@@ -250,6 +254,15 @@ def _sources_of(namespace: str, spec: Spec) -> frozenset[Key]:
     return frozenset((namespace, name) for source in given if source for name in source.config_map_names())
 
 
+def _owner(record: TrackStatus, pods: tuple[PodSeen, ...]) -> Owner | None:
+    """The set that keeps this one out, as the newest run has found it; None if none does."""
+    for pod in pods:
+        result = pod.result
+        if record.outstanding and pod.run == record.run and result and result.outcome is Outcome.CONFLICT:
+            return Owner(result.owner, result.owner_uid) if result.owner else None
+    return record.claimed_by if record.outcome is Outcome.CONFLICT else None
+
+
 def _problem(source: Source, seen: SourceSeen) -> Blocked | Refused | None:
     """Why the ConfigMaps cannot be used now."""
     names = ", ".join(source.config_map_names())
@@ -261,9 +274,6 @@ def _problem(source: Source, seen: SourceSeen) -> Blocked | Refused | None:
         return Blocked(Reason.SOURCE_MISSING, text)
     if seen.invalid:
         return Refused(Outcome.INVALID_SOURCE, f"ConfigMap {names}: {describe(seen.invalid)}")
-    if not seen.versions:
-        text = f"ConfigMap {names} has no migration files (NNN_name.up.sql); they are noticed at once"
-        return Blocked(Outcome.SOURCE_EMPTY, text, empty=True)
     return None
 
 

@@ -9,7 +9,7 @@ from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Ended
 from fluxbase_migrations.core.states import Effect, Reason, backoff, effect, source_changed_backoff
-from fluxbase_migrations.core.status import AppliedFile, Commands, Owner, TrackError, TrackStatus
+from fluxbase_migrations.core.status import AppliedFile, Owner, TrackError, TrackStatus
 from fluxbase_migrations.core.wish import Note, RetryPolicy
 
 DEADLINE: Final = "DeadlineExceeded"
@@ -44,45 +44,35 @@ def recorded(
         after = replace(after, error=TrackError(f"the run ended without a result: {ended.because}"))
     else:
         after = _as_read(after, result)
-    after = replace(after, commands=_obeyed(after))
     made = effect(after.outcome)
+    if made in (Effect.SETTLE, Effect.EMPTY):
+        after = replace(after, commands=replace(after.commands, forced=None))
     if made is Effect.SETTLE:
         after = replace(after, rolled_back=after.outcome is Outcome.ROLLED_BACK or None)
     if made is Effect.WAIT and ended.job is not None and ended.job.reason == DEADLINE:
         # Its own limit, not the world, ended it, and would do so for ever.
         made, after = Effect.RETRY, replace(after, error=_deadline(after.error))
-    match made:
-        case Effect.WAIT:
-            waits = record.waits + 1
-            if after.outcome is Outcome.SOURCE_CHANGED:
-                delay = source_changed_backoff(waits)
-            else:
-                delay = backoff(retry.backoff, waits) * jitter
-            attempts = max(record.attempts - 1, 0)
-            return replace(after, waits=waits, attempts=attempts, retry_at=now + timedelta(seconds=delay))
-        case Effect.RETRY if record.attempts <= retry.limit:
-            delay = backoff(retry.backoff, record.attempts) * jitter
-            return replace(after, waits=0, retry_at=now + timedelta(seconds=delay))
-        case Effect.CLAIMED if result is not None and result.owner:
-            return replace(after, waits=0, claimed_by=Owner(result.owner, result.owner_uid))
-        case _:
-            return replace(after, waits=0)
+    if made is Effect.WAIT:
+        waits = record.waits + 1
+        if after.outcome is Outcome.SOURCE_CHANGED:
+            delay = source_changed_backoff(waits)
+        else:
+            delay = backoff(retry.backoff, waits) * jitter
+        attempts = max(record.attempts - 1, 0)
+        return replace(after, waits=waits, attempts=attempts, retry_at=now + timedelta(seconds=delay))
+    if made is Effect.RETRY and record.attempts <= retry.limit:
+        delay = backoff(retry.backoff, record.attempts) * jitter
+        return replace(after, waits=0, retry_at=now + timedelta(seconds=delay))
+    # For good: a request is over. A later change is nobody's request to run a file again that failed.
+    after = replace(after, waits=0, commands=replace(after.commands, requested=None))
+    if made is Effect.CLAIMED and result is not None and result.owner:
+        return replace(after, claimed_by=Owner(result.owner, result.owner_uid))
+    return after
 
 
 def _deadline(error: TrackError | None) -> TrackError:
     hint = "job.activeDeadlineSeconds ended the run; give it more time"
     return replace(error or TrackError("the run was interrupted"), hint=hint)
-
-
-def _obeyed(record: TrackStatus) -> Commands:
-    """A request is over when a run has ended for good, a force when one has succeeded."""
-    match effect(record.outcome):
-        case Effect.SETTLE:
-            return replace(record.commands, requested=None, forced=None)
-        case Effect.STOP:
-            return replace(record.commands, requested=None)
-        case _:
-            return record.commands
 
 
 def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:

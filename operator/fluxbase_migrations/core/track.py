@@ -26,8 +26,8 @@ from fluxbase_migrations.core.runs import (
     RunState,
     state,
 )
-from fluxbase_migrations.core.start import LOOK_AGAIN, create, gate, plan, wanted_digest
-from fluxbase_migrations.core.states import Effect, Reason, backoff, effect
+from fluxbase_migrations.core.start import LOOK_AGAIN, create, gate, may_take_over, plan, wanted_digest
+from fluxbase_migrations.core.states import Reason, backoff
 from fluxbase_migrations.core.status import JobReference, TrackStatus
 from fluxbase_migrations.core.transitions import line_of
 from fluxbase_migrations.core.wish import Blocked, Note, Refused, Skip, Want, Wish
@@ -38,6 +38,7 @@ KEPT_JOBS: Final = 2
 
 def decide_track(seen: TrackSeen, context: Context) -> Decision:
     """Decide what to do about one track."""
+    seen = replace(seen, wish=_wish(seen))
     record = _adopted(seen)
     current = _state_of(seen, record.run, context.now)
     notes: tuple[Note, ...] = ()
@@ -49,6 +50,8 @@ def decide_track(seen: TrackSeen, context: Context) -> Decision:
                 return _finish(seen, context, _not_started(seen, record, current, context))
             case Ended():
                 record, notes = _record(seen, record, current, context)
+                if may_take_over(seen, record):
+                    notes = ()  # that the owner was gone already is told by the next run
             case Absent():
                 again = _absent(seen, record, context)
                 if isinstance(again, Decision):
@@ -56,6 +59,14 @@ def decide_track(seen: TrackSeen, context: Context) -> Decision:
                 record = again
     idle = _idle(seen, record, context)
     return _finish(seen, context, replace(idle, notes=notes + idle.notes))
+
+
+def _wish(seen: TrackSeen) -> Wish:
+    """A force needs no files."""
+    wish, commands = seen.wish, seen.record.commands
+    if isinstance(wish, Blocked) and (commands.forced or commands.force != commands.covered_force):
+        return wish.empty or wish
+    return wish
 
 
 def _adopted(seen: TrackSeen) -> TrackStatus:
@@ -210,7 +221,7 @@ def _is_running(pod: PodSeen) -> bool:
 
 def _wanted(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> Decision:
     handled = record.finished_at is not None and record.inputs_digest == wanted_digest(seen)
-    released = effect(record.outcome) is Effect.CLAIMED and seen.owner_exists is False
+    released = may_take_over(seen, record)
     recheck = record.finished_at + want.recheck if record.finished_at and want.recheck else None
     overdue = recheck is not None and recheck <= context.now and not context.suspended
     if handled and record.retry_at is None and not released and not overdue:

@@ -29,8 +29,8 @@ class Blocked:
 
     reason: str
     message: str
-    empty: bool = False
-    """The source is there, without a single migration file."""
+    empty: "Want | None" = None
+    """The source is there, without a single migration file: what a run would be for all the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,8 +172,10 @@ def _is_transaction_pooler(
     try:
         for other in others:
             (theirs,) = other.query("BEGIN") or other.query("SELECT pg_catalog.pg_backend_pid()")[0]
+            if theirs == before:  # where the pool holds no more, our own query would wait for theirs
+                return True
             (after,) = session.query("SELECT pg_catalog.pg_backend_pid()")[0]
-            if theirs == before or after != before:
+            if after != before:
                 return True
         return False
     finally:

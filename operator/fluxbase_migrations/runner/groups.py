@@ -117,7 +117,7 @@ class GroupRun:
             with self._golang_released():
                 failure = self._send(chunks)
                 if failure is not None:
-                    self._clean_up(target)
+                    self._clean_up(target, failure, chunks)
             indexes.restore_lock_timeout(session)
             self.progress.nobody_wrote()
         else:
@@ -173,11 +173,21 @@ class GroupRun:
         context = self.context
         return lock.golang_released(context.session, context.ids, max(context.lock_timeout, 60.0))
 
-    def _clean_up(self, target: indexes.Target | None) -> None:
-        """Drop what a failed build left."""
-        if target is not None:
+    def _clean_up(self, target: indexes.Target | None, failure: SqlFailure, chunks: list[Chunk]) -> None:
+        """Drop what a failed build left; a signal leaves it to the next run, which finds it in the ledger.
+
+        Raises:
+            MigrationError: the build's failure, where a signal ended the wait for others' transactions.
+        """
+        if target is None:
+            return
+        try:
             for name in indexes.drop_new_invalid(self.context.session, target):
                 self.context.log.info("dropped the invalid index that the failed build left", index=name)
+        except Interrupted as interrupted:
+            self.context.log.warn("the invalid index that the failed build left stays", why=interrupted)
+            self.progress.partial = True
+            raise self._recorded(failure, chunks) from failure
 
     def _failed(self, group: Group, failure: SqlFailure, chunks: list[Chunk]) -> None:
         """Cut the group where PostgreSQL asks for it; otherwise record the failure and raise it."""
