@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from fluxbase_migrations.core.result import Outcome
 from tests.conftest import Database
@@ -28,7 +29,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def pooler(database: Database, mode: str) -> Iterator[Database]:
+def pooler(database: Database, mode: str, size: int = 20) -> Iterator[Database]:
     """The database behind a pgbouncer of that mode."""
     assert PROGRAM is not None, "pgbouncer is missing: apt-get install pgbouncer"
     port, server = free_port(), database.server
@@ -38,6 +39,7 @@ def pooler(database: Database, mode: str) -> Iterator[Database]:
             f"[databases]\n* = host={server.host} port={server.port}"
             f" user={database.user} password={database.password}\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
             f"listen_port={port}\nauth_type=any\npool_mode={mode}\nunix_socket_dir=\nmax_client_conn=20\n"
+            f"default_pool_size={size}\n"
         )
         argv, user = [PROGRAM, "-q", str(config)], None
         if os.getuid() == 0:  # it refuses to run as root
@@ -63,8 +65,9 @@ def _answers(database: Database) -> bool:
     return True
 
 
-def test_transaction_mode_is_refused_with_the_reason(database: Database) -> None:
-    with pooler(database, "transaction") as behind:
+@pytest.mark.parametrize("size", [20, 1])
+def test_transaction_mode_is_refused_with_the_reason(database: Database, size: int) -> None:
+    with pooler(database, "transaction", size) as behind:
         result = Runner(behind).run(numbered("CREATE TABLE a (i int)"))
     assert result.outcome is Outcome.SERVER_REFUSED
     assert result.error is not None

@@ -6,6 +6,7 @@ import pytest
 
 from fluxbase_migrations.cli.kubectl import parser
 from fluxbase_migrations.cli.set_view import progress, render
+from fluxbase_migrations.core.commands import bounded
 from fluxbase_migrations.core.digest import source_digest
 
 FILES = {"001_one.up.sql": "SELECT 1;\n"}
@@ -38,6 +39,18 @@ def migration_set(
     }
 
 
+def handled(value: str) -> dict[str, Any]:
+    found = migration_set(annotations={"fluxbase.io/requested-at": value})
+    found["status"]["lastHandledRequestedAt"] = bounded(value)
+    return found
+
+
+def suspended(**metadata: Any) -> dict[str, Any]:
+    found = migration_set(**metadata)
+    found["spec"]["suspend"] = True
+    return found
+
+
 def waiting_for_system() -> dict[str, Any]:
     found = migration_set("False", stalled=True)
     found["status"]["tracks"]["user"] = {"phase": "Pending", "reason": "WaitingForSystem"}
@@ -67,6 +80,16 @@ def read_config_map(name: str) -> dict[str, Any]:
             migration_set(annotations={"fluxbase.io/requested-at": "x"}),
             None,
             id="a command is not looked at yet",
+        ),
+        pytest.param(
+            handled("x" * 300),
+            True,
+            id="a command that is too long to repeat has been looked at",
+        ),
+        pytest.param(
+            suspended(annotations={"fluxbase.io/force": "user=1@x"}),
+            False,
+            id="a command waits as long as the set is suspended",
         ),
     ],
 )

@@ -1,0 +1,141 @@
+"""/healthz fails when reconciling has stopped, and a watch that fails begins anew; metrics are as documented."""
+
+import asyncio
+import re
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fluxbase_migrations.controller import app, handlers, http, watch
+from fluxbase_migrations.controller.app import Operator
+from fluxbase_migrations.controller.handlers import SetEvent
+from fluxbase_migrations.controller.metrics import Metrics
+from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.watch import Watch
+from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.core.status import SetStatus, TracksStatus, TrackStatus
+from tests.unit.api_in_memory import ApiInMemory
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+KEY = ("fluxbase", "shop")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Operator:
+    """One that watches two namespaces and is patient for no time at all."""
+    monkeypatch.setattr(app, "STUCK_AFTER", 0.0)
+    api = ApiInMemory(lambda: NOW, lambda body: None)
+    return Operator(Settings(image="image", namespaces=("one", "two")), api)
+
+
+def test_a_set_that_nobody_gets_to_is_trouble(operator: Operator) -> None:
+    assert operator.trouble() is None
+    operator._queue.add(KEY)
+    assert "a set has been waiting" in str(operator.trouble())
+
+
+def test_blindness_is_trouble_only_in_all_namespaces(operator: Operator) -> None:
+    one, two = operator._watches
+    one.sees_nothing()
+    assert operator.trouble() is None
+    two.sees_nothing()
+    assert "nothing has been seen" in str(operator.trouble())
+    one.sees()
+    assert operator.trouble() is None
+
+
+@pytest.mark.parametrize(("trouble", "status"), [(None, 200), ("a set has been waiting", 503)])
+async def test_trouble_is_what_healthz_answers(trouble: str | None, status: int) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = await http.serve(port, Metrics(), lambda: trouble)
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}/healthz") as answer,
+        ):
+            assert (answer.status, await answer.text()) == (status, trouble or "ok")
+    finally:
+        await server.cleanup()
+
+
+async def test_a_watch_that_fails_is_blind_until_it_shows_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PAUSE", 0.0)
+    began, shown, missed = asyncio.Event(), list[SetEvent](), list[str | None]()
+    event = SetEvent(KEY, "uid", "1", deleted=False, listed=True)
+    tries = iter([OSError("refused"), OSError("refused"), None])
+
+    async def watching(namespaces: tuple[str, ...], *, set_changed: Any, **_: Any) -> None:
+        assert namespaces == ("one",)
+        error = next(tries)
+        if error:
+            raise error
+        assert one.blind_for() > 0
+        set_changed(event)
+        began.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(handlers, "watch", watching)
+    one = Watch("one", set_changed=shown.append, belonging_changed=lambda key: None, failed=missed.append)
+    running = asyncio.create_task(one.run())
+    await asyncio.wait_for(began.wait(), 10)
+    assert (shown, missed, one.blind_for()) == ([event], ["one", "one"], 0.0)
+    running.cancel()
+    await asyncio.wait({running})
+
+
+def test_every_documented_metric_is_there_and_a_deleted_set_has_none() -> None:
+    metrics = Metrics()
+    record = TrackStatus(
+        phase=Phase.FAILED,
+        version=5,
+        dirty=True,
+        outcome=Outcome.SQL_ERROR,
+        started_at=NOW,
+        finished_at=NOW + timedelta(seconds=3),
+    )
+    metrics.set_seen(KEY, SetStatus(tracks=TracksStatus(None, record)))
+    metrics.run_ended(Track.USER, record)
+    metrics.job_created(Track.USER)
+    metrics.status_written()
+    found = _samples(metrics)
+    user = 'name="shop" namespace="fluxbase" track="user"'
+    assert found[f"fluxbase_migrations_version {user}"] == 5
+    assert found[f"fluxbase_migrations_dirty {user}"] == 1
+    assert (
+        found['fluxbase_migrations_phase name="shop" namespace="fluxbase" phase="Failed" track="user"'] == 1
+    )
+    assert (
+        found['fluxbase_migrations_phase name="shop" namespace="fluxbase" phase="Applied" track="user"'] == 0
+    )
+    assert str(found[f"fluxbase_migrations_pending {user}"]) == "nan"
+    assert found['fluxbase_migrations_runs_total outcome="SQLError" track="user"'] == 1
+    assert found['fluxbase_migrations_run_seconds_sum track="user"'] == 3
+    assert found['fluxbase_migrations_jobs_created_total track="user"'] == 1
+    assert found["fluxbase_migrations_status_writes_total"] == 1
+
+    told = set(
+        re.findall(r"^\| `(fluxbase_migrations_\w+)`", (ROOT / "docs/operator.md").read_text(), re.MULTILINE)
+    )
+    there = {one.split(" ")[0].removesuffix("_sum") for one in found}
+    assert told <= there
+    metrics.set_gone(KEY)
+    assert not [one for one in _samples(metrics) if "shop" in one]
+
+
+def _samples(metrics: Metrics) -> dict[str, float]:
+    return {
+        " ".join(
+            [sample.name, *(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))]
+        ): sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+    }
