@@ -1,4 +1,4 @@
-"""/healthz fails when reconciling has stopped, and a watch that fails begins anew; metrics are as documented."""
+"""/healthz fails when reconciling has stopped, a failed watch begins anew, and metrics are as documented."""
 
 import asyncio
 import re
