@@ -176,3 +176,43 @@ def _as_superuser(runner: Runner, text: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(runner.database.admin_dsn, autocommit=True) as connection:
         cursor = connection.execute(text.encode())
         return cursor.fetchall() if cursor.description else []
+
+
+SLOW = (
+    "CREATE TABLE a (i int); INSERT INTO a VALUES (1), (2);"
+    " CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+    " $$BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN 0; END$$"
+)
+UNIQUE = "CREATE TABLE b (i int); CREATE UNIQUE INDEX CONCURRENTLY a_i ON a (slow(i))"
+DROPPING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND query LIKE 'DROP INDEX%' AND wait_event_type = 'Lock'"
+)
+
+
+def test_a_failure_is_told_although_a_signal_ended_the_cleaning_up(
+    runner: Runner, database: Database, tmp_path: Path
+) -> None:
+    ours = Ours(database.dsn, write_files(tmp_path / "source", numbered(SLOW, UNIQUE)))
+    waiting = f"{LOCKS} AND NOT granted"
+    with psycopg.connect(database.dsn, autocommit=True) as holder, psycopg.connect(database.dsn) as reader:
+        holder.execute("SELECT pg_advisory_lock(7)")
+        started = ours.start("up", log=tmp_path / "log")
+        try:
+            eventually("the build to wait", lambda: runner.query(waiting) == [(1,)])
+            reader.execute("SELECT * FROM a")
+            holder.execute("SELECT pg_advisory_unlock(7)")
+            eventually("the dropping to wait", lambda: runner.query(DROPPING) == [(1,)])
+            started.process.send_signal(signal.SIGINT)
+            started.process.send_signal(signal.SIGTERM)
+            done = started.finish(60)
+        finally:
+            started.kill()
+    assert done.code == 1, done.command
+    assert 'could not create unique index "a_i"' in done.output
+    assert "statement 2 of 2 may have taken effect in part, statements 1 to 1 did" in done.output
+    assert runner.row == [(2, True)]
+    runner.query("DELETE FROM a WHERE i > 1")
+    again = runner.run(numbered(SLOW, UNIQUE), requested=True)
+    assert again.outcome is Outcome.APPLIED, again.error
+    assert runner.query("SELECT indisvalid FROM pg_index WHERE indrelid = 'a'::regclass") == [(True,)]
