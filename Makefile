@@ -100,7 +100,7 @@ bench-latency: venv ## Measure kubectl apply to Applied beside Jobs that do noth
 
 .PHONY: scenarios
 scenarios: venv cluster ## Record what is seen in each scenario, and make docs/scenarios.md of it
-	@SCENARIOS=record $(PYTEST) tests/e2e -k "scenarios or faults" $(PYTEST_ARGS)
+	@SCENARIOS=record $(PYTEST) tests/e2e -k "scenarios or faults or config_maps" $(PYTEST_ARGS)
 	@$(VENV)/bin/python -m tests.e2e.scenarios
 
 .PHONY: test-fast

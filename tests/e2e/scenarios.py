@@ -21,6 +21,7 @@ DOCS: Final = ROOT / "docs/scenarios.md"
 FRESH: Final = ROOT / "build/scenarios"
 SECTIONS: Final = {
     "test_faults": "Faults",
+    "test_config_maps": "ConfigMaps",
     "test_scenarios_rollback": "Rolling back",
     "test_scenarios_commands": "Commands",
     "test_scenarios_recovery": "Retries and recovery",
@@ -166,7 +167,7 @@ _PATTERNS: Final = (
     (r"sha256:[0-9a-f]{16,}", "sha256:…"),
     (r"-(sys|usr)-[a-z2-7]{10}(-[a-z0-9]{5})?", r"-\1-…"),
     (r"\b\d+(\.\d+)? (s|ms)\b", r"N \2"),
-    (r"\bpid \d+", "pid N"),
+    (r"\b(pid|backend) \d+", r"\1 N"),
 )
 
 

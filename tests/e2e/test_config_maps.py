@@ -8,10 +8,12 @@ import pytest
 import yaml
 
 from tests.e2e.harness import Kube, MigrationSet
+from tests.e2e.scenarios import Scenario
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 NewSet = Callable[..., MigrationSet]
 NewConfigMap = Callable[..., str]
+NewScenario = Callable[[str], Scenario]
 
 ONE, TWO, THREE = (f"CREATE TABLE public.t{number} (id int);\n" for number in (1, 2, 3))
 
@@ -48,7 +50,9 @@ def reads(shop: MigrationSet, *names: str) -> None:
     shop.apply(tracks={"system": {"enabled": False}, "user": {"source": source}})
 
 
-def test_several_are_one_source_beyond_one_mebibyte(new_set: NewSet, config_map: NewConfigMap) -> None:
+def test_several_are_one_source_beyond_one_mebibyte(
+    new_set: NewSet, config_map: NewConfigMap, scenario: NewScenario
+) -> None:
     """Two of 800 KiB, of which one is immutable, and a small one with its file in binaryData."""
     shop = new_set("merged")
     shop.write_secret()
@@ -60,27 +64,33 @@ def test_several_are_one_source_beyond_one_mebibyte(new_set: NewSet, config_map:
         config_map(shop, "c", {}, binaryData=binary),
     )
     reads(shop, *names)
+    seen = scenario("Several ConfigMaps, together over 1 MiB, one with binaryData")
+    seen.sees("", shop, "Applied")
     shop.wait("Applied", version=3)
     assert set(shop.database.times_applied().values()) == {1}
     assert shop.database.query("SELECT count(*) FROM t1, t2, t3") == [(0,)]
 
 
 def test_one_file_name_in_two_of_them_is_refused_with_both_names(
-    new_set: NewSet, config_map: NewConfigMap
+    new_set: NewSet, config_map: NewConfigMap, scenario: NewScenario
 ) -> None:
     shop = new_set("twice")
     shop.write_secret()
     first = config_map(shop, "a", {"001_one.up.sql": ONE})
     second = config_map(shop, "b", {"001_one.up.sql": ONE})
     reads(shop, first, second)
-    shop.wait_message("001_one.up.sql", first, second)
+    seen = scenario("A file's name is in two ConfigMaps")
+    seen.sees("", shop, "InvalidSource", log=False)
     assert shop.jobs() == []
     shop.kube.run("delete", "configmap", second)
     config_map(shop, "b", {"002_two.up.sql": TWO})
+    seen.sees("the second one is made again, with another file", shop, "Applied")
     shop.wait("Applied", version=2)
 
 
-def test_an_immutable_one_is_renewed_by_deleting_it(new_set: NewSet, config_map: NewConfigMap) -> None:
+def test_an_immutable_one_is_renewed_by_deleting_it(
+    new_set: NewSet, config_map: NewConfigMap, scenario: NewScenario
+) -> None:
     """Deleting it alone starts nothing; made again with the same files, nothing; with more, those."""
     shop = new_set("immutable")
     shop.write_secret()
@@ -88,11 +98,13 @@ def test_an_immutable_one_is_renewed_by_deleting_it(new_set: NewSet, config_map:
     reads(shop, name)
     shop.wait("Applied", version=1)
     shop.kube.run("delete", "configmap", name)
-    shop.wait_message(name, "not found")
+    seen = scenario("An immutable ConfigMap is deleted after it was applied")
+    seen.sees("", shop, "SourceMissing")
     config_map(shop, "a", {"001_one.up.sql": ONE}, immutable=True)
-    shop.wait("Applied", version=1)
+    seen.sees("it is made again as it was", shop, "Applied", event="Applied")
     assert len(shop.jobs()) == 1
     shop.kube.run("delete", "configmap", name)
     config_map(shop, "a", {"001_one.up.sql": ONE, "002_two.up.sql": TWO}, immutable=True)
     shop.wait("Applied", version=2)
+    seen.sees("it is made again with one file more", shop, "Applied", event="Applied")
     assert shop.database.times_applied() == {"001_one.up.sql": 1, "002_two.up.sql": 1}

@@ -4,8 +4,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from fluxbase_migrations.runner.lock import own_id
+from fluxbase_migrations.runner.tracking import Table
 from tests.e2e.harness import MigrationSet, tables
 from tests.e2e.scenarios import Scenario
 from tests.peers import GolangMigrate
@@ -32,6 +35,17 @@ def test_a_fault_that_may_pass_is_tried_again_up_to_the_limit(new_set: NewSet, s
     assert len(shop.jobs()) == 2
     shop.write_config_map(tables(1, 2))
     seen.sees("the cause is gone, and the file is edited", shop, "Applied")
+
+
+def test_a_lock_that_is_held_is_waited_for(new_set: NewSet, scenario: NewScenario) -> None:
+    shop = new_set("lock")
+    seen = scenario("Somebody else holds the migration lock")
+    with psycopg.connect(shop.database.outside, application_name="migrate") as holder:
+        holder.execute("SELECT pg_advisory_lock(%s::bigint)", [own_id(Table("migrations", "app"))])
+        shop.start(tables(1), lockTimeout="2s", retry={"backoff": "5s"})
+        seen.sees("lockTimeout: 2s", shop, "LockHeld")
+    seen.sees("they let go", shop, "Applied")
+    assert shop.database.times_applied() == {"001_t1.up.sql": 1}
 
 
 def test_an_sql_error_waits_for_a_change(new_set: NewSet, scenario: NewScenario) -> None:
