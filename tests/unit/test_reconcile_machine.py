@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -418,6 +419,7 @@ class Life(RuleBasedStateMachine):
 
     def comes_to_rest(self) -> None:
         self.set_quota(False)
+        self.api.somebody_is_faster = False
         self.delete_the_other_set()
         for track in Track:
             self.write_files(track, 3)
@@ -467,4 +469,4 @@ def _deleted(job: Json) -> bool:
 Life.TestCase.settings = settings(
     max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-TestLife = Life.TestCase
+TestLife = pytest.mark.timeout(1200)(Life.TestCase)  # a failure takes long to shrink
