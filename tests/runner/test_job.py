@@ -168,6 +168,15 @@ def test_a_force_token_is_obeyed_once(pod: Pod, database: Database) -> None:
     assert pod.run(replace(spec, target=2)).version == 2
 
 
+def test_a_force_needs_no_files(pod: Pod, database: Database) -> None:
+    pod.run(pod.spec(FILES))
+    for file in pod.source.iterdir():
+        file.unlink()
+    done = pod.run(replace(pod.spec({}), force=ForceCommand(-1, "token")))
+    assert (done.outcome, done.version, done.observed) == (Outcome.SOURCE_EMPTY, None, True)
+    assert Runner(database).row == []
+
+
 def test_a_rollback_needs_leave_and_every_down_file(pod: Pod) -> None:
     pod.run(pod.spec(FILES | {"002_b.down.sql": "DROP TABLE b"}))
     lower = replace(pod.spec({}), target=1)
