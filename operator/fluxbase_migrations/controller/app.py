@@ -20,7 +20,7 @@ from fluxbase_migrations.controller.reflector import reflectors
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key, References
-from fluxbase_migrations.controller.watch import Watch
+from fluxbase_migrations.controller.watch import PAUSE, Watch
 from fluxbase_migrations.controller.workqueue import MAX_BACKOFF, WorkQueue
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION, Track
 
@@ -183,7 +183,7 @@ class Operator:
             raise refused
 
     def _missed(self, namespace: str | None) -> None:
-        self._reconciler.look_at_all(namespace, MAX_PAUSE + 5.0)
+        self._reconciler.look_at_all(namespace, PAUSE + 5.0)
 
     def _set_changed(self, event: SetEvent) -> None:
         if event.deleted:

@@ -9,7 +9,7 @@ from fluxbase_migrations.core.actions import CreateJob, Decision, job_name
 from fluxbase_migrations.core.commands import inputs_digest
 from fluxbase_migrations.core.observed import Context, TrackSeen
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.core.status import Commands, JobReference, TrackStatus
+from fluxbase_migrations.core.status import Commands, JobReference, Owner, TrackStatus
 from fluxbase_migrations.core.wish import Want
 
 LOOK_AGAIN: Final = timedelta(seconds=20)
@@ -66,14 +66,14 @@ def plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *, 
     return Decision(view.shown(planned, view.starting()), (create(seen, planned, want, context),))
 
 
-def may_take_over(seen: TrackSeen, record: TrackStatus) -> bool:
-    """Whether the set that owns the database's track is known to be gone."""
-    return record.outcome is Outcome.CONFLICT and record.claimed_by is not None and seen.owner_exists is False
+def gone_owner(seen: TrackSeen, record: TrackStatus) -> Owner | None:
+    """The set that owns the database's track, if it is known to be gone: then it may be taken over."""
+    return record.claimed_by if record.outcome is Outcome.CONFLICT and seen.owner_exists is False else None
 
 
 def create(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> CreateJob:
     """The Job of the run that ``record`` holds."""
-    owner = record.claimed_by
+    owner = gone_owner(seen, record)
     return CreateJob(
         track=seen.track,
         run=record.run,
@@ -82,7 +82,7 @@ def create(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -
         template=want.template,
         requested=bool(record.commands.requested),
         force=record.commands.force if record.commands.forced else None,
-        take_over_from=owner.uid if owner and may_take_over(seen, record) else None,
+        take_over_from=owner.uid if owner else None,
     )
 
 

@@ -26,7 +26,7 @@ from fluxbase_migrations.core.runs import (
     RunState,
     state,
 )
-from fluxbase_migrations.core.start import LOOK_AGAIN, create, gate, may_take_over, plan, wanted_digest
+from fluxbase_migrations.core.start import LOOK_AGAIN, create, gate, gone_owner, plan, wanted_digest
 from fluxbase_migrations.core.states import Reason, backoff
 from fluxbase_migrations.core.status import JobReference, TrackStatus
 from fluxbase_migrations.core.transitions import line_of
@@ -50,7 +50,7 @@ def decide_track(seen: TrackSeen, context: Context) -> Decision:
                 return _finish(seen, context, _not_started(seen, record, current, context))
             case Ended():
                 record, notes = _record(seen, record, current, context)
-                if may_take_over(seen, record):
+                if gone_owner(seen, record):
                     notes = ()  # that the owner was gone already is told by the next run
             case Absent():
                 again = _absent(seen, record, context)
@@ -221,18 +221,17 @@ def _is_running(pod: PodSeen) -> bool:
 
 def _wanted(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> Decision:
     handled = record.finished_at is not None and record.inputs_digest == wanted_digest(seen)
-    released = may_take_over(seen, record)
+    owner = gone_owner(seen, record)
     recheck = record.finished_at + want.recheck if record.finished_at and want.recheck else None
     overdue = recheck is not None and recheck <= context.now and not context.suspended
-    if handled and record.retry_at is None and not released and not overdue:
+    if handled and record.retry_at is None and not owner and not overdue:
         return Decision(view.settled(record, want), due=None if context.suspended else recheck)
     if context.suspended:
         return Decision(view.shown(record, view.suspended()))
     if handled and record.retry_at is not None and context.now < record.retry_at:
         return Decision(view.shown(record, view.retrying(record)), due=record.retry_at)
     planned = gate(seen, record, context) or plan(seen, record, want, context, again=handled and not overdue)
-    owner = record.claimed_by
-    if released and owner is not None and planned.actions:
+    if owner and planned.actions:
         text = f"{seen.track}: takes over from the set {owner.name}, which is gone"
         return replace(planned, notes=(Note(False, "TakingOver", text),))
     return planned

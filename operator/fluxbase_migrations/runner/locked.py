@@ -28,8 +28,8 @@ class LockedTrack:
         log: Log,
         stop: Stop,
         *,
-        label: str = "user",
-        lock_timeout: float = 300.0,
+        label: str,
+        lock_timeout: float,
     ) -> None:
         """``label`` is the track's name in log lines; ``lock_timeout`` is in seconds."""
         self._connect = connect

@@ -43,10 +43,8 @@ def _missing(path: Path) -> bool:
     """Whether it is known not to be there; what may not be looked at is an error later."""
     try:
         path.stat()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
     return False
 
 
