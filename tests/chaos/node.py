@@ -200,9 +200,9 @@ class Node:
             path = paths.config_map(self._namespace, reference["name"])
         found = await (self._kube.find(path) if reference.get("optional") else self._kube.get(path))
         text: str | None = (found or {}).get("data", {}).get(reference["key"])
-        if text is None and reference.get("optional"):
-            return None
         if text is None:
+            if reference.get("optional"):
+                return None
             raise KubeError(404, "NotFound", f"{path} has no key {reference['key']}")
         return base64.b64decode(text).decode() if "secretKeyRef" in source else text
 

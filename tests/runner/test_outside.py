@@ -11,7 +11,7 @@ import pytest
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.result import Outcome
 from tests.conftest import Database
-from tests.peers import Ours, Started, write_files
+from tests.peers import Finished, Ours, Started, write_files
 from tests.runner.track import Runner, numbered
 from tests.waiting import eventually
 
@@ -116,9 +116,7 @@ def test_a_signal_ends_the_wait_of_a_recovery(runner: Runner, database: Database
         started = ours.start("up", log=tmp_path / "log")
         try:
             eventually("the detach's second half to wait", lambda: runner.query(FINALIZING) == [(1,)])
-            started.process.send_signal(signal.SIGINT)
-            started.process.send_signal(signal.SIGTERM)
-            done = started.finish(60)
+            done = _told_to_stop(started)
         finally:
             started.kill()
     assert done.code == 1, done.command
@@ -127,6 +125,13 @@ def test_a_signal_ends_the_wait_of_a_recovery(runner: Runner, database: Database
     assert runner.row == [(2, True)]
     assert ours.run("up").code == 0
     assert runner.row == [(2, False)]
+
+
+def _told_to_stop(started: Started) -> Finished:
+    """By a second signal, too, which does not wait for the statement."""
+    started.process.send_signal(signal.SIGINT)
+    started.process.send_signal(signal.SIGTERM)
+    return started.finish(60)
 
 
 def _break_off(runner: Runner, started: Started, victim: str) -> None:
@@ -203,9 +208,7 @@ def test_a_failure_is_told_although_a_signal_ended_the_cleaning_up(
             reader.execute("SELECT * FROM a")
             holder.execute("SELECT pg_advisory_unlock(7)")
             eventually("the dropping to wait", lambda: runner.query(DROPPING) == [(1,)])
-            started.process.send_signal(signal.SIGINT)
-            started.process.send_signal(signal.SIGTERM)
-            done = started.finish(60)
+            done = _told_to_stop(started)
         finally:
             started.kill()
     assert done.code == 1, done.command

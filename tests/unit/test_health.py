@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,10 +52,8 @@ def test_blindness_is_trouble_only_in_all_namespaces(operator: Operator) -> None
 
 @pytest.mark.parametrize(("trouble", "status"), [(None, 200), ("a set has been waiting", 503)])
 async def test_trouble_is_what_healthz_answers(trouble: str | None, status: int) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = await http.serve(port, Metrics(), lambda: trouble)
+    server = await http.serve(0, Metrics(), lambda: trouble)
+    port = server.addresses[0][1]
     try:
         async with (
             aiohttp.ClientSession() as session,

@@ -29,10 +29,11 @@ from fluxbase_migrations.core.actions import CreateJob
 from fluxbase_migrations.core.decide import SetDecision
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.job import JobSpec, SetRef
-from fluxbase_migrations.core.names import API_VERSION, CONTAINER, ENV_JOB, KIND, Phase, Rollback, Track
+from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND, Phase, Rollback, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.transitions import line_of
 from tests import kstatus
+from tests.controller.cluster import told
 from tests.unit.api_in_memory import ApiInMemory, OperatorDied
 
 NAMESPACE, NAME = "fluxbase", "shop"
@@ -450,12 +451,6 @@ class Life(RuleBasedStateMachine):
     def was_forced(self, track: Track, handled: str | None) -> None:
         if handled and handled.startswith(track):
             assert handled.partition("@")[2] in self.rows[track].tokens, f"{handled} was never obeyed"
-
-
-def told(job: Json) -> JobSpec:
-    """What the Job's container is told."""
-    environment = job["spec"]["template"]["spec"]["containers"][0]["env"]
-    return JobSpec.from_json(next(one["value"] for one in environment if one["name"] == ENV_JOB))
 
 
 def _ended(job: Json) -> bool:
