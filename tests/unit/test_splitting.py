@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from fluxbase_migrations import system
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.runner import lexer, statements
+from fluxbase_migrations.runner.refusal import refuse_unusable
 from fluxbase_migrations.runner.statements import Group, Kind
 
 PIECES = [
@@ -34,8 +35,9 @@ PIECES = [
 ]
 
 
-def texts(sql: str, **options: bool) -> list[str]:
-    return [text.decode() for text in lexer.split(sql.encode(), **options)]
+def texts(sql: str, *, standard_conforming_strings: bool = True) -> list[str]:
+    found = lexer.split(sql.encode(), standard_conforming_strings=standard_conforming_strings)
+    return [text.decode() for text in found]
 
 
 @pytest.mark.parametrize("piece", PIECES)
@@ -168,9 +170,10 @@ def test_a_file_that_ends_in_its_own_transaction_is_refused_with_the_line() -> N
 
 
 def test_copy_from_stdin_is_refused_with_the_way_out() -> None:
+    found = lexer.split(b"SELECT 1;\nCOPY t (a, b) FROM STDIN;\nit's\t2\n\\.\n")
     with pytest.raises(InvalidSource, match="COPY") as caught:
-        cut("COPY t (a, b) FROM STDIN;\n1\t2\n\\.\n")
-    assert "INSERT" in (caught.value.info.hint or "")
+        refuse_unusable(found, statements.classify(found), "1_a.up.sql")
+    assert (caught.value.info.line, "INSERT" in (caught.value.info.hint or "")) == (2, True)
     assert cut("COPY t FROM '/tmp/x'")
 
 

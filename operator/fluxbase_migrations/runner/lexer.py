@@ -5,48 +5,62 @@ its parser builds a tree of the whole file (gigabytes for 100 MB of INSERTs) and
 it does not know; its scanner splits ``BEGIN ATOMIC`` bodies; and loading it costs a tenth of a second.
 The lexical rules (``scan.l``, ``psqlscan.l``) are few and have been stable for decades.
 
+What is read here is a belief: the server's answers are compared with it (see ``confirm``).
+
 Positions are byte offsets into the file; UTF-8's continuation bytes are identifier characters, as in scan.l.
+The patterns use neither possessive quantifiers nor atomic groups, which Python before 3.11.5 gets wrong
+(python/cpython#106052); their repetitions are bounded instead, so that no match remembers a whole file.
 """
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-_LETTER: Final = rb"A-Za-z_\x80-\xff"
-_SPACE: Final = rb"[ \t\r\n\f\v]"
+_START: Final = rb"A-Za-z_\x80-\xff"
+_SPACE: Final = rb" \t\r\n\f\v"
 
-
-def _tokens(string: bytes) -> bytes:
-    """Everything that can stand within a statement, ``;`` and nested comments excepted."""
-    return (
-        rb"[^;'\"$/\-0-9" + _LETTER + rb"]+"
-        rb"|[eE]'(?:[^'\\]|\\.|'')*+'"
-        rb"|(?![eE]')[" + _LETTER + rb"][0-9$" + _LETTER + rb"]*"
-        rb"|[0-9]+|" + string + rb"|\"[^\"]*\"|--[^\n\r]*|-(?!-)|/(?!\*)|\$[0-9]+"
-        rb"|\$(?P<tag>(?:["
-        + _LETTER
-        + rb"][0-9"
-        + _LETTER
-        + rb"]*)?)\$(?:[^$]+|\$(?!(?P=tag)\$))*+\$(?P=tag)\$"
-        rb"|\$(?!(?:[" + _LETTER + rb"][0-9" + _LETTER + rb"]*)?\$)"
-        rb"|/\*(?:[^*/]+|\*(?!/)|/(?!\*))*+\*/"
-    )
-
-
-_STANDARD: Final = re.compile(rb"(?>" + _tokens(rb"'[^']*'") + rb")*+", re.DOTALL)
-_BACKSLASH: Final = re.compile(rb"(?>" + _tokens(rb"'(?:[^'\\]|\\.|'')*+'") + rb")*+", re.DOTALL)
-"""With standard_conforming_strings off, a backslash escapes in every string."""
-_BLANK: Final = re.compile(
-    rb"(?>" + _SPACE + rb"+|--[^\n\r]*|/\*(?:[^*/]+|\*(?!/)|/(?!\*))*+\*/)*+", re.DOTALL
+_PLAIN: Final = re.compile(
+    rb"(?:[^;'\"$/\\\-]+|(?<![eE])'[^']*'|\"[^\"]*\"|--[^\n\r]*|-|/(?!\*)){0,500}", re.DOTALL
 )
+"""Everything within a statement that needs no second look; :func:`_token_end` looks at what stops it."""
+_PLAIN_ESCAPING: Final = re.compile(
+    rb"(?:[^;'\"$/\\\-]+|'[^'\\]*'|\"[^\"]*\"|--[^\n\r]*|-|/(?!\*)){0,500}", re.DOTALL
+)
+"""The same with standard_conforming_strings off, where a backslash escapes in every string."""
+_BLANK: Final = re.compile(rb"(?:[" + _SPACE + rb"]+|--[^\n\r]*){0,500}")
 _COMMENT_EDGE: Final = re.compile(rb"/\*|\*/")
-_ATOMIC: Final = re.compile(rb"\bATOMIC\b", re.IGNORECASE)
-_SCS: Final = re.compile(
-    rb"SET\s+(?:SESSION\s+|LOCAL\s+)?standard_conforming_strings\s*(?:=|\sTO\s)\s*'?(\w+)", re.IGNORECASE
+_WORD: Final = re.compile(rb"[" + _START + rb"][0-9$" + _START + rb"]*")
+_DIGITS: Final = re.compile(rb"[0-9]+")
+_PARAMETER: Final = re.compile(rb"\$[0-9]+")
+_DOLLAR: Final = re.compile(rb"\$(?:[" + _START + rb"][0-9" + _START + rb"]*)?\$")
+_ESCAPED_PART: Final = re.compile(rb"[^'\\]*(?:\\.|'')?", re.DOTALL)
+_CONTINUES: Final = re.compile(rb"(?:[ \t\f\v]|--[^\n\r]*)*[\r\n](?:[" + _SPACE + rb"]|--[^\n\r]*[\r\n])*'")
+"""After a string's end: white space with a line break, and a quote that goes on with the same string."""
+_TOKEN: Final = re.compile(
+    rb"(?P<word>[" + _START + rb"][0-9$" + _START + rb"]*|\"(?:[^\"]|\"\")*\"|[0-9]+)"
+    rb"|[" + _SPACE + rb"]+|--[^\n\r]*",
+    re.DOTALL,
 )
-_OFF: Final = frozenset((b"off", b"of", b"false", b"fals", b"fal", b"fa", b"f", b"no", b"n", b"0"))
+_WORD_CHARACTERS: Final = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$" + bytes(range(0x80, 0x100))
+)
+_DIGIT_CHARACTERS: Final = frozenset(b"0123456789")
+_CREATE: Final = re.compile(rb"CREATE\b", re.IGNORECASE)
+_OFF: Final = frozenset((b"OFF", b"OF", b"FALSE", b"FALS", b"FAL", b"FA", b"F", b"NO", b"N", b"0"))
+_SETTING: Final = b"STANDARD_CONFORMING_STRINGS"
+_LOOK_EVERY: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """Something that is opened and never closed: PostgreSQL would take all that follows for a part of it."""
+
+    what: str
+    """``comment``, ``string``, ``quoted identifier`` or ``dollar-quoted string``."""
+    at: int
+    """Byte offset of its first character."""
 
 
 @dataclass(slots=True)
@@ -59,162 +73,305 @@ class Statements:
     sql: bytes = field(repr=False)
     starts: "array[int]" = field(default_factory=lambda: array("Q"))
     ends: "array[int]" = field(default_factory=lambda: array("Q"))
-    complete: bool = True
-    """False: a string, comment or dollar quote is open at the file's end and would swallow what we append."""
-    conforming_changes: bool = False
-    """The file sets standard_conforming_strings: what follows must not be in one message with it."""
+    unfinished: Unfinished | None = None
+    backslash: int | None = None
+    """Offset of the first backslash outside of quotes and comments: never SQL, but psql's own commands."""
+    conforming: list[tuple[int, bool]] = field(default_factory=list)
+    """From which statement on the file was read with standard_conforming_strings on or off."""
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that is opened is closed."""
+        return self.unfinished is None
+
+    @property
+    def conforming_changes(self) -> bool:
+        """The file sets standard_conforming_strings: what follows must not be in one message with it."""
+        return len(self.conforming) > 1
+
+    def conforming_at(self, index: int) -> bool:
+        """How the strings of statement ``index`` were read."""
+        return next(on for first, on in reversed(self.conforming) if first <= index)
 
     def text(self, index: int) -> bytes:
         """The bytes of statement ``index``, without its semicolon."""
         return self.sql[self.starts[index] : self.ends[index]]
 
+    def view(self, index: int) -> memoryview:
+        """The same without a copy."""
+        return memoryview(self.sql)[self.starts[index] : self.ends[index]]
+
     def __iter__(self) -> Iterator[bytes]:
         return (self.text(index) for index in range(len(self)))
 
 
-def split(sql: bytes, *, standard_conforming_strings: bool = True) -> Statements:
-    """Split a file into statements; empty ones (``;;``, comments) are left out, as the server does."""
-    found = Statements(sql)
-    body = _STANDARD if standard_conforming_strings else _BACKSLASH
+class _Open(Exception):
+    """Something never ends."""
+
+    def __init__(self, what: str, at: int) -> None:
+        super().__init__(what)
+        self.unfinished = Unfinished(what, at)
+
+
+def split(
+    sql: bytes, *, standard_conforming_strings: bool = True, look: Callable[[], object] | None = None
+) -> Statements:
+    """Split a file into statements; empty ones (``;;``, comments) are left out, as the server does.
+
+    ``look`` is called every thousand statements or so, and may raise to end it.
+    """
+    found = Statements(sql, conforming=[(0, standard_conforming_strings)])
+    scan = _Scan(found, standard_conforming_strings, look)
     position, size = 0, len(sql)
-    while True:
-        position, complete = _skip_blank(sql, position)
-        if not complete:
-            found.complete = False
-            return found
-        if position >= size:
-            return found
-        if sql[position] == 0x3B:  # an empty statement
-            position += 1
-            continue
-        end, complete = _statement_end(sql, position, body)
-        found.starts.append(position)
-        found.ends.append(end)
-        if not complete:
-            found.complete = False
-            return found
-        if sql[position] in b"sS" and (setting := _SCS.match(sql, position, end)):
-            found.conforming_changes = True
-            body = _BACKSLASH if setting[1].lower() in _OFF else _STANDARD
-        position = end + 1
+    try:
+        while (position := scan.blank_end(position)) < size:
+            if sql[position] == 0x3B:  # an empty statement
+                position += 1
+                continue
+            found.starts.append(position)
+            end = scan.statement_end(position)
+            found.ends.append(end)
+            scan.note_setting(position, end)
+            position = end + 1
+    except _Open as left:
+        found.unfinished = left.unfinished
+        if len(found.starts) > len(found.ends):
+            found.ends.append(size)
+    return found
 
 
-def _skip_blank(sql: bytes, position: int) -> tuple[int, bool]:
-    """Go over whitespace and comments; False if a comment never ends."""
-    while True:
-        position = _BLANK.match(sql, position).end()  # type: ignore[union-attr]
-        if not sql.startswith(b"/*", position):
-            return position, True
-        after = _nested_comment(sql, position)
-        if after is None:
-            return position, False
-        position = after
+class _Scan:
+    """One pass over a file."""
+
+    def __init__(self, found: Statements, conforming: bool, look: Callable[[], object] | None) -> None:
+        self.found = found
+        self.sql = found.sql
+        self.look = look
+        self.steps = 0
+        self.conforming = conforming
+
+    def step(self) -> None:
+        """Give the caller a chance to end a long scan."""
+        self.steps += 1
+        if self.look is not None and self.steps % _LOOK_EVERY == 0:
+            self.look()
+
+    def blank_end(self, position: int) -> int:
+        """Go over white space and comments."""
+        sql = self.sql
+        while True:
+            after = _BLANK.match(sql, position).end()  # type: ignore[union-attr]
+            if after == position:
+                if not sql.startswith(b"/*", position):
+                    return position
+                after = _comment_end(sql, position)
+            position = after
+            self.step()
+
+    def semicolon(self, position: int) -> int:
+        """Offset of the next semicolon outside of quotes and comments, or of the file's end."""
+        sql, size = self.sql, len(self.sql)
+        plain = _PLAIN if self.conforming else _PLAIN_ESCAPING
+        floor = position
+        while True:
+            self.step()
+            after = plain.match(sql, position).end()  # type: ignore[union-attr]
+            if after >= size or sql[after] == 0x3B:
+                return after
+            if after == position or sql[after] in b"'\"$/\\":
+                if sql[after] == 0x5C and self.found.backslash is None:
+                    self.found.backslash = after
+                floor = after = _token_end(sql, after, floor, self.conforming)
+            position = after
+
+    def statement_end(self, start: int) -> int:
+        """Offset of the statement's semicolon or of the file's end."""
+        sql, end = self.sql, self.semicolon(start)
+        if end >= len(sql) or not _CREATE.match(sql, start, end):
+            return end
+        words = leading_words(sql, start, end, 4)
+        words = (words[0], *words[3:]) if words[1:3] == ("OR", "REPLACE") else words
+        match words[1:2]:
+            case ("RULE",):
+                return self._rule_end(start, end)
+            case ("FUNCTION",) | ("PROCEDURE",) if self._has_body(start, end):
+                return self._body_end(end)
+            case _:
+                return end
+
+    def _rule_end(self, start: int, end: int) -> int:
+        """A rule's actions may stand in parentheses, with semicolons between them."""
+        depth = 0
+        while True:
+            for token in self._tokens(start, end):
+                depth += (token == b"(") - (token == b")")
+            if depth <= 0 or end >= len(self.sql):
+                return end
+            start = end + 1
+            end = self.semicolon(start)
+
+    def _has_body(self, start: int, end: int) -> bool:
+        """Whether ``BEGIN ATOMIC`` opens a body before ``end``, other than an empty one."""
+        depth, previous, opened = 0, b"", False
+        for token in self._tokens(start, end):
+            word = token.upper()
+            if opened:
+                return word != b"END"
+            opened = word == b"ATOMIC" and previous == b"BEGIN" and depth == 0
+            depth += (token == b"(") - (token == b")")
+            previous = word
+        return opened
+
+    def _body_end(self, end: int) -> int:
+        """The body ends with an ``END`` that begins a statement: there, and only there, it is the keyword.
+
+        gram.y has no other statement that begins with it in a body (``TransactionStmtLegacy`` is apart for
+        that reason), and no semicolon stands within a CASE, whatever columns and labels are called.
+        """
+        while end < len(self.sql):
+            begin = self.blank_end(end + 1)
+            word = _WORD.match(self.sql, begin)
+            end = self.semicolon(begin)
+            if word is not None and word[0].upper() == b"END":
+                return end
+        return end
+
+    def _tokens(self, start: int, end: int) -> Iterator[bytes]:
+        for token in tokens(self.sql, start, end, standard_conforming_strings=self.conforming):
+            self.step()
+            yield token
+
+    def note_setting(self, start: int, end: int) -> None:
+        """``SET standard_conforming_strings`` changes how what follows is read."""
+        if self.sql[start] not in b"sS" or end - start > 4096:
+            return
+        words = [word.upper().strip(b'"') for word in tokens(self.sql, start, end, strings=True)]
+        if words[:2] in ([b"SET", b"SESSION"], [b"SET", b"LOCAL"]):
+            del words[1]
+        if len(words) == 4 and words[:2] == [b"SET", _SETTING] and words[2] in (b"=", b"TO"):
+            self.conforming = words[3].strip(b"'") not in _OFF
+            self.found.conforming.append((len(self.found.starts), self.conforming))
 
 
-def _statement_end(sql: bytes, start: int, body: re.Pattern[bytes]) -> tuple[int, bool]:
-    """Offset of the statement's semicolon or of the file's end; False if something is left open."""
-    end, complete = _semicolon(sql, start, body)
-    if end >= len(sql) or not complete or sql[start] not in b"cC":
-        return end, complete
-    words = leading_words(sql, start, end, 4)
-    if words[1:3] == ("OR", "REPLACE"):
-        words = (words[0], *words[3:])
-    if words[0] != "CREATE" or not {"FUNCTION", "PROCEDURE", "RULE"}.intersection(words[1:2]):
-        return end, complete
-    rule = words[1] == "RULE"
-    if not rule and not _ATOMIC.search(sql, start, end):
-        return end, complete
-    while complete and end < len(sql) and _inside(sql, start, end, body, rule):
-        end, complete = _semicolon(sql, end + 1, body)
-    return end, complete
+def _token_end(sql: bytes, at: int, floor: int, conforming: bool) -> int:
+    """Offset after what begins at ``at``: a quote, a dollar, a comment or a backslash.
+
+    ``floor`` is where the token before it may begin at the earliest.
+    """
+    match sql[at]:
+        case 0x27:
+            return _string_end(sql, at, escaping=not conforming or _escape_prefix(sql, at, floor))
+        case 0x22:
+            close = sql.find(b'"', at + 1)
+            if close < 0:
+                raise _Open("quoted identifier", at)
+            return close + 1
+        case 0x24:
+            return _dollar_end(sql, at, floor)
+        case 0x2F if sql.startswith(b"/*", at):
+            return _comment_end(sql, at)
+        case _:
+            return at + 1
 
 
-def _semicolon(sql: bytes, position: int, body: re.Pattern[bytes]) -> tuple[int, bool]:
-    size = len(sql)
-    while True:
-        position = body.match(sql, position).end()  # type: ignore[union-attr]
-        if position >= size or sql[position] == 0x3B:
-            return position, True
-        if not sql.startswith(b"/*", position):
-            return size, False
-        after = _nested_comment(sql, position)
-        if after is None:
-            return size, False
-        position = after
-
-
-def _nested_comment(sql: bytes, position: int) -> int | None:
-    """Offset after the comment that opens at ``position``; None if it never ends."""
-    depth = 0
+def _comment_end(sql: bytes, start: int) -> int:
+    """Offset after the comment that opens at ``start``; comments nest."""
+    depth, position = 0, start
     while edge := _COMMENT_EDGE.search(sql, position):
         depth += 1 if edge[0] == b"/*" else -1
         position = edge.end()
         if depth == 0:
             return position
-    return None
+    raise _Open("comment", start)
 
 
-def _inside(sql: bytes, start: int, end: int, body: re.Pattern[bytes], rule: bool) -> bool:
-    """Whether a semicolon at ``end`` belongs to a rule's parenthesised actions or to a BEGIN ATOMIC body."""
-    parens = depth = 0
-    previous = b""
-    for token in tokens(sql, start, end, body):
-        if token == b"(":
-            parens += 1
-        elif token == b")":
-            parens -= 1
-        elif not rule and not parens:
-            word = token.upper()
-            if (word == b"ATOMIC" and previous == b"BEGIN") or (word == b"CASE" and depth):
-                depth += 1
-            elif word == b"END" and depth:
-                depth -= 1
-            previous = word
-    return parens > 0 if rule else depth > 0
+def _word_start(sql: bytes, at: int, floor: int) -> int:
+    """Offset of the first of the identifier characters that end before ``at``."""
+    while at > floor and sql[at - 1] in _WORD_CHARACTERS:
+        at -= 1
+    return at
 
 
-def tokens(sql: bytes, start: int, end: int, body: re.Pattern[bytes] = _STANDARD) -> Iterator[bytes]:
-    """Words and single punctuation characters of a statement; strings and comments are left out.
+def _escape_prefix(sql: bytes, at: int, floor: int) -> bool:
+    """Whether the quote at ``at`` has an ``E`` of its own before it, and not the last letter of a word."""
+    if at <= floor or sql[at - 1] not in b"eE":
+        return False
+    start = _word_start(sql, at - 1, floor)
+    return _DIGITS.fullmatch(sql, start, at - 1) is not None or start == at - 1
 
-    A quoted identifier comes with its quotes.
+
+def _string_end(sql: bytes, at: int, *, escaping: bool) -> int:
+    """Offset after the string whose quote is at ``at``."""
+    if not escaping:
+        close = sql.find(b"'", at + 1)
+        if close < 0:
+            raise _Open("string", at)
+        return close + 1
+    position, size = at + 1, len(sql)
+    while True:
+        after = _ESCAPED_PART.match(sql, position).end()  # type: ignore[union-attr]
+        if after < size and sql[after] == 0x27 and not sql.startswith(b"''", after):
+            more = _CONTINUES.match(sql, after + 1)
+            if more is None:
+                return after + 1
+            after = more.end()
+        if after >= size or after == position:
+            raise _Open("string", at)
+        position = after
+
+
+def _dollar_end(sql: bytes, at: int, floor: int) -> int:
+    """Offset after the dollar at ``at``: a dollar quote, a parameter, or a part of an identifier."""
+    position = _word_start(sql, at, floor)
+    while position < at:
+        word = _WORD.match(sql, position) or _DIGITS.match(sql, position) or _PARAMETER.match(sql, position)
+        position = word.end() if word else position + 1
+    if position > at:
+        return position
+    if parameter := _PARAMETER.match(sql, at):
+        return parameter.end()
+    opening = _DOLLAR.match(sql, at)
+    if opening is None:
+        return at + 1
+    close = sql.find(opening[0], opening.end())
+    if close < 0:
+        raise _Open("dollar-quoted string", at)
+    return close + len(opening[0])
+
+
+def tokens(
+    sql: bytes, start: int, end: int, *, standard_conforming_strings: bool = True, strings: bool = False
+) -> Iterator[bytes]:
+    """Words and single punctuation characters of a statement; comments are left out.
+
+    A string constant is one ``'``, or with ``strings`` as it is written; a quoted identifier comes with its
+    quotes.
     """
-    single = _SINGLE_STANDARD if body is _STANDARD else _SINGLE_BACKSLASH
-    position = start
+    position = floor = start
     while position < end:
-        if sql.startswith(b"/*", position):
-            after = _nested_comment(sql, position)
-            if after is None:
-                return
-            position = after
-            continue
-        match = single.match(sql, position, end)
-        if match is None:
+        token = _TOKEN.match(sql, position, end)
+        word = token["word"] if token else None
+        if token and word is not None and word in b"eE" and sql.startswith(b"'", token.end()):
+            token = word = None
             position += 1
+        if token:
+            position = floor = token.end()
+            if word is not None:
+                yield word
             continue
-        position = match.end()
-        if match["word"] or match["punctuation"]:
-            yield match[0]
-
-
-def _single(string: bytes) -> re.Pattern[bytes]:
-    return re.compile(
-        _SPACE + rb"+|--[^\n\r]*|[eE]'(?:[^'\\]|\\.|'')*+'|" + string + rb"|\$[0-9]+"
-        rb"|\$(?P<tag>(?:["
-        + _LETTER
-        + rb"][0-9"
-        + _LETTER
-        + rb"]*)?)\$(?:[^$]+|\$(?!(?P=tag)\$))*+\$(?P=tag)\$"
-        rb"|(?P<word>[" + _LETTER + rb"][0-9$" + _LETTER + rb"]*|\"(?:[^\"]|\"\")*\"|[0-9]+)"
-        rb"|(?P<punctuation>[^;'\"$0-9" + _LETTER + rb"])",
-        re.DOTALL,
-    )
-
-
-_SINGLE_STANDARD: Final = _single(rb"'(?:[^']|'')*'")
-_SINGLE_BACKSLASH: Final = _single(rb"'(?:[^'\\]|\\.|'')*+'")
+        character = sql[position]
+        try:
+            after = _token_end(sql, position, floor, standard_conforming_strings)
+        except _Open:
+            return
+        if character == 0x27 or (character == 0x24 and after - position > 1 and sql[after - 1] == 0x24):
+            yield sql[position:after] if strings else b"'"
+        elif not (character == 0x2F and after - position > 1):
+            yield sql[position:after]
+        position = floor = after
 
 
 def leading_words(sql: bytes, start: int, end: int, count: int = 8) -> tuple[str, ...]:
@@ -223,7 +380,7 @@ def leading_words(sql: bytes, start: int, end: int, count: int = 8) -> tuple[str
     Quoted identifiers keep their quotes, so that ``"concurrently"`` is not the keyword.
     """
     found = []
-    for token in tokens(sql, start, min(end, start + 4096)):
+    for token in tokens(sql, start, end):
         found.append(token.decode("utf-8", "replace").upper())
         if len(found) == count:
             break

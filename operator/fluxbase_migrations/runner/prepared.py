@@ -1,6 +1,7 @@
 """A file made ready to run: split, classified, cut into groups, and turned into messages."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,11 +11,16 @@ from fluxbase_migrations.core.files import MigrationFile
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.runner import lexer, statements
 from fluxbase_migrations.runner.lexer import Statements
+from fluxbase_migrations.runner.refusal import refuse_unusable
 from fluxbase_migrations.runner.statements import Group, Kind, Special
 from fluxbase_migrations.runner.wire import Chunk
 
 MESSAGE_LIMIT: Final = 256 * 1024
 """Bytes. A larger file is sent in several messages within its transaction."""
+SEPARATOR: Final = Chunk(b"\n;\n", 0)
+"""Ends a statement that may be followed by a comment."""
+_ENDS_TRANSACTIONS: Final = re.compile(rb"\b(?:COMMIT|END|ROLLBACK|ABORT|PREPARE)\b", re.IGNORECASE)
+"""Without one of these words, wherever they stand, no SQL ends a transaction."""
 
 
 @dataclass(slots=True)
@@ -33,15 +39,22 @@ class Prepared:
     """How many statements the running checksum covers, and it."""
 
     @classmethod
-    def of(cls, step: Step, *, standard_conforming_strings: bool = True) -> "Prepared":
-        """Split and classify ``step``'s file.
+    def of(
+        cls,
+        step: Step,
+        *,
+        standard_conforming_strings: bool = True,
+        look: Callable[[], object] | None = None,
+    ) -> "Prepared":
+        """Split and classify ``step``'s file; ``look`` as in :func:`lexer.split`.
 
         Raises:
             InvalidSource: the file cannot be run as it is.
         """
         sql = step.file.sql if step.file else b""
-        found = lexer.split(sql, standard_conforming_strings=standard_conforming_strings)
+        found = lexer.split(sql, standard_conforming_strings=standard_conforming_strings, look=look)
         specials = statements.classify(found)
+        refuse_unusable(found, specials, step.label)
         return cls(step, found, specials, statements.group(found, specials, (), (), step.label))
 
     def regroup(self) -> None:
@@ -60,13 +73,25 @@ class Prepared:
 
     @property
     def one_message(self) -> bool:
-        """Whether our own statements can safely travel in one message with the file's."""
+        """Whether our own statements travel in one message with the file's.
+
+        Only where none of its bytes could end a transaction, whatever they are taken for: then it is
+        certain, too, that nothing took effect when the connection is lost.
+        """
         found = self.statements
-        return found.complete and not found.conforming_changes and len(found.sql) <= MESSAGE_LIMIT
+        return (
+            len(found.sql) <= MESSAGE_LIMIT
+            and not self.specials
+            and not found.conforming_changes
+            and _ENDS_TRANSACTIONS.search(found.sql) is None
+        )
 
     def messages(self, group: Group, hygiene: Chunk) -> Iterator[list[Chunk]]:
         """The file's own statements of one group, in messages of bounded size."""
         found, limit = self.statements, 1 if self.statements.conforming_changes else MESSAGE_LIMIT
+        if self._mostly_one_statement(group):
+            yield [Chunk(found.sql, len(found), 0, 0)]  # no copy of it
+            return
         pending: list[Chunk] = []
         size, index, count = 0, 0, len(group.send)
         while index < count:
@@ -81,7 +106,7 @@ class Prepared:
             while last + 1 < count and self._together(group, last + 1, start, limit - size):
                 last += 1
             end = found.ends[group.send[last]]
-            pending += [Chunk(found.sql[start:end], last - index + 1, start, first), Chunk(b"\n;\n", 0)]
+            pending += [Chunk(found.sql[start:end], last - index + 1, start, first), SEPARATOR]
             size += end - start
             index = last + 1
             if size >= limit // 2 or (index < count and size + self._length(group.send[index]) > limit):
@@ -89,6 +114,27 @@ class Prepared:
                 pending, size = [], 0
         if pending:
             yield pending
+
+    def _mostly_one_statement(self, group: Group) -> bool:
+        """A large file that is one statement, but for what is around it, and is sent as it is."""
+        found = self.statements
+        if len(found.sql) <= MESSAGE_LIMIT or len(group.send) != len(found) or self.specials:
+            return False
+        return not found.conforming_changes and 2 * self.largest > len(found.sql)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that sending it takes beside the file itself: libpq's buffer, and a piece of the file."""
+        group = self.groups[0] if len(self.groups) == 1 else None
+        if group is not None and self._mostly_one_statement(group):
+            return len(self.statements.sql)
+        return 2 * max(self.largest, MESSAGE_LIMIT)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest statement."""
+        found = self.statements
+        return max((end - start for start, end in zip(found.starts, found.ends, strict=True)), default=0)
 
     def _length(self, index: int) -> int:
         return self.statements.ends[index] - self.statements.starts[index]
@@ -107,7 +153,7 @@ class Prepared:
         """sha256 over the exact bytes of the first ``done`` statements, each with its length."""
         count, digest = self._prefix if self._prefix[0] <= done else (0, hashlib.sha256())
         for index in range(count, done):
-            text = self.statements.text(index)
+            text = self.statements.view(index)
             digest.update(len(text).to_bytes(8, "big"))
             digest.update(text)
         self._prefix = done, digest

@@ -1,18 +1,21 @@
 """What kind each statement of a file is, and in which transactions the file therefore runs.
 
 The first words decide; PostgreSQL has the last word (see ``engine``), so a kind that is wrong here costs
-one repetition, never correctness. Most statements are plain and are not even looked at twice.
+one repetition, never correctness. Most statements are plain and are not even looked at twice. Left out or
+moved is only what is a transaction's beginning or end to its last word (see ``transaction_grammar``).
 """
 
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final
 
 from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.runner import transaction_grammar
 from fluxbase_migrations.runner.lexer import Statements, leading_words, tokens
+from fluxbase_migrations.runner.transaction_grammar import Verb
 
 
 class Kind(StrEnum):
@@ -24,6 +27,7 @@ class Kind(StrEnum):
     ROLLBACK = "rollback"
     PREPARE = "prepare transaction"
     SET_TRANSACTION = "set transaction"
+    MALFORMED = "looks like the beginning or end of a transaction, and is not"
     ALONE = "cannot run in a transaction"
     DISCARD_ALL = "discard all"
     COPY_STDIN = "copy from stdin"
@@ -35,7 +39,7 @@ class Special:
 
     kind: Kind
     modes: bytes = b""
-    """BEGIN and SET TRANSACTION: the transaction modes as written."""
+    """BEGIN and SET TRANSACTION: the transaction modes."""
     chain: bool = False
     concurrently: bool = False
 
@@ -44,10 +48,16 @@ _SUSPECT: Final = re.compile(
     rb"(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|PREPARE|SET|DISCARD|VACUUM|CLUSTER|CREATE|DROP|ALTER|REINDEX|COPY)\b",
     re.IGNORECASE,
 )
-_MODES: Final = re.compile(
-    rb"(?:BEGIN(?:\s+(?:WORK|TRANSACTION))?|START\s+TRANSACTION|SET\s+(?:LOCAL\s+)?TRANSACTION)\s*(.*)",
-    re.IGNORECASE | re.DOTALL,
-)
+_VERBS: Final = {
+    Verb.BEGIN: Kind.BEGIN,
+    Verb.COMMIT: Kind.COMMIT,
+    Verb.ROLLBACK: Kind.ROLLBACK,
+    Verb.PREPARE: Kind.PREPARE,
+    Verb.FINISH_PREPARED: Kind.ALONE,
+    Verb.SET_TRANSACTION: Kind.SET_TRANSACTION,
+}
+_LONGEST: Final = 40
+"""Words. No statement about transactions has as many."""
 _DATABASE_WIDE: Final = frozenset(("DATABASE", "TABLESPACE"))
 
 
@@ -64,18 +74,10 @@ def classify(statements: Statements) -> dict[int, Special]:
 def _special(sql: bytes, start: int, end: int) -> Special | None:
     words = leading_words(sql, start, end)
     match words:
-        case ("BEGIN", *_) | ("START", "TRANSACTION", *_):
-            return Special(Kind.BEGIN, _modes(sql[start:end]))
-        case ("COMMIT" | "ROLLBACK", "PREPARED", *_):
-            return Special(Kind.ALONE)
-        case ("COMMIT" | "END", *rest):
-            return Special(Kind.COMMIT, chain=_chain(rest))
-        case ("ROLLBACK" | "ABORT", *rest):
-            return None if "TO" in rest else Special(Kind.ROLLBACK, chain=_chain(rest))
-        case ("PREPARE", "TRANSACTION", *_):
-            return Special(Kind.PREPARE)
-        case ("SET", "TRANSACTION", *rest) | ("SET", "LOCAL", "TRANSACTION", *rest):
-            return None if rest[:1] == ["SNAPSHOT"] else Special(Kind.SET_TRANSACTION, _modes(sql[start:end]))
+        case ("BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT", *_):
+            return _transactional(sql, start, end) or _unless_savepoint(words)
+        case ("PREPARE", "TRANSACTION", *_) | ("SET", "TRANSACTION", *_) | ("SET", _, "TRANSACTION", *_):
+            return _transactional(sql, start, end)
         case ("DISCARD", "ALL"):
             return Special(Kind.DISCARD_ALL)
         case ("VACUUM", *_) | ("ALTER", "SYSTEM", *_) | ("CLUSTER",) | ("CLUSTER", "VERBOSE"):
@@ -102,21 +104,23 @@ def _special(sql: bytes, start: int, end: int) -> Special | None:
             return None
 
 
+def _transactional(sql: bytes, start: int, end: int) -> Special | None:
+    words = [word.upper() for word in islice(tokens(sql, start, end), _LONGEST)]
+    found = transaction_grammar.parse(words)
+    return Special(_VERBS[found.verb], found.modes, found.chain) if found else None
+
+
+def _unless_savepoint(words: tuple[str, ...]) -> Special | None:
+    """ROLLBACK TO a savepoint is as plain as the savepoint is."""
+    return None if words[0] == "ROLLBACK" and "TO" in words[1:3] else Special(Kind.MALFORMED)
+
+
 def _upper(sql: bytes, start: int, end: int) -> list[bytes]:
     return [token.upper() for token in tokens(sql, start, end)]
 
 
-def _chain(rest: list[str]) -> bool:
-    return "CHAIN" in rest and "NO" not in rest
-
-
 def _from_stdin(words: list[bytes]) -> bool:
     return any(pair == (b"FROM", b"STDIN") for pair in pairwise(words))
-
-
-def _modes(text: bytes) -> bytes:
-    match = _MODES.match(text)
-    return match[1].strip() if match else b""
 
 
 _FILLER: Final = frozenset(
@@ -187,7 +191,7 @@ def group(
     stands before them committed.
 
     Raises:
-        InvalidSource: the file ends inside a transaction that it opened itself, or holds COPY FROM STDIN.
+        InvalidSource: the file ends inside a transaction that it opened itself.
     """
     groups: list[Group] = []
     current = Group(0)
@@ -202,8 +206,6 @@ def group(
     for index in range(len(statements)):
         special = specials.get(index)
         kind = special.kind if special else Kind.PLAIN
-        if kind is Kind.COPY_STDIN:
-            raise _copy_stdin(statements, index, name)
         if index in cuts and not current.explicit:
             current = close(index)
         if (kind is Kind.ALONE or index in alone) and not current.explicit:
@@ -233,7 +235,8 @@ def group(
                     current.explicit, current.modes, opened = True, modes, index
             case _:
                 current.send.append(index)
-    if current.explicit:
+    # Where a COMMIT lacks its semicolon, the server says so, with the place.
+    if current.explicit and not any(one.kind is Kind.MALFORMED for one in specials.values()):
         line = statements.sql.count(b"\n", 0, statements.starts[opened]) + 1
         raise InvalidSource(
             "the file ends inside the transaction that it opened here",
@@ -249,13 +252,3 @@ def group(
 def is_atomic(groups: list[Group]) -> bool:
     """Whether the whole file can take effect together with its version row."""
     return not groups or (len(groups) == 1 and not groups[0].alone and groups[0].end is Kind.COMMIT)
-
-
-def _copy_stdin(statements: Statements, index: int, name: str) -> InvalidSource:
-    return InvalidSource(
-        "COPY … FROM STDIN reads from psql, and a migration has no such input",
-        file=name,
-        line=statements.sql.count(b"\n", 0, statements.starts[index]) + 1,
-        statement=f"{index + 1} of {len(statements)}, COPY",
-        hint="write the rows as INSERT statements (pg_dump --inserts does)",
-    )

@@ -1,0 +1,72 @@
+"""Files that can never work: refused before anything of them runs, with the line and with what to do."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.runner.lexer import Statements
+from fluxbase_migrations.runner.statements import Kind, Special
+
+_COMMAND: Final = re.compile(rb"\\(?:[A-Za-z]+|[^\sA-Za-z])?")
+_INSERTS: Final = "write the rows as INSERT statements (pg_dump --inserts does)"
+_HINTS: Final = {
+    "\\restrict": "pg_dump writes \\restrict and \\unrestrict for psql: remove both lines",
+    "\\unrestrict": "pg_dump writes \\restrict and \\unrestrict for psql: remove both lines",
+    "\\connect": "remove it: the database is the one that the migration is run on",
+    "\\c": "remove it: the database is the one that the migration is run on",
+    "\\i": "put the SQL of the included file in its place",
+    "\\ir": "put the SQL of the included file in its place",
+    "\\include": "put the SQL of the included file in its place",
+    "\\copy": _INSERTS,
+    "\\.": _INSERTS,
+    "\\gexec": "generate the statements in a DO block with EXECUTE",
+}
+
+
+def refuse_unusable(statements: Statements, specials: Mapping[int, Special], name: str) -> None:
+    """Refuse what the server could not have been meant to see.
+
+    Raises:
+        InvalidSource: COPY … FROM STDIN, psql's own commands, or something that is opened and never closed.
+    """
+    copy = next((index for index, one in specials.items() if one.kind is Kind.COPY_STDIN), None)
+    places = [statements.starts[copy] if copy is not None else None, statements.backslash]
+    places.append(statements.unfinished.at if statements.unfinished else None)
+    first = min((place for place in places if place is not None), default=None)
+    if first is None:
+        return
+    line, column = _place(statements.sql, first)
+    if copy is not None and first == statements.starts[copy]:
+        raise InvalidSource(
+            "COPY … FROM STDIN reads from psql, and a migration has no such input",
+            file=name,
+            line=line,
+            column=column,
+            statement=f"{copy + 1} of {len(statements)}, COPY",
+            hint=_INSERTS,
+        )
+    if first == statements.backslash:
+        command = _COMMAND.match(statements.sql, first)
+        text = command[0].decode("ascii", "backslashreplace") if command else "\\"
+        raise InvalidSource(
+            f"{text} is a command of psql, and a migration is plain SQL",
+            file=name,
+            line=line,
+            column=column,
+            hint=_HINTS.get(text, "remove it, or write it in SQL"),
+        )
+    what = statements.unfinished.what if statements.unfinished else "text"
+    raise InvalidSource(
+        f"the {what} that opens here never ends",
+        file=name,
+        line=line,
+        column=column,
+        hint="close it: PostgreSQL would take the rest of the file for a part of it"
+        + (" (its comments nest: each /* needs a */ of its own)" if what == "comment" else ""),
+    )
+
+
+def _place(sql: bytes, offset: int) -> tuple[int, int]:
+    begin = sql.rfind(b"\n", 0, offset) + 1
+    return sql.count(b"\n", 0, offset) + 1, len(sql[begin:offset].decode("utf-8", "replace")) + 1
