@@ -93,7 +93,8 @@ def test_a_file_that_drops_the_tracking_schema_is_recorded_in_a_new_one(runner: 
 def test_a_psql_command_is_explained(runner: Runner) -> None:
     result = runner.run(numbered("\\connect other\nSELECT 1"))
     assert result.error is not None
-    assert "psql" in (result.error.hint or "")
+    assert result.error.message == "\\connect is a command of psql, and a migration is plain SQL"
+    assert (result.error.line, result.outcome, runner.row) == (1, Outcome.INVALID_SOURCE, [])
 
 
 def test_copy_to_stdout_does_not_hang(runner: Runner) -> None:

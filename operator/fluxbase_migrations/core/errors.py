@@ -20,6 +20,7 @@
     ├── NothingToStep        golang-migrate's ``file does not exist``
     ├── ShortLimit           golang-migrate's ``limit K short``; what there was is done
     ├── Dirty                golang-migrate's dirty row, and nothing proves what it left
+    ├── Unproven             what took effect is not known: never run again unasked
     ├── StatementFailed      PostgreSQL refused a statement
     ├── Transient            a fault that may pass (40001, 40P01, 55P03, 57P01, connection lost)
     └── InternalError        a fault of ours
@@ -206,6 +207,12 @@ class Dirty(MigrationError):
     def of(cls, version: int, reason: str, **where: Any) -> "Dirty":
         """In golang-migrate's words, then why the runner does not go on by itself."""
         return cls(f"Dirty database version {version}. Fix and force version.", detail=reason, **where)
+
+
+class Unproven(MigrationError):
+    """What the database was left with is not known, or only in part; somebody has to look at it."""
+
+    outcome = Outcome.UNPROVEN
 
 
 class StatementFailed(MigrationError):

@@ -28,6 +28,8 @@ class Outcome(StrEnum):
     # Nothing helps but a change.
     CONFLICT = "Conflict"
     SQL_ERROR = "SQLError"
+    UNPROVEN = "Unproven"
+    """What took effect is not known: never run again unasked."""
     INVALID_SOURCE = "InvalidSource"
     MISSING_DOWN_FILE = "MissingDownFile"
     ROLLBACK_FORBIDDEN = "RollbackForbidden"

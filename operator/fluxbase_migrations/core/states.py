@@ -71,6 +71,7 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.TRANSIENT: "A fault that may pass: serialization, deadlock, lock timeout, connection lost.",
     Outcome.CONFLICT: "Another set owns this track of this database.",
     Outcome.SQL_ERROR: "PostgreSQL refused a statement.",
+    Outcome.UNPROVEN: "A statement may have taken effect in part, or what took effect is not known.",
     Outcome.INVALID_SOURCE: "A file's name or content cannot be used.",
     Outcome.MISSING_DOWN_FILE: "A rollback lacks a down file; nothing was run.",
     Outcome.ROLLBACK_FORBIDDEN: "`targetVersion` is lower than what is applied, and `rollback` is Forbid.",
@@ -119,6 +120,7 @@ def source_changed_backoff(count: int) -> float:
 
 ADVICE: Final[dict[Outcome, str]] = {
     Outcome.SQL_ERROR: "Correct the file, or ask for another try by the annotation fluxbase.io/requested-at.",
+    Outcome.UNPROVEN: "Look at the database, repair it, then set the version by fluxbase.io/force.",
     Outcome.INVALID_SOURCE: "Correct the source.",
     Outcome.MISSING_DOWN_FILE: "Add the down file, or raise targetVersion.",
     Outcome.ROLLBACK_FORBIDDEN: "Set rollback: Allow, or raise targetVersion.",

@@ -1,14 +1,16 @@
 """A file that takes effect together with its version row and its ledger entry, or not at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from fluxbase_migrations.core.errors import Interrupted, MigrationError, Transient
-from fluxbase_migrations.runner import failures, tracking
+import psycopg
+
+from fluxbase_migrations.core.errors import Interrupted, MigrationError, Transient, Unproven
+from fluxbase_migrations.runner import confirm, failures, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
 from fluxbase_migrations.runner.ledger import Entered
 from fluxbase_migrations.runner.prepared import Prepared
 from fluxbase_migrations.runner.statements import Group, Kind
-from fluxbase_migrations.runner.wire import Chunk, SqlFailure
+from fluxbase_migrations.runner.wire import Chunk, Reply, SqlFailure
 
 UNCHANGED = "rolled back, nothing changed"
 _MISSING_RELATION = frozenset(("42P01", "3F000"))
@@ -23,6 +25,29 @@ class NeedsGroups(Exception):
         self.sqlstate = sqlstate
 
 
+class _Failed(Exception):
+    """A failure together with the message it is about."""
+
+    def __init__(self, failure: SqlFailure, chunks: list[Chunk]) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+        self.chunks = chunks
+
+
+class _Disagreed(Exception):
+    """The server read the file in another way than we did."""
+
+    def __init__(self, how: str, replies: Sequence[Reply], chunks: Sequence[Chunk]) -> None:
+        super().__init__(how)
+        self.how = how
+        self.replies = replies
+        self.chunks = chunks
+
+
+class _ByItself(Exception):
+    """The transaction is to be run message by message: nothing of it has taken effect."""
+
+
 def run_atomic(
     context: Context, attempt: Attempt, *, durable: bool, meanwhile: Callable[[], object] | None = None
 ) -> None:
@@ -33,24 +58,20 @@ def run_atomic(
         MigrationError: it failed; what the database is left with is in its ``effect``.
         ConnectionLost: whether it took effect is to be read from the ledger.
     """
-    prepared = attempt.prepared
     try:
-        if prepared.one_message and _one_message(context, attempt, durable, meanwhile):
-            context.flushed = durable
-            return
-        _stepwise(context, attempt, durable=durable)
+        if attempt.prepared.one_message:
+            try:
+                _one_message(context, attempt, durable, meanwhile)
+                context.flushed = durable
+                return
+            except _ByItself:
+                pass
+        _stepwise(context, attempt, durable=durable, meanwhile=meanwhile)
         context.flushed = durable
     except _Failed as failed:
         _fail(context, attempt, failed.failure, failed.chunks)
-
-
-class _Failed(Exception):
-    """A failure together with the message it is about."""
-
-    def __init__(self, failure: SqlFailure, chunks: list[Chunk]) -> None:
-        super().__init__(str(failure))
-        self.failure = failure
-        self.chunks = chunks
+    except _Disagreed as disagreed:
+        _stop(context, attempt, disagreed)
 
 
 def _group(prepared: Prepared) -> Group:
@@ -66,46 +87,63 @@ def _closing(context: Context, attempt: Attempt, *, durable: bool) -> list[Chunk
 
 def _one_message(
     context: Context, attempt: Attempt, durable: bool, meanwhile: Callable[[], object] | None
-) -> bool:
-    """The whole transaction in one message; False if the file dropped our tables and must go stepwise."""
-    prepared, book = attempt.prepared, context.book
+) -> None:
+    """The whole transaction in one message.
+
+    Raises:
+        _ByItself: the file dropped our tables, or reset the setting that marks our transaction.
+    """
+    prepared, book, session = attempt.prepared, context.book, context.session
     group = _group(prepared)
-    chunks = [book.begin(b" ".join(group.modes))]
+    chunks = [book.begin_marked(b", ".join(group.modes))]
     for message in prepared.messages(group, book.hygiene()):
         chunks += message
     chunks += [
         book.constraints(),
+        book.still_ours(),
         book.hygiene(),
-        book.locks_again(),
+        book.patience(),
         *_closing(context, attempt, durable=durable),
     ]
     try:
-        context.session.run(chunks, meanwhile=meanwhile)
+        replies = session.run(chunks, meanwhile=meanwhile)
     except SqlFailure as failure:
-        context.session.rollback()
+        session.rollback()
         index, _ = failures.locate(failure, chunks, prepared.statements)
-        if index is None and failure.sqlstate in _MISSING_RELATION:
-            return False
+        if index is None and failure.sqlstate in (*_MISSING_RELATION, failures.LOCK_LOST):
+            raise _ByItself from failure
         raise _Failed(failure, chunks) from failure
-    return True
+    _confirm(prepared, chunks, replies)
 
 
-def _stepwise(context: Context, attempt: Attempt, *, durable: bool) -> None:
-    """The same in several messages: large files, files whose end is open, files that drop our tables."""
+def _stepwise(
+    context: Context, attempt: Attempt, *, durable: bool, meanwhile: Callable[[], object] | None
+) -> None:
+    """The same in several messages, so that the server's answers are seen before anything is committed."""
     prepared, book, session = attempt.prepared, context.book, context.session
     group = _group(prepared)
 
-    def send(chunks: list[Chunk]) -> None:
+    def send(chunks: list[Chunk], rows: int = 0) -> list[Reply]:
         try:
-            session.run(chunks)
+            replies = session.run(chunks, rows=rows, meanwhile=meanwhile)
         except SqlFailure as failure:
             session.rollback()
             raise _Failed(failure, chunks) from failure
+        try:
+            _confirm(prepared, chunks, replies)
+        except _Disagreed:
+            session.rollback()
+            raise
+        return replies
 
-    send([book.begin(b" ".join(group.modes))])
+    attempt.xid = opened(send([book.begin_marked(b", ".join(group.modes))], rows=2))
     for message in prepared.messages(group, book.hygiene()):
         send(message)
-    send([book.constraints(), book.hygiene(), book.locks_again()])
+        if how := misread(context, prepared, message):
+            session.rollback()
+            raise _Disagreed(how, (), message)
+    send([book.constraints()])
+    send([book.still_ours(attempt.xid), book.hygiene(), book.patience()])
     try:
         tracking.ensure(session, context.table)
         context.ledger.ensure(session)
@@ -115,9 +153,38 @@ def _stepwise(context: Context, attempt: Attempt, *, durable: bool) -> None:
     send(_closing(context, attempt, durable=durable))
 
 
+def opened(replies: Sequence[Reply]) -> str:
+    """The transaction's id, from what the server answered to its opening."""
+    row = replies[1].row or ()
+    return (row[-1] or b"").decode()
+
+
+def misread(context: Context, prepared: Prepared, message: Sequence[Chunk]) -> str | None:
+    """How the strings of what follows would be read, if that is another way than was taken for granted."""
+    last = next((chunk for chunk in reversed(message) if chunk.origin is not None), None)
+    if last is None or last.first + last.results >= len(prepared.statements):
+        return None
+    if context.session.standard_conforming_strings == prepared.statements.conforming_at(
+        last.first + last.results
+    ):
+        return None
+    return f"after statement {last.first + last.results} standard_conforming_strings has another value"
+
+
+def _confirm(prepared: Prepared, chunks: Sequence[Chunk], replies: Sequence[Reply]) -> None:
+    how = confirm.complete(chunks, replies, prepared.statements, prepared.specials)
+    if how is not None:
+        raise _Disagreed(how, replies, chunks)
+
+
 def _fail(context: Context, attempt: Attempt, failure: SqlFailure, chunks: list[Chunk]) -> None:
     """Decide what a failure means, record it, and raise it."""
     prepared, session = attempt.prepared, context.session
+    how = confirm.disagreement(chunks, failure.replies, prepared.statements, prepared.specials)
+    if how is not None or not _left_nothing(context, attempt):
+        _stop(
+            context, attempt, _Disagreed(how or "it ended the transaction", failure.replies, chunks), failure
+        )
     index, _ = failures.locate(failure, chunks, prepared.statements)
     if (
         failure.sqlstate in failures.NEEDS_GROUPS
@@ -139,6 +206,52 @@ def _fail(context: Context, attempt: Attempt, failure: SqlFailure, chunks: list[
     raise error from failure
 
 
+def _left_nothing(context: Context, attempt: Attempt) -> bool:
+    """Whether the server says that our transaction came to nothing.
+
+    Without its id nothing of the file was sent yet, or a file that has no word that ends a transaction.
+    """
+    return attempt.xid is None or rolled_back(context, attempt.xid)
+
+
+def rolled_back(context: Context, xid: str) -> bool:
+    """Whether the server says that a transaction came to nothing."""
+    try:
+        return context.session.became_of(xid) == "aborted"
+    except psycopg.Error:
+        return False
+
+
+def _stop(
+    context: Context, attempt: Attempt, disagreed: _Disagreed, failure: SqlFailure | None = None
+) -> None:
+    """The server's answers do not fit: say what is known to have taken effect, mark it, and stop."""
+    prepared = attempt.prepared
+    error: MigrationError = Unproven(
+        f"the server read the file in another way than this program: {disagreed.how}",
+        file=prepared.step.label,
+        detail=context.session.scrub(failure.message) if failure else None,
+        hint="look at what the file left in the database, then force the version that is true; and please "
+        "report this file as a bug",
+    )
+    error.with_effect(_known_effect(context, attempt, disagreed))
+    attempt.proven = False
+    record_failure(context, attempt, error)
+    raise error from failure
+
+
+def _known_effect(context: Context, attempt: Attempt, disagreed: _Disagreed) -> str:
+    """What the server has confirmed, in words."""
+    ours = next((number for number, one in enumerate(disagreed.chunks) if one.origin is not None), 0)
+    before = sum(one.results for one in disagreed.chunks[:ours])
+    committed = confirm.ended_by_itself(disagreed.replies) - before
+    if committed > 0:
+        return f"the server committed what its first {committed} statements did, and perhaps more"
+    if attempt.xid is not None and rolled_back(context, attempt.xid):
+        return UNCHANGED
+    return "what took effect is not known"
+
+
 def _sets_transaction(prepared: Prepared, index: int) -> bool:
     """PostgreSQL says 25001 of a late SET TRANSACTION too, and that is the file's mistake."""
     special = prepared.specials.get(index)
@@ -158,10 +271,11 @@ def record_failure(context: Context, attempt: Attempt, error: MigrationError) ->
         record = Chunk(context.ledger.insert(session, entry) + b";", 1)
     else:
         record = book.write_row(step.to_version, True, entry)
-    chunks = [book.begin(), book.hygiene(), book.locks_again(), record, book.commit(durable=True)]
+    opening = [book.begin(), book.hygiene(), book.locks_again(), book.patience()]
+    effect = error.info.effect or UNCHANGED
     try:
-        session.run_own(b"".join(chunk.sql for chunk in chunks))
+        session.run_own(b"".join(chunk.sql for chunk in [*opening, record, book.commit(durable=True)]))
         context.flushed = True
     except SqlFailure as failure:
         session.rollback()
-        error.with_effect(f"{UNCHANGED}; recording that failed too: {session.scrub(failure.message)}")
+        error.with_effect(f"{effect}; recording that failed too: {session.scrub(failure.message)}")

@@ -3,6 +3,9 @@
 Everything is qualified with its schema, operators included, because it runs in a session that a file has
 just used. A check is a division by an advisory lock's answer: only a volatile call is not evaluated at
 planning time, and only an error stops the rest of the message.
+
+Our transaction carries its own id in a setting that ends with it. Before the version row is written, the two
+are compared: whatever a file was taken for, nothing in it can have ended the transaction unnoticed.
 """
 
 from dataclasses import dataclass, field
@@ -22,9 +25,21 @@ _HYGIENE: Final = (
 _HYGIENE_RESULTS: Final = 8
 
 
-def _all_true(checks: list[bytes]) -> bytes:
+MARK: Final = b"fluxbase.transaction"
+"""The setting that holds our transaction's id."""
+_XID: Final = b"pg_catalog.pg_current_xact_id()::pg_catalog.text"
+
+
+def _all_true(checks: list[bytes], *more: bytes) -> bytes:
     product = b" OPERATOR(pg_catalog.*) ".join(b"pg_catalog.int4(" + check + b")" for check in checks)
-    return b"SELECT 1 OPERATOR(pg_catalog./) (" + product + b");"
+    return b", ".join([b"SELECT 1 OPERATOR(pg_catalog./) (" + product + b")", *more]) + b";"
+
+
+def _writable(modes: bytes) -> bytes:
+    """What a file has made of default_transaction_read_only is not for our statements."""
+    if b"READ ONLY" in modes or b"READ WRITE" in modes:
+        return modes
+    return modes + b", READ WRITE" if modes else b"READ WRITE"
 
 
 @dataclass(slots=True)
@@ -39,27 +54,45 @@ class Bookkeeping:
     """The role's own synchronous_commit is off: durable commits need at least ``local``."""
     initial_role: str
     """The ``role`` setting at the start: ``none``, or what ALTER ROLE … SET role says."""
+    lock_timeout: int
+    """Milliseconds that our own statements wait for a row or a table; not 0, which is for ever."""
     target: bytes = field(init=False)
+    mark: bytes = field(init=False)
+    mark_and_take: bytes = field(init=False)
+    take_marked: bytes = field(init=False)
     take_xact: bytes = field(init=False)
     take_session: bytes = field(init=False)
     as_ourselves: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         self.target = self.table.quoted(self.session)
-        self.take_xact = _all_true(
-            [b"pg_catalog.pg_try_advisory_xact_lock(%d)" % one for one in self.ids.all]
-        )
-        locks = [b"pg_catalog.pg_try_advisory_lock(%d)" % one for one in self.ids.all]
-        same = b"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %d" % self.session.server_pid
-        # Unlock all first, so that each lock is held exactly once; the transaction's locks cover the gap.
-        self.take_session = b"SELECT pg_catalog.pg_advisory_unlock_all();" + _all_true([*locks, same])
+        locks = [b"pg_catalog.pg_try_advisory_xact_lock(%d)" % one for one in self.ids.all]
+        mark = b"pg_catalog.set_config('" + MARK + b"', " + _XID + b", true)"
+        self.take_xact = _all_true(locks)
+        self.mark = b"SELECT " + mark + b";"
+        self.mark_and_take = _all_true(locks, mark)
+        self.take_marked = self._take_session(b"pg_catalog.current_setting('" + MARK + b"', true)")
+        self.take_session = self._take_session()
         role = b"NONE" if self.initial_role == "none" else self.session.identifier(self.initial_role)
         self.as_ourselves = b"SET LOCAL SESSION AUTHORIZATION DEFAULT;SET LOCAL ROLE %b;" % role
 
+    def _take_session(self, mark: bytes | None = None) -> bytes:
+        locks = [b"pg_catalog.pg_try_advisory_lock(%d)" % one for one in self.ids.all]
+        checks = [*locks, b"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %d" % self.session.server_pid]
+        if mark is not None:
+            checks.append(b"COALESCE(" + _XID + b" OPERATOR(pg_catalog.=) " + mark + b", false)")
+        # Unlock all first, so that each lock is held exactly once; the transaction's locks cover the gap.
+        return b"SELECT pg_catalog.pg_advisory_unlock_all();" + _all_true(checks)
+
     def begin(self, modes: bytes = b"", *, locks: bool = True) -> Chunk:
         """Open a transaction and take every lock within it."""
-        begin = b"BEGIN " + modes + b";" if modes else b"BEGIN;"
+        begin = b"BEGIN " + _writable(modes) + b";"
         return Chunk(begin + self.take_xact, 2) if locks else Chunk(begin, 1)
+
+    def begin_marked(self, modes: bytes = b"", *, locks: bool = True) -> Chunk:
+        """The same for a file's statements; the second row's last column is the transaction's id."""
+        begin = b"BEGIN " + _writable(modes) + b";"
+        return Chunk(begin + (self.mark_and_take if locks else self.mark), 2)
 
     def hygiene(self) -> Chunk:
         """Give the next file a session as if it were new (DISCARD ALL would drop the locks as well)."""
@@ -68,11 +101,21 @@ class Bookkeeping:
 
     def constraints(self) -> Chunk:
         """Check deferred constraints now, so that their error is the file's."""
-        return Chunk(b"SET CONSTRAINTS ALL IMMEDIATE;", 1)
+        return Chunk(b"SET CONSTRAINTS ALL IMMEDIATE;", 1, constraints=True)
 
     def locks_again(self) -> Chunk:
         """Session locks, each exactly once, and still the same backend."""
         return Chunk(self.take_session, 2)
+
+    def still_ours(self, xid: str | None = None) -> Chunk:
+        """The same, and still the transaction that was opened: ``xid``, or as its mark has it."""
+        if xid is None:
+            return Chunk(self.take_marked, 2)
+        return Chunk(self._take_session(b"'%d'" % int(xid)), 2)
+
+    def patience(self) -> Chunk:
+        """How long our own statements wait for somebody's lock on our tables."""
+        return Chunk(b"SET LOCAL lock_timeout=%d;" % self.lock_timeout, 1)
 
     def row(self, version: int, dirty: bool) -> tuple[bytes, bytes | None]:
         """DELETE and INSERT of the tracking row; no INSERT for a clean nil."""

@@ -42,6 +42,8 @@ class Attempt:
     """False where it starts from a state that nothing proves."""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     began: float = field(default_factory=time.monotonic)
+    xid: str | None = None
+    """The id of the transaction that its statements run in, as the server gave it."""
 
     @property
     def seconds(self) -> float:
@@ -98,7 +100,8 @@ def under_lock(
         "SELECT pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off',"
         " pg_catalog.current_setting('role')"
     )[0]
-    book = Bookkeeping(session, table, ledger, ids, weak, role)
+    patience = max(1, round(lock_timeout * 1000))
+    book = Bookkeeping(session, table, ledger, ids, weak, role, patience)
     return Context(session, table, ledger, ids, book, log, stop, lock_timeout)
 
 

@@ -11,13 +11,15 @@ from fluxbase_migrations.core.errors import (
     ServerRefused,
     ShortLimit,
     Transient,
+    Unproven,
 )
 from fluxbase_migrations.core.files import Direction, Source
 from fluxbase_migrations.core.names import OutOfOrder as OutOfOrderPolicy
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Applied
-from fluxbase_migrations.runner import doubt, failures, history
+from fluxbase_migrations.runner import doubt, failures, history, memory
+from fluxbase_migrations.runner.atomic import UNCHANGED, record_failure, rolled_back
 from fluxbase_migrations.runner.context import Attempt
 from fluxbase_migrations.runner.file import run_file
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
@@ -33,6 +35,8 @@ class Options:
 
     policy: Policy = field(default_factory=Policy)
     out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
+    memory_limit: int | None = None
+    """Bytes that this process may use."""
 
 
 class Migrator:
@@ -120,12 +124,25 @@ class Migrator:
         try:
             return ahead.get(index)
         except MigrationError:
+            self.track.flush()
             self.track.reread()
             raise
 
     def _prepare(self, step: Step) -> Prepared:
+        """Split and classify a file.
+
+        Raises:
+            InvalidSource: it cannot be run as it is, or not in the memory there is.
+            Interrupted: a signal came meanwhile.
+        """
         conforming = self.track.session.standard_conforming_strings
-        return Prepared.of(step, standard_conforming_strings=conforming)
+        prepared = Prepared.of(step, standard_conforming_strings=conforming, look=self._look)
+        memory.require(self.options.memory_limit, self.source, prepared)
+        return prepared
+
+    def _look(self) -> None:
+        if self.track.stop.signal is not None:
+            raise Interrupted(f"{self.track.stop.signal} received while a file was read")
 
     def _announce(self, step: Step, number: int, total: int) -> None:
         message = "Applying migration" if step.direction is Direction.UP else "Reverting migration"
@@ -169,6 +186,7 @@ class Migrator:
 
         Raises:
             Transient: it did not, or another run has gone on since and the plan no longer holds.
+            Unproven: the file has ended its transaction itself.
         """
         label = attempt.prepared.step.label
         self.log.warn("connection lost, reconnecting to see what was committed", file=label)
@@ -176,6 +194,8 @@ class Migrator:
         try:
             self.track.reopen()
             effect = self._effect(attempt)
+        except Unproven:
+            raise
         except (MigrationError, *failures.LOST) as again:
             self.track.observed = False
             why = again.info.message if isinstance(again, MigrationError) else " ".join(str(again).split())
@@ -191,6 +211,12 @@ class Migrator:
         """
         entries, step = self.track.entries(), attempt.prepared.step
         effect = history.effect_of(entries, attempt.id)
+        if (
+            effect == UNCHANGED
+            and attempt.xid is not None
+            and not rolled_back(self.track.context, attempt.xid)
+        ):
+            effect = "what took effect is not known: the file has ended its transaction itself"
         kept = {one.attempt for one in entries if one.outcome == Entered.APPLIED}
         self._applied = {one: applied for one, applied in self._applied.items() if one in kept}
         if effect is None and (self.track.row.version, self.track.row.dirty) != (step.to_version, False):
@@ -200,6 +226,13 @@ class Migrator:
         if effect is not None:
             self.track.flush()
         return effect
+
+    def _ended_by_itself(self, attempt: Attempt) -> MigrationError:
+        error = Unproven("the file has ended its transaction itself", file=attempt.prepared.step.label)
+        error.with_effect("what took effect is not known")
+        attempt.proven = False
+        record_failure(self.track.context, attempt, error)
+        return error
 
     def _stopped(self, left: int) -> None:
         self.track.flush()

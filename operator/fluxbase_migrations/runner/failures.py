@@ -27,6 +27,7 @@ LOCK_LOST: Final = "22012"
 """What a failed check of the locks looks like: division by zero (see ``bookkeeping``)."""
 LOST: Final = (ConnectionLost, psycopg.OperationalError)
 """How a connection that went away shows."""
+_RECORDING_LOCKED: Final = "another session holds a lock on the migration tables; find out who, and try again"
 _TRANSIENT: Final = frozenset(
     (
         "40001",
@@ -43,6 +44,15 @@ _TRANSIENT: Final = frozenset(
         "57P05",
     )
 )
+_SYNTAX: Final = "42601"
+_READ_ONLY: Final = "25006"
+_NO_SUCH_CHARACTER: Final = frozenset(("22P05", "22021"))
+"""A character that the database's encoding lacks; no statement of the message has run."""
+_HEXADECIMAL: Final = re.compile(r"0x([0-9a-f]{2})\b")
+_CONTINUATION: Final = bytes(range(0x80, 0xC0))
+_READ_ONLY_STATEMENT: Final = re.compile(
+    rb"(?:SET|BEGIN|START)\b.*?\b(?:READ\s+ONLY|read_only)\b", re.IGNORECASE | re.DOTALL
+)
 _PLPGSQL: Final = re.compile(r"PL/pgSQL function [^\n]* line \d+[^\n]*")
 
 
@@ -53,31 +63,100 @@ def locate(
 
     Both None: a statement of ours failed.
     """
-    if failure.position is not None:
-        offset = _offset(failure.position - 1, chunks)
-        if offset is not None:
-            return _statement_at(statements, offset), offset
+    if failure.sqlstate in _NO_SUCH_CHARACTER and not failure.replies:
+        offset = _untranslatable(failure, chunks)
+    elif failure.position is not None:
+        offset = _offset(failure, chunks)
+    else:
+        offset = None
+    if offset is not None:
+        return _statement_at(statements, offset), offset
     count = failure.failed
     for chunk in chunks:
         if count < chunk.results:
-            if chunk.origin is None:
-                return None, None
-            index = chunk.first + count
-            return index, statements.starts[index]
+            if chunk.origin is not None:
+                index = chunk.first + count
+                return index, statements.starts[index]
+            index_or_none = _behind(failure, chunk, statements)
+            return index_or_none, None if index_or_none is None else statements.starts[index_or_none]
         count -= chunk.results
     return None, None
 
 
-def _offset(characters: int, chunks: Sequence[Chunk]) -> int | None:
-    """Byte offset in the file of a position that the server counts in characters of the message."""
+def _offset(failure: SqlFailure, chunks: Sequence[Chunk]) -> int | None:
+    """Byte offset in the file of a place that the server gives within the message."""
+    left, last = (failure.position or 1) - 1, None
     for chunk in chunks:
-        text = chunk.sql.decode("utf-8", "replace")
-        if characters < len(text) or (characters == len(text) and chunk.origin is not None):
-            if chunk.origin is None:
-                return None
-            return chunk.origin + len(text[:characters].encode())
-        characters -= len(text)
+        length = len(chunk.sql) if failure.counts_bytes else _characters(chunk.sql)
+        if chunk.origin is not None:
+            last = chunk
+            if left <= length:
+                return chunk.origin + (left if failure.counts_bytes else _bytes(chunk.sql, left))
+        elif left < length:
+            # A statement that lacks its end goes on in ours: the place is where the file's text ends.
+            incomplete = last is not None and failure.sqlstate == _SYNTAX
+            return (last.origin or 0) + len(last.sql.rstrip()) if last and incomplete else None
+        left -= length
     return None
+
+
+def _characters(text: bytes) -> int:
+    """How many characters UTF-8 holds: every byte but those that go on with one."""
+    return len(text) if text.isascii() else len(text.translate(None, _CONTINUATION))
+
+
+def _bytes(text: bytes, characters: int) -> int:
+    """How many bytes the first ``characters`` of UTF-8 take, without decoding all of a large text."""
+    if text.isascii():
+        return characters
+    position = 0
+    while characters > 0 and position < len(text):
+        part = text[position : position + max(1, characters)]
+        seen = _characters(part)
+        if seen == 0:  # the last bytes of a character
+            position += len(part)
+            continue
+        position, characters = position + len(part), characters - seen
+    while position < len(text) and text[position] in _CONTINUATION:
+        position += 1
+    return position
+
+
+def _untranslatable(failure: SqlFailure, chunks: Sequence[Chunk]) -> int | None:
+    """Where the character stands that the database's encoding lacks; the server names only its bytes."""
+    character = bytes(int(one, 16) for one in _HEXADECIMAL.findall(failure.message))
+    for chunk in chunks:
+        if chunk.origin is not None and character and (at := chunk.sql.find(character)) >= 0:
+            return chunk.origin + at
+    return None
+
+
+def _behind(failure: SqlFailure, ours: Chunk, statements: Statements) -> int | None:
+    """The file's statement on account of which one of ours failed; None if it failed by itself."""
+    if not len(statements):
+        return None
+    if ours.constraints:
+        return _last_about(failure.table, statements)
+    if failure.sqlstate == _READ_ONLY:
+        return _last_read_only(statements)
+    return None
+
+
+def _last_read_only(statements: Statements) -> int | None:
+    """The last statement that has made the transaction read-only; None if it cannot be seen."""
+    for index in reversed(range(len(statements))):
+        if _READ_ONLY_STATEMENT.match(statements.sql, statements.starts[index], statements.ends[index]):
+            return index
+    return None
+
+
+def _last_about(table: str | None, statements: Statements) -> int:
+    """The last statement that names a table; the last of all, if none does."""
+    wanted = (table or "").encode()
+    for index in reversed(range(len(statements))) if wanted else ():
+        if statements.sql.find(wanted, statements.starts[index], statements.ends[index]) >= 0:
+            return index
+    return len(statements) - 1
 
 
 def _statement_at(statements: Statements, offset: int) -> int | None:
@@ -110,6 +189,8 @@ def to_error(
 ) -> MigrationError:
     """The error for the person at the terminal."""
     index, offset = locate(failure, chunks, statements)
+    if index is None:
+        return recording_failed(failure, session, file.name if file else None)
     line = column = None
     if offset is not None:
         line, column = line_column(statements.sql, offset)
@@ -118,18 +199,10 @@ def to_error(
     inner = _PLPGSQL.search(failure.context or "")
     if inner:
         detail = f"{detail}; in {inner[0]}" if detail else f"in {inner[0]}"
-    if index is None and failure.sqlstate == LOCK_LOST:
-        return ServerRefused(
-            "the migration lock was lost: another session has it, or a pooler moved us to another backend",
-            file=file.name if file else None,
-        )
-    message = failure.message
-    if index is None:
-        message = f"the file's statements ran, but recording them failed: {message}"
     return kind(
-        session.scrub(message),
+        session.scrub(_message(failure, chunks)),
         file=file.name if file else None,
-        statement=statement_label(statements, index) if index is not None else None,
+        statement=statement_label(statements, index),
         line=line,
         column=column,
         sql_state=failure.sqlstate,
@@ -138,21 +211,53 @@ def to_error(
     )
 
 
+def _message(failure: SqlFailure, chunks: Sequence[Chunk]) -> str:
+    """The server's message, made about the file where it was about ours."""
+    count = failure.failed
+    for chunk in chunks:
+        if count < chunk.results:
+            break
+        count -= chunk.results
+    else:
+        return failure.message
+    if failure.sqlstate == _SYNTAX and failure.position is not None:
+        return "syntax error at end of input" if _beyond(failure, chunks) else failure.message
+    if chunk.constraints:
+        return f"{failure.message} (a deferred constraint, checked at the file's end)"
+    if chunk.origin is None and failure.sqlstate == _READ_ONLY:
+        return "the file made its transaction read-only, so that its version cannot be recorded"
+    return failure.message
+
+
+def _beyond(failure: SqlFailure, chunks: Sequence[Chunk]) -> bool:
+    """Whether the place of the error is in our own text."""
+    left = (failure.position or 1) - 1
+    for chunk in chunks:
+        length = len(chunk.sql) if failure.counts_bytes else _characters(chunk.sql)
+        if left < length:
+            return chunk.origin is None
+        left -= length
+    return True
+
+
 def recording_failed(failure: SqlFailure, session: Session, file: str | None = None) -> MigrationError:
     """The error where our own statements about what was done fail; the row stays as it is."""
     if failure.sqlstate == LOCK_LOST:
-        return LockHeld("the migration lock was lost; stopped, and the row stays as it is", file=file)
-    return ServerRefused(
+        return LockHeld(
+            "the migration lock was lost: another session has it, or a pooler moved us to another backend",
+            file=file,
+        )
+    kind = Transient if transient_state(failure.sqlstate) else ServerRefused
+    return kind(
         f"recording what was done failed: {session.scrub(failure.message)}",
         sql_state=failure.sqlstate,
         file=file,
+        hint=_RECORDING_LOCKED if failure.sqlstate == "55P03" else None,
     )
 
 
 def _own_hint(failure: SqlFailure) -> str | None:
     """Help where PostgreSQL has none."""
-    if failure.sqlstate == "42601" and 'at or near "\\"' in failure.message:
-        return "lines that start with a backslash are psql's own commands; a migration is plain SQL"
     if failure.sqlstate == "55P03":
         return "another session holds a lock on it; the file is tried again"
     return None

@@ -6,13 +6,15 @@ durably, and then done; what a crash leaves in between is settled from the catal
 
 import json
 from contextlib import AbstractContextManager
+from typing import NoReturn
 
-from fluxbase_migrations.core.errors import Interrupted, MigrationError, ServerRefused
-from fluxbase_migrations.runner import doubt, failures, indexes, lexer, lock
+from fluxbase_migrations.core.errors import Interrupted, MigrationError, ServerRefused, Unproven
+from fluxbase_migrations.runner import confirm, doubt, failures, indexes, lexer, lock
+from fluxbase_migrations.runner.atomic import misread, opened, rolled_back
 from fluxbase_migrations.runner.context import Attempt, Context
 from fluxbase_migrations.runner.progress import Progress
 from fluxbase_migrations.runner.statements import Group, Kind, tag
-from fluxbase_migrations.runner.wire import Chunk, SqlFailure
+from fluxbase_migrations.runner.wire import Chunk, Reply, SqlFailure
 
 _LEAVES_NOTHING = frozenset(
     ["VACUUM", "ANALYZE", "CLUSTER", "CREATE", "DROP", "ALTER", "REINDEX", "COMMIT", "ROLLBACK"]
@@ -76,30 +78,72 @@ class GroupRun:
 
     def _transaction(self, group: Group) -> None:
         """Statements that take effect together, with the ledger's position."""
-        context, book, prepared = self.context, self.context.book, self.attempt.prepared
-        messages: list[list[Chunk]] = list(prepared.messages(group, book.hygiene()))
+        book, prepared = self.context.book, self.attempt.prepared
+        modes = b", ".join(group.modes)
+        opening = book.begin_marked(modes, locks=group.end is not Kind.PREPARE)
+        self.attempt.xid = None
+        xid = opened(self._exchange(group, [opening], rows=2))
+        self.attempt.xid = xid
+        for message in prepared.messages(group, book.hygiene()):
+            self._exchange(group, message)
+            if how := misread(self.context, prepared, message):
+                self.context.session.rollback()
+                self._disagreed(how)
         fields = self.progress.fields(group.last)
-        position = [Chunk(book.as_ourselves, 2), book.update(self.progress.entry_id, fields)]
-        commit = book.commit(durable=True)
+        position = [
+            Chunk(book.as_ourselves, 2),
+            book.patience(),
+            book.update(self.progress.entry_id, fields),
+            book.commit(durable=True),
+        ]
         match group.end:
             case Kind.ROLLBACK:
-                ending = [Chunk(b"ROLLBACK;", 1), book.begin(), book.locks_again(), *position, commit]
+                self._exchange(group, [Chunk(b"ROLLBACK;", 1), book.begin(), book.locks_again(), *position])
             case Kind.PREPARE:
-                ending = [book.begin(), book.locks_again(), *position, commit]
+                self._exchange(group, [book.begin(), book.locks_again(), *position])
             case _:
-                ending = [book.constraints(), book.locks_again(), *position, commit]
-        opening = book.begin(b" ".join(group.modes), locks=group.end is not Kind.PREPARE)
-        if prepared.one_message:
-            messages = [[opening, *(chunk for message in messages for chunk in message), *ending]]
-        else:
-            messages = [[opening], *messages, ending]
-        for chunks in messages:
-            try:
-                context.session.run(chunks)
-            except SqlFailure as failure:
-                context.session.rollback()
-                self._failed(group, failure, chunks)
+                self._exchange(group, [book.constraints()])
+                self._exchange(group, [book.still_ours(xid), *position])
         self.progress.done = group.last
+
+    def _exchange(self, group: Group, chunks: list[Chunk], rows: int = 0) -> list[Reply]:
+        """Send a message of a transaction, and see that the server did what was meant."""
+        session, prepared = self.context.session, self.attempt.prepared
+        try:
+            replies = session.run(chunks, rows=rows)
+        except SqlFailure as failure:
+            session.rollback()
+            how = confirm.disagreement(chunks, failure.replies, prepared.statements, prepared.specials)
+            if (
+                how is None
+                and self.attempt.xid is not None
+                and not rolled_back(self.context, self.attempt.xid)
+            ):
+                how = "it ended the transaction"
+            if how is not None:
+                self._disagreed(how)
+            self._failed(group, failure, chunks)
+        how = confirm.complete(chunks, replies, prepared.statements, prepared.specials)
+        if how is not None:
+            session.rollback()
+            self._disagreed(how)
+        return replies
+
+    def _disagreed(self, how: str) -> NoReturn:
+        """The server read the file in another way than we did: stop.
+
+        Raises:
+            Unproven: always, after it is recorded.
+        """
+        self.progress.partial = True
+        error = Unproven(
+            f"the server read the file in another way than this program: {how}",
+            file=self.attempt.prepared.step.label,
+            hint="look at what the file left in the database, then force the version that is true; and "
+            "please report this file as a bug",
+        )
+        self.progress.record(error)
+        raise error
 
     def _alone(self, group: Group) -> None:
         """One statement outside a transaction: marked started, run, marked done."""
@@ -160,13 +204,17 @@ class GroupRun:
             raise error
 
     def _send(self, chunks: list[Chunk]) -> SqlFailure | None:
-        """Run one statement outside a transaction."""
-        session = self.context.session
+        """Run one statement outside a transaction; the server itself refuses a second one in it."""
+        session, prepared = self.context.session, self.attempt.prepared
+        own = all(chunk.origin is None for chunk in chunks)  # in place of a DISCARD ALL
         try:
-            session.run(chunks, atomic=False)
+            replies = session.run(chunks, atomic=False, single=not own)
         except SqlFailure as failure:
             session.rollback()
             return failure
+        how = confirm.complete(chunks, replies, prepared.statements, prepared.specials)
+        if how is not None:
+            self._disagreed(how)
         return None
 
     def _golang_released(self) -> AbstractContextManager[None]:
@@ -189,7 +237,7 @@ class GroupRun:
             self.progress.partial = True
             raise self._recorded(failure, chunks) from failure
 
-    def _failed(self, group: Group, failure: SqlFailure, chunks: list[Chunk]) -> None:
+    def _failed(self, group: Group, failure: SqlFailure, chunks: list[Chunk]) -> NoReturn:
         """Cut the group where PostgreSQL asks for it; otherwise record the failure and raise it."""
         prepared = self.attempt.prepared
         index, _ = failures.locate(failure, chunks, prepared.statements)

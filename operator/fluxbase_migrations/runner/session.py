@@ -11,7 +11,7 @@ from psycopg.pq import abc
 from fluxbase_migrations.runner import wire
 from fluxbase_migrations.runner.dsn import scrub
 from fluxbase_migrations.runner.signals import Stop
-from fluxbase_migrations.runner.wire import Chunk
+from fluxbase_migrations.runner.wire import Chunk, Reply, Watch
 
 CONNECT_PATIENCE: Final = 60.0
 """Seconds during which an unreachable server is tried again."""
@@ -102,16 +102,30 @@ class Session:
         return cursor.fetchall() if cursor.description else []
 
     def run(
-        self, chunks: Sequence[Chunk], *, atomic: bool = True, meanwhile: Callable[[], object] | None = None
-    ) -> list[abc.PGresult]:
+        self,
+        chunks: Sequence[Chunk],
+        *,
+        atomic: bool = True,
+        meanwhile: Callable[[], object] | None = None,
+        rows: int = 0,
+        single: bool = False,
+    ) -> list[Reply]:
         """Send a message; see :func:`fluxbase_migrations.runner.wire.run`. A signal cancels it by policy."""
-        return wire.run(
-            self.pgconn, chunks, stop=self.stop, atomic=atomic, cancel=self._cancel, meanwhile=meanwhile
-        )
+        watch = Watch(self.stop, self._cancel, atomic, meanwhile)
+        return wire.run(self.pgconn, chunks, watch, rows=rows, single=single)
 
-    def run_own(self, text: bytes, results: int = 1) -> list[abc.PGresult]:
+    def run_own(self, text: bytes) -> list[abc.PGresult]:
         """Send statements of our own, which no signal cancels."""
-        return wire.run(self.pgconn, [Chunk(text, results)])
+        return wire.run_own(self.pgconn, text)
+
+    def became_of(self, xid: str) -> str | None:
+        """``committed``, ``aborted`` or ``in progress``: what the server says of a transaction.
+
+        Raises:
+            psycopg.Error: it says nothing.
+        """
+        ((status,),) = self.query("SELECT pg_catalog.pg_xact_status(%s::pg_catalog.xid8)", (xid,))
+        return None if status is None else str(status)
 
     def _cancel(self) -> None:
         # The answer, 57014 or success, comes on the connection itself.
