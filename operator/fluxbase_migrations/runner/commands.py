@@ -1,5 +1,6 @@
 """What the command line's verbs do: golang-migrate's up, down, goto, force and version, and ours."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from fluxbase_migrations.core.files import NIL, Direction, Source
 from fluxbase_migrations.core.names import TRACKING_TABLE, OutOfOrder, Recovery, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner import connecting, tracking
+from fluxbase_migrations.runner import connecting, memory, tracking
 from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entry, Ledger
 from fluxbase_migrations.runner.locked import LockedTrack
@@ -117,7 +118,8 @@ def _migrate(
     if limit == 0:
         setup.log.info("no change", source=setup.track.value)
         return 0
-    options = Options(Policy(setup.recovery or Recovery.PROVEN), setup.out_of_order)
+    policy = Policy(setup.recovery or Recovery.PROVEN)
+    options = Options(policy, setup.out_of_order, memory.limit(os.environ))
     with setup.locked() as track:
         migrator = Migrator(track, source, options)
         migrator.look_back()
@@ -183,5 +185,6 @@ def _run_track(setup: Setup, track: Track, read: Callable[[], Source]) -> Result
         return Result(error.outcome, error=error.info)
     policy = Policy(setup.recovery or Recovery.AUTOMATIC, retry_failed=True, retry_unproven=False)
     table = setup.table if track is setup.track else None
-    wish = TrackRun(track, Options(policy, setup.out_of_order), setup.lock_timeout, table)
+    options = Options(policy, setup.out_of_order, memory.limit(os.environ))
+    wish = TrackRun(track, options, setup.lock_timeout, table)
     return run_track(wish, source, setup.connect, setup.log, setup.stop)

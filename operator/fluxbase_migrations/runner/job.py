@@ -87,7 +87,7 @@ def files_of(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, 
 
 def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log, stop: Stop) -> Result:
     # psycopg is loaded only now: a run that ends before it needs no database.
-    from fluxbase_migrations.runner import connecting, dsn
+    from fluxbase_migrations.runner import connecting, dsn, memory
     from fluxbase_migrations.runner.engine import Options
     from fluxbase_migrations.runner.recovery import Policy
     from fluxbase_migrations.runner.session import Settings
@@ -99,7 +99,7 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
     policy = Policy(spec.recovery, retry_failed=spec.requested, retry_unproven=spec.requested)
     wish = TrackRun(
         spec.track,
-        Options(policy, spec.out_of_order),
+        Options(policy, spec.out_of_order, memory.limit(environment)),
         spec.lock_timeout,
         target=spec.target,
         rollback=spec.rollback,
