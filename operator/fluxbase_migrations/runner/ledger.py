@@ -5,7 +5,6 @@ An entry proves something about the present only if it wrote the present trackin
 """
 
 import getpass
-import json
 import os
 import socket
 from dataclasses import dataclass, field
@@ -269,4 +268,4 @@ def as_json(session: Session, value: dict[str, Any] | None) -> bytes:
     """A jsonb literal."""
     if value is None:
         return b"NULL"
-    return session.literal(json.dumps(value, ensure_ascii=False)) + b"::pg_catalog.jsonb"
+    return session.json(value)

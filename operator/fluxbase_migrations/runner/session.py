@@ -1,5 +1,6 @@
 """The one connection that holds the lock and runs the files; ``connecting`` opens it."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString
@@ -10,6 +11,7 @@ from psycopg.pq import abc
 
 from fluxbase_migrations.runner import wire
 from fluxbase_migrations.runner.dsn import scrub
+from fluxbase_migrations.runner.encodings import fitting
 from fluxbase_migrations.runner.signals import Stop
 from fluxbase_migrations.runner.wire import Chunk, Reply, Watch
 
@@ -74,6 +76,11 @@ class Session:
     def database(self) -> str:
         """The database's name."""
         return self.pgconn.db.decode()
+
+    @property
+    def server_encoding(self) -> str:
+        """PostgreSQL's name of the database's encoding, like ``UTF8``."""
+        return (self.pgconn.parameter_status(b"server_encoding") or b"UTF8").decode()
 
     @property
     def standard_conforming_strings(self) -> bool:
@@ -145,7 +152,12 @@ class Session:
             return b"NULL"
         if isinstance(value, int):
             return b"%d" % value
-        return pq.Escaping(self.pgconn).escape_literal(value.encode())
+        return pq.Escaping(self.pgconn).escape_literal(fitting(value, self.server_encoding).encode())
+
+    def json(self, value: Any) -> bytes:
+        """A jsonb literal."""
+        text = fitting(json.dumps(value, ensure_ascii=False), self.server_encoding, in_json=True)
+        return pq.Escaping(self.pgconn).escape_literal(text.encode()) + b"::pg_catalog.jsonb"
 
     def identifier(self, name: str) -> bytes:
         """Quote a name for a statement sent as bytes."""

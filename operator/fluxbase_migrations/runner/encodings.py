@@ -1,0 +1,46 @@
+"""Texts of ours in a database whose encoding may lack some of their characters.
+
+A file's name or an error's message is recorded in a form that always fits: what the encoding lacks is written
+as an escape. Reading works as ever, because the client's side is UTF-8.
+"""
+
+import codecs
+import re
+from typing import Final
+
+_NAMES: Final = {"EUC_CN": "gb2312", "MULE_INTERNAL": "ascii", "EUC_TW": "ascii"}
+_WINDOWS: Final = re.compile(r"WIN([0-9]+)")
+_ANY: Final = frozenset(("UTF8", "SQL_ASCII"))
+"""SQL_ASCII keeps whatever bytes it gets."""
+
+
+def fitting(text: str, server_encoding: str, *, in_json: bool = False) -> str:
+    r"""``text`` with every character that the server's encoding lacks as ``\uXXXX``.
+
+    In a JSON document the escape's own backslash is escaped: jsonb would refuse the character itself.
+    """
+    if server_encoding in _ANY or text.isascii():
+        return text
+    codec = _codec(server_encoding)
+    return "".join(one if _fits(one, codec) else _escape(one, in_json) for one in text)
+
+
+def _codec(server_encoding: str) -> str:
+    name = _NAMES.get(server_encoding) or _WINDOWS.sub(r"cp\1", server_encoding).lower()
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        return "ascii"
+
+
+def _fits(character: str, codec: str) -> bool:
+    try:
+        character.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escape(character: str, in_json: bool) -> str:
+    escaped = character.encode("ascii", "backslashreplace").decode()
+    return escaped.replace("\\", "\\\\") if in_json else escaped
