@@ -101,8 +101,7 @@ def _one_message(
     chunks += [
         book.constraints(),
         book.still_ours(),
-        book.hygiene(),
-        book.patience(),
+        book.tidy(),
         *_closing(context, attempt, durable=durable),
     ]
     try:
@@ -143,7 +142,7 @@ def _stepwise(
             session.rollback()
             raise _Disagreed(how, (), message)
     send([book.constraints()])
-    send([book.still_ours(attempt.xid), book.hygiene(), book.patience()])
+    send([book.still_ours(attempt.xid), book.tidy()])
     try:
         tracking.ensure(session, context.table)
         context.ledger.ensure(session)
@@ -271,7 +270,7 @@ def record_failure(context: Context, attempt: Attempt, error: MigrationError) ->
         record = Chunk(context.ledger.insert(session, entry) + b";", 1)
     else:
         record = book.write_row(step.to_version, True, entry)
-    opening = [book.begin(), book.hygiene(), book.locks_again(), book.patience()]
+    opening = [book.begin(), book.tidy(), book.locks_again()]
     effect = error.info.effect or UNCHANGED
     try:
         session.run_own(b"".join(chunk.sql for chunk in [*opening, record, book.commit(durable=True)]))

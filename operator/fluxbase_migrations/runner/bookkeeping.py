@@ -85,9 +85,9 @@ class Bookkeeping:
         return b"SELECT pg_catalog.pg_advisory_unlock_all();" + _all_true(checks)
 
     def begin(self, modes: bytes = b"", *, locks: bool = True) -> Chunk:
-        """Open a transaction and take every lock within it."""
-        begin = b"BEGIN " + _writable(modes) + b";"
-        return Chunk(begin + self.take_xact, 2) if locks else Chunk(begin, 1)
+        """Open a transaction of our own and take every lock within it."""
+        begin = b"BEGIN " + _writable(modes) + b";" + self.patience().sql
+        return Chunk(begin + self.take_xact, 3) if locks else Chunk(begin, 2)
 
     def begin_marked(self, modes: bytes = b"", *, locks: bool = True) -> Chunk:
         """The same for a file's statements; the second row's last column is the transaction's id."""
@@ -98,6 +98,11 @@ class Bookkeeping:
         """Give the next file a session as if it were new (DISCARD ALL would drop the locks as well)."""
         extra = self.session.after_reset
         return Chunk(_HYGIENE[0] + extra + _HYGIENE[1], _HYGIENE_RESULTS + extra.count(b";"))
+
+    def tidy(self) -> Chunk:
+        """The same before statements of our own."""
+        hygiene, patience = self.hygiene(), self.patience()
+        return Chunk(hygiene.sql + patience.sql, hygiene.results + patience.results)
 
     def constraints(self) -> Chunk:
         """Check deferred constraints now, so that their error is the file's."""

@@ -51,7 +51,7 @@ _NO_SUCH_CHARACTER: Final = frozenset(("22P05", "22021"))
 _HEXADECIMAL: Final = re.compile(r"0x([0-9a-f]{2})\b")
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))
 _READ_ONLY_STATEMENT: Final = re.compile(
-    rb"(?:SET|BEGIN|START)\b.*?\b(?:READ\s+ONLY|read_only)\b", re.IGNORECASE | re.DOTALL
+    rb"(?:SET|BEGIN|START)\b.*?(?:READ\s+ONLY|read_only)\b", re.IGNORECASE | re.DOTALL
 )
 _PLPGSQL: Final = re.compile(r"PL/pgSQL function [^\n]* line \d+[^\n]*")
 

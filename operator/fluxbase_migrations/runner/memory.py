@@ -1,6 +1,7 @@
 """Whether a file fits into the memory that the container may use: one that does not is killed without a word.
 
-Held at once are the files of the source, and the statement that is being sent, once more in libpq's buffer.
+Held at once are the files of the source, and twice the statement that is being sent: libpq keeps its text,
+and the message made of it.
 """
 
 from collections.abc import Mapping

@@ -124,11 +124,11 @@ class Prepared:
 
     @property
     def memory(self) -> int:
-        """Bytes that sending it takes beside the file itself: libpq's buffer, and a piece of the file."""
+        """Bytes that sending it takes beside the file itself: libpq remembers a query and buffers it."""
         group = self.groups[0] if len(self.groups) == 1 else None
         if group is not None and self._mostly_one_statement(group):
-            return len(self.statements.sql)
-        return 2 * max(self.largest, MESSAGE_LIMIT)
+            return 2 * len(self.statements.sql)
+        return 3 * max(self.largest, MESSAGE_LIMIT)
 
     @property
     def largest(self) -> int:

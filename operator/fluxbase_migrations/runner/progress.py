@@ -100,7 +100,7 @@ class Progress:
         fields |= {"outcome": session.literal(outcome), "error": error_json(session, error.info)}
         chunks = [
             book.begin(),
-            book.hygiene(),
+            book.tidy(),
             book.locks_again(),
             book.update(self.entry_id, fields),
             book.commit(durable=True),
@@ -128,9 +128,7 @@ class Progress:
         session = context.session
         fields = self.fields() | {"outcome": session.literal(Entered.APPLIED)}
         try:
-            session.run_own(
-                b"".join(chunk.sql for chunk in (book.begin(), book.hygiene(), book.locks_again()))
-            )
+            session.run_own(b"".join(chunk.sql for chunk in (book.begin(), book.tidy(), book.locks_again())))
             tracking.ensure(session, context.table)
             context.ledger.ensure(session)
             if not context.ledger.has(session, self.entry_id):
