@@ -190,3 +190,80 @@ def test_copy_from_stdin_is_refused_with_the_way_out() -> None:
 )
 def test_a_statement_is_named_by_its_tag(sql: str, tag: str) -> None:
     assert statements.tag(lexer.split(sql.encode()), 0) == tag
+
+
+def looks(sql: bytes) -> int:
+    """How often a scan of a file lets others look."""
+    count = 0
+
+    def look() -> None:
+        nonlocal count
+        count += 1
+
+    lexer.split(sql, look=look)
+    return count
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC {} END",
+        "CREATE RULE r AS ON INSERT TO t DO ALSO ({})",
+        "{}",
+    ],
+    ids=["body", "rule", "plain"],
+)
+def test_a_file_of_twice_the_length_takes_twice_the_steps(sql: str) -> None:
+    statement = "INSERT INTO t SELECT o.end, o.case, 'a;b' FROM o;"
+    short, long = (looks(sql.format(statement * count).encode()) for count in (5_000, 10_000))
+    assert 0 < short <= long <= 2.2 * short + 2
+
+
+def test_a_scan_can_be_ended() -> None:
+    class Ended(Exception):
+        pass
+
+    def look() -> None:
+        raise Ended
+
+    with pytest.raises(Ended):
+        lexer.split(b"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC " + b"SELECT o.end;" * 50_000, look=look)
+
+
+@pytest.mark.parametrize(
+    ("sql", "what", "line", "column"),
+    [
+        ("SELECT 1;\n/* a /* b */ ;", "comment", 2, 1),
+        ("SELECT 1;\n  SELECT 'it''s", "string", 2, 10),
+        ("SELECT E'it\\'s", "string", 1, 9),
+        ('SELECT "a;', "quoted identifier", 1, 8),
+        ("SELECT 'é', $x$ ; $y$", "dollar-quoted string", 1, 13),
+    ],
+)
+def test_what_never_ends_refuses_a_file_where_it_opens(sql: str, what: str, line: int, column: int) -> None:
+    found = lexer.split(sql.encode())
+    with pytest.raises(InvalidSource, match=f"the {what} that opens here never ends") as caught:
+        refuse_unusable(found, statements.classify(found), "1_a.up.sql")
+    assert (caught.value.info.line, caught.value.info.column) == (line, column)
+
+
+@pytest.mark.parametrize(
+    ("sql", "command", "line"),
+    [
+        ("\\restrict x\nSELECT 1;", "\\restrict", 1),
+        ("SELECT 1;\n\\i other.sql\n", "\\i", 2),
+        ("SELECT 1 \\gexec", "\\gexec", 1),
+        ("SELECT '\\x', E'\\'', $$ \\ $$ /* \\ */ -- \\\n;\n\\c other", "\\c", 3),
+    ],
+)
+def test_psqls_commands_are_told_from_backslashes_in_text(sql: str, command: str, line: int) -> None:
+    found = lexer.split(sql.encode())
+    with pytest.raises(InvalidSource) as caught:
+        refuse_unusable(found, statements.classify(found), "1_a.up.sql")
+    assert caught.value.info.message == f"{command} is a command of psql, and a migration is plain SQL"
+    assert caught.value.info.line == line
+
+
+def test_backslashes_in_text_refuse_nothing() -> None:
+    found = lexer.split(b"SELECT '\\x', E'\\'', $$ \\ $$ /* \\ */ -- \\\n")
+    refuse_unusable(found, statements.classify(found), "1_a.up.sql")

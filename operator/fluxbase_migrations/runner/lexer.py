@@ -263,7 +263,10 @@ def _token_end(sql: bytes, at: int, floor: int, conforming: bool) -> int:
     """
     match sql[at]:
         case 0x27:
-            return _string_end(sql, at, escaping=not conforming or _escape_prefix(sql, at, floor))
+            try:
+                return _string_end(sql, at, escaping=not conforming or _escape_prefix(sql, at, floor))
+            except _Open as left:
+                raise _Open("string", _string_start(sql, left.unfinished.at, floor)) from None
         case 0x22:
             close = sql.find(b'"', at + 1)
             if close < 0:
@@ -321,6 +324,13 @@ def _string_end(sql: bytes, at: int, *, escaping: bool) -> int:
         if after >= size or after == position:
             raise _Open("string", at)
         position = after
+
+
+def _string_start(sql: bytes, at: int, floor: int) -> int:
+    """The quote that opens the string which goes on at ``at`` behind a doubled quote."""
+    while at - 1 > floor and sql[at - 1] == 0x27 and (before := sql.rfind(b"'", floor, at - 1)) >= 0:
+        at = before
+    return at
 
 
 def _dollar_end(sql: bytes, at: int, floor: int) -> int:
