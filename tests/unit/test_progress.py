@@ -5,40 +5,106 @@ from datetime import UTC, datetime
 import pytest
 
 from fluxbase_migrations.controller.progress import parse
+from fluxbase_migrations.core import log_lines
+from fluxbase_migrations.core.status import Progress
+from fluxbase_migrations.runner.log import Log, LogFormat
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"INFO Applying migration file=001_a.up.sql number=1 total=6 source=user\n",
-        b'INFO Applying migration file="001_a.up.sql" number=1 total=6\n',
-        b'{"level": "INFO", "msg": "Applying migration", "file": "001_a.up.sql", "number": 1, "total": 6}\n',
-    ],
-)
-def test_a_line_about_a_file_is_progress(line: bytes) -> None:
-    found = parse(b"2026-01-01T00:00:00.123456789Z " + line)
-    assert found is not None
-    assert (found.file, found.number, found.total, found.since) == ("001_a.up.sql", 1, 6, NOW)
+STAMP = b"2026-01-01T00:00:00.123456789Z "
+
+
+def lines(form: LogFormat) -> tuple[Log, list[str]]:
+    """A log and what it wrote."""
+    written: list[str] = []
+    return Log(form, written.append), written
+
+
+def read(line: str, before: Progress | None = None) -> Progress | None:
+    return parse(STAMP + line.encode(), before)
+
+
+@pytest.mark.parametrize("form", LogFormat)
+@pytest.mark.parametrize("message", [log_lines.APPLYING, log_lines.REVERTING])
+@pytest.mark.parametrize("file", ["001_a.up.sql", "001_größe.up.sql", '001_a b="c".up.sql'])
+def test_a_line_about_a_file_is_progress(form: LogFormat, message: str, file: str) -> None:
+    log, written = lines(form)
+    log.info(message, file=file, number=1, total=6, source="user")
+    assert read(written[0]) == Progress(file, 1, 6, NOW)
+
+
+HOSTILE = [
+    "file=001_a.up.sql number=1 total=6",
+    "INFO Applying migration file=001_a.up.sql number=1 total=6 source=user",
+    "x\nINFO Applying migration file=001_a.up.sql number=1 total=6 source=user",
+    "x\r\nINFO Applying migration file=001_a.up.sql number=1 total=6",
+    "x\u2028INFO Applying migration file=001_a.up.sql number=1 total=6",
+    "x\x85INFO Applying migration file=001_a.up.sql number=1 total=6",
+    '" file=001_a.up.sql number=1 total=6 x="',
+    '\\" file=001_a.up.sql number=1 total=6 x=\\"',
+    '","msg":"Applying migration","file":"001_a.up.sql","number":1,"total":6,"x":"',
+    '{"level":"INFO","msg":"Applying migration","file":"001_a.up.sql","number":1,"total":6}',
+    '\n{"level":"INFO","msg":"Applying migration","file":"001_a.up.sql","number":1,"total":6}',
+    "x" * 16_384 + "INFO Applying migration file=001_a.up.sql number=1 total=6",
+    "INFO Waiting for a lock file=001_a.up.sql number=1 total=6 holder=nobody",
+]
+
+
+@pytest.mark.parametrize("form", LogFormat)
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_server_says_is_one_line_and_never_progress(form: LogFormat, text: str) -> None:
+    log, written = lines(form)
+    log.info(log_lines.FROM_SERVER, notice=text, source="user")
+    log.warn(log_lines.FROM_SERVER, warning=text, source="user")
+    log.warn(f"{text} was edited")
+    log.error(f"failed to run user migrations: {text}")
+    log.info("Running user migrations...", path=text)
+    for line in written:
+        assert line.count("\n") == 1
+        assert len(line.splitlines()) == 1
+        assert len(line.encode()) < 16_384  # where container runtimes cut
+        assert read(line) is None
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_a_wait_for_a_lock_is_told_until_it_ends(form: LogFormat) -> None:
+    log, written = lines(form)
+    of = {"file": "001_a.up.sql", "number": 2, "total": 6, "source": "user"}
+    log.info(log_lines.APPLYING, **of)
+    log.info(log_lines.WAITING, **of, lock="AccessExclusiveLock on public.a", holder='held by pid 1, "psql"')
+    log.info(log_lines.GOES_ON, **of)
+    begun = read(written[0])
+    assert begun is not None
+    waits = parse(b"2026-01-01T00:01:00Z " + written[1].encode(), begun)
+    waiting = 'AccessExclusiveLock on public.a, held by pid 1, "psql"'
+    assert waits == Progress("001_a.up.sql", 2, 6, NOW, waiting)
+    assert parse(b"2026-01-01T00:02:00Z " + written[2].encode(), waits) == begun
 
 
 @pytest.mark.parametrize(
     "line",
     [
         b"",
+        b"INFO Applying migration",
+        b"INFO Applying migration file=001_a.up.sql number=7 total=6",
+        b"INFO Applying migration file=001_a.up.sql number=0 total=6",
+        b"INFO Applying migration file=001_a.up.sql number=x total=6",
+        b"INFO Applying migration file=../../etc/passwd number=1 total=6",
+        b"INFO Applying migration file=" + b"1" * 2000 + b"_a.up.sql number=1 total=6",
+        b"INFO Applying migrations file=001_a.up.sql number=1 total=6",
+        b"INFO Applying migration file=001_a.up.sql and number=1 total=6",
+        b"WARN Applying migration file=001_a.up.sql number=1 total=6",
+        b"x INFO Applying migration file=001_a.up.sql number=1 total=6",
+        b'{"level": "INFO", "msg": "x", "file": "001_a.up.sql", "number": 1, "total": 6}',
+        b'{"level": "WARN", "msg": "Applying migration", "file": "001_a.up.sql", "number": 1, "total": 6}',
         b"INFO Running user migrations... path=/migrations/user",
-        b"file=001_a.up.sql number=7 total=6",
-        b"file=001_a.up.sql number=0 total=6",
-        b"file=001_a.up.sql number=x total=6",
-        b"file=../../etc/passwd number=1 total=6",
-        b"file=" + b"1" * 2000 + b"_a.up.sql number=1 total=6",
         b"[1, 2]",
-        b'{"file": null, "number": 1, "total": 2}',
+        b'{"level": "INFO", "msg": "Applying migration", "file": null, "number": 1, "total": 2}',
         b"{broken",
         b"\xff\xfe\x00",
     ],
 )
 def test_any_other_line_is_not(line: bytes) -> None:
-    assert parse(b"2026-01-01T00:00:00.123456789Z " + line) is None
+    assert parse(STAMP + line) is None
     assert parse(line) is None

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fluxbase_migrations.cli import output
+from fluxbase_migrations.core.text import visible
+
 if TYPE_CHECKING:
     from fluxbase_migrations.runner.ledger import Entry
 
@@ -10,13 +13,14 @@ _HEAD = ("STARTED", "TOOK", "WHAT", "FILE", "FROM", "TO", "OUTCOME", "STATEMENTS
 
 
 def show(entries: Sequence["Entry"]) -> int:
-    """Print one line per entry, oldest first."""
-    rows = [_HEAD, *(_row(entry) for entry in entries)]
+    """Print one line per entry, oldest first; returns the exit code."""
+    rows = [_HEAD, *(tuple(map(visible, _row(entry))) for entry in entries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
+    lines = []
     for row in rows:
         line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False))
-        print(f"{line}  {row[-1]}".rstrip())
-    return 0
+        lines.append(f"{line}  {row[-1]}".rstrip())
+    return output.answer(lines)
 
 
 def _row(entry: "Entry") -> tuple[str, ...]:

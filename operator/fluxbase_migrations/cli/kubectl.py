@@ -17,6 +17,7 @@ from fluxbase_migrations.core.names import (
     VERSION,
     Track,
 )
+from fluxbase_migrations.core.text import visible
 
 MANAGER = "kubectl-fluxbase"
 DONE, FAILED, USAGE = 0, 1, 2
@@ -165,7 +166,7 @@ def _wait(cluster: Cluster, options: argparse.Namespace) -> int:
         state = set_view.progress(found, cluster.config_map)
         if state.text != shown:
             shown = state.text
-            print(f"{cluster.namespace}/{cluster.name}: {shown}", flush=True)
+            print(f"{cluster.namespace}/{cluster.name}: {visible(shown)}", flush=True)
         if state.done is not None:
             return DONE if state.done else FAILED
         if time.monotonic() > deadline:
@@ -205,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"error: there is no FluxbaseMigrationSet {options.name} in {where}", file=sys.stderr)
         else:
             print(
-                f"error: the API server refused: {set_view.api_message(error.body, error.reason)}",
+                f"error: the API server refused: {visible(set_view.api_message(error.body, error.reason))}",
                 file=sys.stderr,
             )
     except KeyboardInterrupt:

@@ -5,6 +5,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from fluxbase_migrations.core.text import visible
+
 
 class _Json(logging.Formatter):
     """One object on each line."""
@@ -15,17 +17,25 @@ class _Json(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "msg": record.getMessage(),
+            "msg": visible(record.getMessage()),
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)
 
 
+class _Text(logging.Formatter):
+    """Level and message; what others wrote into the message begins no new line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        """The line without a traceback."""
+        return f"{record.levelname} {visible(record.message)}"
+
+
 def configure(form: str) -> None:
     """Log to standard output, ``json`` or text."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Json() if form == "json" else logging.Formatter("%(levelname)s %(message)s"))
+    handler.setFormatter(_Json() if form == "json" else _Text())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # A watch that fails is told once, in one line, by us; kopf tells every try, with a traceback.
     # What goes wrong in a handler only kopf knows.

@@ -1,48 +1,60 @@
 """Progress of running Jobs, from the logs of their pods. What it says is shown, never acted on."""
 
 import asyncio
-import json
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.sources import Key
+from fluxbase_migrations.core import log_lines
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN
 from fluxbase_migrations.core.names import CONTAINER, Track
 from fluxbase_migrations.core.status import Progress
+from fluxbase_migrations.core.text import shortened, visible
 
 logger = logging.getLogger(__name__)
 
 MAX_FOLLOWED: Final = 50
 EVERY: Final = 2.0
 """Seconds between two looks at a set that only its progress asks for."""
-_LINE_LIMIT: Final = 1024
+_LINE_LIMIT: Final = 4096
+_WAITING_LIMIT: Final = 500
 _SILENCE: Final = 3600.0
-_FIELD: Final = re.compile(r'\b(file|number|total)=("(?:[^"\\]|\\.)*"|\S+)')
 
 
-def parse(line: bytes) -> Progress | None:
-    """The progress that a line of the log, with its timestamp in front, tells of; None for any other line."""
+def parse(line: bytes, before: Progress | None = None) -> Progress | None:
+    """The progress that a line of the log, with its timestamp in front, tells of; None for any other line.
+
+    ``before`` is what the lines until then told.
+    """
     stamp, _, text = line[:_LINE_LIMIT].decode("utf-8", "replace").strip().partition(" ")
+    found = log_lines.parse(text)
+    if found is None:
+        return None
+    message, fields = found
     try:
         since = datetime.fromisoformat(stamp).astimezone(UTC).replace(microsecond=0)
-        if text.startswith("{"):
-            fields = json.loads(text)
-            if not isinstance(fields, dict):
-                return None
-        else:
-            fields = {name: value.strip('"') for name, value in _FIELD.findall(text)}
         file, number, total = str(fields["file"]), int(fields["number"]), int(fields["total"])
     except (ValueError, KeyError, TypeError):
         return None
     if not MIGRATION_PATTERN.fullmatch(file) or len(file) > 253 or not 0 < number <= total < 10**9:
         return None
-    return Progress(file, number, total, since)
+    if message in (log_lines.APPLYING, log_lines.REVERTING):
+        return Progress(visible(file), number, total, since)
+    if before is not None and (before.file, before.number, before.total) == (visible(file), number, total):
+        since = before.since
+    return Progress(visible(file), number, total, since, _waiting(message, fields))
+
+
+def _waiting(message: str, fields: Mapping[str, Any]) -> str | None:
+    if message != log_lines.WAITING:
+        return None
+    text = f"{fields.get('lock', 'a lock')}, {fields.get('holder', 'held by another session')}"
+    return shortened(visible(text), _WAITING_LIMIT)
 
 
 class Follower:
@@ -97,7 +109,8 @@ class Follower:
         query["tailLines"] = 5
         try:
             async for line in self._kube.lines(paths.log(key[0], pod), query, None, _SILENCE):
-                found = parse(line)
+                known_run, before = self._seen[key].get(track, (run, None))
+                found = parse(line, before if known_run == run else None)
                 if found:
                     self._seen[key][track] = run, found
                     self._again(key, EVERY)

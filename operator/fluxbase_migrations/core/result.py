@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from fluxbase_migrations.core.text import visible
+
 LIMIT: Final = 4096
 """Bytes. The kubelet cuts a longer termination message without regard for JSON."""
 
@@ -61,7 +63,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """What went wrong, for a person. Never holds SQL text or a credential."""
+    """What went wrong, for a person. Never holds SQL text, a credential or a control character."""
 
     message: str
     file: str | None = None
@@ -75,6 +77,13 @@ class ErrorInfo:
     effect: str | None = None
     """What state the database is in now: "rolled back, nothing changed", for example."""
 
+    def __post_init__(self) -> None:
+        """Server's messages and file names hold whatever their authors put there."""
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, str) and not value.isprintable():
+                object.__setattr__(self, one.name, visible(value))
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -85,6 +94,10 @@ class Applied:
     direction: str
     """``up`` or ``down``."""
     seconds: float
+
+    def __post_init__(self) -> None:
+        """A file's name holds whatever its author put there."""
+        object.__setattr__(self, "name", visible(self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +126,12 @@ class Result:
     """Conflict: ``namespace/name`` of the set that owns the track."""
     owner_uid: str | None = None
     error: ErrorInfo | None = None
+
+    def __post_init__(self) -> None:
+        """Warnings name files."""
+        object.__setattr__(self, "warnings", tuple(visible(text) for text in self.warnings))
+        if self.recovered is not None:
+            object.__setattr__(self, "recovered", visible(self.recovered))
 
     def to_json(self, limit: int = LIMIT) -> str:
         """At most ``limit`` bytes of UTF-8: lists and long texts are cut, never the JSON."""

@@ -47,6 +47,8 @@ class Progress:
     """How many files this run executes."""
     since: datetime
     """When this file began."""
+    waiting: str | None = None
+    """The lock that the running statement waits for, and who holds it."""
 
 
 @dataclass(frozen=True, slots=True)

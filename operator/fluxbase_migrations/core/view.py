@@ -98,6 +98,8 @@ def running(progress: Progress | None, *, newer: bool) -> View:
     text = "the migrations are running"
     if progress:
         text = f"running {progress.file}, {progress.number} of {progress.total}"
+        if progress.waiting:
+            text += f"; waiting for {progress.waiting}"
     if newer:
         text += "; what was changed meanwhile follows when this run has ended"
     return View(Phase.RUNNING, Reason.RUNNING, text)

@@ -14,6 +14,7 @@ from fluxbase_migrations.core.errors import (
     Unproven,
 )
 from fluxbase_migrations.core.files import Direction, Source
+from fluxbase_migrations.core.log_lines import APPLYING, REVERTING
 from fluxbase_migrations.core.names import OutOfOrder as OutOfOrderPolicy
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Plan, Step
@@ -145,7 +146,7 @@ class Migrator:
             raise Interrupted(f"{self.track.stop.signal} received while a file was read")
 
     def _announce(self, step: Step, number: int, total: int) -> None:
-        message = "Applying migration" if step.direction is Direction.UP else "Reverting migration"
+        message = APPLYING if step.direction is Direction.UP else REVERTING
         if step.file is None:
             self._warn(
                 f"version {step.version} has no {step.direction} file: only the recorded version moves"

@@ -6,6 +6,7 @@ from typing import Final
 import psycopg
 
 from fluxbase_migrations.core.errors import InternalError, MigrationError
+from fluxbase_migrations.core.log_lines import FROM_SERVER
 from fluxbase_migrations.runner import failures, records, tracking
 from fluxbase_migrations.runner.context import Context, under_lock
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind, Ledger
@@ -156,6 +157,6 @@ class LockedTrack:
         if not text:
             return
         if diagnostic.severity_nonlocalized == "WARNING":
-            self.log.warn(text, source=self.label)
+            self.log.warn(FROM_SERVER, warning=text, source=self.label)
         elif diagnostic.source_function == "exec_stmt_raise":
-            self.log.info(text, source=self.label)
+            self.log.info(FROM_SERVER, notice=text, source=self.label)

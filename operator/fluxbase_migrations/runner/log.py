@@ -1,11 +1,16 @@
 """Log lines on stdout: ``LEVEL message key=value …`` as Fluxbase prints them, or one JSON object each."""
 
+import contextlib
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+from fluxbase_migrations.core.log_lines import clean, field
 
 
 class LogFormat(StrEnum):
@@ -16,14 +21,18 @@ class LogFormat(StrEnum):
 
 
 class Log:
-    """Writes one line per message, at once: the operator follows it."""
+    """Writes one line per message, at once: the operator follows it.
+
+    Where standard output takes nothing any more (a full disk, ``| head``) the run goes on all the same: what
+    has become of the database is told by the exit code, and errors by standard error.
+    """
 
     def __init__(
         self, form: LogFormat = LogFormat.TEXT, write: Callable[[str], object] | None = None
     ) -> None:
         self._form = form
-        self._write = write or sys.stdout.write
-        self._flush = sys.stdout.flush if write is None else None
+        self._write = write or _to_stdout
+        self._broken = False
 
     def info(self, message: str, **fields: Any) -> None:
         """What happens as it should."""
@@ -40,17 +49,47 @@ class Log:
     def _line(self, level: str, message: str, fields: dict[str, Any]) -> None:
         if self._form is LogFormat.JSON:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            text = json.dumps(
-                {"time": now, "level": level, "msg": message, **fields}, ensure_ascii=False, default=str
-            )
+            shown = {name: _json_value(value) for name, value in fields.items()}
+            document = {"time": now, "level": level, "msg": clean(message), **shown}
+            text = json.dumps(document, ensure_ascii=False)
         else:
-            pairs = "".join(f" {key}={_value(value)}" for key, value in fields.items())
-            text = f"{level} {message}{pairs}".replace("\r", " ").replace("\n", " ")
-        self._write(text + "\n")
-        if self._flush:
-            self._flush()
+            pairs = "".join(f" {key}={field(value)}" for key, value in fields.items())
+            text = f"{level} {clean(message)}{pairs}"
+        if (self._broken or not self._written(text)) and level == "ERROR":
+            _to_stderr(text)
+
+    def _written(self, text: str) -> bool:
+        """Write a line; False, and no further try, where standard output takes nothing any more."""
+        try:
+            self._write(text + "\n")
+        except (OSError, ValueError) as error:
+            self._broken = True
+            silence_stdout()
+            if not isinstance(error, BrokenPipeError):  # the reader of a pipe has left because it wanted to
+                _to_stderr(f"WARN standard output takes no more log lines: {error}; the run goes on")
+        return not self._broken
 
 
-def _value(value: Any) -> str:
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(one in text for one in ' "=\n') or not text else text
+def _json_value(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float) else clean(str(value))
+
+
+def _to_stdout(text: str) -> None:
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _to_stderr(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def silence_stdout() -> None:
+    """Let nothing of what is still buffered fail again: it goes nowhere."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

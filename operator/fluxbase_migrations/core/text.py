@@ -1,0 +1,56 @@
+"""Text of others on its way out: a server's messages, names of files and sessions.
+
+What a terminal obeys, what begins a new line and what turns the direction of writing is shown as an escape,
+so that nobody's text can pass for another line or repaint the screen.
+"""
+
+import re
+from typing import Final
+
+_OBEYED: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
+    "\u2028\u2029"  # line and paragraph separator
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of writing
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"  # invisible marks
+)
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_LEFT_OUT: Final = " … ({count} characters left out) … "
+
+
+def visible(text: str) -> str:
+    r"""``text`` with control characters as escapes like ``\n`` and ``\x1b``; all else stays as it is.
+
+    A file name that Python could not decode comes out as the UTF-8 that it is, and where it is none, its
+    bytes as escapes.
+    """
+    if text.isprintable():
+        return text
+    if _SURROGATES.search(text):
+        text = _decoded(text)
+    return _OBEYED.sub(_escape, text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most ``limit`` characters: the middle of a longer text is left out, and that is said."""
+    if len(text) <= limit:
+        return text
+    end = limit // 4
+    said = _LEFT_OUT.format(count=len(text))
+    start = max(limit - end - len(said), 0)
+    return text[:start] + _LEFT_OUT.format(count=len(text) - start - end) + text[-end:]
+
+
+def _decoded(text: str) -> str:
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _escape(found: re.Match[str]) -> str:
+    one = found[0]
+    code = ord(one)
+    if code > 0xFFFF:
+        return f"\\U{code:08x}"
+    return _SHORT.get(one) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
