@@ -6,7 +6,6 @@ import pytest
 
 from fluxbase_migrations.cli import config
 from fluxbase_migrations.cli.arguments import chosen_options, parser
-from fluxbase_migrations.cli.create import create, next_prefix
 from fluxbase_migrations.cli.migrate import main
 from fluxbase_migrations.runner import dsn
 
@@ -92,33 +91,6 @@ def test_durations(text: str, expected: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         config.seconds(text)
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        ([], "001"),
-        (["001_a.up.sql", "001_a.down.sql"], "002"),
-        (["0009_a.up.sql"], "0010"),
-        (["9_a.up.sql"], "10"),
-        (["099_a.up.sql", "README.md"], "100"),
-        (["20240115103000_a.up.sql"], "20240115103001"),
-    ],
-)
-def test_the_next_number_is_padded_like_its_neighbours(names: list[str], expected: str) -> None:
-    assert next_prefix(names) == expected
-
-
-def test_create_makes_an_empty_pair_and_never_overwrites(tmp_path: Path) -> None:
-    assert create(tmp_path / "new", "add users table!") == 0
-    assert create(tmp_path / "new", "more") == 0
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
-        "001_add_users_table.down.sql",
-        "001_add_users_table.up.sql",
-        "002_more.down.sql",
-        "002_more.up.sql",
-    ]
-    assert create(tmp_path, " / ") == 2
 
 
 def test_golang_migrates_urls_are_understood() -> None:

@@ -1,0 +1,94 @@
+"""``fluxbase-migrate create``: the next pair is numbered like those that are there."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fluxbase_migrations.cli.create import create, next_prefix
+from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.files import MAX_VERSION
+
+NOW = datetime(2026, 11, 25, 16, 30, 5, tzinfo=UTC)
+UNIX = 1795624205
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], "001"),
+        (["001_a.up.sql", "001_a.down.sql"], "002"),
+        (["0009_a.up.sql"], "0010"),
+        (["9_a.up.sql"], "10"),
+        (["099_a.up.sql", "README.md"], "100"),
+        (["00001234_a.up.sql"], "00001235"),
+        (["0000001234_a.up.sql"], "0000001235"),
+    ],
+)
+def test_the_next_number_is_padded_like_its_neighbours(names: list[str], expected: str) -> None:
+    assert next_prefix(names, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("highest", "expected"),
+    [
+        ("20240131120000", "20261125163005"),
+        ("20261125163005", "20261125163006"),
+        ("20261125235959", "20261126000000"),
+        ("20270228235959", "20270301000000"),
+        ("20241399999999", "20241400000000"),
+        ("202401311200", "202611251630"),
+        ("202611251659", "202611251700"),
+        ("20240131", "20261125"),
+        ("20261231", "20270101"),
+        ("1706702400", str(UNIX)),
+        (str(UNIX), str(UNIX + 1)),
+        ("2024013101", "2024013102"),
+        ("1706702400123", f"{UNIX}000"),
+        (f"{UNIX}999", f"{UNIX + 1}000"),
+    ],
+    ids=[
+        "now's, in the same form",
+        "made in this second",
+        "ahead of this clock",
+        "at the end of a month",
+        "no moment, so a number",
+        "minutes",
+        "minutes ahead of this clock",
+        "days",
+        "days ahead of this clock",
+        "seconds since 1970",
+        "in this second since 1970",
+        "a day and a number",
+        "milliseconds since 1970",
+        "milliseconds ahead of this clock",
+    ],
+)
+def test_beside_timestamps_a_timestamp_is_made_that_is_above_them(highest: str, expected: str) -> None:
+    assert next_prefix(["0001_old.up.sql", f"{highest}_a.up.sql"], NOW) == expected
+    assert int(expected) > int(highest)
+
+
+@pytest.mark.parametrize(
+    "highest",
+    ["99991231235959", "9999999999", str(MAX_VERSION), str(MAX_VERSION + 1)],
+    ids=["the calendar's end", "the digits' end", "the largest version", "above it"],
+)
+def test_a_version_that_nothing_can_follow_is_refused(highest: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSource):
+        next_prefix([f"{highest}_a.up.sql"], NOW)
+    (tmp_path / f"{highest}_a.up.sql").touch()
+    assert create(tmp_path, "more") == 1
+    assert len([*tmp_path.iterdir()]) == 1
+
+
+def test_create_makes_an_empty_pair_and_never_overwrites(tmp_path: Path) -> None:
+    assert create(tmp_path / "new", "add users table!") == 0
+    assert create(tmp_path / "new", "more") == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "001_add_users_table.down.sql",
+        "001_add_users_table.up.sql",
+        "002_more.down.sql",
+        "002_more.up.sql",
+    ]
+    assert create(tmp_path, " / ") == 2
