@@ -14,7 +14,7 @@ from fluxbase_migrations.api.model import (
     Text,
     rule,
 )
-from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback
+from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback, UnknownFiles
 
 PRESERVE: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
 """For objects whose schema is Kubernetes' own: the API server checks them when the Job is created."""
@@ -150,6 +150,8 @@ class TrackSpec(Model):
     """Whether a lower targetVersion may run down files: Forbid or Allow."""
     out_of_order: OutOfOrder = OutOfOrder.WARN
     """What to make of a file below the applied version that was never applied: Warn, Fail or Ignore."""
+    unknown_files: UnknownFiles = UnknownFiles.FAIL
+    """What to make of a .sql file whose name is no migration's: Fail, or Warn, which leaves it out."""
     recheck_interval: Duration | None = None
     """How often to look into a volume for new files. Absent: when asked, or on a rollout restart."""
 
@@ -251,8 +253,18 @@ class JobTemplate(Model):
     """More annotations for the pod, for example to keep a service mesh's sidecar out."""
 
 
+def _at_most(name: str) -> dict[str, str]:
+    """PostgreSQL's settings are 32 bits of milliseconds."""
+    return rule(
+        f"!has(self.{name}) || duration(self.{name}) <= duration('2147483647ms')",
+        f"{name} must be at most 596h (2147483647ms)",
+    )
+
+
 class Spec(Model):
     """A database and the migrations that it should have."""
+
+    rules: ClassVar = [_at_most(name) for name in ("lockTimeout", "ddlLockTimeout", "statementTimeout")]
 
     database: Database
     """The database to migrate."""

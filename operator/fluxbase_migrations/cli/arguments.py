@@ -10,13 +10,18 @@ from typing import Any, Final, NoReturn
 from fluxbase_migrations import __version__
 from fluxbase_migrations.cli import config, process_list
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
-from fluxbase_migrations.core.names import OutOfOrder, Recovery, Track
+from fluxbase_migrations.core.names import OutOfOrder, Recovery, Track, UnknownFiles
+from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.log import LogFormat
 from fluxbase_migrations.runner.signals import OnSignal
 
 PROGRAM: Final = "fluxbase-migrate"
 DEFAULT_SOURCE: Final = "migrations"
 SOURCE_VARIABLE: Final = "DB_USER_MIGRATIONS_PATH"
+
+MOST_MILLISECONDS: Final = 2**31 - 1
+"""PostgreSQL's settings are 32 bits wide: the largest duration, a little more than 24 days."""
+_LONGEST: Final = f"{MOST_MILLISECONDS // 3_600_000}h{MOST_MILLISECONDS // 60_000 % 60}m"
 
 _CONNECTION: Final = re.compile(r"(://|password\s*=).*", re.DOTALL | re.IGNORECASE)
 """From where a connection string in the wrong place may hold a password."""
@@ -31,7 +36,7 @@ class _Parser(argparse.ArgumentParser):
     """Its errors quote what was typed, but no password."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(without_connection(message))
+        super().error(visible(without_connection(message)))
 
 
 def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
@@ -48,15 +53,21 @@ def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
 
 def _seconds(text: str) -> float:
     try:
-        return config.seconds(text)
+        found = config.seconds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if found * 1000 > MOST_MILLISECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long; the largest duration is {_LONGEST}")
+    if 0 < found < 0.001:
+        raise argparse.ArgumentTypeError(f"{text!r} is too short; the smallest duration is 1ms, 0 is none")
+    return found
 
 
 def _version(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > MAX_VERSION:
+    digits = text.lstrip("0") or text[-1:]
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 19 or int(digits) > MAX_VERSION:
         raise argparse.ArgumentTypeError(f"{text!r} is not a version")
-    return int(text)
+    return int(digits)
 
 
 def _forced(text: str) -> int:
@@ -152,6 +163,12 @@ _OPTIONS: Final = (
         "about files below the recorded version that were never applied (default: warn)",
     ),
     _choice(
+        "--unknown-files",
+        "FLUXBASE_UNKNOWN_FILES",
+        UnknownFiles,
+        "about .sql files whose name is no migration's: refuse the source, or leave them out (default: fail)",
+    ),
+    _choice(
         "--on-signal",
         "FLUXBASE_ON_SIGNAL",
         OnSignal,
@@ -197,7 +214,7 @@ def parser() -> argparse.ArgumentParser:
     history.add_argument(
         "-n", type=_version, default=20, metavar="N", help="the last N entries (default: 20)"
     )
-    create = add("create", "make an empty pair of files with the next number", "NAME")
+    create = add("create", "make an empty pair of files with the next number or timestamp", "NAME")
     create.add_argument("name", metavar="NAME", help="like add_users_table")
     for each in (top, *commands.choices.values()):
         _add_options(each)

@@ -6,12 +6,13 @@ Imports are late: ``--help`` and ``create`` need no database driver.
 import argparse
 import math
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from fluxbase_migrations.cli import config
+from fluxbase_migrations.cli import config, output
 from fluxbase_migrations.cli.arguments import (
     DEFAULT_SOURCE,
     PROGRAM,
@@ -21,7 +22,8 @@ from fluxbase_migrations.cli.arguments import (
     without_connection,
 )
 from fluxbase_migrations.core.files import NIL, Source
-from fluxbase_migrations.core.names import OutOfOrder, Track
+from fluxbase_migrations.core.names import OutOfOrder, Track, UnknownFiles
+from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.log import Log, LogFormat
 from fluxbase_migrations.runner.signals import OnSignal, Stop
 
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "down" and given.all and given.count is not None:
         _usage("down takes a number or --all, not both")
     try:
-        variables = config.load(os.environ, Path.cwd())
+        variables = config.load(os.environ, _working_directory())
         chosen = chosen_options(given, variables)
     except config.ConfigError as error:
         _usage(str(error))
@@ -54,8 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage(message: str) -> NoReturn:
-    sys.stderr.write(f"{PROGRAM}: error: {without_connection(message)}\n")
+    print(f"{PROGRAM}: error: {visible(without_connection(message))}", file=sys.stderr)
     raise SystemExit(USAGE_ERROR)
+
+
+def _working_directory() -> Path:
+    """As it is called, for messages; one that is deleted has no name, and no files."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path()
 
 
 def _source_path(chosen: Mapping[str, Any], variables: Mapping[str, str]) -> str:
@@ -88,7 +98,7 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
             case "up":
                 return commands.up(setup, _source(chosen, variables, log), given.count)
             case "down":
-                if given.all and not given.yes and not _confirmed():
+                if given.all and not given.yes and not _confirmed(stop):
                     log.error("not confirmed, nothing was reverted")
                     return 1
                 limit = None if given.all else 1 if given.count is None else given.count
@@ -128,7 +138,7 @@ def _source(chosen: Mapping[str, Any], variables: Mapping[str, str], log: Log) -
     """The files of the track that was chosen."""
     if chosen.get("track") is Track.SYSTEM and "source" not in chosen:
         return _built_in()
-    return _directory(_source_path(chosen, variables), log)
+    return _directory(_source_path(chosen, variables), chosen, log)
 
 
 def _built_in() -> Source:
@@ -137,10 +147,11 @@ def _built_in() -> Source:
     return Source.scan(system.files())
 
 
-def _directory(path: str, log: Log) -> Source:
-    from fluxbase_migrations.runner.source import read_directories
+def _directory(path: str, chosen: Mapping[str, Any], log: Log) -> Source:
+    from fluxbase_migrations.runner.source import read_directories, scan
 
-    return Source.scan(read_directories([path], log))
+    unknown_files = chosen.get("unknown_files", UnknownFiles.FAIL)
+    return scan(read_directories([path], log, unknown_files), unknown_files, log)
 
 
 def _tracks(
@@ -150,7 +161,7 @@ def _tracks(
     tracks: list[tuple[Track, str | None, Callable[[], Source]]] = [(Track.SYSTEM, None, _built_in)]
     path = chosen.get("source") or variables.get(SOURCE_VARIABLE)
     if path:
-        tracks.append((Track.USER, str(path), lambda: _directory(str(path), log)))
+        tracks.append((Track.USER, str(path), lambda: _directory(str(path), chosen, log)))
     return tracks
 
 
@@ -158,13 +169,16 @@ def _print_version(row: Any, log: Log) -> int:
     if row.version == NIL:
         log.error("no migration")
         return 1
-    print(row)
-    return 0
+    return output.answer([str(row)])
 
 
-def _confirmed() -> bool:
+def _confirmed(stop: Stop) -> bool:
+    """Whether somebody said yes; a signal, or nobody there to ask, is a no."""
     print("Are you sure you want to apply all down migrations? [y/N]", file=sys.stderr)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    if sys.stdin is None:
+        return False
+    select.select([sys.stdin, stop.fileno], [], [])
+    return stop.signal is None and sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 if __name__ == "__main__":

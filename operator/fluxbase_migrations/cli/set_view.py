@@ -10,8 +10,9 @@ from fluxbase_migrations.core.commands import bounded
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import Source
-from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Track
+from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Track, UnknownFiles
 from fluxbase_migrations.core.states import Reason
+from fluxbase_migrations.core.text import visible
 
 Object = dict[str, Any]
 
@@ -47,7 +48,7 @@ def condition(found: Object, kind: str) -> Object:
 
 def render(found: Object) -> str:
     """The set for a person: a line for the whole, a few for each track."""
-    return "\n".join(_lines(found))
+    return "\n".join(visible(line) for line in _lines(found))
 
 
 def _lines(found: Object) -> Iterator[str]:
@@ -73,6 +74,8 @@ def _track(track: Track, state: Object) -> Iterator[str]:
     yield f"  {track:<7} {state.get('phase', '')}: {version}{of}{dirty}{pending}"
     if progress := state.get("progress"):
         yield f"          running {progress['file']}, {progress['number']} of {progress['total']}"
+        if progress.get("waiting"):
+            yield f"          waiting for {progress['waiting']}"
     if state.get("message"):
         yield f"          {state['message']}"
     if error := state.get("error"):
@@ -105,10 +108,15 @@ def content(config_maps: list[Object]) -> dict[str, bytes]:
     return files
 
 
-def _unusable(files: dict[str, bytes]) -> bool:
+def _unknown_files(found: Object, track: Track) -> UnknownFiles:
+    track_spec = found.get("spec", {}).get("tracks", {}).get(track, {})
+    return UnknownFiles(track_spec.get("unknownFiles", UnknownFiles.FAIL))
+
+
+def _unusable(files: dict[str, bytes], unknown_files: UnknownFiles) -> bool:
     """Whether no run would ever read these files."""
     try:
-        source = Source.scan(files)
+        source = Source.scan(files, unknown_files)
         for file in source:
             file.check()
     except InvalidSource:
@@ -149,7 +157,7 @@ def progress(found: Object, read_config_map: Callable[[str], Object]) -> Waiting
             never = (
                 ready.get("reason") == Reason.SUSPENDED
                 or state.get("reason") == Reason.WAITING_FOR_SYSTEM
-                or _unusable(files)
+                or _unusable(files, _unknown_files(found, track))
             )
             if stalled.get("status") == "True" and never:
                 return Waiting(f"{ready['reason']}: {ready['message']}", False)

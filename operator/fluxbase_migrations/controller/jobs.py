@@ -89,6 +89,7 @@ def job_spec(
         target=wanted.target_version,
         rollback=wanted.rollback,
         out_of_order=wanted.out_of_order,
+        unknown_files=wanted.unknown_files,
         recovery=spec.recovery,
         lock_timeout=durations.seconds(spec.lock_timeout),
         ddl_lock_timeout=durations.seconds(ddl) if ddl else None,

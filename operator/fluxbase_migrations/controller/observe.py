@@ -154,7 +154,7 @@ class Observer:
             claim = source.persistent_volume_claim
             what = digest(claim.claim_name, claim.path, self._settings.restarted_at)
         else:
-            seen = await self._sources.read(namespace, source.config_map_names())
+            seen = await self._sources.read(namespace, source.config_map_names(), wanted.unknown_files)
             problem = _problem(source, seen)
             if problem:
                 return problem, None
@@ -164,6 +164,7 @@ class Observer:
             wanted.target_version,
             wanted.rollback,
             wanted.out_of_order,
+            wanted.unknown_files,
             spec.recovery,
             spec.database.model_dump_json(),
         )

@@ -11,6 +11,7 @@ from fluxbase_migrations.controller.kube import METADATA, Kube
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN, source_digest
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import Source
+from fluxbase_migrations.core.names import UnknownFiles
 from fluxbase_migrations.core.result import ErrorInfo
 
 Json = dict[str, Any]
@@ -78,11 +79,13 @@ class Sources:
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
-        self._seen: dict[tuple[Key, ...], tuple[tuple[str, ...], SourceSeen]] = {}
+        self._seen: dict[tuple[UnknownFiles, tuple[Key, ...]], tuple[tuple[str, ...], SourceSeen]] = {}
 
-    async def read(self, namespace: str, names: tuple[str, ...]) -> SourceSeen:
+    async def read(
+        self, namespace: str, names: tuple[str, ...], unknown_files: UnknownFiles = UnknownFiles.FAIL
+    ) -> SourceSeen:
         """Look at the ConfigMaps of one source."""
-        keys = tuple((namespace, name) for name in names)
+        keys = unknown_files, tuple((namespace, name) for name in names)
         known = self._seen.get(keys)
         if known:
             metadata, missing = await self._find(namespace, names, METADATA)
@@ -93,7 +96,7 @@ class Sources:
         bodies, missing = await self._find(namespace, names)
         if missing:
             return SourceSeen(missing=missing)
-        seen = summarize(bodies)
+        seen = summarize(bodies, unknown_files)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
         self._seen[keys] = _versions(bodies), seen
@@ -119,24 +122,25 @@ def _versions(bodies: dict[str, Json]) -> tuple[str, ...]:
     return tuple(f"{one['metadata']['uid']}/{one['metadata']['resourceVersion']}" for one in bodies.values())
 
 
-def summarize(bodies: dict[str, Json]) -> SourceSeen:
+def summarize(bodies: dict[str, Json], unknown_files: UnknownFiles = UnknownFiles.FAIL) -> SourceSeen:
     """Digest and validity of the files in ``bodies`` (ConfigMap name → ConfigMap)."""
     files: dict[str, bytes] = {}
     origin: dict[str, str] = {}
     for name, body in bodies.items():
         for file, content in content_of(body).items():
-            if file in files:
+            counts = _is_read(file) if unknown_files is UnknownFiles.FAIL else _is_migration(file)
+            if file in files and counts:
                 why = f"the file is in two ConfigMaps, {origin[file]} and {name}"
                 return SourceSeen(invalid=ErrorInfo(why, file=file, hint="remove it from one of them"))
             files[file], origin[file] = content, name
-    return replace(of_files(files), small=_small(bodies, files))
+    return replace(of_files(files, unknown_files), small=_small(bodies, files))
 
 
-def of_files(files: dict[str, bytes]) -> SourceSeen:
+def of_files(files: dict[str, bytes], unknown_files: UnknownFiles = UnknownFiles.FAIL) -> SourceSeen:
     """Digest, versions and validity of files by name."""
     digest = source_digest(files)
     try:
-        source = Source.scan(files)
+        source = Source.scan(files, unknown_files)
         for file_found in source:
             file_found.check()
     except InvalidSource as error:
@@ -168,7 +172,11 @@ def _small(bodies: dict[str, Json], files: dict[str, bytes]) -> tuple[Key, ...]:
 
 def _is_read(name: str) -> bool:
     """Whether the runner reads a file of that name, be it only to say that it is not a migration."""
-    return name.lower().endswith(".sql") or MIGRATION_PATTERN.fullmatch(name) is not None
+    return name.lower().endswith(".sql") or _is_migration(name)
+
+
+def _is_migration(name: str) -> bool:
+    return MIGRATION_PATTERN.fullmatch(name) is not None
 
 
 def content_of(body: Json) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN, source_digest
 from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.names import UnknownFiles
 
 NIL: Final = -1
 """golang-migrate's version of a database on which nothing is applied."""
@@ -23,6 +24,7 @@ MAX_VERSION: Final = 2**63 - 1
 EXPECTED: Final = (
     "expected <version>_<title>.up.sql or <version>_<title>.down.sql, like 001_create_users.up.sql"
 )
+LEAVE_OUT: Final = "to leave such files out, set unknownFiles: Warn (--unknown-files warn)"
 _DECODE_CHUNK: Final = 1 << 20
 
 
@@ -143,15 +145,15 @@ class Source:
         self.warnings = warnings
 
     @classmethod
-    def scan(cls, files: Mapping[str, bytes]) -> "Source":
+    def scan(cls, files: Mapping[str, bytes], unknown_files: UnknownFiles = UnknownFiles.FAIL) -> "Source":
         """Sort ``files`` (name → bytes) into migrations.
 
         Names that start with a dot are ignored (editors, ``._*`` of macOS archives), and so is
         everything that neither is a migration nor ends in ``.sql``.
 
         Raises:
-            InvalidSource: a ``.sql`` file whose name is no migration's, a version above bigint, or
-                two files of one version and direction.
+            InvalidSource: a ``.sql`` file whose name is no migration's (unless those are to be left out), a
+                version above bigint, or two files of one version and direction.
         """
         found: dict[tuple[int, Direction], MigrationFile] = {}
         warnings = []
@@ -160,8 +162,11 @@ class Source:
                 continue
             parsed = parse_name(name)
             if parsed is None:
-                if name.lower().endswith(".sql"):
-                    raise InvalidSource("not a migration's name", file=name, hint=EXPECTED)
+                if not name.lower().endswith(".sql"):
+                    continue
+                if unknown_files is UnknownFiles.FAIL:
+                    raise InvalidSource("not a migration's name", file=name, hint=f"{EXPECTED}; {LEAVE_OUT}")
+                warnings.append(f"{name} is ignored: not a migration's name, {EXPECTED}")
                 continue
             if parsed.extension.lower() != "sql":
                 warnings.append(f"{name} counts as a migration although it does not end in .sql")

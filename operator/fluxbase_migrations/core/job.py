@@ -3,9 +3,10 @@
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
-from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback, Track
+from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback, Track, UnknownFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,15 @@ class ForceCommand:
     token: str
 
 
+_ENUMERATIONS: Final[dict[str, type[StrEnum]]] = {
+    "rollback": Rollback,
+    "out_of_order": OutOfOrder,
+    "unknown_files": UnknownFiles,
+    "recovery": Recovery,
+}
+"""Fields that hold one of a list."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobSpec:
     """One run of one track."""
@@ -49,6 +59,7 @@ class JobSpec:
     """None: the latest; 0: nothing applied."""
     rollback: Rollback = Rollback.FORBID
     out_of_order: OutOfOrder = OutOfOrder.WARN
+    unknown_files: UnknownFiles = UnknownFiles.FAIL
     recovery: Recovery = Recovery.AUTOMATIC
     lock_timeout: float = 300.0
     """Seconds to wait for the migration lock."""
@@ -82,7 +93,7 @@ class JobSpec:
             fields["track"] = Track(fields["track"])
             fields["paths"] = tuple(fields.get("paths", ()))
             fields["files"] = tuple(fields.get("files", ()))
-            for name, kind in (("rollback", Rollback), ("out_of_order", OutOfOrder), ("recovery", Recovery)):
+            for name, kind in _ENUMERATIONS.items():
                 if name in fields:
                     fields[name] = kind(fields[name])
             if "force" in fields:

@@ -96,6 +96,14 @@ class OutOfOrder(StrEnum):
     IGNORE = "Ignore"
 
 
+class UnknownFiles(StrEnum):
+    """What to make of a ``.sql`` file whose name is no migration's."""
+
+    FAIL = "Fail"
+    WARN = "Warn"
+    """Leave it out, and say so."""
+
+
 class Recovery(StrEnum):
     """How far the runner may go on its own from a dirty row."""
 

@@ -66,13 +66,14 @@ def read_source(spec: JobSpec, environment: Mapping[str, str], log: Log) -> Sour
         InvalidSource: what is there cannot be used.
     """
     if spec.paths:
-        from fluxbase_migrations.runner.source import read_directories
+        from fluxbase_migrations.runner.source import read_directories, scan
 
         path = spec.paths[0] if len(spec.paths) == 1 else ",".join(spec.paths)
         log.info(f"Running {spec.track} migrations...", path=path)
         if spec.files:
-            return Source.scan(files_of(spec.files, environment))
-        return Source.scan(read_directories(spec.paths, log, missing_ok=spec.volume))
+            return scan(files_of(spec.files, environment), spec.unknown_files, log)
+        files = read_directories(spec.paths, log, spec.unknown_files, missing_ok=spec.volume)
+        return scan(files, spec.unknown_files, log)
     from fluxbase_migrations import system
 
     log.info(f"Running {spec.track} migrations...")

@@ -2,20 +2,40 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN
 from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.files import Source
+from fluxbase_migrations.core.names import UnknownFiles
 from fluxbase_migrations.runner.log import Log
 
 MAX_TOTAL: Final = 1 << 30
 """Bytes of one source; a container that reads more would die without saying why."""
 
 
-def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool = False) -> dict[str, bytes]:
-    """Read and merge the migration files of ``paths``: name → bytes.
+def scan(files: Mapping[str, bytes], unknown_files: UnknownFiles, log: Log) -> Source:
+    """Sort what was read into migrations, and tell what is odd about it.
+
+    Raises:
+        InvalidSource: as :meth:`Source.scan` does.
+    """
+    source = Source.scan(files, unknown_files)
+    for warning in source.warnings:
+        log.warn(warning)
+    return source
+
+
+def read_directories(
+    paths: Sequence[str | Path],
+    log: Log,
+    unknown_files: UnknownFiles = UnknownFiles.FAIL,
+    *,
+    missing_ok: bool = False,
+) -> dict[str, bytes]:
+    """Read and merge the migration files of ``paths``: name → bytes; of files to be left out only the name.
 
     Raises:
         InvalidSource: something cannot be read, a name is in two directories, or it is all too large.
@@ -27,6 +47,10 @@ def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool 
         if missing_ok and _missing(path):
             continue
         for name, file in _list(path, log):
+            if unknown_files is UnknownFiles.WARN and not _is_migration(name):
+                files[name] = b""
+                continue
+            name = _readable(name)
             if name in files:
                 raise InvalidSource(
                     f"the file is in two places: {origin[name]} and {path}",
@@ -58,9 +82,9 @@ def _list(path: Path, log: Log) -> list[tuple[str, Path]]:
         directory = path  # reading it says why it cannot be read
     found, subdirectories = _scan(directory, path)
     nested = [(one.name, inner) for one in subdirectories if (inner := _scan_quietly(one))]
-    if len(nested) == 1 and not found:
+    if len(nested) == 1 and not any(_is_migration(name) for name, _ in found):
         log.info("no migration files there, reading its subdirectory", path=path, subdirectory=nested[0][0])
-        return nested[0][1]
+        return found + nested[0][1]
     if nested:
         names = ",".join(name for name, _ in nested)
         log.warn("migration files in subdirectories are not read", path=path, subdirectories=names)
@@ -77,8 +101,11 @@ def _scan(directory: Path, shown: Path) -> tuple[list[tuple[str, Path]], list[Pa
                     continue
                 if entry.is_dir():
                     subdirectories.append(Path(entry.path))
-                elif MIGRATION_PATTERN.fullmatch(entry.name) or entry.name.lower().endswith(".sql"):
-                    found.append((_printable(entry.name), Path(entry.path)))
+                    continue
+                # As UTF-8, whatever the locale: the names of one source are the same everywhere.
+                name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")
+                if _is_migration(name) or name.lower().endswith(".sql"):
+                    found.append((name, Path(entry.path)))
     except OSError as error:
         raise InvalidSource(
             f"cannot read the directory {shown}: {error.strerror}",
@@ -93,15 +120,18 @@ def _scan_quietly(directory: Path) -> list[tuple[str, Path]]:
         found, _ = _scan(directory, directory)
     except InvalidSource:
         return []
-    return [pair for pair in found if MIGRATION_PATTERN.fullmatch(pair[0])]
+    return [pair for pair in found if _is_migration(pair[0])]
 
 
-def _printable(name: str) -> str:
+def _is_migration(name: str) -> bool:
+    return MIGRATION_PATTERN.fullmatch(name) is not None
+
+
+def _readable(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        shown = name.encode("utf-8", "backslashreplace").decode()
-        raise InvalidSource("the file's name is not UTF-8", file=shown, hint="rename the file") from None
+        raise InvalidSource("the file's name is not UTF-8", file=name, hint="rename the file") from None
     return name
 
 
