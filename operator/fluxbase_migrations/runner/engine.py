@@ -152,7 +152,7 @@ class Migrator:
                 f"version {step.version} has no {step.direction} file: only the recorded version moves"
             )
             return
-        self.log.info(message, file=step.file.name, number=number, total=total, source=self.track.label)
+        self.track.announce(message, file=step.file.name, number=number, total=total)
 
     def _run_one(
         self,

@@ -1,7 +1,7 @@
 """A track of a database while we hold its lock: the session, the version row, the ledger."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -10,6 +10,7 @@ from fluxbase_migrations.core.log_lines import FROM_SERVER
 from fluxbase_migrations.runner import failures, records, tracking
 from fluxbase_migrations.runner.context import Context, under_lock
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind, Ledger
+from fluxbase_migrations.runner.lock_waits import LockWaits
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.signals import Stop
@@ -42,6 +43,7 @@ class LockedTrack:
         self._ledger = Ledger(table)
         self._entries: list[Entry] | None = None
         self._context: Context | None = None
+        self._running: dict[str, Any] = {"source": label}
         self.row = Row()
         """The version row as it was last read or written."""
         self.observed = False
@@ -75,12 +77,18 @@ class LockedTrack:
         session = self._connect()
         try:
             session.connection.add_notice_handler(self._notice)
+            session.lock_waits = LockWaits(session, self.log, lambda: self._running)
             limits = self._lock_timeout, self.log, self.stop
             self._context = under_lock(session, self.table, self._ledger, *limits, create=create)
             self.refresh()
         except BaseException:
             session.close()
             raise
+
+    def announce(self, message: str, **fields: Any) -> None:
+        """Log that a file begins; what is told while it runs has the same fields."""
+        self._running = {**fields, "source": self.label}
+        self.log.info(message, **self._running)
 
     def reopen(self) -> None:
         """Open again after a loss; a server that goes down may take a connection and end it at once.

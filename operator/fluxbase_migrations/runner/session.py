@@ -1,7 +1,8 @@
 """The one connection that holds the lock and runs the files; ``connecting`` opens it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString
 
@@ -12,6 +13,7 @@ from psycopg.pq import abc
 from fluxbase_migrations.runner import wire
 from fluxbase_migrations.runner.dsn import scrub
 from fluxbase_migrations.runner.encodings import fitting
+from fluxbase_migrations.runner.lock_waits import LockWaits
 from fluxbase_migrations.runner.signals import Stop
 from fluxbase_migrations.runner.wire import Chunk, Reply, Watch
 
@@ -61,6 +63,8 @@ class Session:
     """Settings to repeat after RESET ALL, where a pooler refused them in the startup packet."""
     server_pid: int = 0
     """The backend's own ``pg_backend_pid()``; behind a pooler it differs from what the pooler says."""
+    lock_waits: LockWaits | None = None
+    """Told of every message that takes long."""
 
     @property
     def pgconn(self) -> abc.PGconn:
@@ -118,12 +122,24 @@ class Session:
         single: bool = False,
     ) -> list[Reply]:
         """Send a message; see :func:`fluxbase_migrations.runner.wire.run`. A signal cancels it by policy."""
-        watch = Watch(self.stop, self._cancel, atomic, meanwhile)
-        return wire.run(self.pgconn, chunks, watch, rows=rows, single=single)
+        with self._watched() as on_waiting:
+            watch = Watch(self.stop, self._cancel, atomic, meanwhile, on_waiting)
+            return wire.run(self.pgconn, chunks, watch, rows=rows, single=single)
 
     def run_own(self, text: bytes) -> list[abc.PGresult]:
         """Send statements of our own, which no signal cancels."""
-        return wire.run_own(self.pgconn, text)
+        with self._watched() as on_waiting:
+            return wire.run_own(self.pgconn, text, Watch(on_waiting=on_waiting))
+
+    @contextmanager
+    def _watched(self) -> Iterator[Callable[[float], object] | None]:
+        """Who holds up a message is told while it is under way."""
+        if self.lock_waits is None:
+            yield None
+            return
+        self.lock_waits.begin()
+        yield self.lock_waits.tick
+        self.lock_waits.end()
 
     def became_of(self, xid: str) -> str | None:
         """``committed``, ``aborted`` or ``in progress``: what the server says of a transaction.

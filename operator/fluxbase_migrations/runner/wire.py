@@ -126,7 +126,7 @@ def run(
     return _Exchange(conn, watch, rows).replies_to_all()
 
 
-def run_own(conn: abc.PGconn, text: bytes) -> list[abc.PGresult]:
+def run_own(conn: abc.PGconn, text: bytes, watch: Watch = Watch()) -> list[abc.PGresult]:
     """Send statements of our own, which no signal cancels; returns their results, rows and all.
 
     Raises:
@@ -136,7 +136,7 @@ def run_own(conn: abc.PGconn, text: bytes) -> list[abc.PGresult]:
         conn.send_query(text)
     except Exception as error:
         raise ConnectionLost(str(error).strip()) from error
-    exchange = _Exchange(conn, Watch(), 0, keep=True)
+    exchange = _Exchange(conn, watch, 0, keep=True)
     exchange.replies_to_all()
     return exchange.results
 
