@@ -205,6 +205,8 @@ def _lock_text(row: list[str | None]) -> str:
             return "the end of transactions that began earlier"
         case "transactionid":
             return f"a row lock on {schema}.{table}" if table else "the end of another transaction"
+        case "advisory":
+            return "an advisory lock"
         case None:
             return "a lock"
         case _:
