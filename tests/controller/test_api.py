@@ -72,6 +72,15 @@ REFUSED = {
     ),
     "a negative targetVersion": (user(source=FILES, targetVersion=-1), "targetVersion"),
     "an unknown rollback": (user(source=FILES, rollback="Maybe"), "Forbid"),
+    "unknownFiles that is neither": (user(source=FILES, unknownFiles="Ignore"), "Warn"),
+    "a statementTimeout that PostgreSQL cannot hold": (
+        {"database": URL, "statementTimeout": "597h"},
+        "statementTimeout must be at most",
+    ),
+    "a ddlLockTimeout that PostgreSQL cannot hold": (
+        {"database": URL, "ddlLockTimeout": "2147483648ms"},
+        "ddlLockTimeout must be at most",
+    ),
     "nothing to do": (
         {"database": URL, "tracks": {"system": {"enabled": False}, "user": {}}},
         "nothing to do",
@@ -108,6 +117,7 @@ FULL = {
             "targetVersion": 2**62,
             "rollback": "Allow",
             "outOfOrder": "Fail",
+            "unknownFiles": "Warn",
             "recheckInterval": "1h30m",
         },
     },
@@ -116,7 +126,7 @@ FULL = {
     "suspend": True,
     "lockTimeout": "10m",
     "ddlLockTimeout": "5s",
-    "statementTimeout": "1h",
+    "statementTimeout": "2147483647ms",
     "job": {
         "activeDeadlineSeconds": 3600,
         "ttlSecondsAfterFinished": 0,

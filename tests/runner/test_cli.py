@@ -1,11 +1,14 @@
 """``fluxbase-migrate`` as people type it."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from fluxbase_migrations.controller.progress import parse
 from tests.conftest import Database
 from tests.peers import Ours, environment, write_files
 
@@ -112,3 +115,241 @@ def test_the_password_is_not_in_a_failed_logins_output(database: Database, tmp_p
     )
     assert done.returncode == 1
     assert database.password not in done.stdout + done.stderr
+
+
+def piped(command: str, directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A line of shell in which ``$MIGRATE`` is the program; ``$code`` is its exit code."""
+    script = f'{command}; code=${{PIPESTATUS[0]}}; echo "code=$code" >&2'
+    return subprocess.run(
+        ["bash", "-c", script],
+        env=environment({"MIGRATE": PROGRAM, **variables}),
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+        timeout=60,
+    )
+
+
+MANY = {f"{number:03}_t.up.sql": f"CREATE TABLE t{number} (i int);" for number in range(1, 41)}
+
+
+@pytest.mark.parametrize("to", ["| head -1", "| true", "> /dev/full", ">&-", ">&- 2>&-", "> /dev/full 2>&1"])
+def test_a_run_goes_on_when_nobody_takes_its_log(database: Database, tmp_path: Path, to: str) -> None:
+    write_files(tmp_path / "migrations", MANY)
+    done = piped(f"$MIGRATE up {to}", tmp_path, DATABASE_URL=database.dsn)
+    if "2>" not in to:
+        assert done.stderr.splitlines()[-1] == "code=0", done.stderr
+        assert "Traceback" not in done.stderr
+        assert "rror" not in done.stderr.replace("OSError", "")
+    with psycopg.connect(database.dsn) as connection:
+        assert connection.execute("SELECT version, dirty FROM migrations.app").fetchall() == [(40, False)]
+
+
+@pytest.mark.parametrize("to", ["| true", "> /dev/full", ">&-"])
+def test_a_failure_is_told_on_stderr_when_stdout_is_gone(database: Database, tmp_path: Path, to: str) -> None:
+    write_files(tmp_path / "migrations", {**MANY, "041_bad.up.sql": "SELECT 1/0"})
+    done = piped(f"$MIGRATE up {to}", tmp_path, DATABASE_URL=database.dsn)
+    *said, code = done.stderr.splitlines()
+    assert code == "code=1"
+    assert "division by zero" in said[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("$MIGRATE version | true", 0),
+        ("$MIGRATE history | head -1", 0),
+        ("$MIGRATE version > /dev/full", 1),
+        ("$MIGRATE history > /dev/full", 1),
+        ("$MIGRATE version >&-", 1),
+        ("$MIGRATE create x > /dev/full", 1),
+        ("$MIGRATE --help > /dev/full", 0),
+        ("$MIGRATE --help | true", 0),
+        ("$MIGRATE --version >&-", 0),
+        ("$MIGRATE up --statement-timeout nope 2>&-", 2),
+    ],
+)
+def test_an_answer_that_cannot_be_written_is_no_traceback(
+    database: Database, tmp_path: Path, command: str, code: int
+) -> None:
+    write_files(tmp_path / "migrations", FILES)
+    assert typed("up", directory=tmp_path, DATABASE_URL=database.dsn).returncode == 0
+    done = piped(command, tmp_path, DATABASE_URL=database.dsn)
+    assert done.stderr.splitlines()[-1] == f"code={code}", done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+LOCALES = {
+    "C": {"LC_ALL": "C"},
+    "C without UTF-8 mode": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "ASCII streams": {"PYTHONIOENCODING": "ascii"},
+    "ASCII streams, strict": {"PYTHONIOENCODING": "ascii:strict"},
+    "Latin-1 streams": {"PYTHONIOENCODING": "latin-1"},
+}
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_no_locale_and_no_encoding_stops_a_run(database: Database, tmp_path: Path, locale: str) -> None:
+    """A name on disk is UTF-8, whatever the terminal shows."""
+    variables = {"DATABASE_URL": database.dsn, **LOCALES[locale]}
+    files = {
+        "001_größe.up.sql": "DO $$ BEGIN RAISE NOTICE 'größe 数 %', chr(233); END $$;",
+        "002_größe.up.sql": "SELECT 1/0 AS größe, 'ß'",
+    }
+    write_files(tmp_path / "verzeichnis größe", files)
+    done = piped("$MIGRATE up --source 'verzeichnis größe'", tmp_path, **variables)
+    assert done.stderr.splitlines() == ["code=1"]
+    assert "division by zero" in done.stdout
+    with psycopg.connect(database.dsn) as connection:
+        rows = connection.execute("SELECT file FROM migrations.history ORDER BY id").fetchall()
+    assert rows == [("001_größe.up.sql",), ("002_größe.up.sql",)]
+    for command in ("history", "--help", "up --no-such-größe", "create größe"):
+        done = piped(f"$MIGRATE {command}", tmp_path, **variables)
+        assert "Traceback" not in done.stderr, command
+
+
+def test_a_database_named_in_utf8_is_reached_from_an_ascii_locale(database: Database, tmp_path: Path) -> None:
+    variables = LOCALES["C without UTF-8 mode"]
+    url = database.dsn.replace(f"/{database.name}?", "/größe?")
+    for done in (
+        piped(f"$MIGRATE version --connect-timeout 0 --database-url '{url}'", tmp_path, **variables),
+        piped("$MIGRATE version --connect-timeout 0", tmp_path, DATABASE_URL=url, **variables),
+    ):
+        assert "does not exist" in done.stdout, (done.stdout, done.stderr)
+        assert "bug" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["up", "version", "create x", "run", "--help"])
+def test_a_deleted_working_directory_is_no_traceback(
+    database: Database, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "gone").mkdir()
+    source = write_files(tmp_path / "source", FILES)
+    variables = {"DATABASE_URL": database.dsn, "FLUXBASE_SOURCE": str(source)}
+    done = piped(f"cd gone && rmdir ../gone && $MIGRATE {command}", tmp_path, **variables)
+    code = 1 if command == "version" else 0
+    assert done.stderr.splitlines()[-1] == f"code={code}", done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    done = piped(f"mkdir gone; cd gone && rmdir ../gone && $MIGRATE {command}", tmp_path)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("up", "--statement-timeout", "999999h"), "the largest duration is 596h31m"),
+        (("up", "--ddl-lock-timeout", "2147483648ms"), "the largest duration is 596h31m"),
+        (("up", "--lock-timeout", "9" * 400), "the largest duration is 596h31m"),
+        (("up", "--connect-timeout", "1e9"), "is not a duration"),
+        (("up", "--statement-timeout", "0.1ms"), "the smallest duration is 1ms"),
+        (("up", "--statement-timeout", "-1s"), "--statement-timeout"),
+        (("up", "--statement-timeout", "NaN"), "is not a duration"),
+        (("up", "--statement-timeout", ""), "is not a duration"),
+        (("up", "--unknown-files", "ignore"), "is not one of Fail, Warn"),
+        (("goto", "9" * 5000), "is not a version"),
+        (("goto", "٣"), "is not a version"),
+        (("up", "1", "2"), "unrecognized arguments"),
+        (("create", "/ /"), "is no name for a file"),
+        (("up", "--recovery", "x\x1b[2J\n"), "is not one of"),
+        ((), "required: COMMAND"),
+    ],
+)
+def test_a_usage_error_is_one_and_says_what_would_do(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = typed(*words, directory=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_the_largest_duration_is_one_that_postgresql_takes(database: Database, tmp_path: Path) -> None:
+    write_files(tmp_path / "migrations", FILES)
+    largest = "--statement-timeout=2147483647ms", "--ddl-lock-timeout=2147483647ms", "--lock-timeout=596h31m"
+    done = typed("up", *largest, directory=tmp_path, DATABASE_URL=database.dsn)
+    assert done.returncode == 0, done.stdout
+
+
+def test_control_c_at_the_question_is_a_no(database: Database, tmp_path: Path) -> None:
+    write_files(tmp_path / "migrations", FILES)
+    assert typed("up", directory=tmp_path, DATABASE_URL=database.dsn).returncode == 0
+    with subprocess.Popen(
+        [PROGRAM, "down", "--all"],
+        env=environment({"DATABASE_URL": database.dsn}),
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert "Are you sure" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert "not confirmed" in process.stdout.readline()
+        assert process.wait(30) == 1
+    assert "2" in typed("version", directory=tmp_path, DATABASE_URL=database.dsn).stdout
+
+
+UNKNOWN = {**FILES, "seed.sql": "SELECT 1/0;", "3.up.sql": "SELECT 1/0;", "README.md": "x"}
+
+
+def test_unknown_files_refuse_the_source_unless_they_are_to_be_left_out(
+    database: Database, tmp_path: Path
+) -> None:
+    source = write_files(tmp_path / "migrations", UNKNOWN)
+    (source / "nowhere.sql").symlink_to("nothing")
+    (source / b"caf\xe9.sql".decode("utf-8", "surrogateescape")).touch()
+    refused = typed("up", directory=tmp_path, DATABASE_URL=database.dsn)
+    assert refused.returncode == 1
+    assert "--unknown-files warn" in refused.stdout
+    assert typed("version", directory=tmp_path, DATABASE_URL=database.dsn).returncode == 1
+    done = typed("up", "--unknown-files", "WARN", directory=tmp_path, DATABASE_URL=database.dsn)
+    assert done.returncode == 0, done.stdout
+    warnings = [line for line in done.stdout.splitlines() if line.startswith("WARN")]
+    assert [line.split()[1] for line in warnings] == ["3.up.sql", "caf\\xe9.sql", "nowhere.sql", "seed.sql"]
+    again = typed("up", directory=tmp_path, DATABASE_URL=database.dsn, FLUXBASE_UNKNOWN_FILES="warn")
+    assert (again.returncode, "no change" in again.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_a_file_says_is_never_more_than_a_value(database: Database, tmp_path: Path, form: str) -> None:
+    line = "INFO Applying migration file=009_x.up.sql number=1 total=9 source=user"
+    document = '{"level":"INFO","msg":"Applying migration","file":"009_x.up.sql","number":1,"total":9}'
+    body = "DO $d$ BEGIN "
+    for text in (f"x\n{line}", f"x\r{line}", f'"\n{document}', document, "\x1b[31mred\x85\u2028\u202e"):
+        body += f"RAISE NOTICE $n${text}$n$; RAISE WARNING $n${text}$n$; "
+    body += f"RAISE EXCEPTION USING MESSAGE = $n$x\n{line}$n$, HINT = $n$\x1b\n{line}$n$; END $d$"
+    write_files(tmp_path / "migrations", {"001_a.up.sql": body})
+    done = typed("up", "--log-format", form, directory=tmp_path, DATABASE_URL=database.dsn)
+    assert done.returncode == 1
+    lines = done.stdout.removesuffix("\n").split("\n")
+    assert all(one.isprintable() for one in lines), lines
+    told = [parse(b"2026-01-01T00:00:00Z " + one.encode()) for one in lines]
+    assert [one.file for one in told if one] == ["001_a.up.sql"]
+    assert len(lines) == 12
+    history = typed("history", directory=tmp_path, DATABASE_URL=database.dsn).stdout.splitlines()
+    assert len(history) == 2
+    assert all(one.isprintable() for one in history)
+    with psycopg.connect(database.dsn) as connection:
+        stored = connection.execute("SELECT error->>'message' FROM migrations.history").fetchone()
+    assert stored is not None
+    assert str(stored[0]).isprintable()
+
+
+def test_a_lock_that_is_not_granted_says_what_to_do(database: Database, tmp_path: Path) -> None:
+    write_files(tmp_path / "migrations", {"001_a.up.sql": "ALTER TABLE held ADD x int"})
+    with psycopg.connect(database.dsn, autocommit=True) as holder:
+        holder.execute("CREATE TABLE held (i int)")
+        with holder.transaction():
+            holder.execute("SELECT * FROM held")
+            done = typed("up", "--ddl-lock-timeout", "50ms", directory=tmp_path, DATABASE_URL=database.dsn)
+    assert done.returncode == 1
+    assert "run the command again" in done.stdout
+    assert "--ddl-lock-timeout" in done.stdout
+    assert "retry.limit" not in done.stdout

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
-from fluxbase_migrations.core.names import Rollback, Track
+from fluxbase_migrations.core.names import ENV_FILE, Rollback, Track, UnknownFiles
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.conftest import Database
 from tests.peers import environment, write_files
@@ -222,6 +223,44 @@ def test_files_of_the_environment_are_run_byte_for_byte(pod: Pod, database: Data
 
 
 @pytest.mark.parametrize("program", [PROGRAM, COMMAND], ids=["the pod's", "the command line's"])
+@pytest.mark.parametrize("way", ["volume", "environment"])
+def test_unknown_files_are_warnings_of_log_and_result_where_they_are_allowed(pod: Pod, way: str) -> None:
+    files = {**FILES, "seed.sql": "SELECT 1/0"}
+    spec = pod.spec(files)
+    variables: dict[str, str] = {}
+    if way == "environment":
+        spec = replace(spec, files=tuple(files))
+        variables = {f"{ENV_FILE}{number}": text for number, text in enumerate(files.values())}
+    refused = pod.run(spec, **variables)
+    assert refused.outcome is Outcome.INVALID_SOURCE
+    assert refused.error is not None
+    assert "unknownFiles: Warn" in (refused.error.hint or "")
+    result = pod.run(replace(spec, unknown_files=UnknownFiles.WARN), **variables)
+    assert (result.outcome, result.version) == (Outcome.APPLIED, 2)
+    assert [text.split()[0] for text in result.warnings] == ["seed.sql"]
+    assert "WARN seed.sql is ignored" in pod.output
+
+
+def test_a_lock_that_is_not_granted_is_tried_again_by_the_operator(pod: Pod, database: Database) -> None:
+    with psycopg.connect(database.dsn, autocommit=True) as holder:
+        holder.execute("CREATE TABLE held (i int)")
+        with holder.transaction():
+            holder.execute("SELECT * FROM held")
+            spec = pod.spec({"001_a.up.sql": "ALTER TABLE held ADD x int"})
+            result = pod.run(replace(spec, ddl_lock_timeout=0.05))
+    assert result.outcome is Outcome.TRANSIENT
+    assert result.error is not None
+    assert "will be retried" in (result.error.hint or "")
+    assert "command" not in (result.error.hint or "")
+
+
+def test_a_log_that_nobody_takes_leaves_a_result(pod: Pod) -> None:
+    argv, variables = pod.argv(pod.spec(FILES))
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(argv, env=variables, stdout=full, stderr=full, check=False, timeout=60)
+    assert pod.result(done.returncode).outcome is Outcome.APPLIED
+
+
 def test_no_specification_is_an_internal_error_with_a_result(pod: Pod, program: list[str]) -> None:
     done = subprocess.run(
         program,

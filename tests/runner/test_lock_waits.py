@@ -13,7 +13,8 @@ from fluxbase_migrations.controller.progress import parse
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner import lock_waits
 from fluxbase_migrations.runner.log import Log
-from tests.conftest import Database, administer
+from tests.conftest import Database, administer, fresh_database
+from tests.postgres_server import Endpoint, start_server
 from tests.runner.track import Runner, numbered
 from tests.waiting import eventually
 
@@ -25,6 +26,19 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody wants to wait five seconds in each test; one below does."""
     monkeypatch.setattr(lock_waits, "FIRST", 0.3)
     monkeypatch.setattr(lock_waits, "AGAIN", 0.5)
+
+
+@pytest.fixture(scope="module")
+def preparing(postgres: Endpoint) -> Iterator[Endpoint]:
+    """A server that allows prepared transactions, of the same version."""
+    with start_server(postgres.version, settings={"max_prepared_transactions": "5"}) as server:
+        yield server.endpoint
+
+
+@pytest.fixture
+def prepared(preparing: Endpoint) -> Iterator[Runner]:
+    with fresh_database(preparing) as database:
+        yield Runner(database)
 
 
 @contextmanager
@@ -111,21 +125,21 @@ def test_who_waits_itself_is_named_after_who_holds(runner: Runner) -> None:
     assert "waiting for a lock itself" in line
 
 
-def test_a_prepared_transaction_is_a_holder(runner: Runner) -> None:
-    if runner.query("SHOW max_prepared_transactions") == [("0",)]:
-        text = lock_waits._holder_text(["0", *[None] * 7, "the gid", "2026-01-01T00:00:00Z"])
-        assert text == "prepared transaction the gid since 2026-01-01T00:00:00Z"
-        return
-    runner.query("CREATE TABLE t (i int)")
-    with psycopg.connect(runner.database.dsn, autocommit=True) as other:
-        other.execute("BEGIN")
-        other.execute("LOCK TABLE t")
-        other.execute("PREPARE TRANSACTION 'the gid'")
-        with running(runner, "ALTER TABLE t ADD x int") as results:
-            line = told(runner, "Waiting for a lock")[0]
-            other.execute("COMMIT PREPARED 'the gid'")
+@pytest.mark.parametrize(
+    ("held", "body"),
+    [("LOCK TABLE t", "ALTER TABLE t ADD x int"), ("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (1)")],
+    ids=["table", "unique key"],
+)
+def test_a_prepared_transaction_is_named(prepared: Runner, held: str, body: str) -> None:
+    prepared.query("CREATE TABLE t (i int PRIMARY KEY)")
+    with psycopg.connect(prepared.database.dsn, autocommit=True) as other:
+        for statement in ("BEGIN", held, "PREPARE TRANSACTION 'the gid'"):
+            other.execute(statement.encode())
+        with running(prepared, body) as results:
+            line = told(prepared, "Waiting for a lock")[0]
+            other.execute("ROLLBACK PREPARED 'the gid'")
     assert results[0].outcome is Outcome.APPLIED
-    assert "prepared transaction the gid since 20" in line
+    assert "held by prepared transaction the gid since 20" in line
 
 
 def test_what_may_not_be_seen_of_another_role_is_said(runner: Runner) -> None:

@@ -10,8 +10,9 @@ import pytest
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import NIL, Source
+from fluxbase_migrations.core.names import UnknownFiles
 from fluxbase_migrations.runner.log import Log
-from fluxbase_migrations.runner.source import read_directories
+from fluxbase_migrations.runner.source import read_directories, scan
 
 LINES: list[str] = []
 LOG = Log(write=LINES.append)
@@ -89,6 +90,30 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 def test_unrelated_files_are_not_read(tmp_path: Path) -> None:
     write(tmp_path, "1_a.up.sql", "README.md", ".1_b.up.sql.swp", "._1_a.up.sql")
     assert [*read_directories([tmp_path], LOG)] == ["1_a.up.sql"]
+
+
+def test_a_sql_file_that_is_no_migration_is_named_and_not_read(tmp_path: Path) -> None:
+    """Whether it refuses the source or is left out; only migrations are in the way of a nested directory."""
+    write(tmp_path, "seed.sql")
+    (tmp_path / "nowhere.sql").symlink_to("nothing")
+    write(tmp_path / "user", "1_a.up.sql")
+    files = read_directories([tmp_path], LOG)
+    assert files == {"1_a.up.sql": b"1_a.up.sql", "seed.sql": b"", "nowhere.sql": b""}
+    with pytest.raises(InvalidSource, match="not a migration's name"):
+        scan(files, UnknownFiles.FAIL, LOG)
+    LINES.clear()
+    found = scan(files, UnknownFiles.WARN, LOG)
+    assert found.versions == (1,)
+    assert [line.split(" is ignored")[0] for line in LINES] == ["WARN nowhere.sql", "WARN seed.sql"]
+
+
+def test_one_stray_file_in_two_directories_is_left_out_once(tmp_path: Path) -> None:
+    one, two = (
+        write(tmp_path / "1", "1_a.up.sql", "seed.sql"),
+        write(tmp_path / "2", "2_b.up.sql", "seed.sql"),
+    )
+    found = scan(read_directories([one, two], LOG), UnknownFiles.WARN, LOG)
+    assert (found.versions, len(found.warnings)) == ((1, 2), 1)
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from fluxbase_migrations.controller.sources import References, summarize
 from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.names import UnknownFiles
 
 UP = "create table a (id int);"
 
@@ -94,3 +95,16 @@ def test_small_files_can_go_by_the_environment() -> None:
 )
 def test_what_the_environment_cannot_hold_is_mounted(body: dict[str, dict[str, str]]) -> None:
     assert summarize({"a": body}).small == ()
+
+
+def test_what_is_no_migration_refuses_the_source_or_is_left_out() -> None:
+    bodies = {
+        "a": {"data": {"001_a.up.sql": UP, "seed.sql": UP, "README": "x"}},
+        "b": {"data": {"002_b.up.sql": UP, "seed.sql": "other", "README": "y"}},
+    }
+    refused = summarize({"a": bodies["a"]})
+    assert refused.invalid is not None
+    assert "unknownFiles: Warn" in (refused.invalid.hint or "")
+    seen = summarize(bodies, UnknownFiles.WARN)
+    assert (seen.invalid, seen.versions) == (None, (1, 2))
+    assert seen.digest == summarize({"a": {"data": {"001_a.up.sql": UP, "002_b.up.sql": UP}}}).digest

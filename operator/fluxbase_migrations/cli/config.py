@@ -51,7 +51,7 @@ def export_libpq(merged: Mapping[str, str]) -> None:
     """Put ``PG*`` of the files where libpq reads it: in the process's own environment."""
     for name, value in merged.items():
         if name.startswith("PG"):
-            os.environ.setdefault(name, value)
+            os.environb.setdefault(name.encode(), value.encode("utf-8", "surrogateescape"))
 
 
 def _dotenv(path: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from fluxbase_migrations.cli.arguments import (
 )
 from fluxbase_migrations.core.files import NIL, Source
 from fluxbase_migrations.core.names import OutOfOrder, Track, UnknownFiles
-from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.core.text import decoded, visible
 from fluxbase_migrations.runner.log import Log, LogFormat
 from fluxbase_migrations.runner.signals import OnSignal, Stop
 
@@ -115,7 +115,9 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
         table = tracking.Table.parse(chosen["table"]) if "table" in chosen else None
     except ValueError as error:
         _usage(f"--table: {error}")
-    parameters = dsn.parameters(variables, chosen.get("database_url"))
+    url = chosen.get("database_url")
+    variables = {name: decoded(value) for name, value in variables.items()}
+    parameters = dsn.parameters(variables, None if url is None else decoded(url))
     return commands.Setup(
         parameters,
         dsn.secrets(parameters, variables),
@@ -151,7 +153,7 @@ def _directory(path: str, chosen: Mapping[str, Any], log: Log) -> Source:
     from fluxbase_migrations.runner.source import read_directories, scan
 
     unknown_files = chosen.get("unknown_files", UnknownFiles.FAIL)
-    return scan(read_directories([path], log, unknown_files), unknown_files, log)
+    return scan(read_directories([path], log), unknown_files, log)
 
 
 def _tracks(

@@ -30,9 +30,16 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from fluxbase_migrations.core.result import ErrorInfo, Outcome
+
+LOCK_NOT_AVAILABLE: Final = "55P03"
+LOCK_ADVICE: Final = (
+    "nothing is retried: run the command again when that session has ended its transaction, or wait longer "
+    "with --ddl-lock-timeout"
+)
+LOCK_RETRIED: Final = "it will be retried, up to spec.retry.limit times"
 
 
 class MigrationError(Exception):
@@ -75,6 +82,14 @@ def describe(info: ErrorInfo) -> str:
     if info.effect:
         text += f" [{info.effect}]"
     return text
+
+
+def with_advice(info: ErrorInfo, *, retried: bool) -> ErrorInfo:
+    """Add what helps against a lock that was not granted in time; a Job is retried, a command is not."""
+    if info.sql_state != LOCK_NOT_AVAILABLE:
+        return info
+    advice = LOCK_RETRIED if retried else LOCK_ADVICE
+    return replace(info, hint=f"{info.hint}; {advice}" if info.hint else advice)
 
 
 class InvalidSource(MigrationError):

@@ -26,9 +26,7 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    if _SURROGATES.search(text):
-        text = _decoded(text)
-    return _OBEYED.sub(_escape, text)
+    return _OBEYED.sub(_escape, decoded(text))
 
 
 def shortened(text: str, limit: int) -> str:
@@ -41,7 +39,10 @@ def shortened(text: str, limit: int) -> str:
     return text[:start] + _LEFT_OUT.format(count=len(text) - start - end) + text[-end:]
 
 
-def _decoded(text: str) -> str:
+def decoded(text: str) -> str:
+    """``text`` that came from outside as UTF-8, also where Python's locale could not make it out."""
+    if not _SURROGATES.search(text):
+        return text
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:

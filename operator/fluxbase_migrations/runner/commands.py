@@ -2,12 +2,18 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 
 from fluxbase_migrations.core import plan
-from fluxbase_migrations.core.errors import InternalError, MigrationError, NothingToStep
+from fluxbase_migrations.core.errors import (
+    InternalError,
+    MigrationError,
+    NothingToStep,
+    describe,
+    with_advice,
+)
 from fluxbase_migrations.core.files import NIL, Direction, Source
 from fluxbase_migrations.core.names import TRACKING_TABLE, OutOfOrder, Recovery, Track
 from fluxbase_migrations.core.plan import Plan, Step
@@ -67,7 +73,7 @@ def guarded(action: Callable[[], int], log: Log) -> int:
     try:
         return action()
     except MigrationError as error:
-        log.error(str(error))
+        log.error(describe(with_advice(error.info, retried=False)))
     except (psycopg.Error, ConnectionLost) as error:
         log.error(str(unexpected(error)))
     except Exception as error:  # a traceback could quote a file or a credential
@@ -171,11 +177,15 @@ def run_tracks(setup: Setup, tracks: list[tuple[Track, str | None, Callable[[], 
     for track, path, read in tracks:
         log.info(f"Running {track} migrations...", **({"path": path} if path else {}))
         result = _run_track(setup, track, read)
-        report(track, result, log)
+        report(track, _advised(result), log)
         if not (result.outcome.succeeded or result.outcome is Outcome.SOURCE_EMPTY):
             return 1
     log.info("Database migrations completed successfully")
     return 0
+
+
+def _advised(result: Result) -> Result:
+    return replace(result, error=with_advice(result.error, retried=False)) if result.error else result
 
 
 def _run_track(setup: Setup, track: Track, read: Callable[[], Source]) -> Result:

@@ -27,7 +27,7 @@ LOCK_LOST: Final = "22012"
 """What a failed check of the locks looks like: division by zero (see ``bookkeeping``)."""
 LOST: Final = (ConnectionLost, psycopg.OperationalError)
 """How a connection that went away shows."""
-_RECORDING_LOCKED: Final = "another session holds a lock on the migration tables; find out who, and try again"
+_RECORDING_LOCKED: Final = "another session holds a lock on the migration tables"
 _TRANSIENT: Final = frozenset(
     (
         "40001",
@@ -259,5 +259,5 @@ def recording_failed(failure: SqlFailure, session: Session, file: str | None = N
 def _own_hint(failure: SqlFailure) -> str | None:
     """Help where PostgreSQL has none."""
     if failure.sqlstate == "55P03":
-        return "another session holds a lock on it; the file is tried again"
+        return "another session holds a conflicting lock"
     return None

@@ -3,14 +3,16 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from fluxbase_migrations.core.errors import InternalError, MigrationError, SourceChanged
+from fluxbase_migrations.core.errors import InternalError, MigrationError, SourceChanged, with_advice
 from fluxbase_migrations.core.files import Source
 from fluxbase_migrations.core.job import JobSpec
 from fluxbase_migrations.core.names import ENV_FILE, ENV_JOB, Track
 from fluxbase_migrations.core.result import Outcome, Result
+from fluxbase_migrations.core.text import decoded
 from fluxbase_migrations.runner.log import Log, LogFormat
 from fluxbase_migrations.runner.signals import Stop
 
@@ -29,7 +31,10 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     except ValueError as error:
         return _finish(_broken(InternalError(f"{ENV_JOB}: {error}")), None, log, environment)
     stop.grace_period = spec.grace_period
-    return _finish(run(spec, environment, log, stop), spec.track, log, environment)
+    result = run(spec, environment, log, stop)
+    if result.error is not None:
+        result = replace(result, error=with_advice(result.error, retried=True))
+    return _finish(result, spec.track, log, environment)
 
 
 def log_format(environment: Mapping[str, str]) -> LogFormat:
@@ -72,7 +77,7 @@ def read_source(spec: JobSpec, environment: Mapping[str, str], log: Log) -> Sour
         log.info(f"Running {spec.track} migrations...", path=path)
         if spec.files:
             return scan(files_of(spec.files, environment), spec.unknown_files, log)
-        files = read_directories(spec.paths, log, spec.unknown_files, missing_ok=spec.volume)
+        files = read_directories(spec.paths, log, missing_ok=spec.volume)
         return scan(files, spec.unknown_files, log)
     from fluxbase_migrations import system
 
@@ -94,6 +99,7 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
     from fluxbase_migrations.runner.session import Settings
     from fluxbase_migrations.runner.track import Owner, TrackRun, run_track
 
+    environment = {name: decoded(value) for name, value in environment.items()}
     parameters = dsn.parameters(environment)
     hidden = dsn.secrets(parameters, environment)
     settings = Settings(spec.statement_timeout, spec.ddl_lock_timeout)

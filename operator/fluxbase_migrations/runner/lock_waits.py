@@ -190,7 +190,9 @@ SELECT b.pid, a.application_name, a.usename, a.backend_type, a.state, a.wait_eve
          FROM pg_locks w
          JOIN pg_locks h ON h.granted AND h.pid IS NULL AND h.locktype = w.locktype
           AND (h.relation = w.relation OR h.transactionid = w.transactionid)
-         JOIN pg_prepared_xacts x ON h.virtualtransaction = '-1/' || x.transaction::text
+         JOIN pg_locks o ON o.pid IS NULL AND o.locktype = 'transactionid'
+          AND o.virtualtransaction = h.virtualtransaction
+         JOIN pg_prepared_xacts x ON x.transaction = o.transactionid
         WHERE b.pid = 0 AND w.pid = %(pid)d AND NOT w.granted
         LIMIT 1) p ON true
  ORDER BY coalesce(a.wait_event_type = 'Lock', false), a.xact_start

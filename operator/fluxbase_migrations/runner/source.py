@@ -28,14 +28,8 @@ def scan(files: Mapping[str, bytes], unknown_files: UnknownFiles, log: Log) -> S
     return source
 
 
-def read_directories(
-    paths: Sequence[str | Path],
-    log: Log,
-    unknown_files: UnknownFiles = UnknownFiles.FAIL,
-    *,
-    missing_ok: bool = False,
-) -> dict[str, bytes]:
-    """Read and merge the migration files of ``paths``: name → bytes; of files to be left out only the name.
+def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool = False) -> dict[str, bytes]:
+    """Read and merge the migration files of ``paths``: name → bytes; of other ``.sql`` files only the name.
 
     Raises:
         InvalidSource: something cannot be read, a name is in two directories, or it is all too large.
@@ -47,10 +41,10 @@ def read_directories(
         if missing_ok and _missing(path):
             continue
         for name, file in _list(path, log):
-            if unknown_files is UnknownFiles.WARN and not _is_migration(name):
+            if not _is_migration(name):
                 files[name] = b""
                 continue
-            name = _readable(name)
+            _require_utf8(name)
             if name in files:
                 raise InvalidSource(
                     f"the file is in two places: {origin[name]} and {path}",
@@ -127,12 +121,11 @@ def _is_migration(name: str) -> bool:
     return MIGRATION_PATTERN.fullmatch(name) is not None
 
 
-def _readable(name: str) -> str:
+def _require_utf8(name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
         raise InvalidSource("the file's name is not UTF-8", file=name, hint="rename the file") from None
-    return name
 
 
 def _read(path: Path, name: str, room: int) -> bytes:
