@@ -222,7 +222,6 @@ def test_files_of_the_environment_are_run_byte_for_byte(pod: Pod, database: Data
     assert pod.run(replace(spec, run=2), FLUXBASE_FILE_0=texts[0]).outcome is Outcome.SOURCE_CHANGED
 
 
-@pytest.mark.parametrize("program", [PROGRAM, COMMAND], ids=["the pod's", "the command line's"])
 @pytest.mark.parametrize("way", ["volume", "environment"])
 def test_unknown_files_are_warnings_of_log_and_result_where_they_are_allowed(pod: Pod, way: str) -> None:
     files = {**FILES, "seed.sql": "SELECT 1/0"}
@@ -261,6 +260,7 @@ def test_a_log_that_nobody_takes_leaves_a_result(pod: Pod) -> None:
     assert pod.result(done.returncode).outcome is Outcome.APPLIED
 
 
+@pytest.mark.parametrize("program", [PROGRAM, COMMAND], ids=["the pod's", "the command line's"])
 def test_no_specification_is_an_internal_error_with_a_result(pod: Pod, program: list[str]) -> None:
     done = subprocess.run(
         program,
