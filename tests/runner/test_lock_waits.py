@@ -1,7 +1,9 @@
 """A statement that waits for a lock says who holds it; asking harms nothing."""
 
 import re
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -183,6 +185,31 @@ def test_without_a_free_connection_the_run_waits_in_silence(runner: Runner) -> N
     assert results[0].outcome is Outcome.APPLIED, results[0].error
     assert len(told(runner, "cannot see")) == 1
     assert not [line for line in runner.lines if "Waiting" in line or runner.database.password in line]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"E\0\0\0\x0bSXX000\0\0", b"nonsense"], ids=["silent", "refusing", "odd"]
+)
+def test_a_server_that_does_not_answer_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(lock_waits, "_PATIENCE", 0.3)
+    asked = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as client:
+            client.sendall(answer)
+            asked.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        parameters = {"host": host, "port": str(port), "sslmode": "disable", "gssencmode": "disable"}
+        with pytest.raises(lock_waits._Denied):
+            lock_waits._connected(parameters, time.monotonic() + 0.3)
+        asked.set()
+        thread.join(30)
 
 
 def test_what_only_takes_long_is_not_told(runner: Runner) -> None:

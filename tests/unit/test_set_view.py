@@ -1,5 +1,8 @@
 """What `kubectl fluxbase` says of a set."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,3 +147,21 @@ def test_options_are_taken_before_and_after_the_command() -> None:
     before = parser().parse_args(["-n", "shop", "status", "x"])
     after = parser().parse_args(["status", "x", "-n", "shop"])
     assert before.namespace == after.namespace == "shop"
+
+
+def test_a_wait_for_a_lock_is_shown_beside_the_file_that_runs() -> None:
+    file = {"file": "001_a.up.sql", "number": 1, "total": 2, "waiting": "a lock, held by pid 1"}
+    found = {
+        "metadata": {"namespace": "n", "name": "s"},
+        "status": {"tracks": {"user": {"phase": "Running", "progress": file}}},
+    }
+    assert "waiting for a lock, held by pid 1" in render(found)
+
+
+@pytest.mark.parametrize("to", ["| true", "> /dev/full", ">&-"])
+def test_help_that_nobody_reads_is_no_traceback(to: str) -> None:
+    program = Path(sys.executable).with_name("kubectl-fluxbase")
+    script = f"{program} status --help {to}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

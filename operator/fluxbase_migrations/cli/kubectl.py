@@ -18,6 +18,8 @@ from fluxbase_migrations.core.names import (
     Track,
 )
 from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.runner.log import silence_stdout
+from fluxbase_migrations.runner.process import prepare_streams
 
 MANAGER = "kubectl-fluxbase"
 DONE, FAILED, USAGE = 0, 1, 2
@@ -187,7 +189,24 @@ COMMANDS: dict[str, Callable[[Cluster, argparse.Namespace], int]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0 done, 1 failed, 2 usage."""
+    """Run one command; return 0 done, 1 failed, 2 usage. A reader that has seen enough is no failure."""
+    prepare_streams()
+    try:
+        try:
+            return _command(arguments)
+        finally:  # also where argparse ends the program
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+        return DONE
+    except OSError as error:
+        silence_stdout()
+        print(f"error: {visible(str(error))}", file=sys.stderr)
+        return FAILED
+
+
+def _command(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config.config_exception import ConfigException
