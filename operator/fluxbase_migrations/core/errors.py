@@ -37,7 +37,7 @@ from fluxbase_migrations.core.result import ErrorInfo, Outcome
 LOCK_NOT_AVAILABLE: Final = "55P03"
 LOCK_ADVICE: Final = (
     "nothing is retried: run the command again when that session has ended its transaction, or wait longer "
-    "with --ddl-lock-timeout"
+    "with {option}"
 )
 LOCK_RETRIED: Final = "it will be retried, up to spec.retry.limit times"
 
@@ -88,7 +88,8 @@ def with_advice(info: ErrorInfo, *, retried: bool) -> ErrorInfo:
     """Add what helps against a lock that was not granted in time; a Job is retried, a command is not."""
     if info.sql_state != LOCK_NOT_AVAILABLE:
         return info
-    advice = LOCK_RETRIED if retried else LOCK_ADVICE
+    option = "--ddl-lock-timeout" if info.statement else "--lock-timeout"
+    advice = LOCK_RETRIED if retried else LOCK_ADVICE.format(option=option)
     return replace(info, hint=f"{info.hint}; {advice}" if info.hint else advice)
 
 
