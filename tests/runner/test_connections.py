@@ -57,7 +57,12 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         create_database(server.endpoint, NAME, NAME)
         administer(server.endpoint, sql.SQL("GRANT tls TO by_certificate"))
         _serve_tls(server, trusted)
-        yield Place(server, trusted, other, write_files(directory / "source", {"1_a.up.sql": "SELECT 1"}))
+        source = write_files(directory / "source", {"1_a.up.sql": "SELECT 1"})
+        place = Place(server, trusted, other, source)
+        # Whoever comes first owns the tracking table; no test may depend on having come after another.
+        first = place.up(DB_PASSWORD=server.password)
+        assert first.returncode == 0, first.stdout
+        yield place
 
 
 def _serve_tls(server: Server, authority: Authority) -> None:
