@@ -4,6 +4,9 @@
 # and DATABASE_URL names the database. Otherwise the local cluster is used, see docs/local-cluster.md.
 
 PYTHON ?= python3
+PYTHON_CHECK = import sys; sys.version_info >= (3, 11) or sys.exit("Python " + sys.version.split()[0] + \
+	" is too old: requires-python is >=3.11; name a newer one, as in: make venv PYTHON=python3.12")
+INTERPRETERS = $(VENV)/bin/python -m tests.interpreters
 LOCALCLUSTER = PYTHONPATH=operator $(PYTHON) -m tests.localcluster
 VENV = .venv
 MIGRATIONS = migrations
@@ -13,6 +16,10 @@ APT_INSTALL = apt-get -q update && apt-get -q install -y --no-install-recommends
 PYTEST = $(VENV)/bin/pytest -n 2 --dist loadgroup
 # Options for pytest: make test PYTEST_ARGS="-k lock"
 PYTEST_ARGS ?=
+# IMAGE_TESTS=no leaves out the tests with the image's Python, where no container engine gives IMAGE's files.
+IMAGE_TESTS ?= yes
+# The runs of one command tell each other here how many tests passed on which interpreter.
+export TEST_COUNTS = $(CURDIR)/build/test-counts
 
 .DEFAULT_GOAL := help
 
@@ -63,6 +70,7 @@ venv: $(VENV)/.installed ## Make .venv from the lock file
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml | python
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(APT_INSTALL) python3-venv; }
+	@$(PYTHON) -c '$(PYTHON_CHECK)'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.lock
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -75,11 +83,19 @@ test-tools:
 	@test -x /usr/sbin/pgbouncer || { $(APT_INSTALL) pgbouncer; }
 
 .PHONY: test
-test: venv test-tools cluster ## Run every test, on the local cluster and on PostgreSQL 15 and 18
+test: venv test-tools cluster ## Run every test, on the local cluster and on PostgreSQL 15 and 18, and some with the image's Python
+	@rm -f $(TEST_COUNTS)
+ifeq ($(IMAGE_TESTS),no)
+	@echo "IMAGE_TESTS=no: no test is run with the image's Python" | tee $(TEST_COUNTS)
+else
+	@$(INTERPRETERS) image $(PYTEST_ARGS)
+endif
 	@$(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: test-matrix
-test-matrix: venv test-tools ## Run the tests of the SQL and of the runner on PostgreSQL 14 to 18
+test-matrix: venv test-tools ## Run the tests of the SQL and of the runner on PostgreSQL 14 to 18, and on every Python at hand
+	@rm -f $(TEST_COUNTS)
+	@$(INTERPRETERS) pythons $(PYTEST_ARGS)
 	@PG_VERSIONS="14 15 16 17 18" $(PYTEST) tests/system tests/runner tests/conformance tests/races tests/crash $(PYTEST_ARGS)
 
 .PHONY: soak

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests import counts
 from tests.postgres_server import Endpoint, start_server
 
 EXTERNAL = os.environ.get("TEST_DATABASE_URL", "")
@@ -55,6 +56,15 @@ def pytest_configure() -> None:
 
 def pytest_report_header() -> str:
     return f"chaos tests: CHAOS_SEED={os.environ['CHAOS_SEED']}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """How many tests passed on which interpreter."""
+    if hasattr(config, "workerinput"):  # one of xdist's, whose tests its parent counts
+        return
+    terminalreporter.section("interpreters")
+    for line in counts.lines(terminalreporter.stats):
+        terminalreporter.line(line)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """Container images without a daemon or a registry: buildah with its own storage, archives for containerd."""
 
 import configparser
+import io
 import os
 import shutil
 import subprocess
@@ -96,20 +97,14 @@ class Buildah:
 def _registry_access(scratch: Path) -> list[str | Path]:
     """Options that let `pip` and `apt` within a build reach what they reach on this machine."""
     words: list[str | Path] = []
-    authorities = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
-    if Path(authorities).is_file():
+    authorities = trusted_authorities()
+    if authorities.is_file():
         words += ["--secret", f"id=ca,src={authorities}"]
-    settings = _pip_settings()
-    if settings:
-        links = [word for word in settings.get("find-links", "").split() if Path(word).is_dir()]
-        for directory in links:
-            words += ["--volume", f"{directory}:{directory}:ro"]
-        # A certificate file is a path of this machine; inside the build it is the secret above.
-        written = configparser.RawConfigParser()
-        kept = {name: value for name, value in settings.items() if name not in ("cert", "find-links")}
-        written["global"] = {**kept, **({"find-links": "\n".join(links)} if links else {})}
-        with (scratch / "pip.conf").open("w") as file:
-            written.write(file)
+    configuration, links = pip_configuration()
+    for directory in links:
+        words += ["--volume", f"{directory}:{directory}:ro"]
+    if configuration:
+        (scratch / "pip.conf").write_text(configuration)
         words += ["--volume", f"{scratch / 'pip.conf'}:/etc/pip.conf:ro"]
     apt = subprocess.run(
         ["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False
@@ -119,6 +114,30 @@ def _registry_access(scratch: Path) -> list[str | Path]:
         (scratch / "apt.conf").write_text("\n".join(proxies) + "\n")
         words += ["--volume", f"{scratch / 'apt.conf'}:/etc/apt/apt.conf.d/90machine:ro"]
     return words
+
+
+def trusted_authorities() -> Path:
+    """The file of the certificate authorities that this machine trusts."""
+    return Path(os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt")
+
+
+def pip_configuration() -> tuple[str, list[str]]:
+    """This machine's pip.conf for another file system, and the directories of packages that it names.
+
+    A certificate file is a path of this machine, and left out: `trusted_authorities` is to be given instead.
+    """
+    settings = _pip_settings()
+    links = [word for word in settings.get("find-links", "").split() if Path(word).is_dir()]
+    kept = {name: value for name, value in settings.items() if name not in ("cert", "find-links")}
+    if links:
+        kept["find-links"] = "\n".join(links)
+    if not kept:
+        return "", []
+    written = configparser.RawConfigParser()
+    written["global"] = kept
+    text = io.StringIO()
+    written.write(text)
+    return text.getvalue(), links
 
 
 def _pip_settings() -> dict[str, str]:
