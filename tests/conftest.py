@@ -22,6 +22,8 @@ from tests.postgres_server import Endpoint, start_server
 
 EXTERNAL = os.environ.get("TEST_DATABASE_URL", "")
 VERSIONS = ["external"] if EXTERNAL else os.environ.get("PG_VERSIONS", "15 18").replace(",", " ").split()
+# Of the chaos tests, and of the files that the splitter is tried on.
+SEEDS = ("CHAOS_SEED", "SPLIT_SEED")
 # No time limit for an example: machines are shared.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("tests")
@@ -50,12 +52,13 @@ class Database:
 
 
 def pytest_configure() -> None:
-    """One seed for the chaos tests of all processes, drawn before they are started."""
-    os.environ.setdefault("CHAOS_SEED", secrets.token_hex(4))
+    """One seed for the random tests of all processes, drawn before they are started."""
+    for name in SEEDS:
+        os.environ.setdefault(name, secrets.token_hex(4))
 
 
 def pytest_report_header() -> str:
-    return f"chaos tests: CHAOS_SEED={os.environ['CHAOS_SEED']}"
+    return "seeds: " + " ".join(f"{name}={os.environ[name]}" for name in SEEDS)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
