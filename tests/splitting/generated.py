@@ -192,9 +192,9 @@ def _atomic(statement: Text) -> Text:
     return st.builds(_body, HEAD, blanks, st.lists(statement, max_size=4))
 
 
+# No body within a body: the grammar has it, but every server refuses it ("not yet supported").
 ROUTINE = st.one_of(
     _atomic(QUERY | CHANGE | joined("RETURN", EXPRESSION)),
-    _atomic(st.one_of(QUERY, _atomic(QUERY | CHANGE))),
     joined(HEAD, "RETURN", EXPRESSION),
     joined(HEAD, "LANGUAGE plpgsql AS", BODY),
 )
