@@ -26,13 +26,14 @@ from tests.localcluster.images import Images
 from tests.localcluster.layout import REPOSITORY, layout
 from tests.localcluster.report import ClusterError, Progress, tail
 
-POSTGRES: Final = 15
-"""One version is enough: the other interpreter's tests take more."""
 SOURCE: Final = "/src"
 """Where the checkout is lent."""
 PACKAGES: Final = "/opt/tests"
 KEEP_PACKAGES: Final = 3
-PASSED_ON: Final = ("COLUMNS", "PG_VERSIONS", "PYTEST_ADDOPTS", "TERM", "TEST_DATABASE_URL")
+PASSED_ON: Final = (
+    *selection.ENVIRONMENT,
+    *("COLUMNS", "TERM", "PYTEST_ADDOPTS", "TEST_DATABASE_URL", "CRASH_SEED", "SPLIT_SEED"),
+)
 
 LOOK: Final = """
 import filecmp, json, os, sys, sysconfig
@@ -82,7 +83,10 @@ def run(arguments: Sequence[str], progress: Progress) -> int:
         interpreter = look_at(name, files)
         packages = _test_packages(cache, files, interpreter)
         programs = lend("pgbouncer")
-    servers = postgres_server.install(POSTGRES)
+    environment = selection.ENVIRONMENT | {key: os.environ[key] for key in PASSED_ON if os.environ.get(key)}
+    # Maven's, which bring their libraries along; without Maven in there, all are fetched before.
+    versions = environment["PG_VERSIONS"].replace(",", " ").split()
+    servers = [postgres_server.install(int(version)) for version in versions]
     root = Root(
         files,
         lent={
@@ -90,12 +94,12 @@ def run(arguments: Sequence[str], progress: Progress) -> int:
             # The checkout's own source is hidden: nothing but the installed package can be imported.
             f"{SOURCE}/operator": _empty(cache),
             PACKAGES: packages,
-            str(servers.parent): servers.parent,
+            **{str(server): server for server in servers},
             **programs.lent,
         },
         written={f"{interpreter.packages}/tests.pth": PACKAGES, **programs.written},
     )
-    return selection.exit_code(_pytest(root, name, chosen), arguments)
+    return selection.exit_code(_pytest(root, name, environment, chosen), arguments)
 
 
 def look_at(name: str, files: ImageFiles) -> Interpreter:
@@ -160,20 +164,16 @@ def _empty(cache: Cache) -> Path:
     return cache.build("nothing", content_key(""), lambda work, log: None)
 
 
-def _pytest(root: Root, name: str, chosen: Sequence[str]) -> int:
-    environment = {key: os.environ[key] for key in PASSED_ON if os.environ.get(key)}
-    environment = (
-        {"PG_VERSIONS": str(POSTGRES)}
-        | environment
-        | {
-            "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
-            "TEST_INTERPRETER": f"the image {name}",
-        }
-    )
+def _pytest(root: Root, name: str, environment: Mapping[str, str], chosen: Sequence[str]) -> int:
+    variables = {
+        **environment,
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+        "TEST_INTERPRETER": f"the image {name}",
+    }
     writable = {}
     if counts := os.environ.get("TEST_COUNTS"):
-        environment["TEST_COUNTS"] = "/run/counts/lines"
+        variables["TEST_COUNTS"] = f"/run/counts/{Path(counts).name}"
         Path(counts).parent.mkdir(parents=True, exist_ok=True)
         writable["/run/counts"] = Path(counts).parent
     argv = ["python3", "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup", *chosen]
-    return root.run(argv, environment=environment, writable=writable, directory=SOURCE).returncode
+    return root.run(argv, environment=variables, writable=writable, directory=SOURCE).returncode

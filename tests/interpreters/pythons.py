@@ -131,11 +131,7 @@ def _use(python: Python, own: Python | None, allowed: SpecifierSet) -> str:
 def _tests(python: Python, chosen: Sequence[str], progress: Progress) -> int:
     directory = environment(python, progress)
     argv = [str(directory / "bin/pytest"), "-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup"]
-    variables = {
-        **os.environ,
-        "PG_VERSIONS": os.environ.get("PG_VERSIONS") or "15",
-        "TEST_INTERPRETER": str(python.program),
-    }
+    variables = selection.ENVIRONMENT | os.environ | {"TEST_INTERPRETER": str(python.program)}
     return subprocess.run([*argv, *chosen], cwd=REPOSITORY, env=variables, check=False).returncode
 
 

@@ -5,7 +5,9 @@ from typing import Final
 
 from tests.localcluster.layout import REPOSITORY
 
-EVERYWHERE: Final = ("tests/unit", "tests/splitting", "tests/runner", "tests/system")
+EVERYWHERE: Final = ("tests/unit", "tests/splitting", "tests/runner", "tests/system", "tests/crash")
+ENVIRONMENT: Final = {"PG_VERSIONS": "15", "CRASH_RUNS": "20"}
+"""Less of what .venv's interpreter does in full; what the user sets wins."""
 
 NO_TESTS: Final = 5
 """Pytest's exit code where nothing was selected."""
