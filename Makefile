@@ -19,7 +19,7 @@ PYTEST_ARGS ?=
 # IMAGE_TESTS=no leaves out the tests with the image's Python, where no container engine gives IMAGE's files.
 IMAGE_TESTS ?= yes
 # The runs of one command tell each other here how many tests passed on which interpreter.
-export TEST_COUNTS = $(CURDIR)/build/test-counts
+test test-matrix: export TEST_COUNTS = $(CURDIR)/build/test-counts
 
 .DEFAULT_GOAL := help
 
@@ -86,7 +86,8 @@ test-tools:
 test: venv test-tools cluster ## Run every test, on the local cluster and on PostgreSQL 15 and 18, and some with the image's Python
 	@rm -f $(TEST_COUNTS)
 ifeq ($(IMAGE_TESTS),no)
-	@echo "IMAGE_TESTS=no: no test is run with the image's Python" | tee $(TEST_COUNTS)
+	@mkdir -p $(dir $(TEST_COUNTS))
+	@echo "IMAGE_TESTS=no: no test was run with the image's Python" | tee $(TEST_COUNTS)
 else
 	@$(INTERPRETERS) image $(PYTEST_ARGS)
 endif
