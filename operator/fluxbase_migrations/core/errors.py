@@ -20,7 +20,7 @@
     ├── NothingToStep        golang-migrate's ``file does not exist``
     ├── ShortLimit           golang-migrate's ``limit K short``; what there was is done
     ├── Dirty                golang-migrate's dirty row, and nothing proves what it left
-    ├── Unproven             what took effect is not known: never run again unasked
+    │   └── Unproven         the same, because a statement may have taken effect in part
     ├── StatementFailed      PostgreSQL refused a statement
     ├── Transient            a fault that may pass (40001, 40P01, 55P03, 57P01, connection lost)
     └── InternalError        a fault of ours
@@ -225,10 +225,17 @@ class Dirty(MigrationError):
         return cls(f"Dirty database version {version}. Fix and force version.", detail=reason, **where)
 
 
-class Unproven(MigrationError):
-    """What the database was left with is not known, or only in part; somebody has to look at it."""
+class Unproven(Dirty):
+    """A statement may have taken effect in part: only a person can say how to go on."""
 
     outcome = Outcome.UNPROVEN
+
+    @classmethod
+    def from_error(cls, error: MigrationError) -> "Unproven":
+        """``error``, where it ended such a statement."""
+        made = cls(error.info.message)
+        made.info = error.info
+        return made
 
 
 class StatementFailed(MigrationError):

@@ -71,7 +71,6 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.TRANSIENT: "A fault that may pass: serialization, deadlock, lock timeout, connection lost.",
     Outcome.CONFLICT: "Another set owns this track of this database.",
     Outcome.SQL_ERROR: "PostgreSQL refused a statement.",
-    Outcome.UNPROVEN: "A statement may have taken effect in part, or what took effect is not known.",
     Outcome.INVALID_SOURCE: "A file's name or content cannot be used.",
     Outcome.MISSING_DOWN_FILE: "A rollback lacks a down file; nothing was run.",
     Outcome.ROLLBACK_FORBIDDEN: "`targetVersion` is lower than what is applied, and `rollback` is Forbid.",
@@ -79,6 +78,8 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.AHEAD_OF_SOURCE: "The recorded version is not among the files.",
     Outcome.OUT_OF_ORDER: "A file below the recorded version was never applied, and `outOfOrder` is Fail.",
     Outcome.DIRTY: "The tracking table is dirty, and nothing proves what state the database is in.",
+    Outcome.UNPROVEN: "A statement outside a transaction (CALL, DO with COMMIT) may have taken effect in "
+    "part, or what took effect is not known.",
     Outcome.SERVER_REFUSED: "This server cannot be used: a pooler in transaction mode, a standby, a foreign "
     "tracking table, missing privileges.",
     Outcome.INTERNAL: "A fault of the operator.",
@@ -120,7 +121,6 @@ def source_changed_backoff(count: int) -> float:
 
 ADVICE: Final[dict[Outcome, str]] = {
     Outcome.SQL_ERROR: "Correct the file, or ask for another try by the annotation fluxbase.io/requested-at.",
-    Outcome.UNPROVEN: "Look at the database, repair it, then set the version by fluxbase.io/force.",
     Outcome.INVALID_SOURCE: "Correct the source.",
     Outcome.MISSING_DOWN_FILE: "Add the down file, or raise targetVersion.",
     Outcome.ROLLBACK_FORBIDDEN: "Set rollback: Allow, or raise targetVersion.",
@@ -128,6 +128,8 @@ ADVICE: Final[dict[Outcome, str]] = {
     Outcome.AHEAD_OF_SOURCE: "Bring back the newer source, or set targetVersion and rollback on purpose.",
     Outcome.OUT_OF_ORDER: "Renumber the file, or set outOfOrder: Warn.",
     Outcome.DIRTY: "Look at the database, repair it, then set the version by annotation fluxbase.io/force.",
+    Outcome.UNPROVEN: "Look at what the statement left; then correct it in the file, or ask for it to be run "
+    "again by the annotation fluxbase.io/requested-at, or set the version by annotation fluxbase.io/force.",
     Outcome.INTERNAL: "This is a fault of the operator; please report it.",
 }
 """What to do about an outcome where the runner gave no hint of its own."""

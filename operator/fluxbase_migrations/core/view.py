@@ -233,7 +233,7 @@ def _advice(record: TrackStatus) -> str | None:
             "fluxbase.io/requested-at."
         )
     hinted = record.error is not None and record.error.hint is not None
-    if hinted and record.outcome in (Outcome.DIRTY, Outcome.AHEAD_OF_SOURCE):
+    if hinted and record.outcome in (Outcome.DIRTY, Outcome.UNPROVEN, Outcome.AHEAD_OF_SOURCE):
         return f"To force a version, set the annotation {ANNOTATION_FORCE}=<track>=<version>@<any new token>."
     if record.outcome is None or (hinted and record.outcome is not Outcome.SQL_ERROR):
         return None
