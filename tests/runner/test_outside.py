@@ -102,7 +102,7 @@ def test_a_version_forced_while_a_detach_is_finalized_is_not_overwritten(
         finally:
             started.kill()
     assert done.code == 1, done.command
-    assert "somebody else wrote migrations.app during the recovery" in done.output
+    assert "migrations.app was modified by another session during the recovery" in done.output
     assert runner.row == [(2, False)]
     assert not runner.exists("after")
 
@@ -213,7 +213,7 @@ def test_a_failure_is_told_although_a_signal_ended_the_cleaning_up(
             started.kill()
     assert done.code == 1, done.command
     assert 'could not create unique index "a_i"' in done.output
-    assert "statement 2 of 2 may have taken effect in part, statements 1 to 1 did" in done.output
+    assert "statement 2 of 2 may have taken effect in part; statement 1 of 2 took effect" in done.output
     assert runner.row == [(2, True)]
     runner.query("DELETE FROM a WHERE i > 1")
     again = runner.run(numbered(SLOW, UNIQUE), requested=True)

@@ -12,7 +12,7 @@ from fluxbase_migrations.core.result import Result
 from fluxbase_migrations.runner import commands, session
 from fluxbase_migrations.runner.engine import Options
 from fluxbase_migrations.runner.log import Log
-from fluxbase_migrations.runner.recovery import Policy
+from fluxbase_migrations.runner.recovery_case import Policy
 from fluxbase_migrations.runner.session import Settings
 from fluxbase_migrations.runner.signals import Stop
 from fluxbase_migrations.runner.track import TrackRun, run_track

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import psycopg
 
 from fluxbase_migrations.core.errors import Interrupted, MigrationError, Transient, Unproven
-from fluxbase_migrations.runner import confirm, failures, tracking
+from fluxbase_migrations.runner import confirm, do_blocks, failures, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
 from fluxbase_migrations.runner.ledger import Entered
 from fluxbase_migrations.runner.prepared import Prepared
@@ -190,6 +190,7 @@ def _fail(context: Context, attempt: Attempt, failure: SqlFailure, chunks: list[
         and index is not None
         and not _group(prepared).explicit
         and not _sets_transaction(prepared, index)
+        and not do_blocks.cannot_end_transactions(prepared.statements.text(index))
     ):
         raise NeedsGroups(index, failure.sqlstate) from failure
     if failure.sqlstate == failures.CANCELLED and context.stop.signal is not None:
@@ -266,6 +267,8 @@ def record_failure(context: Context, attempt: Attempt, error: MigrationError) ->
     passing = isinstance(error, Transient | Interrupted)
     outcome = Entered.INTERRUPTED if passing else Entered.FAILED
     entry = attempt.entry(session, outcome, done=b"0", error=error_json(session, error.info))
+    if isinstance(error, Unproven):
+        entry["in_doubt"] = b"1"
     if passing:
         record = Chunk(context.ledger.insert(session, entry) + b";", 1)
     else:

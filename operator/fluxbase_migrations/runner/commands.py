@@ -23,7 +23,7 @@ from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entry, Ledger
 from fluxbase_migrations.runner.locked import LockedTrack
 from fluxbase_migrations.runner.log import Log
-from fluxbase_migrations.runner.recovery import Policy
+from fluxbase_migrations.runner.recovery_case import Policy
 from fluxbase_migrations.runner.report import report
 from fluxbase_migrations.runner.session import Session, Settings
 from fluxbase_migrations.runner.signals import Stop

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner import lock, tracking
 from fluxbase_migrations.runner.bookkeeping import Bookkeeping
-from fluxbase_migrations.runner.ledger import Kind, Ledger, as_json
+from fluxbase_migrations.runner.ledger import PREVIOUS, Kind, Ledger, as_json
 from fluxbase_migrations.runner.lock import LockIds
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.prepared import Prepared
 from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.session_state import SessionState
 from fluxbase_migrations.runner.signals import Stop
 from fluxbase_migrations.runner.tracking import Table
 
@@ -40,6 +41,13 @@ class Attempt:
     prepared: Prepared
     proven: bool = True
     """False where it starts from a state that nothing proves."""
+    previous: int | None = None
+    """The ledger's entry that wrote the dirty row from which it starts."""
+    session: SessionState | None = None
+    """A resume: what the session was at the position."""
+    doubt: str | None = None
+    """A resume at a statement that may have taken effect in part: the checksum of the statements up to and
+    including it, as they were then."""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     began: float = field(default_factory=time.monotonic)
     xid: str | None = None
@@ -54,6 +62,7 @@ class Attempt:
         """The ledger's columns for this attempt, as SQL expressions."""
         step, literal = self.prepared.step, session.literal
         file = step.file
+        details = None if self.previous is None else {PREVIOUS: self.previous}
         return {
             "kind": b"'" + Kind.MIGRATION.encode() + b"'",
             "version": literal(step.version),
@@ -65,6 +74,7 @@ class Attempt:
             "outcome": b"'" + outcome.encode() + b"'",
             "statements": literal(len(self.prepared.statements)),
             "proven": b"true" if self.proven else b"false",
+            "details": as_json(session, details),
             "started_at": b"pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '%.3f s'::pg_catalog.interval"
             % self.seconds,
             "finished_at": b"pg_catalog.clock_timestamp()",

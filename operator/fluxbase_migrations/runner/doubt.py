@@ -10,7 +10,7 @@ from typing import Any
 
 from fluxbase_migrations.runner import grammar, indexes, lexer, lock
 from fluxbase_migrations.runner.context import Context
-from fluxbase_migrations.runner.ledger import Entry
+from fluxbase_migrations.runner.ledger import AFTER, Entry, standing
 from fluxbase_migrations.runner.lock import LockIds
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session
@@ -43,6 +43,12 @@ def note(session: Session, statement: bytes) -> dict[str, Any]:
     return {}
 
 
+def resolvable(details: dict[str, Any]) -> bool:
+    """Whether the catalog can tell what became of the statement that ``details`` are about."""
+    known = details.get("command") == "idempotent" or details.get("database") is not None
+    return known or indexes.Target.from_json(details) is not None
+
+
 def became(session: Session, ids: LockIds, details: dict[str, Any], log: Log) -> Became:
     """Compare the note with the catalog, and clean up what a broken-off index build left."""
     command = details.get("command")
@@ -54,11 +60,9 @@ def became(session: Session, ids: LockIds, details: dict[str, Any], log: Log) ->
     target = indexes.Target.from_json(details)
     if target is None:
         return Became.UNKNOWN
-    with lock.golang_released(session, ids, _PATIENCE):
-        indexes.suspend_lock_timeout(session)
+    with lock.golang_released(session, ids, _PATIENCE), indexes.without_lock_timeout(session):
         for name in indexes.drop_new_invalid(session, target):
             log.info("dropped the invalid index that a broken-off statement left", index=name)
-        indexes.restore_lock_timeout(session)
         detached = command == "detach" and indexes.finalize_detach(session, target, log)
     match command:
         case "create":
@@ -75,16 +79,17 @@ def became(session: Session, ids: LockIds, details: dict[str, Any], log: Log) ->
 
 
 def settle(context: Context, row: Row, entries: list[Entry]) -> list[Entry]:
-    """``entries``, the one that wrote ``row`` without its doubt where the catalog resolves it."""
-    return [_settled(context, one) if one.in_doubt and one.wrote(row) else one for one in entries]
+    """``entries``, the one that stands for ``row`` without its doubt where the catalog resolves it."""
+    entry = standing(row, entries)
+    if entry is None or entry.in_doubt is None:
+        return entries
+    return [_settled(context, one) if one is entry else one for one in entries]
 
 
 def _settled(context: Context, entry: Entry) -> Entry:
     match became(context.session, context.ids, entry.details, context.log):
         case Became.DONE:
-            return replace(
-                entry, done=entry.in_doubt, done_checksum=entry.details.get("after"), in_doubt=None
-            )
+            return replace(entry, done=entry.in_doubt, done_checksum=entry.details.get(AFTER), in_doubt=None)
         case Became.NOT_DONE:
             return replace(entry, in_doubt=None)
         case Became.UNKNOWN:

@@ -26,7 +26,8 @@ from fluxbase_migrations.runner.file import run_file
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
 from fluxbase_migrations.runner.locked import LockedTrack
 from fluxbase_migrations.runner.prepared import Lookahead, Prepared
-from fluxbase_migrations.runner.recovery import Policy, Restore, Resume, RunAgain, decide
+from fluxbase_migrations.runner.recovery import decide
+from fluxbase_migrations.runner.recovery_case import Policy, Restore, Resume, RunAgain
 from fluxbase_migrations.runner.tracking import Row
 
 
@@ -187,13 +188,14 @@ class Migrator:
 
         Raises:
             Transient: it did not, or another run has gone on since and the plan no longer holds.
-            Unproven: the file has ended its transaction itself.
+            Unproven: a statement may have taken effect in part, or the file has ended its transaction itself.
         """
         label = attempt.prepared.step.label
         self.log.warn("connection lost, reconnecting to see what was committed", file=label)
         error = Transient(f"the connection was lost: {' '.join(reason.split())}", file=label)
         try:
             self.track.reopen()
+            entry = history.entry_of(self.track.entries(), attempt.id)
             effect = self._effect(attempt)
         except Unproven:
             raise
@@ -201,8 +203,12 @@ class Migrator:
             self.track.observed = False
             why = again.info.message if isinstance(again, MigrationError) else " ".join(str(again).split())
             raise error.with_effect(f"not known, because reconnecting failed: {why}") from again
-        if effect is not None:
-            raise error.with_effect(effect)
+        if effect is None:
+            return
+        error.with_effect(effect)
+        if entry is not None and entry.in_doubt is not None and not doubt.resolvable(entry.details):
+            raise Unproven.from_error(error)
+        raise error
 
     def _effect(self, attempt: Attempt) -> str | None:
         """What a lost attempt left, in words; None if the run can go on after it.
@@ -217,7 +223,7 @@ class Migrator:
             and attempt.xid is not None
             and not rolled_back(self.track.context, attempt.xid)
         ):
-            effect = "what took effect is not known: the file has ended its transaction itself"
+            raise self._ended_by_itself(attempt)
         kept = {one.attempt for one in entries if one.outcome == Entered.APPLIED}
         self._applied = {one: applied for one, applied in self._applied.items() if one in kept}
         if effect is None and (self.track.row.version, self.track.row.dirty) != (step.to_version, False):
@@ -247,7 +253,11 @@ class Migrator:
         Raises:
             MigrationError: it is not allowed, or failed.
         """
-        action = decide(self.track.row, self._settled(), self.source, self.options.policy, wanted)
+        entries = self._settled()
+        action = decide(self.track.row, entries, self.source, self.options.policy, wanted, self._prepare)
+        previous = next(
+            (one.id for one in entries if one.kind is Kind.MIGRATION and one.wrote(self.track.row)), None
+        )
         self.recovered = action.reason
         self.log.info("recovering from a dirty version", version=self.track.row.version, action=action.reason)
         self.track.forget()
@@ -258,11 +268,12 @@ class Migrator:
             case RunAgain(step=step, proven=proven):
                 prepared = self._checked(step)
                 self._announce(step, 1, 1)
-                self._run_one(Attempt(prepared, proven), durable=True)
-            case Resume(step=step, done=done):
+                self._run_one(Attempt(prepared, proven, previous), durable=True)
+            case Resume(step=step, done=done, proven=proven, session=session, doubt=in_doubt):
                 prepared = self._checked(step)
                 self._announce(step, 1, 1)
-                self._run_one(Attempt(prepared), durable=True, done=done)
+                attempt = Attempt(prepared, proven, previous, session, in_doubt)
+                self._run_one(attempt, durable=True, done=done)
         return 1
 
     def _settled(self) -> list[Entry]:
@@ -278,7 +289,9 @@ class Migrator:
         if self.options.policy.recovery is not Recovery.MANUAL:
             entries = doubt.settle(self.track.context, before, entries)
             if self.track.refresh() != before:
-                raise ServerRefused(f"somebody else wrote {self.track.table} during the recovery; stopped")
+                raise ServerRefused(
+                    f"{self.track.table} was modified by another session during the recovery; stopped"
+                )
         return entries[::-1]
 
     def _checked(self, step: Step) -> Prepared:

@@ -23,7 +23,8 @@ def run_file(
         ConnectionLost: what took effect is to be read from the ledger.
     """
     prepared = attempt.prepared
-    if prepared.atomic and not done:
+    # A statement that may have taken effect in part keeps its mark in the ledger, which an atomic file lacks.
+    if prepared.atomic and not done and attempt.doubt is None:
         try:
             return run_atomic(context, attempt, durable=durable, meanwhile=meanwhile)
         except NeedsGroups as needs:

@@ -8,11 +8,11 @@ import json
 from contextlib import AbstractContextManager
 from typing import NoReturn
 
-from fluxbase_migrations.core.errors import Interrupted, MigrationError, ServerRefused, Unproven
-from fluxbase_migrations.runner import confirm, doubt, failures, indexes, lexer, lock
+from fluxbase_migrations.core.errors import Dirty, Interrupted, MigrationError, Unproven
+from fluxbase_migrations.runner import confirm, do_blocks, doubt, failures, indexes, lock, session_state
 from fluxbase_migrations.runner.atomic import misread, opened, rolled_back
 from fluxbase_migrations.runner.context import Attempt, Context
-from fluxbase_migrations.runner.progress import Progress
+from fluxbase_migrations.runner.progress import CHANGED, MISSING, Progress
 from fluxbase_migrations.runner.statements import Group, Kind, tag
 from fluxbase_migrations.runner.wire import Chunk, Reply, SqlFailure
 
@@ -29,7 +29,7 @@ class GroupRun:
         self.context = context
         self.attempt = attempt
         self.progress = Progress(context, attempt, done)
-        self.resumed = done > 0
+        self.resumed = done > 0 or attempt.doubt is not None
         if done:
             # Where the last attempt's groups ended: what PostgreSQL asked for then is not known any more.
             attempt.prepared.cuts.add(done)
@@ -39,18 +39,45 @@ class GroupRun:
         """Run what is left of the file.
 
         Raises:
+            Dirty: the session cannot be made again what it was; nothing was begun.
             MigrationError: a statement failed; the row is dirty, and the ledger says how far it got.
             ConnectionLost: the row is dirty, and the ledger says how far it got.
         """
+        self._restore_session()
         self.progress.mark()
-        if self.resumed:
-            self._replay_settings()
+        try:
+            self._groups()
+        except MigrationError as error:
+            if not self.progress.recorded:
+                self.progress.record(error)
+            if self.progress.unproven and not isinstance(error, Unproven):
+                raise Unproven.from_error(error) from error
+            raise
+        self.progress.finish()
+
+    def _restore_session(self) -> None:
+        """The statements to come expect the session that those before them have made."""
+        attempt, session = self.attempt, self.context.session
+        if attempt.session is None:
+            return
+        lacking = session_state.restore(session, attempt.session)
+        if lacking is None:
+            return
+        session.run_own(self.context.book.hygiene().sql)
+        raise Dirty.of(
+            attempt.prepared.step.to_version,
+            f"{attempt.prepared.step.label} cannot be resumed after statement {self.progress.done}: "
+            f"the session had what cannot be restored: {lacking}",
+            hint="make that possible again, or finish or undo the file by hand and force the version",
+        )
+
+    def _groups(self) -> None:
         prepared = self.attempt.prepared
         position = self.progress.done
         while position < len(prepared.statements):
             group = next((one for one in prepared.groups if one.last > position), None)
             if group is None:
-                break
+                return
             if self.context.stop.should_leave_file:
                 self._stopped(group)
             try:
@@ -62,25 +89,23 @@ class GroupRun:
                 prepared.regroup()
                 continue
             position = group.last
-        self.progress.finish()
-
-    def _replay_settings(self) -> None:
-        """The statements to come expect the prefix's plain SETs and RESETs."""
-        found, session = self.attempt.prepared.statements, self.context.session
-        for index in range(self.progress.done):
-            words = lexer.leading_words(found.sql, found.starts[index], found.ends[index], 2)
-            if words[0] in ("SET", "RESET") and words[1] not in ("LOCAL", "TRANSACTION", "CONSTRAINTS"):
-                chunk = Chunk(found.text(index), 1, found.starts[index], index)
-                try:
-                    session.run([chunk])
-                except SqlFailure as failure:
-                    raise self._recorded(failure, [chunk]) from failure
 
     def _transaction(self, group: Group) -> None:
         """Statements that take effect together, with the ledger's position."""
+        try:
+            self._close(group, self._statements(group))
+        except _TablesDropped:
+            book = self.context.book
+            xid = self._statements(group)
+            self._exchange(group, [book.constraints()])
+            self._exchange(group, [book.still_ours(xid), Chunk(book.as_ourselves, 2), book.patience()])
+            self.progress.create_again(group.last, in_group=True)
+        self.progress.reached(group.last)
+
+    def _statements(self, group: Group) -> str:
+        """Open a transaction and run the file's statements in it; returns its id."""
         book, prepared = self.context.book, self.attempt.prepared
-        modes = b", ".join(group.modes)
-        opening = book.begin_marked(modes, locks=group.end is not Kind.PREPARE)
+        opening = book.begin_marked(b", ".join(group.modes), locks=group.end is not Kind.PREPARE)
         self.attempt.xid = None
         xid = opened(self._exchange(group, [opening], rows=2))
         self.attempt.xid = xid
@@ -89,13 +114,12 @@ class GroupRun:
             if how := misread(self.context, prepared, message):
                 self.context.session.rollback()
                 self._disagreed(how)
-        fields = self.progress.fields(group.last)
-        position = [
-            Chunk(book.as_ourselves, 2),
-            book.patience(),
-            book.update(self.progress.entry_id, fields),
-            book.commit(durable=True),
-        ]
+        return xid
+
+    def _close(self, group: Group, xid: str) -> None:
+        """End the group as the file does, with the ledger's position."""
+        book = self.context.book
+        position = [*self.progress.position(group.last), book.commit(durable=True)]
         match group.end:
             case Kind.ROLLBACK:
                 self._exchange(group, [Chunk(b"ROLLBACK;", 1), book.begin(), book.locks_again(), *position])
@@ -104,7 +128,6 @@ class GroupRun:
             case _:
                 self._exchange(group, [book.constraints()])
                 self._exchange(group, [book.still_ours(xid), *position])
-        self.progress.done = group.last
 
     def _exchange(self, group: Group, chunks: list[Chunk], rows: int = 0) -> list[Reply]:
         """Send a message of a transaction, and see that the server did what was meant."""
@@ -133,17 +156,15 @@ class GroupRun:
         """The server read the file in another way than we did: stop.
 
         Raises:
-            Unproven: always, after it is recorded.
+            Unproven: always.
         """
-        self.progress.partial = True
-        error = Unproven(
+        self.progress.nothing_is_known()
+        raise Unproven(
             f"the server read the file in another way than this program: {how}",
             file=self.attempt.prepared.step.label,
             hint="look at what the file left in the database, then force the version that is true; and "
             "please report this file as a bug",
         )
-        self.progress.record(error)
-        raise error
 
     def _alone(self, group: Group) -> None:
         """One statement outside a transaction: marked started, run, marked done."""
@@ -153,55 +174,55 @@ class GroupRun:
         target = indexes.Target.from_json(json.loads(json.dumps(notes)))
         if target is not None:
             self._clear_the_way(target)
-        notes["after"] = prepared.prefix_checksum(index + 1)
-        self.progress.write(in_doubt=index + 1, details=notes)
+        self.progress.started(index, notes)
         chunks = next(prepared.messages(group, book.hygiene()))
         if group.concurrently:
-            indexes.suspend_lock_timeout(session)
-            with self._golang_released():
+            self._say_no_lock_timeout(index)
+            with indexes.without_lock_timeout(session), self._golang_released():
                 failure = self._send(chunks)
                 if failure is not None:
                     self._clean_up(target, failure, chunks)
-            indexes.restore_lock_timeout(session)
-            self.progress.nobody_wrote()
         else:
             failure = self._send(chunks)
         if failure is not None:
             # 25001 and 42601 come before a statement does anything.
             kind = tag(prepared.statements, index).split(" ")[0]
-            self.progress.partial = kind not in _LEAVES_NOTHING and failure.sqlstate not in ("25001", "42601")
-            self.progress.partial |= target is not None and indexes.detach_pending(session, target)
+            partial = kind not in _LEAVES_NOTHING and failure.sqlstate not in ("25001", "42601")
+            if not partial and not (target is not None and indexes.detach_pending(session, target)):
+                self.progress.left_nothing()
             self._failed(group, failure, chunks)
-        self.progress.done = group.last
-        self.progress.write()
+        self.progress.completed(group.last)
+        if group.concurrently:
+            self.progress.nobody_wrote()
+        self.progress.ended(group.last)
+
+    def _say_no_lock_timeout(self, index: int) -> None:
+        if indexes.own_lock_timeout(self.context.session) not in (None, "0"):
+            self.context.log.info(
+                "the file's lock_timeout does not apply to CONCURRENTLY, which waits for old transactions",
+                file=self.attempt.prepared.step.label,
+                statement=failures.statement_label(self.attempt.prepared.statements, index),
+            )
 
     def _clear_the_way(self, target: indexes.Target) -> None:
         """Drop an invalid index of the name that the statement asks for.
 
         Raises:
             Interrupted: a signal ended the wait for others' transactions.
-            ServerRefused: it stays; IF NOT EXISTS would take it for what was asked for.
+            Unproven: it stays; IF NOT EXISTS would take it for what was asked for.
         """
         session, recovering = self.context.session, not self.attempt.proven or self.resumed
         if not indexes.in_the_way(session, target, always=recovering):
             return
-        indexes.suspend_lock_timeout(session)
-        try:
-            with self._golang_released():
-                for name in indexes.drop_in_the_way(session, target, always=recovering):
-                    self.context.log.info("dropped an invalid index of the same name", index=name)
-        except Interrupted as interrupted:
-            self.progress.record(interrupted)
-            raise
-        indexes.restore_lock_timeout(session)
+        with indexes.without_lock_timeout(session), self._golang_released():
+            for name in indexes.drop_in_the_way(session, target, always=recovering):
+                self.context.log.info("dropped an invalid index of the same name", index=name)
         for _, schema, name in indexes.in_the_way(session, target, always=recovering):
-            error = ServerRefused(
+            raise Unproven(
                 f"the invalid index {schema}.{name} is in the way and could not be dropped",
                 file=self.attempt.prepared.step.label,
                 hint="drop it by hand, or see what holds a lock on its table",
             )
-            self.progress.record(error)
-            raise error
 
     def _send(self, chunks: list[Chunk]) -> SqlFailure | None:
         """Run one statement outside a transaction; the server itself refuses a second one in it."""
@@ -234,7 +255,6 @@ class GroupRun:
                 self.context.log.info("dropped the invalid index that the failed build left", index=name)
         except Interrupted as interrupted:
             self.context.log.warn("the invalid index that the failed build left stays", why=interrupted)
-            self.progress.partial = True
             raise self._recorded(failure, chunks) from failure
 
     def _failed(self, group: Group, failure: SqlFailure, chunks: list[Chunk]) -> NoReturn:
@@ -246,16 +266,21 @@ class GroupRun:
             and index is not None
             and not group.alone
             and not group.explicit
+            and not do_blocks.cannot_end_transactions(prepared.statements.text(index))
             and self._cut(group, index, failure.sqlstate)
         ):
             raise _Cut from failure
+        if index is None and failure.sqlstate in MISSING and group.end is Kind.COMMIT and not group.alone:
+            raise _TablesDropped from failure
         raise self._recorded(failure, chunks) from failure
 
     def _recorded(self, failure: SqlFailure, chunks: list[Chunk]) -> MigrationError:
         """The error that a failure is, after it is recorded."""
         context, prepared = self.context, self.attempt.prepared
         error: MigrationError
-        if failure.sqlstate == failures.CANCELLED and context.stop.signal is not None:
+        if failure.sqlstate == CHANGED and failures.locate(failure, chunks, prepared.statements)[0] is None:
+            error = self.progress.changed()
+        elif failure.sqlstate == failures.CANCELLED and context.stop.signal is not None:
             error = Interrupted(
                 f"{context.stop.signal} received: the statement was cancelled", file=prepared.step.label
             )
@@ -283,13 +308,15 @@ class GroupRun:
         return True
 
     def _stopped(self, group: Group) -> None:
-        error = Interrupted(
+        raise Interrupted(
             f"{self.context.stop.signal} received: stopped before statement {group.first + 1}",
             file=self.attempt.prepared.step.label,
         )
-        self.progress.record(error)
-        raise error
 
 
 class _Cut(Exception):
     """The group was cut anew."""
+
+
+class _TablesDropped(Exception):
+    """The file's statements ran, and what we record them in is gone with them; rolled back."""

@@ -54,13 +54,30 @@ def skipped_versions(entries: Sequence[Entry], source: Source, current: int) -> 
     return sorted(skipped)
 
 
+def entry_of(entries: Sequence[Entry], attempt: str) -> Entry | None:
+    """The entry of an attempt."""
+    return next((one for one in entries if one.attempt == attempt), None)
+
+
 def effect_of(entries: Sequence[Entry], attempt: str) -> str | None:
     """What an attempt left whose end nobody saw, in words; None if its file took effect."""
-    entry = next((one for one in entries if one.attempt == attempt), None)
+    entry = entry_of(entries, attempt)
     if entry is None:
         return UNCHANGED
     if entry.outcome == Entered.APPLIED:
         return None
-    took = f"statements 1 to {entry.done} took" if entry.done else "no statement is known to have taken"
-    doubt = f"; what became of statement {entry.in_doubt} is not known" if entry.in_doubt else ""
-    return f"{took} effect{doubt}"
+    return effect(entry.done or 0, entry.statements, entry.in_doubt)
+
+
+def effect(done: int, total: int | None, in_doubt: int | None = None) -> str:
+    """What of a file the database holds, in words."""
+    of = "" if total is None else f" of {total}"
+    took = (
+        f"statement{'s 1 to' if done > 1 else ''} {done}{of} took effect"
+        if done
+        else "no statement took effect"
+    )
+    if in_doubt is None:
+        return took
+    took = f"; {took}" if done else ""
+    return f"statement {in_doubt}{of} may have taken effect in part{took}"

@@ -5,6 +5,8 @@ statement the table is resolved in the file's own session (search_path and all) 
 a failure only an invalid one that is new since then is dropped.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -192,6 +194,8 @@ def detach_pending(session: Session, target: Target) -> bool:
 def finalize_detach(session: Session, target: Target, log: Log) -> bool:
     """Whether the partition is detached; one whose detaching is pending is finalized first.
 
+    Within :func:`without_lock_timeout`.
+
     Raises:
         MigrationError: that was cancelled by a signal, or refused.
     """
@@ -211,7 +215,6 @@ def finalize_detach(session: Session, target: Target, log: Log) -> bool:
     if not pending:
         return False
     statement = sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE")
-    suspend_lock_timeout(session)
     try:
         _wait_for(
             session,
@@ -224,23 +227,28 @@ def finalize_detach(session: Session, target: Target, log: Log) -> bool:
             + session.scrub(failure.message),
             sql_state=failure.sqlstate,
         ) from failure
-    restore_lock_timeout(session)
     log.info("finalized a detach that was broken off", partition=f"{partition_schema}.{partition}")
     return True
 
 
-def suspend_lock_timeout(session: Session) -> None:
+@contextmanager
+def without_lock_timeout(session: Session) -> Iterator[None]:
     """No limit: a CONCURRENTLY statement waits for old transactions, and those waits are lock waits."""
-    session.query(
-        "SELECT pg_catalog.set_config('fluxbase.lock_timeout',"
-        " pg_catalog.current_setting('lock_timeout'), false)"
-    )
+    own = own_lock_timeout(session)
     session.query("SELECT pg_catalog.set_config('lock_timeout', '0', false)")
+    yield
+    if session.lost:
+        return
+    if own is None:
+        session.query("RESET lock_timeout")
+    else:
+        session.query("SELECT pg_catalog.set_config('lock_timeout', %s, false)", (own,))
 
 
-def restore_lock_timeout(session: Session) -> None:
-    """Undo :func:`suspend_lock_timeout`."""
-    session.query(
-        "SELECT pg_catalog.set_config('lock_timeout',"
-        " pg_catalog.current_setting('fluxbase.lock_timeout'), false)"
+def own_lock_timeout(session: Session) -> str | None:
+    """The ``lock_timeout`` that the file itself has set, in milliseconds; None if it has not."""
+    rows = session.query(
+        "SELECT setting FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'lock_timeout'"
+        " AND source OPERATOR(pg_catalog.=) 'session'"
     )
+    return rows[0][0] if rows else None

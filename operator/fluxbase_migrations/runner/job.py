@@ -95,7 +95,7 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
     # psycopg is loaded only now: a run that ends before it needs no database.
     from fluxbase_migrations.runner import connecting, dsn, memory
     from fluxbase_migrations.runner.engine import Options
-    from fluxbase_migrations.runner.recovery import Policy
+    from fluxbase_migrations.runner.recovery_case import Policy
     from fluxbase_migrations.runner.session import Settings
     from fluxbase_migrations.runner.track import Owner, TrackRun, run_track
 

@@ -7,6 +7,7 @@ An entry proves something about the present only if it wrote the present trackin
 import getpass
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -23,6 +24,13 @@ from fluxbase_migrations.runner.tracking import Row, Table
 
 LEDGER: Final = Table("migrations", HISTORY_TABLE)
 """One ledger for every track of a database."""
+
+PREVIOUS: Final = "previous"
+"""In the details of an attempt at a dirty row: the entry that wrote that row."""
+SESSION: Final = "session"
+"""In the details: what the session was at the position; null where that is not known."""
+AFTER: Final = "after"
+"""In the details: the checksum of the statements up to and including the one in doubt."""
 
 _COLUMNS: Final = {
     "id": "bigint",
@@ -128,6 +136,22 @@ class Entry:
     def wrote(self, row: Row) -> bool:
         """Whether this entry wrote the present tracking row."""
         return row.xmin is not None and self.row_xmin == row.xmin
+
+
+def standing(row: Row, entries: Sequence[Entry]) -> Entry | None:
+    """The entry that tells what the dirty ``row``'s file has left; None if nothing of ours does.
+
+    It is the one that wrote the row, unless that attempt ended before anything took effect: then what the
+    database holds is still what an earlier attempt left, from which it began.
+    """
+    last = next((one for one in entries if one.kind is Kind.MIGRATION and one.wrote(row)), None)
+    by_id = {one.id: one for one in entries}
+    entry = last
+    while entry is not None and not entry.done and entry.in_doubt is None:
+        entry = by_id.get(entry.details.get(PREVIOUS, 0))
+        if entry is not None and (entry.done or entry.in_doubt is not None):
+            return entry
+    return last
 
 
 _READ: Final = (

@@ -1,14 +1,20 @@
 """How far a file in groups has come, as the ledger has it: inside each group, or durably between them."""
 
-from typing import Any
+from typing import Any, Final
 
+import psycopg
 from psycopg.pq import abc
 
-from fluxbase_migrations.core.errors import MigrationError, ServerRefused
-from fluxbase_migrations.runner import failures, tracking
+from fluxbase_migrations.core.errors import MigrationError, Unproven
+from fluxbase_migrations.runner import doubt, failures, history, session_state, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
-from fluxbase_migrations.runner.ledger import Entered, as_json
+from fluxbase_migrations.runner.ledger import AFTER, LEDGER, PREVIOUS, SESSION, Entered, as_json
 from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, SqlFailure
+
+MISSING: Final = frozenset(("42P01", "3F000"))
+"""A table or schema of ours is gone: the file has dropped it."""
+CHANGED: Final = "2201E"
+"""What :meth:`Progress.position` fails with: the logarithm of zero, because only an error stops a message."""
 
 
 class Progress:
@@ -19,39 +25,251 @@ class Progress:
         self.attempt = attempt
         self.done = done
         """How many statements have taken effect."""
-        self.entry_id = 0
-        self.row_xmin: int | None = None
-        self.partial = False
-        """The statement that failed may have taken effect in part."""
+        self.in_doubt: int | None = None
+        """Number of the statement that may have taken effect in part."""
+        self.notes: dict[str, Any] = {}
+        """What the ledger remembers about that statement."""
+        self.recorded = False
+        """Whether the ledger has this attempt's end."""
+        self._entry_id = 0
+        self._row_xmin: int | None = None
+        self._custom = session_state.custom_names(attempt.prepared.statements)
+        self._session: session_state.SessionState | None = None
+        """What the session was at the position."""
+        self._doubt_as_before()
+
+    @property
+    def unproven(self) -> bool:
+        """Whether a statement may have taken effect in part, and no catalog can tell."""
+        return self.in_doubt is not None and not doubt.resolvable(self.notes)
+
+    def _doubt_as_before(self) -> None:
+        """Only what an earlier attempt has left in doubt, which this one has not got over."""
+        self.in_doubt, self.notes = None, {}
+        if self.attempt.doubt is not None:
+            self.in_doubt, self.notes = self.done + 1, {AFTER: self.attempt.doubt}
 
     def mark(self) -> None:
         """The dirty mark and the ledger's entry, durable before anything else."""
-        context, book = self.context, self.context.book
-        session, step = context.session, self.attempt.prepared.step
-        entry = self.attempt.entry(session, Entered.RUNNING, **self.fields())
-        entry["finished_at"] = b"NULL"
-        chunks = [
-            book.begin(),
-            book.locks_again(),
-            book.write_row(step.to_version, True, entry),
-            book.commit(durable=True),
-        ]
-        results = self._own(chunks)
-        row = next(one for one in reversed(results) if one.ntuples == 1 and one.nfields == 2)
-        self.entry_id = int(row.get_value(0, 0) or b"0")
-        self.row_xmin = int(row.get_value(0, 1) or b"0")
-        context.flushed = True
+        book = self.context.book
+        self._session = session_state.take(self.context.session, self._custom)
+        chunks = [book.begin(), book.locks_again(), Chunk(book.as_ourselves, 2)]
+        self._entered(self._own([*chunks, self.new_entry(self.done), book.commit(durable=True)]))
+        self.context.flushed = True
 
-    def fields(self, done: int | None = None, in_doubt: int | None = None) -> dict[str, bytes]:
+    def new_entry(self, done: int) -> Chunk:
+        """The dirty row, and an entry that proves it and says that ``done`` statements took effect."""
+        entry = self.attempt.entry(self.context.session, Entered.RUNNING, **self.fields(done))
+        entry["finished_at"] = b"NULL"
+        return self.context.book.write_row(self.attempt.prepared.step.to_version, True, entry)
+
+    def _entered(self, results: list[abc.PGresult]) -> None:
+        """Take note of the entry that :meth:`new_entry` made."""
+        row = next(one for one in reversed(results) if one.ntuples == 1 and one.nfields == 2)
+        self._entry_id = int(row.get_value(0, 0) or b"0")
+        self._row_xmin = int(row.get_value(0, 1) or b"0")
+
+    def fields(self, done: int) -> dict[str, bytes]:
         """The ledger's columns that say how far it is, as SQL expressions."""
         session, prepared = self.context.session, self.attempt.prepared
-        done = self.done if done is None else done
+        in_doubt = self.in_doubt if self.in_doubt is not None and self.in_doubt > done else None
+        state = self._session.to_json() if self._session is not None else None
+        details = {PREVIOUS: self.attempt.previous, SESSION: state, **(self.notes if in_doubt else {})}
         return {
             "done": session.literal(done),
             "done_checksum": session.literal(prepared.prefix_checksum(done)),
             "in_doubt": session.literal(in_doubt),
+            "details": as_json(session, details),
             "finished_at": b"pg_catalog.clock_timestamp()",
         }
+
+    def position(self, done: int) -> list[Chunk]:
+        """Statements that record, within a group's transaction, that ``done`` statements took effect.
+
+        What the group has made of the session holds after its COMMIT only if it is what it was before: a
+        SET LOCAL looks the same. Otherwise it is recorded as not known, until :meth:`reached` has looked.
+        """
+        session, book = self.context.session, self.context.book
+        before = as_json(session, self._session.to_json() if self._session is not None else None)
+        fields = self.fields(done)
+        kept = session_state.KEPT
+        known = b"CASE WHEN %b OPERATOR(pg_catalog.=) %b THEN %b END" % (kept, before, kept)
+        fields["details"] += b" OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(%b, %b)" % (
+            session.literal(SESSION),
+            known,
+        )
+        return [
+            Chunk(session_state.keep(session, self._custom), 1),
+            Chunk(book.as_ourselves, 2),
+            book.patience(),
+            self._update(fields),
+        ]
+
+    def _update(self, fields: dict[str, bytes]) -> Chunk:
+        """Update the entry; an error unless it and the row that it has written are there, and alone."""
+        book = self.context.book
+        update = book.ledger.update(self.context.session, self._entry_id, fields)
+        check = (
+            b"WITH p AS (%b RETURNING row_xmin) SELECT pg_catalog.ln(pg_catalog.float8("
+            b"CASE WHEN (SELECT pg_catalog.count(*) FROM %b) OPERATOR(pg_catalog.=) 1"
+            b" AND (SELECT pg_catalog.count(*) FROM p JOIN %b t ON t.xmin OPERATOR(pg_catalog.=) p.row_xmin)"
+            b" OPERATOR(pg_catalog.=) 1 THEN 1 ELSE 0 END));"
+        )
+        return Chunk(check % (update, book.target, book.target), 1)
+
+    def reached(self, done: int) -> None:
+        """A group is committed: see what it has made of the session, and record that if it is new."""
+        self.completed(done)
+        state = session_state.take(self.context.session, self._custom)
+        if state != self._session:
+            self._session = state
+            self._write()
+
+    def started(self, index: int, notes: dict[str, Any]) -> None:
+        """Record, durably, that a statement outside a transaction is about to run."""
+        self.done = index
+        self._session = session_state.take(self.context.session, self._custom)
+        self.in_doubt = index + 1
+        self.notes = {**notes, AFTER: self.attempt.prepared.prefix_checksum(index + 1)}
+        try:
+            self._write()
+        except MigrationError:
+            self._doubt_as_before()
+            raise
+
+    def ended(self, done: int) -> None:
+        """Record, durably, that such a statement has taken effect."""
+        self.completed(done)
+        self._session = session_state.take(self.context.session, self._custom)
+        self._write()
+
+    def left_nothing(self) -> None:
+        """Such a statement has failed without any effect."""
+        self._doubt_as_before()
+
+    def nothing_is_known(self) -> None:
+        """What took effect behind the position nobody can tell."""
+        self.in_doubt, self.notes = self.done + 1, {}
+
+    def completed(self, done: int) -> None:
+        """The first ``done`` statements took effect."""
+        self.done = done
+        if self.in_doubt is not None and self.in_doubt <= done:
+            self.in_doubt, self.notes = None, {}
+
+    def _write(self) -> None:
+        """Write how far the file has come, with the locks taken again, durably."""
+        book, session = self.context.book, self.context.session
+        opening = [book.begin(), book.locks_again(), Chunk(book.as_ourselves, 2)]
+        chunks = [*opening, self._update(self.fields(self.done)), book.commit(durable=True)]
+        try:
+            session.run_own(b"".join(chunk.sql for chunk in chunks))
+        except SqlFailure as failure:
+            session.rollback()
+            if failure.sqlstate == CHANGED:
+                raise self.changed() from failure
+            if failure.sqlstate not in MISSING:
+                raise self._recording_failed(failure) from failure
+            self._own(opening)
+            self.create_again(self.done)
+
+    def create_again(self, done: int, *, in_group: bool = False) -> None:
+        """In an open transaction, as ourselves: what the file has dropped of ours, with its position; commit.
+
+        ``in_group``: the transaction is the file's, so what its COMMIT makes of the session is not known yet.
+
+        Raises:
+            MigrationError: that is not possible; the transaction is rolled back.
+        """
+        session = self.context.session
+        if in_group:
+            self._session = None
+        try:
+            tracking.ensure(session, self.context.table)
+            self.context.ledger.ensure(session)
+        except MigrationError:
+            session.rollback()
+            raise
+        self._entered(self._own([self.new_entry(done), self.context.book.commit(durable=True)]))
+
+    def changed(self) -> Unproven:
+        """The row or the entry is not what this attempt has written."""
+        return Unproven(
+            f"{self.context.table} or {LEDGER} was modified by another session, or by the file "
+            "itself; stopped",
+            file=self.attempt.prepared.step.label,
+            hint="golang-migrate's force does that; finish or undo the file by hand, then force the version "
+            "that is true",
+        )
+
+    def nobody_wrote(self) -> None:
+        """The tracking row is still ours after golang-migrate's locks were free for a while.
+
+        Raises:
+            Unproven: it is not.
+        """
+        book = self.context.book
+        select = b"SELECT xmin FROM " + book.target + b";"
+        results = self._own(
+            [Chunk(b"BEGIN;", 1), Chunk(book.as_ourselves, 2), Chunk(select, 1), Chunk(b"COMMIT", 1)]
+        )
+        row = results[3]
+        if row.ntuples != 1 or int(row.get_value(0, 0) or b"0") != self._row_xmin:
+            raise self.changed()
+
+    def record(self, error: MigrationError) -> None:
+        """The failure's ledger entry, durable; the row stays dirty."""
+        book, session = self.context.book, self.context.session
+        self.recorded = True
+        error.with_effect(self.effect())
+        passing = error.may_pass and not self.unproven
+        fields = self.fields(self.done)
+        fields["outcome"] = session.literal(Entered.INTERRUPTED if passing else Entered.FAILED)
+        fields["error"] = error_json(session, error.info)
+        try:
+            session.rollback()
+            self._own([book.begin(), book.tidy(), book.locks_again()])
+            self._own([self._last(fields), book.commit(durable=True)])
+        except (MigrationError, ConnectionLost, psycopg.Error) as why:
+            session.rollback()
+            reason = why.info.message if isinstance(why, MigrationError) else str(why)
+            error.with_effect(f"{self.effect()}; recording that failed: {reason}")
+
+    def _last(self, fields: dict[str, bytes]) -> Chunk:
+        """The entry updated, or made again where it is gone; with the row, unless it is somebody else's."""
+        context, session = self.context, self.context.session
+        tracking.ensure(session, context.table)
+        context.ledger.ensure(session)
+        if context.ledger.has(session, self._entry_id):
+            return context.book.update(self._entry_id, fields)
+        entry = self.attempt.entry(session, Entered.FAILED) | fields
+        if tracking.read(session, context.table).xmin in (None, self._row_xmin):
+            return context.book.write_row(self.attempt.prepared.step.to_version, True, entry)
+        return Chunk(context.ledger.insert(session, entry) + b";", 1)
+
+    def effect(self) -> str:
+        """What of the file the database holds now."""
+        return history.effect(self.done, len(self.attempt.prepared.statements), self.in_doubt)
+
+    def finish(self) -> None:
+        """Hygiene, the clean row, and the ledger's entry, in one durable transaction."""
+        context, book, step = self.context, self.context.book, self.attempt.prepared.step
+        self.completed(len(self.attempt.prepared.statements))
+        session = context.session
+        fields = self.fields(self.done) | {"details": b"NULL", "outcome": session.literal(Entered.APPLIED)}
+        try:
+            opening = book.begin(), book.tidy(), book.locks_again()
+            session.run_own(b"".join(chunk.sql for chunk in opening))
+            tracking.ensure(session, context.table)
+            context.ledger.ensure(session)
+            if not context.ledger.has(session, self._entry_id):
+                final = book.write_row(step.to_version, False, self.attempt.entry(session, Entered.APPLIED))
+            else:
+                final = book.rewrite_row(self._entry_id, step.to_version, False, fields)
+        except SqlFailure as failure:
+            session.rollback()
+            raise self._recording_failed(failure) from failure
+        self._own([final, book.commit(durable=True)])
 
     def _own(self, chunks: list[Chunk]) -> list[abc.PGresult]:
         """Our own statements, as one message; a lost lock stops the run."""
@@ -61,84 +279,6 @@ class Progress:
         except SqlFailure as failure:
             session.rollback()
             raise self._recording_failed(failure) from failure
-
-    def write(self, in_doubt: int | None = None, details: dict[str, Any] | None = None) -> None:
-        """Write how far the file has come, with the locks taken again, durably."""
-        book, session = self.context.book, self.context.session
-        fields = {"details": as_json(session, details), **self.fields(in_doubt=in_doubt)}
-        self._own(
-            [
-                book.begin(),
-                book.locks_again(),
-                Chunk(book.as_ourselves, 2),
-                book.update(self.entry_id, fields),
-                book.commit(durable=True),
-            ]
-        )
-
-    def nobody_wrote(self) -> None:
-        """The tracking row is still ours after golang-migrate's locks were free for a while."""
-        book = self.context.book
-        select = b"SELECT xmin FROM " + book.target + b";"
-        results = self._own(
-            [Chunk(b"BEGIN;", 1), Chunk(book.as_ourselves, 2), Chunk(select, 1), Chunk(b"COMMIT", 1)]
-        )
-        row = results[3]
-        if row.ntuples != 1 or int(row.get_value(0, 0) or b"0") != self.row_xmin:
-            raise ServerRefused(
-                f"somebody else wrote {self.context.table} while the file ran; stopped",
-                file=self.attempt.prepared.step.label,
-                hint="golang-migrate's force does that; find out who, then force the version that is true",
-            )
-
-    def record(self, error: MigrationError) -> None:
-        """The failure's ledger entry, durable; the row stays dirty."""
-        book, session = self.context.book, self.context.session
-        error.with_effect(self.effect())
-        outcome = Entered.INTERRUPTED if error.may_pass else Entered.FAILED
-        fields = self.fields(in_doubt=self.done + 1 if self.partial else None)
-        fields |= {"outcome": session.literal(outcome), "error": error_json(session, error.info)}
-        chunks = [
-            book.begin(),
-            book.tidy(),
-            book.locks_again(),
-            book.update(self.entry_id, fields),
-            book.commit(durable=True),
-        ]
-        try:
-            self._own(chunks)
-        except (MigrationError, ConnectionLost):
-            error.with_effect(f"{self.effect()}; recording that failed")
-
-    def effect(self) -> str:
-        """What of the file the database holds now."""
-        total = len(self.attempt.prepared.statements)
-        if self.partial:
-            return f"statement {self.done + 1} of {total} may have taken effect in part" + (
-                f", statements 1 to {self.done} did" if self.done else ""
-            )
-        if self.done == 0:
-            return "no statement took effect"
-        return f"statement{'s 1 to' if self.done > 1 else ''} {self.done} of {total} took effect"
-
-    def finish(self) -> None:
-        """Hygiene, the clean row, and the ledger's entry, in one durable transaction."""
-        context, book, step = self.context, self.context.book, self.attempt.prepared.step
-        self.done = len(self.attempt.prepared.statements)
-        session = context.session
-        fields = self.fields() | {"outcome": session.literal(Entered.APPLIED)}
-        try:
-            session.run_own(b"".join(chunk.sql for chunk in (book.begin(), book.tidy(), book.locks_again())))
-            tracking.ensure(session, context.table)
-            context.ledger.ensure(session)
-            if not context.ledger.has(session, self.entry_id):
-                final = book.write_row(step.to_version, False, self.attempt.entry(session, Entered.APPLIED))
-            else:
-                final = book.rewrite_row(self.entry_id, step.to_version, False, fields)
-        except SqlFailure as failure:
-            session.rollback()
-            raise self._recording_failed(failure) from failure
-        self._own([final, book.commit(durable=True)])
 
     def _recording_failed(self, failure: SqlFailure) -> MigrationError:
         return failures.recording_failed(failure, self.context.session, self.attempt.prepared.step.label)

@@ -4,56 +4,29 @@ Never "declare the failed migration applied". What the ledger proves decides; wh
 policy does.
 """
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from fluxbase_migrations.core.errors import Dirty, MigrationError, StatementFailed
-from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, Source
+from fluxbase_migrations.core.errors import Dirty, StatementFailed, Unproven
+from fluxbase_migrations.core.files import NIL, MigrationFile, Source
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.core.result import ErrorInfo
-from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
-from fluxbase_migrations.runner.lexer import leading_words
+from fluxbase_migrations.runner import history, unknown_state
+from fluxbase_migrations.runner.ledger import AFTER, SESSION, Entered, Entry, standing
 from fluxbase_migrations.runner.prepared import Prepared
+from fluxbase_migrations.runner.recovery_case import (
+    Case,
+    Policy,
+    Restore,
+    Resume,
+    RunAgain,
+    about,
+    repair,
+    step_of,
+)
+from fluxbase_migrations.runner.session_state import SessionState
+from fluxbase_migrations.runner.statements import tag
 from fluxbase_migrations.runner.tracking import Row
-
-
-@dataclass(frozen=True, slots=True)
-class RunAgain:
-    """Run the whole file (again), from dirty to clean in one go."""
-
-    step: Step
-    proven: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Go on after the first ``done`` statements."""
-
-    step: Step
-    done: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Restore:
-    """The failed file left nothing, and is not wanted any more: record the version before it."""
-
-    version: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How far to go without being asked."""
-
-    recovery: Recovery = Recovery.PROVEN
-    retry_failed: bool = True
-    """Run a file again that failed for good and has not changed, where it left nothing unproven."""
-    retry_unproven: bool = False
-    """The same where nothing is proven."""
 
 
 def decide(
@@ -62,179 +35,153 @@ def decide(
     source: Source,
     policy: Policy,
     wanted: Callable[[Step], bool],
+    prepare: Callable[[Step], Prepared] = Prepared.of,
 ) -> RunAgain | Resume | Restore:
     """What to do about the dirty ``row``; ``entries`` are newest first, settled from the catalog.
 
     Raises:
         MigrationError: nothing; the error says why and what to do.
     """
-    entry = next((one for one in entries if one.kind is Kind.MIGRATION and one.wrote(row)), None)
+    case = Case(row, entries, source, policy, wanted, prepare)
+    entry = standing(row, entries)
     if policy.recovery is Recovery.MANUAL:
-        raise Dirty.of(row.version, "the recovery policy is Manual", hint=_repair(row, entry))
-    if entry is not None and entry.proven and entry.in_doubt is None:
-        found = _proven(row, entry, source, policy, wanted)
-        if found is not None:
-            return found
-    if entry is not None and entry.proven and entry.done and not policy.retry_unproven:
+        raise Dirty.of(row.version, "the recovery policy is Manual", hint=repair(row, entry))
+    if entry is None:
+        return unknown_state.marked_by_another(case)
+    if not entry.proven and policy.recovery is not Recovery.AUTOMATIC:
+        raise Dirty.of(row.version, f"what {entry.file} left is not known", hint=repair(row, entry))
+    if entry.in_doubt is not None:
+        return _in_doubt(case, entry)
+    if entry.done:
+        return _half_done(case, entry, entry.done)
+    if entry.proven:
+        return _left_nothing(case, entry)
+    return unknown_state.run_once(case, entry, step_of(entry, source), f"what {entry.file} left is not known")
+
+
+def _left_nothing(case: Case, entry: Entry) -> RunAgain | Restore:
+    step = step_of(entry, case.source)
+    before = "nothing" if step.from_version == NIL else f"version {step.from_version}"
+    if step.file is None or not case.wanted(step):
+        why = "is no longer in the source" if step.file is None else "is not wanted any more"
+        return Restore(step.from_version, f"{entry.file} failed, left nothing and {why}: back at {before}")
+    _refuse_unchanged(case, entry, step.file)
+    return RunAgain(step, True, f"{entry.file} failed and left nothing: running it again from {before}")
+
+
+def _half_done(case: Case, entry: Entry, done: int) -> RunAgain | Resume:
+    """The first ``done`` statements took effect, and nothing else."""
+    step, so_far = step_of(entry, case.source), _so_far(entry)
+    if step.file is None:
+        raise Dirty.of(
+            case.row.version,
+            f"{so_far}, and the file is no longer in the source",
+            hint="put the file back, or undo those statements by hand and force the version",
+        )
+    prepared = case.prepare(step)
+    why = _no_resume(prepared, entry)
+    if why is not None:
+        if case.policy.retry_unproven and case.policy.recovery is Recovery.AUTOMATIC:
+            return RunAgain(step, False, f"{so_far}, and {why}: running the whole file, as asked")
         # Running the whole file would apply those statements twice.
         raise Dirty.of(
-            row.version,
-            f"{_so_far(entry)}, and the file cannot be resumed after them{_why_not(entry, source)}",
+            case.row.version,
+            f"{so_far}, and the file cannot be resumed after them: {why}",
             hint="put those statements back as they were, or finish or undo the file by hand and force the "
             "version; asking for the run runs the whole file again",
         )
-    return _unproven(row, entry, entries, source, policy)
+    _refuse_unwanted(case, step, so_far)
+    _refuse_unchanged(case, entry, step.file)
+    reason = f"{entry.file} had come to statement {done}: going on after it"
+    return Resume(step, done, entry.proven, reason, _session(prepared, entry))
 
 
-def _proven(
-    row: Row, entry: Entry, source: Source, policy: Policy, wanted: Callable[[Step], bool]
-) -> RunAgain | Resume | Restore | None:
-    step = _step(entry, source)
-    if not entry.done:
-        before = "nothing" if step.from_version == NIL else f"version {step.from_version}"
-        if step.file is None or not wanted(step):
-            why = "is no longer in the source" if step.file is None else "is not wanted any more"
-            return Restore(
-                step.from_version, f"{entry.file} failed, left nothing and {why}: back at {before}"
-            )
-        _refuse_unchanged(entry, step.file, policy)
-        return RunAgain(step, True, f"{entry.file} failed and left nothing: running it again from {before}")
+def _in_doubt(case: Case, entry: Entry) -> RunAgain | Resume:
+    """The statement after those may have taken effect in part: it never runs again unasked."""
+    step, so_far = step_of(entry, case.source), _so_far(entry)
+    refused = Unproven.of(
+        case.row.version,
+        so_far,
+        hint="look at what it left, then correct that statement in the file so that it does the rest, or "
+        "finish or undo the file by hand and force the version; asking for the run runs the statement again",
+    )
     if step.file is None:
-        raise Dirty.of(
-            row.version,
-            f"{_so_far(entry)}, and the file is no longer in the source",
-            hint="put the file back, or undo those statements by hand and force the version",
-        )
-    prepared = Prepared.of(step)
-    if len(prepared.statements) < entry.done or prepared.prefix_checksum(entry.done) != entry.done_checksum:
-        return None
-    if not wanted(step):
-        raise Dirty.of(
-            row.version,
-            f"{_so_far(entry)}, and the file is not wanted any more",
-            hint="let the file finish first, or undo those statements by hand and force the version",
-        )
-    blocker = prefix_blocker(prepared, entry.done)
-    if blocker is not None:
-        return None
-    _refuse_unchanged(entry, step.file, policy)
-    return Resume(step, entry.done, f"{entry.file} had come to statement {entry.done}: going on after it")
+        raise refused
+    prepared, done, asked = case.prepare(step), entry.done or 0, case.policy.retry_unproven
+    why = _no_resume(prepared, entry)
+    corrected = why is None and _corrected(prepared, entry, done)
+    if not asked and not corrected:
+        raise refused
+    if why is not None:
+        if case.policy.recovery is not Recovery.AUTOMATIC:
+            raise refused
+        return RunAgain(step, False, f"{so_far}; {why}: running the whole file, as asked")
+    _refuse_unwanted(case, step, so_far)
+    _refuse_unchanged(case, entry, step.file)
+    because = "which was corrected since" if corrected else "as asked"
+    reason = f"{so_far}: going on with statement {done + 1}, {because}"
+    return Resume(step, done, entry.proven, reason, _session(prepared, entry), entry.details.get(AFTER) or "")
 
 
 def _so_far(entry: Entry) -> str:
-    return f"statements 1 to {entry.done} of {entry.statements} of {entry.file} took effect"
+    if entry.in_doubt is not None and not entry.details.get(AFTER):
+        return f"what {entry.file} left is not known"
+    return f"{entry.file}: {history.effect(entry.done or 0, entry.statements, entry.in_doubt)}"
 
 
-def _why_not(entry: Entry, source: Source) -> str:
+def _corrected(prepared: Prepared, entry: Entry, done: int) -> bool:
+    """Whether the statement in doubt has other bytes now, or is gone."""
+    after = entry.details.get(AFTER)
+    if not after:  # nothing is known of where it stopped
+        return False
+    return len(prepared.statements) <= done or prepared.prefix_checksum(done + 1) != after
+
+
+def _no_resume(prepared: Prepared, entry: Entry) -> str | None:
+    """Why the file cannot go on after the statements that took effect; None if it can."""
     done = entry.done or 0
-    if entry.in_doubt is not None:
-        return f": what became of statement {entry.in_doubt} is not known"
-    step = _step(entry, source)
-    prepared = Prepared.of(step)
-    if len(prepared.statements) < done or prepared.prefix_checksum(done) != entry.done_checksum:
-        return ": they were edited since"
-    blocker = prefix_blocker(prepared, done)
-    return f": they leave session state behind ({blocker})" if blocker else ""
+    if len(prepared.statements) < done or (done and prepared.prefix_checksum(done) != entry.done_checksum):
+        return "they were edited since"
+    if not done or done == len(prepared.statements):
+        return None
+    if any(tag(prepared.statements, index) == "LOAD" for index in range(done)):
+        return "the session had what cannot be restored: LOAD"
+    session = SessionState.from_json(entry.details.get(SESSION))
+    if session is None:
+        return "what the session was then is not known"
+    return f"the session had what cannot be restored: {session.blocker}" if session.blocker else None
 
 
-def _refuse_unchanged(entry: Entry, file: MigrationFile, policy: Policy) -> None:
+def _session(prepared: Prepared, entry: Entry) -> SessionState | None:
+    rest = entry.done and entry.done < len(prepared.statements)
+    return SessionState.from_json(entry.details.get(SESSION)) if rest else None
+
+
+def _refuse_unwanted(case: Case, step: Step, so_far: str) -> None:
+    if not case.wanted(step):
+        raise Dirty.of(
+            case.row.version,
+            f"{so_far}, and the file is not wanted any more",
+            hint="let the file finish first, or undo those statements by hand and force the version",
+        )
+
+
+def _refuse_unchanged(case: Case, entry: Entry, file: MigrationFile) -> None:
     """The same content after a permanent error is run again only when somebody asks."""
-    if entry.outcome != Entered.FAILED or policy.retry_failed or file.checksum != entry.checksum:
+    failed = next(
+        (
+            one
+            for one in case.entries
+            if one.id >= entry.id
+            and one.outcome == Entered.FAILED
+            and about(one, entry.version, entry.direction, file)
+        ),
+        None,
+    )
+    if failed is None or case.policy.retry_failed:
         return
-    known = {key: value for key, value in (entry.error or {}).items() if key in ErrorInfo.__slots__}
+    known = {key: value for key, value in (failed.error or {}).items() if key in ErrorInfo.__slots__}
     message = known.pop("message", "the file failed")
     raise StatementFailed(
         f"{message} (the file has not changed since it failed, and was not run again)", **known
     )
-
-
-def _unproven(
-    row: Row, entry: Entry | None, entries: Sequence[Entry], source: Source, policy: Policy
-) -> RunAgain:
-    repair = _repair(row, entry)
-    if entry is not None:
-        step = _step(entry, source)
-        why = f"what {entry.file} left is not known"
-    elif row.version == NIL:
-        first = source.versions[0] if source.versions else NIL
-        step = Step(first, Direction.DOWN, first, NIL, source.get(first, Direction.DOWN))
-        why = "another program marked it, after a failed down of the first file"
-    else:
-        before = source.previous(row.version)
-        step = Step(row.version, Direction.UP, before, row.version, source.get(row.version, Direction.UP))
-        why = "another program marked it, and what the failed file left is not known"
-    if policy.recovery is not Recovery.AUTOMATIC:
-        raise Dirty.of(row.version, why, hint=repair)
-    if step.file is None:
-        raise Dirty.of(
-            row.version,
-            f"{why}, and the source has no {step.direction} file of version {step.version}",
-            hint=repair,
-        )
-    checksum = step.file.checksum
-    tried = any(
-        not one.proven
-        and one.outcome == Entered.FAILED
-        and (one.version, one.direction, one.checksum) == (step.version, step.direction, checksum)
-        for one in entries
-    )
-    if tried and not policy.retry_unproven:
-        error: MigrationError = Dirty.of(
-            row.version, f"{why}; {step.file.name} was run again once, and failed", hint=repair
-        )
-        raise error
-    return RunAgain(step, False, f"{why}: running {step.file.name} once{_perhaps_down(row, entry, source)}")
-
-
-def _perhaps_down(row: Row, entry: Entry | None, source: Source) -> str:
-    """A dirty row may also be a failed down of the version above it; golang-migrate does not say which."""
-    if entry is not None or row.version == NIL:
-        return ""
-    above = next((one for one in source.versions if one > row.version), None)
-    file = source.get(above, Direction.DOWN) if above is not None else None
-    return (
-        f" (taken for a failed up; if it was a failed down, {file.name} is the one to look at)"
-        if file
-        else ""
-    )
-
-
-def _step(entry: Entry, source: Source) -> Step:
-    """What the entry was about, with the file as it is now."""
-    direction = Direction(entry.direction or Direction.UP)
-    version = NIL if entry.version is None else entry.version
-    before = NIL if entry.from_version is None else entry.from_version
-    after = NIL if entry.to_version is None else entry.to_version
-    return Step(version, direction, before, after, source.get(version, direction))
-
-
-def _repair(row: Row, entry: Entry | None) -> str:
-    previous = entry.from_version if entry is not None and entry.from_version is not None else None
-    to = f"force {previous}" if previous is not None else "force the version before it"
-    return (
-        f"look at what version {row.version} left in the database, then force {row.version} if it is "
-        f"complete, or undo it and {to}"
-    )
-
-
-_STATEFUL = frozenset(["PREPARE", "LISTEN", "LOAD", "CALL", "DECLARE"])
-_SETS_STATE = re.compile(
-    rb"(?:[;$]|\b(?:begin|then|else|loop))\s*(?:set|reset|listen|load|prepare|create\s+temp\w*)\b|\bexecute\b",
-    re.IGNORECASE,
-)
-"""In a DO block: a statement that sets session state, or might."""
-
-
-def prefix_blocker(prepared: Prepared, done: int) -> str | None:
-    """Why the first ``done`` statements left session state that a new session lacks; None if they did not."""
-    found = prepared.statements
-    for index in range(done):
-        words = leading_words(found.sql, found.starts[index], found.ends[index])
-        text = found.text(index).lower()
-        if words[0] in _STATEFUL or b"set_config" in text or b"pg_temp" in text:
-            return words[0]
-        if words[0] == "DO" and _SETS_STATE.search(text):
-            return "DO"
-        if words[0] in ("CREATE", "SELECT") and (b"temp" in text):
-            return "temporary objects"
-    return None

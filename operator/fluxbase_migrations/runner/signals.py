@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: asked for once, looked at where it is safe to stop.
+"""SIGTERM, SIGINT and SIGHUP: asked for once, looked at where it is safe to stop.
 
 Python as PID 1 ignores SIGTERM until a handler is set, so a handler is set first of all.
 """
@@ -36,8 +36,10 @@ class Stop:
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def install(self) -> None:
-        """Handle SIGTERM and SIGINT from now on."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Handle SIGTERM, SIGINT and SIGHUP from now on; what ``nohup`` ignores stays ignored."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
