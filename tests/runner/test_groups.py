@@ -8,7 +8,7 @@ import pytest
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.runner.session import Settings
-from tests.runner.track import Runner, numbered
+from tests.runner.track import Runner, case, numbered
 
 TABLE = "CREATE TABLE a (i int, t text); INSERT INTO a SELECT g, 'x' FROM generate_series(1, 10) g"
 INDEX = "CREATE INDEX CONCURRENTLY IF NOT EXISTS a_i ON a (i)"
@@ -211,3 +211,68 @@ def test_the_ddl_lock_timeout_does_not_stop_a_concurrent_build(runner: Runner) -
         assert runner.row == [(1, False)]
         threading.Timer(1.0, reader.rollback).start()  # until then the build waits for this snapshot
         assert runner.run(numbered(TABLE, INDEX)).outcome is Outcome.APPLIED
+
+
+def test_a_file_that_drops_our_tables_in_a_group_applies(runner: Runner) -> None:
+    result = runner.run(case("groups/drops-schema"))
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert runner.row == [(1, False)]
+    assert runner.ledger == [("001_a.up.sql", "applied", 3, 3)]
+    assert runner.exists("a")
+
+
+def test_a_statement_that_drops_our_tables_outside_a_transaction_applies(runner: Runner) -> None:
+    drops = "DO $$ BEGIN DROP SCHEMA migrations CASCADE; COMMIT; INSERT INTO a VALUES (11, 'y'); END $$"
+    result = runner.run(numbered(TABLE, f"{drops}; INSERT INTO a VALUES (12, 'y')"))
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert runner.row == [(2, False)]
+    assert runner.query("SELECT i FROM a WHERE i > 10 ORDER BY i") == [(11,), (12,)]
+
+
+def test_a_file_that_empties_the_history_is_noticed(runner: Runner) -> None:
+    files = case("groups/empties-history")
+    result = runner.run(files)
+    assert result.outcome is Outcome.UNPROVEN, result.error
+    assert result.error is not None
+    assert "migrations.history was modified" in result.error.message
+    assert result.error.effect == "statements 1 to 2 of 6 took effect"
+    assert runner.row == [(1, True)]
+    assert not runner.exists("b")
+    assert runner.run(files).outcome is not Outcome.APPLIED
+    assert not runner.exists("b")
+
+
+EDITS = {
+    "history emptied": "DELETE FROM migrations.history",
+    "row deleted": "DELETE FROM migrations.app",
+    "row written": "UPDATE migrations.app SET dirty = false",
+    "row added": "INSERT INTO migrations.app VALUES (77, true)",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_file_that_edits_what_it_is_recorded_in_is_noticed(runner: Runner, edit: str) -> None:
+    result = runner.run(numbered(TABLE, f"VACUUM a; INSERT INTO a VALUES (11, 'y'); {edit}; VACUUM a"))
+    assert result.outcome is Outcome.UNPROVEN, result.error
+    assert (result.version, result.dirty) == (2, True)
+    assert runner.query("SELECT count(*) FROM a WHERE i = 11") == [(0,)], "its transaction is rolled back"
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_statement_outside_a_transaction_that_edits_it_is_not_run_again(runner: Runner, edit: str) -> None:
+    body = f"DO $$ BEGIN INSERT INTO a VALUES (11, 'y'); {edit}; COMMIT; END $$; VACUUM a"
+    result = runner.run(numbered(TABLE, body))
+    assert result.outcome is Outcome.UNPROVEN, result.error
+    assert runner.row == [(2, True)]
+    again = runner.run(numbered(TABLE, body))
+    assert again.outcome not in (Outcome.APPLIED, Outcome.NO_CHANGE)
+    assert runner.query("SELECT count(*) FROM a WHERE i = 11") == [(1,)]
+
+
+def test_a_files_own_lock_timeout_is_said_not_to_count_for_concurrently(runner: Runner) -> None:
+    runner.run(numbered(TABLE, f"SET lock_timeout = '3s'; {INDEX}; SELECT 1"))
+    said = [line for line in runner.lines if "lock_timeout" in line]
+    assert len(said) == 1
+    assert "2 of 3, CREATE INDEX" in said[0]
+    runner.run(numbered(TABLE, "SELECT 1", "DROP INDEX CONCURRENTLY a_i"))
+    assert [line for line in runner.lines if "lock_timeout" in line] == said

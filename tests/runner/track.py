@@ -1,7 +1,9 @@
 """A track on a real database, driven through the engine in this process."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,6 +21,8 @@ from fluxbase_migrations.runner.track import TrackRun, run_track
 from tests.conftest import Database
 
 APP = "migrations.app"
+CASES = Path(__file__).resolve().parents[1] / "cases"
+"""Small inputs, each with what must become of it in the test that names it."""
 
 
 @dataclass
@@ -77,6 +81,13 @@ class Runner:
     def row(self) -> list[tuple[int, bool]]:
         return [(version, dirty) for version, dirty in self.query(f"SELECT version, dirty FROM {APP}")]
 
+    @contextmanager
+    def holding_lock(self, number: int) -> Iterator[None]:
+        """Hold an advisory lock that a file waits for."""
+        with psycopg.connect(self.database.dsn, autocommit=True) as holder:
+            holder.execute("SELECT pg_advisory_lock(%s)", [number])
+            yield
+
     def exists(self, relation: str) -> bool:
         return bool(self.query(f"SELECT 1 WHERE to_regclass('{relation}') IS NOT NULL"))
 
@@ -87,6 +98,11 @@ class Runner:
 
 def source(files: Mapping[str, str | bytes]) -> Source:
     return Source.scan({name: one.encode() if isinstance(one, str) else one for name, one in files.items()})
+
+
+def case(name: str) -> dict[str, str]:
+    """The files of one of ``tests/cases``."""
+    return {path.name: path.read_text() for path in sorted((CASES / name).iterdir())}
 
 
 def numbered(*bodies: str) -> dict[str, str]:

@@ -33,6 +33,8 @@ class Progress:
         """Whether the ledger has this attempt's end."""
         self._entry_id = 0
         self._row_xmin: int | None = None
+        self._foreign_row = False
+        """Another program has written the row, when its locks were free for it."""
         self._custom = session_state.custom_names(attempt.prepared.statements)
         self._session: session_state.SessionState | None = None
         """What the session was at the position."""
@@ -215,6 +217,7 @@ class Progress:
         )
         row = results[3]
         if row.ntuples != 1 or int(row.get_value(0, 0) or b"0") != self._row_xmin:
+            self._foreign_row = True
             raise self.changed()
 
     def record(self, error: MigrationError) -> None:
@@ -236,16 +239,19 @@ class Progress:
             error.with_effect(f"{self.effect()}; recording that failed: {reason}")
 
     def _last(self, fields: dict[str, bytes]) -> Chunk:
-        """The entry updated, or made again where it is gone; with the row, unless it is somebody else's."""
-        context, session = self.context, self.context.session
+        """The entry, made again where it is gone, and the dirty row, where the file has changed that."""
+        context, book, session = self.context, self.context.book, self.context.session
+        version = self.attempt.prepared.step.to_version
         tracking.ensure(session, context.table)
         context.ledger.ensure(session)
-        if context.ledger.has(session, self._entry_id):
-            return context.book.update(self._entry_id, fields)
-        entry = self.attempt.entry(session, Entered.FAILED) | fields
-        if tracking.read(session, context.table).xmin in (None, self._row_xmin):
-            return context.book.write_row(self.attempt.prepared.step.to_version, True, entry)
-        return Chunk(context.ledger.insert(session, entry) + b";", 1)
+        there = context.ledger.has(session, self._entry_id)
+        entry = fields if there else self.attempt.entry(session, Entered.FAILED) | fields
+        if self._foreign_row or tracking.written_by(session, context.table) == [self._row_xmin]:
+            insert = Chunk(context.ledger.insert(session, entry) + b";", 1)
+            return book.update(self._entry_id, fields) if there else insert
+        if there:
+            return book.rewrite_row(self._entry_id, version, True, fields)
+        return book.write_row(version, True, entry)
 
     def effect(self) -> str:
         """What of the file the database holds now."""

@@ -120,6 +120,12 @@ def read(session: Session, table: Table) -> Row:
     return Row(version, bool(dirty), int(xmin))
 
 
+def written_by(session: Session, table: Table) -> list[int]:
+    """The transactions that wrote the rows of ``table``."""
+    rows = session.query(sql.SQL("SELECT xmin::pg_catalog.text FROM {}").format(table.identifier))
+    return [int(xmin) for (xmin,) in rows]
+
+
 def peek(session: Session, table: Table) -> Row:
     """Like :func:`read`, where the table may be missing; creates nothing."""
     return read(session, table) if exists(session, table) else Row()

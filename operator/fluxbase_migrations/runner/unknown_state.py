@@ -59,7 +59,7 @@ def run_once(case: Case, entry: Entry | None, step: Step, why: str) -> RunAgain:
 
 
 def _tried(entries: Sequence[Entry], step: Step, file: MigrationFile) -> str | None:
-    """The earlier try that speaks against another, interrupted and crashed ones included; None if none does."""
+    """The earlier try, interrupted or crashed ones too, that speaks against another; None if none does."""
     for one in takewhile(lambda one: one.kind is Kind.OWNER or one.outcome != Entered.APPLIED, entries):
         if (one.kind, one.version, one.direction) != (Kind.MIGRATION, step.version, step.direction):
             continue
