@@ -280,6 +280,17 @@ CASES = {
         stalled=True,
         says="activeDeadlineSeconds",
     ),
+    "what may have taken effect in part is Failed, and not tried again": Case(
+        Phase.FAILED,
+        "Unproven",
+        look(
+            PLANNED,
+            jobs=(JOB,),
+            pods=(ended(Result(Outcome.UNPROVEN, dirty=True, observed=True, error=ErrorInfo("lost"))),),
+        ),
+        stalled=True,
+        says="lost",
+    ),
     "no result is tried again": Case(
         Phase.PENDING, "NoResult", look(PLANNED, jobs=(JOB,), pods=(ended(None),)), says="exit code 137"
     ),
