@@ -59,6 +59,9 @@ class Migration:
 
 
 PAUSE = "SELECT pg_sleep(0.02);"
+NAP = "PERFORM pg_sleep(0.02);"
+IN_DOUBT = "may have taken effect in part"
+"""What a command says that asks before it goes on."""
 QUICK = Migration("{0}")
 MIGRATIONS: Sequence[Migration] = (
     Migration("CREATE TABLE public.big (i int, t text); {0}", "DROP TABLE public.big; {0}"),
@@ -85,11 +88,24 @@ MIGRATIONS: Sequence[Migration] = (
         "DROP INDEX CONCURRENTLY public.big_i_t;",
     ),
     Migration("{0} VACUUM public.big; {1}", "{0} VACUUM public.big;"),
-    *[QUICK] * 6,
+    QUICK,
+    Migration(
+        f"{{0}} DO $$ BEGIN {{1}} COMMIT; {NAP} {{2}} COMMIT; {NAP} {{3}} END $$; {{4}}",
+        f"DO $$ BEGIN {{0}} COMMIT; {NAP} {{1}} COMMIT; {NAP} {{2}} END $$",
+    ),
+    *[QUICK] * 2,
+    Migration(
+        "CREATE PROCEDURE public.batches() LANGUAGE plpgsql AS"
+        f" $$ BEGIN {{0}} COMMIT; {NAP} {{1}} COMMIT; {NAP} {{2}} COMMIT; END $$;"
+        " CALL public.batches(); {3} COMMIT; {4}",
+        "DROP PROCEDURE public.batches(); {0}",
+    ),
+    *[QUICK] * 3,
     Migration("{0} COMMIT; {1}" + PAUSE),
     QUICK,
 )
-"""Atomic files, files with transactions of their own, and statements that cannot be in a transaction."""
+"""Atomic files, files with their own transactions, statements that cannot be in a transaction, and statements
+that commit in part."""
 
 LAST = len(MIGRATIONS)
 
@@ -231,18 +247,45 @@ class Arena:
             for crash in plan.crashes:
                 said.append(self.crash(plan.road, crash).command)
                 plan.road.check(self.here())
-            # A connection lost or a server just up again may cost one more attempt, never a repair.
-            for _ in range(2):
-                done = self.ours.run(*plan.road.command)
-                said.append(done.command)
-                plan.road.check(self.here())
-                if done.code == 0:
-                    break
-            assert done.code == 0, "it does not reach the end by itself"
+            self.go_on(plan.road, said)
             plan.road.check_end(self.here())
         except AssertionError as error:
             history = "\n--- then ---\n".join(said)
             raise AssertionError(f"{error}\n{plan}\n{history}\n{self.server.log_tail(15)}") from None
+
+    def go_on(self, road: Road, said: list[str]) -> None:
+        """Reach the end; a person helps only with a statement that may have taken effect in part.
+
+        A connection lost or a server just up again may cost one more attempt, never a repair.
+        """
+        attempts, repaired = 2, False
+        while attempts:
+            before = state(self.here())
+            done = self.ours.run(*road.command)
+            said.append(done.command)
+            road.check(self.here())
+            if done.code == 0:
+                return
+            if IN_DOUBT in done.output:
+                assert state(self.here()) == before, "it went on unasked"
+                assert not repaired, "it asks again"
+                self.repair(road)
+                repaired = True
+            else:
+                attempts -= 1
+        raise AssertionError("it does not reach the end by itself")
+
+    def repair(self, road: Road) -> None:
+        """As a person would: do by hand what is missing of the file in doubt, then force its version."""
+        ((version, dirty),), executed = state(self.here())
+        assert dirty, "only a dirty version is in doubt"
+        place = [to for to, _ in road.stops].index(version)
+        missing = road.bodies(place + 1)[len(executed) :]
+        with psycopg.connect(self.here().dsn, autocommit=True) as connection:
+            for name in missing:
+                connection.execute(body(name).encode())
+        done = self.ours.run("force", str(version))
+        assert done.code == 0, done.command
 
     def crash(self, road: Road, crash: Crash) -> Finished:
         """Start the command, kill, and bring back what is needed to look."""

@@ -1,7 +1,8 @@
 """Our process, its connection or the server is killed at a random moment; then the same command comes again.
 
 Never is a migration applied twice, never is a row clean over a half-applied file, and the command reaches its
-end by itself. Moments are drawn from CRASH_SEED, which a failure prints::
+end by itself; where a statement may have taken effect in part, it touches nothing until a person has helped.
+Moments are drawn from CRASH_SEED, which a failure prints::
 
     CRASH_SEED=5f3a99c1 pytest tests/crash -k run-017         # the same plan again
     CRASH_RUNS=5000 pytest tests/crash                        # a soak (`make soak`)
