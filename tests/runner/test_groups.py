@@ -234,7 +234,7 @@ def test_a_file_that_empties_the_history_is_noticed(runner: Runner) -> None:
     result = runner.run(files)
     assert result.outcome is Outcome.UNPROVEN, result.error
     assert result.error is not None
-    assert "migrations.history was modified" in result.error.message
+    assert "migrations.history was modified by the file" in result.error.message
     assert result.error.effect == "statements 1 to 2 of 6 took effect"
     assert runner.row == [(1, True)]
     assert not runner.exists("b")

@@ -305,7 +305,7 @@ def test_a_signal_in_the_last_seconds_cancels_and_records_the_prefix(pod: Pod, d
     result = _signalled(
         pod, spec, signal.SIGTERM, "SELECT count(*) FROM migrations.history WHERE in_doubt = 2"
     )
-    assert result.outcome is Outcome.INTERRUPTED
+    assert result.outcome is Outcome.UNPROVEN
     assert Runner(database).row == [(3, True)]
 
 

@@ -196,12 +196,15 @@ class Progress:
 
     def changed(self) -> Unproven:
         """The row or the entry is not what this attempt has written."""
+        return self._modified(
+            f"{self.context.table} or {LEDGER} was modified by the file or by another session"
+        )
+
+    def _modified(self, message: str) -> Unproven:
         return Unproven(
-            f"{self.context.table} or {LEDGER} was modified by another session, or by the file "
-            "itself; stopped",
+            message,
             file=self.attempt.prepared.step.label,
-            hint="golang-migrate's force does that; finish or undo the file by hand, then force the version "
-            "that is true",
+            hint="finish or undo the file by hand, then force the version that is true",
         )
 
     def nobody_wrote(self) -> None:
@@ -218,7 +221,7 @@ class Progress:
         row = results[3]
         if row.ntuples != 1 or int(row.get_value(0, 0) or b"0") != self._row_xmin:
             self._foreign_row = True
-            raise self.changed()
+            raise self._modified(f"{self.context.table} was modified by another session")
 
     def record(self, error: MigrationError) -> None:
         """The failure's ledger entry, durable; the row stays dirty."""
