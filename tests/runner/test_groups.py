@@ -8,7 +8,8 @@ import pytest
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.runner.session import Settings
-from tests.runner.track import Runner, case, numbered
+from tests.runner import cases
+from tests.runner.track import Runner, numbered
 
 TABLE = "CREATE TABLE a (i int, t text); INSERT INTO a SELECT g, 'x' FROM generate_series(1, 10) g"
 INDEX = "CREATE INDEX CONCURRENTLY IF NOT EXISTS a_i ON a (i)"
@@ -214,7 +215,7 @@ def test_the_ddl_lock_timeout_does_not_stop_a_concurrent_build(runner: Runner) -
 
 
 def test_a_file_that_drops_our_tables_in_a_group_applies(runner: Runner) -> None:
-    result = runner.run(case("groups/drops-schema"))
+    result = runner.run(cases.files("groups/drops-schema"))
     assert result.outcome is Outcome.APPLIED, result.error
     assert runner.row == [(1, False)]
     assert runner.ledger == [("001_a.up.sql", "applied", 3, 3)]
@@ -230,7 +231,7 @@ def test_a_statement_that_drops_our_tables_outside_a_transaction_applies(runner:
 
 
 def test_a_file_that_empties_the_history_is_noticed(runner: Runner) -> None:
-    files = case("groups/empties-history")
+    files = cases.files("groups/empties-history")
     result = runner.run(files)
     assert result.outcome is Outcome.UNPROVEN, result.error
     assert result.error is not None

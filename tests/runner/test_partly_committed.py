@@ -10,10 +10,11 @@ from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner.signals import Stop
 from tests.conftest import Database
 from tests.peers import Ours, write_files
-from tests.runner.track import APP, Runner, case, numbered
+from tests.runner import cases
+from tests.runner.track import APP, Runner, numbered
 from tests.waiting import eventually
 
-CALL = case("partly-committed/call-check")
+CALL = cases.files("partly-committed/call-check")
 BUMPED = [(1, 1), (2, 1), (3, 9)]
 MARK = "CREATE TABLE a (i int)"
 LOOP = (
@@ -139,7 +140,7 @@ def test_a_do_that_commits_is_not_run_again_whatever_broke_it_off(
 
 
 def test_a_do_that_can_never_commit_leaves_nothing(runner: Runner) -> None:
-    result = runner.run(case("partly-committed/do-commit-in-exception-block"))
+    result = runner.run(cases.files("partly-committed/do-commit-in-exception-block"))
     assert result.outcome is Outcome.SQL_ERROR
     assert result.error is not None
     assert (result.error.sql_state, result.error.effect) == ("2D000", "rolled back, nothing changed")

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from fluxbase_migrations.core.result import Outcome
-from tests.runner.track import Runner, case, numbered
+from tests.runner import cases
+from tests.runner.track import Runner, numbered
 
 FIRST = "CREATE TABLE a (i int); CREATE SCHEMA s"
 
@@ -104,7 +105,7 @@ def test_a_database_that_has_another_search_path_since_does_not_move_a_resume(ru
 
 
 def test_words_in_names_are_no_session_state(runner: Runner) -> None:
-    files = case("resume/login-attempts")
+    files = cases.files("resume/login-attempts")
     assert runner.run(files).outcome is Outcome.SQL_ERROR
     runner.query("DELETE FROM users WHERE id = 2")
     result = runner.run(files, requested=True)
@@ -113,7 +114,7 @@ def test_words_in_names_are_no_session_state(runner: Runner) -> None:
 
 
 def test_after_discard_all_a_resume_is_on_the_right_table(runner: Runner) -> None:
-    files = case("resume/discard-all")
+    files = cases.files("resume/discard-all")
     assert runner.run(files).outcome is Outcome.SQL_ERROR
     runner.query("DELETE FROM public.t")
     result = runner.run(files, requested=True)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,8 +20,6 @@ from fluxbase_migrations.runner.track import TrackRun, run_track
 from tests.conftest import Database
 
 APP = "migrations.app"
-CASES = Path(__file__).resolve().parents[1] / "cases"
-"""Small inputs, each with what must become of it in the test that names it."""
 
 
 @dataclass
@@ -98,11 +95,6 @@ class Runner:
 
 def source(files: Mapping[str, str | bytes]) -> Source:
     return Source.scan({name: one.encode() if isinstance(one, str) else one for name, one in files.items()})
-
-
-def case(name: str) -> dict[str, str]:
-    """The files of one of ``tests/cases``."""
-    return {path.name: path.read_text() for path in sorted((CASES / name).iterdir())}
 
 
 def numbered(*bodies: str) -> dict[str, str]:
