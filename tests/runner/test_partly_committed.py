@@ -107,6 +107,14 @@ def test_a_request_that_ends_before_the_statement_does_not_settle_the_doubt(runn
     assert accounts(runner) == BUMPED
 
 
+def test_each_request_runs_a_statement_in_doubt_once(runner: Runner) -> None:
+    """The operator repeats a run whose container ended without a result, with the request it was made for."""
+    runner.run(CALL)
+    for request, calls in (("a", 2), ("a", 2), ("b", 3), ("b", 3)):
+        assert runner.run(CALL, requested=True, requested_at=request).outcome is Outcome.UNPROVEN
+        assert accounts(runner) == [(1, calls), (2, calls), (3, 9)]
+
+
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGHUP", "SIGKILL", "connection"])
 def test_a_do_that_commits_is_not_run_again_whatever_broke_it_off(
     runner: Runner, database: Database, tmp_path: Path, how: str

@@ -58,6 +58,7 @@ class Runner:
             wish.pop("recovery", Recovery.AUTOMATIC),
             retry_failed=wish.get("requested", False),
             retry_unproven=wish.pop("requested", False),
+            request=wish.pop("requested_at", None),
         )
         setup = self.setup
         wanted = TrackRun(

@@ -72,6 +72,7 @@ def job_spec(
     expected_digest: str | None,
     files: Sequence[Key] = (),
     requested: bool = False,
+    requested_at: str | None = None,
     force: ForceCommand | None = None,
     take_over_from: str | None = None,
 ) -> JobSpec:
@@ -97,6 +98,7 @@ def job_spec(
         force=force,
         take_over_from=take_over_from,
         requested=requested,
+        requested_at=requested_at,
         grace_period=GRACE_SECONDS,
     )
 

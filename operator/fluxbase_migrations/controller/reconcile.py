@@ -210,6 +210,7 @@ class Reconciler:
             expected_digest=source.digest if source else None,
             files=source.small if source else (),
             requested=wanted.requested,
+            requested_at=wanted.requested_at,
             force=parse_force(wanted.force)[1] if wanted.force else None,
             take_over_from=wanted.take_over_from,
         )

@@ -20,6 +20,7 @@ class CreateJob:
     inputs_digest: str
     template: str
     requested: bool
+    requested_at: str | None
     force: str | None
     take_over_from: str | None
 

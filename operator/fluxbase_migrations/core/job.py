@@ -72,6 +72,8 @@ class JobSpec:
     """The uid of a set that is gone and whose ownership of the track may be taken."""
     requested: bool = False
     """Somebody asked for this run: a file that failed for good may be tried again unchanged."""
+    requested_at: str | None = None
+    """Which request that is: for each, a statement that may have taken effect in part runs once more."""
     grace_period: float = 120.0
     """Seconds between SIGTERM and SIGKILL."""
 

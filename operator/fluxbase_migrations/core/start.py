@@ -81,6 +81,7 @@ def create(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -
         inputs_digest=record.inputs_digest or "",
         template=want.template,
         requested=bool(record.commands.requested),
+        requested_at=record.commands.requested_at if record.commands.requested else None,
         force=record.commands.force if record.commands.forced else None,
         take_over_from=owner.uid if owner else None,
     )

@@ -4,11 +4,12 @@ import dataclasses
 import time
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner import lock, tracking
 from fluxbase_migrations.runner.bookkeeping import Bookkeeping
-from fluxbase_migrations.runner.ledger import PREVIOUS, Kind, Ledger, as_json
+from fluxbase_migrations.runner.ledger import PREVIOUS, REQUEST, Kind, Ledger, as_json
 from fluxbase_migrations.runner.lock import LockIds
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.prepared import Prepared
@@ -43,6 +44,8 @@ class Attempt:
     """False where it starts from a state that nothing proves."""
     previous: int | None = None
     """The ledger's entry that wrote the dirty row from which it starts."""
+    request: str | None = None
+    """The request that it answers."""
     session: SessionState | None = None
     """A resume: what the session was at the position."""
     doubt: str | None = None
@@ -58,11 +61,16 @@ class Attempt:
         """Since it began."""
         return time.monotonic() - self.began
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """From what it began."""
+        found = {PREVIOUS: self.previous, REQUEST: self.request}
+        return {name: value for name, value in found.items() if value is not None}
+
     def entry(self, session: Session, outcome: str, **more: bytes) -> dict[str, bytes]:
         """The ledger's columns for this attempt, as SQL expressions."""
         step, literal = self.prepared.step, session.literal
         file = step.file
-        details = None if self.previous is None else {PREVIOUS: self.previous}
         return {
             "kind": b"'" + Kind.MIGRATION.encode() + b"'",
             "version": literal(step.version),
@@ -74,7 +82,7 @@ class Attempt:
             "outcome": b"'" + outcome.encode() + b"'",
             "statements": literal(len(self.prepared.statements)),
             "proven": b"true" if self.proven else b"false",
-            "details": as_json(session, details),
+            "details": as_json(session, self.details or None),
             "started_at": b"pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '%.3f s'::pg_catalog.interval"
             % self.seconds,
             "finished_at": b"pg_catalog.clock_timestamp()",

@@ -266,15 +266,17 @@ class Migrator:
                 self.track.write_row(version, Kind.RECOVERY, reason=action.reason)
                 return 0
             case RunAgain(step=step, proven=proven):
-                prepared = self._checked(step)
-                self._announce(step, 1, 1)
-                self._run_one(Attempt(prepared, proven, previous), durable=True)
+                attempt = Attempt(self._checked(step), proven, previous, self.options.policy.request)
+                self._again(attempt, done=0)
             case Resume(step=step, done=done, proven=proven, session=session, doubt=in_doubt):
-                prepared = self._checked(step)
-                self._announce(step, 1, 1)
-                attempt = Attempt(prepared, proven, previous, session, in_doubt)
-                self._run_one(attempt, durable=True, done=done)
+                request = self.options.policy.request
+                attempt = Attempt(self._checked(step), proven, previous, request, session, in_doubt)
+                self._again(attempt, done=done)
         return 1
+
+    def _again(self, attempt: Attempt, *, done: int) -> None:
+        self._announce(attempt.prepared.step, 1, 1)
+        self._run_one(attempt, durable=True, done=done)
 
     def _settled(self) -> list[Entry]:
         """The ledger, newest first, without the doubts that the catalog resolves.

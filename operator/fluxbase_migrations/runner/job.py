@@ -103,7 +103,7 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
     parameters = dsn.parameters(environment)
     hidden = dsn.secrets(parameters, environment)
     settings = Settings(spec.statement_timeout, spec.ddl_lock_timeout)
-    policy = Policy(spec.recovery, retry_failed=spec.requested, retry_unproven=spec.requested)
+    policy = Policy(spec.recovery, spec.requested, spec.requested, spec.requested_at)
     wish = TrackRun(
         spec.track,
         Options(policy, spec.out_of_order, memory.limit(environment)),

@@ -27,6 +27,8 @@ LEDGER: Final = Table("migrations", HISTORY_TABLE)
 
 PREVIOUS: Final = "previous"
 """In the details of an attempt at a dirty row: the entry that wrote that row."""
+REQUEST: Final = "request"
+"""In the details of an attempt at a dirty row: the request that it was made for."""
 SESSION: Final = "session"
 """In the details: what the session was at the position; null where that is not known."""
 AFTER: Final = "after"

@@ -8,7 +8,7 @@ from psycopg.pq import abc
 from fluxbase_migrations.core.errors import MigrationError, Unproven
 from fluxbase_migrations.runner import doubt, failures, history, session_state, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
-from fluxbase_migrations.runner.ledger import AFTER, LEDGER, PREVIOUS, SESSION, Entered, as_json
+from fluxbase_migrations.runner.ledger import AFTER, LEDGER, SESSION, Entered, as_json
 from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, SqlFailure
 
 MISSING: Final = frozenset(("42P01", "3F000"))
@@ -76,7 +76,7 @@ class Progress:
         session, prepared = self.context.session, self.attempt.prepared
         in_doubt = self.in_doubt if self.in_doubt is not None and self.in_doubt > done else None
         state = self._session.to_json() if self._session is not None else None
-        details = {PREVIOUS: self.attempt.previous, SESSION: state, **(self.notes if in_doubt else {})}
+        details = {**self.attempt.details, SESSION: state, **(self.notes if in_doubt else {})}
         return {
             "done": session.literal(done),
             "done_checksum": session.literal(prepared.prefix_checksum(done)),

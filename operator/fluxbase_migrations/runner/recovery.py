@@ -12,7 +12,7 @@ from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner import history, unknown_state
-from fluxbase_migrations.runner.ledger import AFTER, SESSION, Entered, Entry, standing
+from fluxbase_migrations.runner.ledger import AFTER, REQUEST, SESSION, Entered, Entry, standing
 from fluxbase_migrations.runner.prepared import Prepared
 from fluxbase_migrations.runner.recovery_case import (
     Case,
@@ -99,15 +99,10 @@ def _half_done(case: Case, entry: Entry, done: int) -> RunAgain | Resume:
 def _in_doubt(case: Case, entry: Entry) -> RunAgain | Resume:
     """The statement after those may have taken effect in part: it never runs again unasked."""
     step, so_far = step_of(entry, case.source), _so_far(entry)
-    refused = Unproven.of(
-        case.row.version,
-        so_far,
-        hint="look at what it left, then correct that statement in the file so that it does the rest, or "
-        "finish or undo the file by hand and force the version; asking for the run runs the statement again",
-    )
+    refused = Unproven.of(case.row.version, so_far, hint=_ways_on(entry))
     if step.file is None:
         raise refused
-    prepared, done, asked = case.prepare(step), entry.done or 0, case.policy.retry_unproven
+    prepared, done, asked = case.prepare(step), entry.done or 0, _asked_anew(case.policy, entry)
     why = _no_resume(prepared, entry)
     corrected = why is None and _corrected(prepared, entry, done)
     if not asked and not corrected:
@@ -127,6 +122,22 @@ def _so_far(entry: Entry) -> str:
     if entry.in_doubt is not None and not entry.details.get(AFTER):
         return f"what {entry.file} left is not known"
     return f"{entry.file}: {history.effect(entry.done or 0, entry.statements, entry.in_doubt)}"
+
+
+def _asked_anew(policy: Policy, entry: Entry) -> bool:
+    """Whether somebody asks, and not by the request that the entry's own run was made for."""
+    answered = policy.request is not None and entry.details.get(REQUEST) == policy.request
+    return policy.retry_unproven and not answered
+
+
+def _ways_on(entry: Entry) -> str:
+    by_hand = "finish or undo the file by hand and force the version"
+    if not entry.details.get(AFTER):
+        return f"look at what it left, then {by_hand}"
+    return (
+        "look at what it left, then correct that statement in the file so that it does the rest, or "
+        f"{by_hand}; asking for the run runs the statement again"
+    )
 
 
 def _corrected(prepared: Prepared, entry: Entry, done: int) -> bool:

@@ -53,6 +53,8 @@ class Policy:
     """Run a file again that failed for good and has not changed, where it left nothing unproven."""
     retry_unproven: bool = False
     """The same where nothing is proven, or where a statement may have taken effect in part."""
+    request: str | None = None
+    """Which request that is, if it has a name: the operator repeats a run that ends without a result."""
 
 
 @dataclass(frozen=True, slots=True)
