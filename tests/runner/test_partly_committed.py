@@ -107,6 +107,24 @@ def test_a_request_that_ends_before_the_statement_does_not_settle_the_doubt(runn
     assert accounts(runner) == BUMPED
 
 
+def test_so_is_one_in_a_down_file(runner: Runner) -> None:
+    files = CALL | {
+        "002_b.up.sql": "SELECT 1",
+        "002_b.down.sql": "INSERT INTO acc VALUES (4, 0); COMMIT; CALL bump()",
+    }
+    assert runner.run(files).outcome is Outcome.APPLIED
+    assert runner.run(files, target=1).outcome is Outcome.UNPROVEN
+    assert runner.row == [(1, True)]
+    again = runner.run(files, target=1)
+    assert again.outcome is Outcome.UNPROVEN
+    assert again.error is not None
+    assert "statement 3 of 3 may have taken effect in part" in (again.error.detail or "")
+    assert accounts(runner) == [*BUMPED, (4, 0)]
+    corrected = files | {"002_b.down.sql": files["002_b.down.sql"].replace("CALL bump()", "DELETE FROM acc")}
+    assert runner.run(corrected, target=1).outcome is Outcome.ROLLED_BACK
+    assert accounts(runner) == []
+
+
 def test_each_request_runs_a_statement_in_doubt_once(runner: Runner) -> None:
     """The operator repeats a run whose container ended without a result, with the request it was made for."""
     runner.run(CALL)

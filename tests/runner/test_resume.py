@@ -81,6 +81,27 @@ def test_a_library_that_was_loaded_refuses_the_resume(runner: Runner) -> None:
     assert "cannot be restored: LOAD" in (result.error.detail or "")
 
 
+def test_a_session_authorization_is_restored_with_its_role(runner: Runner) -> None:
+    admin = Runner(replace(runner.database, user="postgres", password=runner.database.server.password))
+    before = f"SET SESSION AUTHORIZATION {runner.database.user}; SET ROLE pg_database_owner; COMMIT"
+    check = (
+        "DO $$ BEGIN ASSERT (session_user, current_user) ="
+        f" ('{runner.database.user}', 'pg_database_owner'), session_user || current_user; END $$"
+    )
+    resumed(admin, before, check)
+
+
+def test_a_role_that_is_gone_refuses_the_resume_and_is_named(runner: Runner) -> None:
+    role = f"{runner.database.user}_r"
+    before = f"CREATE ROLE {role}; GRANT {role} TO CURRENT_USER; SET ROLE {role}; COMMIT"
+    runner.run(numbered(FIRST, f"{before}; SELECT nope"))
+    runner.query(f"DROP ROLE {role}")
+    result = runner.run(numbered(FIRST, f"{before}; SELECT 1"))
+    assert result.outcome is Outcome.DIRTY, result.error
+    assert result.error is not None
+    assert f"role {role}" in (result.error.detail or "")
+
+
 def test_what_is_gone_again_does_not_refuse_the_resume(runner: Runner) -> None:
     before = (
         "CREATE TEMP TABLE t (i int); DROP TABLE t; CREATE TEMP TABLE u (i int) ON COMMIT DROP; COMMIT;"

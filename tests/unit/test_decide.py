@@ -553,7 +553,7 @@ def test_a_request_is_handled_once_and_asks_for_a_failed_file_again() -> None:
     made = look(FAILED, requested_at=annotation)
     job = created(made)
     assert job is not None
-    assert job.requested is True
+    assert (job.requested, job.requested_at) == (True, "today")
     assert made.status.last_handled_requested_at == "today"
     assert [note.message for note in made.notes] == [
         "another run was requested: today by kubectl at 2026-01-31T12:00:00Z"

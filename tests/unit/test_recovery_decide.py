@@ -132,7 +132,9 @@ DOCUMENTED: Mapping[str, Case] = {
         [entry("SELECT 1", proven=False, row_xmin=1)], "SELECT 1", says="was run again once"
     ),
     "another program marked the row; in an earlier run 1 to k took effect": Case(
-        [entry(**HALF, row_xmin=1)], "SELECT 1", says="earlier, statements 1 to 2 of 4 took effect"
+        [entry(**HALF, row_xmin=1)],
+        "SELECT 1",
+        says="in an earlier run of 2_b.up.sql, statements 1 to 2 of 4 took effect",
     ),
     "another program marked the row; the file may have committed in part": Case(
         [], says="may have committed in part: statement 3 of 4, CALL"

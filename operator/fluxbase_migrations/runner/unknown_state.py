@@ -64,7 +64,8 @@ def _tried(entries: Sequence[Entry], step: Step, file: MigrationFile) -> str | N
         if (one.kind, one.version, one.direction) != (Kind.MIGRATION, step.version, step.direction):
             continue
         if one.done or one.in_doubt is not None:
-            return f"earlier, {history.effect(one.done or 0, one.statements, one.in_doubt)} of {one.file}"
+            effect = history.effect(one.done or 0, one.statements, one.in_doubt)
+            return f"in an earlier run of {one.file}, {effect}"
         if not one.proven and one.checksum == file.checksum:
             return f"{file.name} was run again once, and did not succeed"
     return None
