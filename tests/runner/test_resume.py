@@ -162,3 +162,15 @@ def test_an_asked_for_whole_run_that_its_first_statement_refuses_leaves_the_proo
     result = runner.run(numbered(FIRST, body.replace("nope", "1")))
     assert result.outcome is Outcome.APPLIED, result.error
     assert runner.query("SELECT * FROM b") == [(1,)]
+
+
+def test_a_local_setting_does_not_leave_the_session_unknown(runner: Runner) -> None:
+    """A crash right behind the next COMMIT finds the session of the position before it."""
+    before = "SET LOCAL search_path = s; COMMIT; INSERT INTO a VALUES (1); ROLLBACK; "
+    body = before + "SELECT pg_terminate_backend(pg_backend_pid())"
+    assert runner.run(numbered(FIRST, body)).outcome is Outcome.TRANSIENT
+    path = "details->'session'->'settings'->>'search_path'"
+    known = runner.query(f"SELECT {path} FROM migrations.history WHERE version = 2")
+    assert known == [('"$user", public',)]
+    result = runner.run(numbered(FIRST, before + "SELECT 1"))
+    assert result.outcome is Outcome.APPLIED, result.error

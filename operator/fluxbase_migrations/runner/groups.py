@@ -92,15 +92,15 @@ class GroupRun:
 
     def _transaction(self, group: Group) -> None:
         """Statements that take effect together, with the ledger's position."""
+        book, replies = self.context.book, list[Reply]()
         try:
-            self._close(group, self._statements(group))
+            replies = self._close(group, self._statements(group))
         except _TablesDropped:
-            book = self.context.book
             xid = self._statements(group)
             self._exchange(group, [book.constraints()])
             self._exchange(group, [book.still_ours(xid), Chunk(book.as_ourselves, 2), book.patience()])
             self.progress.create_again(group.last, in_group=True)
-        self.progress.reached(group.last)
+        self.progress.reached(group.last, replies)
 
     def _statements(self, group: Group) -> str:
         """Open a transaction and run the file's statements in it; returns its id."""
@@ -116,18 +116,19 @@ class GroupRun:
                 self._disagreed(how)
         return xid
 
-    def _close(self, group: Group, xid: str) -> None:
-        """End the group as the file does, with the ledger's position."""
+    def _close(self, group: Group, xid: str) -> list[Reply]:
+        """End the group as the file does, with the ledger's position; the replies, with their rows."""
         book = self.context.book
-        position = [*self.progress.position(group.last), book.commit(durable=True)]
+        ending = [*self.progress.position(group.last), book.commit(durable=True)]
         match group.end:
             case Kind.ROLLBACK:
-                self._exchange(group, [Chunk(b"ROLLBACK;", 1), book.begin(), book.locks_again(), *position])
+                ending = [Chunk(b"ROLLBACK;", 1), book.begin(), book.locks_again(), *ending]
             case Kind.PREPARE:
-                self._exchange(group, [book.begin(), book.locks_again(), *position])
+                ending = [book.begin(), book.locks_again(), *ending]
             case _:
                 self._exchange(group, [book.constraints()])
-                self._exchange(group, [book.still_ours(xid), *position])
+                ending = [book.still_ours(xid), *ending]
+        return self._exchange(group, ending, rows=sum(chunk.results for chunk in ending))
 
     def _exchange(self, group: Group, chunks: list[Chunk], rows: int = 0) -> list[Reply]:
         """Send a message of a transaction, and see that the server did what was meant."""

@@ -1,5 +1,6 @@
 """How far a file in groups has come, as the ledger has it: inside each group, or durably between them."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
@@ -9,7 +10,7 @@ from fluxbase_migrations.core.errors import MigrationError, Unproven
 from fluxbase_migrations.runner import doubt, failures, history, session_state, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
 from fluxbase_migrations.runner.ledger import AFTER, LEDGER, SESSION, Entered, as_json
-from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, SqlFailure
+from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, Reply, SqlFailure
 
 MISSING: Final = frozenset(("42P01", "3F000"))
 """A table or schema of ours is gone: the file has dropped it."""
@@ -93,9 +94,9 @@ class Progress:
         """
         session, book = self.context.session, self.context.book
         before = as_json(session, self._session.to_json() if self._session is not None else None)
+        same = b"%b OPERATOR(pg_catalog.=) %b" % (session_state.KEPT, before)
+        known = b"CASE WHEN %b THEN %b END" % (same, session_state.KEPT)
         fields = self.fields(done)
-        kept = session_state.KEPT
-        known = b"CASE WHEN %b OPERATOR(pg_catalog.=) %b THEN %b END" % (kept, before, kept)
         fields["details"] += b" OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(%b, %b)" % (
             session.literal(SESSION),
             known,
@@ -104,10 +105,10 @@ class Progress:
             Chunk(session_state.keep(session, self._custom), 1),
             Chunk(book.as_ourselves, 2),
             book.patience(),
-            self._update(fields),
+            self._update(fields, same),
         ]
 
-    def _update(self, fields: dict[str, bytes]) -> Chunk:
+    def _update(self, fields: dict[str, bytes], answer: bytes = b"true") -> Chunk:
         """Update the entry; an error unless it and the row that it has written are there, and alone."""
         book = self.context.book
         update = book.ledger.update(self.context.session, self._entry_id, fields)
@@ -115,15 +116,19 @@ class Progress:
             b"WITH p AS (%b RETURNING row_xmin) SELECT pg_catalog.ln(pg_catalog.float8("
             b"CASE WHEN (SELECT pg_catalog.count(*) FROM %b) OPERATOR(pg_catalog.=) 1"
             b" AND (SELECT pg_catalog.count(*) FROM p JOIN %b t ON t.xmin OPERATOR(pg_catalog.=) p.row_xmin)"
-            b" OPERATOR(pg_catalog.=) 1 THEN 1 ELSE 0 END));"
+            b" OPERATOR(pg_catalog.=) 1 THEN 1 ELSE 0 END)), %b;"
         )
-        return Chunk(check % (update, book.target, book.target), 1)
+        return Chunk(check % (update, book.target, book.target, answer), 1)
 
-    def reached(self, done: int) -> None:
-        """A group is committed: see what it has made of the session, and record that if it is new."""
+    def reached(self, done: int, replies: Sequence[Reply] = ()) -> None:
+        """A group is committed: see what it has made of the session, and record that if it is new.
+
+        ``replies`` are those to :meth:`position`, with their rows; none where its session is not known.
+        """
         self.completed(done)
+        known = next((one.row[-1] == b"t" for one in reversed(replies) if one.row), False)
         state = session_state.take(self.context.session, self._custom)
-        if state != self._session:
+        if state != self._session or not known:
             self._session = state
             self._write()
 
