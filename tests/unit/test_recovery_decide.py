@@ -303,3 +303,24 @@ WHOLE = {
 )
 def test_a_file_that_may_have_committed_in_part_elsewhere(body: str, expected: str) -> None:
     assert cell(Case([], body), Recovery.AUTOMATIC) == expected
+
+
+def test_where_nothing_is_known_behind_the_position_no_edit_counts_as_a_correction() -> None:
+    case = Case([entry(done=2, in_doubt=3, details={"after": None})], CORRECTED)
+    assert cell(case, Recovery.AUTOMATIC) == "resumed at k + 1 when asked"
+    assert "what 2_b.up.sql left is not known" in str(words(case, Recovery.AUTOMATIC, asked=False))
+
+
+@pytest.mark.parametrize(("request_before", "runs"), [(None, True), ("a", True), ("b", False)])
+def test_a_request_is_answered_once(request_before: str | None, runs: bool) -> None:
+    last = entry(done=2, in_doubt=3, details={"request": request_before})
+    policy = Policy(Recovery.AUTOMATIC, retry_failed=True, retry_unproven=True, request="b")
+
+    def ask() -> object:
+        return decide(ROW, [last], source(FAILED), policy, lambda step: True)
+
+    if runs:
+        assert isinstance(ask(), Resume)
+        return
+    with pytest.raises(MigrationError, match="may have taken effect in part"):
+        ask()

@@ -256,6 +256,15 @@ def recording_failed(failure: SqlFailure, session: Session, file: str | None = N
     )
 
 
+def own_statement_failed(error: psycopg.Error, session: Session, file: str | None) -> MigrationError:
+    """The error where the server refuses a statement of ours beside the file's."""
+    state = error.sqlstate or ""
+    message = " ".join(str(error.diag.message_primary or error).split())
+    kind = Transient if transient_state(state) else ServerRefused
+    text = f"the server refused a statement of the migration program: {session.scrub(message)}"
+    return kind(text, sql_state=state or None, file=file)
+
+
 def _own_hint(failure: SqlFailure) -> str | None:
     """Help where PostgreSQL has none."""
     if failure.sqlstate == "55P03":

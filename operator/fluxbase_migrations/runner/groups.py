@@ -5,11 +5,20 @@ durably, and then done; what a crash leaves in between is settled from the catal
 """
 
 import json
-from contextlib import AbstractContextManager
 from typing import NoReturn
 
+import psycopg
+
 from fluxbase_migrations.core.errors import Dirty, Interrupted, MigrationError, Unproven
-from fluxbase_migrations.runner import confirm, do_blocks, doubt, failures, indexes, lock, session_state
+from fluxbase_migrations.runner import (
+    concurrently,
+    confirm,
+    do_blocks,
+    doubt,
+    failures,
+    indexes,
+    session_state,
+)
 from fluxbase_migrations.runner.atomic import misread, opened, rolled_back
 from fluxbase_migrations.runner.context import Attempt, Context
 from fluxbase_migrations.runner.progress import CHANGED, MISSING, Progress
@@ -47,20 +56,27 @@ class GroupRun:
         self.progress.mark()
         try:
             self._groups()
-        except MigrationError as error:
+        except (MigrationError, psycopg.Error) as raised:
+            error = self._as_ours(raised)
             if not self.progress.recorded:
                 self.progress.record(error)
             if self.progress.unproven and not isinstance(error, Unproven):
-                raise Unproven.from_error(error) from error
-            raise
+                error = Unproven.from_error(error)
+            raise error from raised.__cause__
         self.progress.finish()
+
+    def _as_ours(self, raised: MigrationError | psycopg.Error) -> MigrationError:
+        """The error to record; a lost connection is for the caller."""
+        if isinstance(raised, MigrationError):
+            return raised
+        if self.context.session.lost:
+            raise raised
+        return failures.own_statement_failed(raised, self.context.session, self.attempt.prepared.step.label)
 
     def _restore_session(self) -> None:
         """The statements to come expect the session that those before them have made."""
         attempt, session = self.attempt, self.context.session
-        if attempt.session is None:
-            return
-        lacking = session_state.restore(session, attempt.session)
+        lacking = session_state.restore(session, attempt.session) if attempt.session is not None else None
         if lacking is None:
             return
         session.run_own(self.context.book.hygiene().sql)
@@ -174,12 +190,13 @@ class GroupRun:
         notes = doubt.note(session, prepared.statements.text(index))
         target = indexes.Target.from_json(json.loads(json.dumps(notes)))
         if target is not None:
-            self._clear_the_way(target)
+            recovering = not self.attempt.proven or self.resumed
+            concurrently.clear_the_way(context, prepared.step.label, target, recovering=recovering)
         self.progress.started(index, notes)
         chunks = next(prepared.messages(group, book.hygiene()))
         if group.concurrently:
-            self._say_no_lock_timeout(index)
-            with indexes.without_lock_timeout(session), self._golang_released():
+            concurrently.say_no_lock_timeout(context, prepared, index)
+            with indexes.without_lock_timeout(session), concurrently.golang_released(context):
                 failure = self._send(chunks)
                 if failure is not None:
                     self._clean_up(target, failure, chunks)
@@ -197,34 +214,6 @@ class GroupRun:
             self.progress.nobody_wrote()
         self.progress.ended(group.last)
 
-    def _say_no_lock_timeout(self, index: int) -> None:
-        if indexes.own_lock_timeout(self.context.session) not in (None, "0"):
-            self.context.log.info(
-                "the file's lock_timeout does not apply to CONCURRENTLY, which waits for old transactions",
-                file=self.attempt.prepared.step.label,
-                statement=failures.statement_label(self.attempt.prepared.statements, index),
-            )
-
-    def _clear_the_way(self, target: indexes.Target) -> None:
-        """Drop an invalid index of the name that the statement asks for.
-
-        Raises:
-            Interrupted: a signal ended the wait for others' transactions.
-            Unproven: it stays; IF NOT EXISTS would take it for what was asked for.
-        """
-        session, recovering = self.context.session, not self.attempt.proven or self.resumed
-        if not indexes.in_the_way(session, target, always=recovering):
-            return
-        with indexes.without_lock_timeout(session), self._golang_released():
-            for name in indexes.drop_in_the_way(session, target, always=recovering):
-                self.context.log.info("dropped an invalid index of the same name", index=name)
-        for _, schema, name in indexes.in_the_way(session, target, always=recovering):
-            raise Unproven(
-                f"the invalid index {schema}.{name} is in the way and could not be dropped",
-                file=self.attempt.prepared.step.label,
-                hint="drop it by hand, or see what holds a lock on its table",
-            )
-
     def _send(self, chunks: list[Chunk]) -> SqlFailure | None:
         """Run one statement outside a transaction; the server itself refuses a second one in it."""
         session, prepared = self.context.session, self.attempt.prepared
@@ -238,10 +227,6 @@ class GroupRun:
         if how is not None:
             self._disagreed(how)
         return None
-
-    def _golang_released(self) -> AbstractContextManager[None]:
-        context = self.context
-        return lock.golang_released(context.session, context.ids, max(context.lock_timeout, 60.0))
 
     def _clean_up(self, target: indexes.Target | None, failure: SqlFailure, chunks: list[Chunk]) -> None:
         """Drop what a failed build left; a signal leaves it to the next run, which finds it in the ledger.

@@ -55,10 +55,18 @@ class Progress:
     def mark(self) -> None:
         """The dirty mark and the ledger's entry, durable before anything else."""
         book = self.context.book
-        self._session = session_state.take(self.context.session, self._custom)
+        self._session = self._state()
         chunks = [book.begin(), book.locks_again(), Chunk(book.as_ourselves, 2)]
         self._entered(self._own([*chunks, self.new_entry(self.done), book.commit(durable=True)]))
         self.context.flushed = True
+
+    def _state(self) -> session_state.SessionState:
+        """What the session is now."""
+        try:
+            return session_state.take(self.context.session, self._custom)
+        except SqlFailure as failure:
+            self.context.session.rollback()
+            raise self._recording_failed(failure) from failure
 
     def new_entry(self, done: int) -> Chunk:
         """The dirty row, and an entry that proves it and says that ``done`` statements took effect."""
@@ -127,7 +135,7 @@ class Progress:
         """
         self.completed(done)
         known = next((one.row[-1] == b"t" for one in reversed(replies) if one.row), False)
-        state = session_state.take(self.context.session, self._custom)
+        state = self._state()
         if state != self._session or not known:
             self._session = state
             self._write()
@@ -135,7 +143,7 @@ class Progress:
     def started(self, index: int, notes: dict[str, Any]) -> None:
         """Record, durably, that a statement outside a transaction is about to run."""
         self.done = index
-        self._session = session_state.take(self.context.session, self._custom)
+        self._session = self._state()
         self.in_doubt = index + 1
         self.notes = {**notes, AFTER: self.attempt.prepared.prefix_checksum(index + 1)}
         try:
@@ -147,7 +155,7 @@ class Progress:
     def ended(self, done: int) -> None:
         """Record, durably, that such a statement has taken effect."""
         self.completed(done)
-        self._session = session_state.take(self.context.session, self._custom)
+        self._session = self._state()
         self._write()
 
     def left_nothing(self) -> None:

@@ -141,7 +141,13 @@ def _parsed(result: abc.PGresult) -> SessionState:
 
 def restore(session: Session, wanted: SessionState) -> str | None:
     """Make the session what it was; returns what could not be restored, None if everything was."""
-    names = tuple(wanted.custom)
+    try:
+        return _restore(session, wanted, tuple(wanted.custom))
+    except SqlFailure as failure:
+        return f"what it is now cannot be seen: {session.scrub(failure.message)}"
+
+
+def _restore(session: Session, wanted: SessionState, names: Sequence[str]) -> str | None:
     now = take(session, names)
     differing = [(name, value) for name, value in wanted.settings.items() if now.settings.get(name) != value]
     differing += [

@@ -1,0 +1,45 @@
+"""What is done around a CONCURRENTLY statement: locks that it must not wait for, and indexes in its way."""
+
+from contextlib import AbstractContextManager
+
+from fluxbase_migrations.core.errors import Unproven
+from fluxbase_migrations.runner import failures, indexes, lock
+from fluxbase_migrations.runner.context import Context
+from fluxbase_migrations.runner.prepared import Prepared
+
+
+def golang_released(context: Context) -> AbstractContextManager[None]:
+    """golang-migrate's locks are free meanwhile; see :func:`lock.golang_released`."""
+    return lock.golang_released(context.session, context.ids, max(context.lock_timeout, 60.0))
+
+
+def say_no_lock_timeout(context: Context, prepared: Prepared, index: int) -> None:
+    """Tell that a lock_timeout that the file has set is set aside for statement ``index``."""
+    if indexes.own_lock_timeout(context.session) in (None, "0"):
+        return
+    context.log.info(
+        "the file's lock_timeout does not apply to CONCURRENTLY, which waits for old transactions",
+        file=prepared.step.label,
+        statement=failures.statement_label(prepared.statements, index),
+    )
+
+
+def clear_the_way(context: Context, label: str, target: indexes.Target, *, recovering: bool) -> None:
+    """Drop an invalid index of the name that the statement asks for.
+
+    Raises:
+        Interrupted: a signal ended the wait for others' transactions.
+        Unproven: it stays; IF NOT EXISTS would take it for what was asked for.
+    """
+    session = context.session
+    if not indexes.in_the_way(session, target, always=recovering):
+        return
+    with indexes.without_lock_timeout(session), golang_released(context):
+        for name in indexes.drop_in_the_way(session, target, always=recovering):
+            context.log.info("dropped an invalid index of the same name", index=name)
+    for _, schema, name in indexes.in_the_way(session, target, always=recovering):
+        raise Unproven(
+            f"the invalid index {schema}.{name} is in the way and could not be dropped",
+            file=label,
+            hint="drop it by hand, or see what holds a lock on its table",
+        )
