@@ -256,8 +256,18 @@ def recording_failed(failure: SqlFailure, session: Session, file: str | None = N
     )
 
 
-def own_statement_failed(error: psycopg.Error, session: Session, file: str | None) -> MigrationError:
-    """The error where the server refuses a statement of ours beside the file's."""
+def beside_the_file(
+    error: MigrationError | psycopg.Error, session: Session, file: str | None
+) -> MigrationError:
+    """The error itself, or what it is that the server refuses a statement of ours beside the file's.
+
+    Raises:
+        psycopg.Error: the connection is lost.
+    """
+    if isinstance(error, MigrationError):
+        return error
+    if session.lost:
+        raise error
     state = error.sqlstate or ""
     message = " ".join(str(error.diag.message_primary or error).split())
     kind = Transient if transient_state(state) else ServerRefused

@@ -57,21 +57,14 @@ class GroupRun:
         try:
             self._groups()
         except (MigrationError, psycopg.Error) as raised:
-            error = self._as_ours(raised)
+            label = self.attempt.prepared.step.label
+            error = failures.beside_the_file(raised, self.context.session, label)
             if not self.progress.recorded:
                 self.progress.record(error)
             if self.progress.unproven and not isinstance(error, Unproven):
                 error = Unproven.from_error(error)
             raise error from raised.__cause__
         self.progress.finish()
-
-    def _as_ours(self, raised: MigrationError | psycopg.Error) -> MigrationError:
-        """The error to record; a lost connection is for the caller."""
-        if isinstance(raised, MigrationError):
-            return raised
-        if self.context.session.lost:
-            raise raised
-        return failures.own_statement_failed(raised, self.context.session, self.attempt.prepared.step.label)
 
     def _restore_session(self) -> None:
         """The statements to come expect the session that those before them have made."""

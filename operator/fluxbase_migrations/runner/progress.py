@@ -39,15 +39,15 @@ class Progress:
         self._custom = session_state.custom_names(attempt.prepared.statements)
         self._session: session_state.SessionState | None = None
         """What the session was at the position."""
-        self._doubt_as_before()
+        self.left_nothing()
 
     @property
     def unproven(self) -> bool:
         """Whether a statement may have taken effect in part, and no catalog can tell."""
         return self.in_doubt is not None and not doubt.resolvable(self.notes)
 
-    def _doubt_as_before(self) -> None:
-        """Only what an earlier attempt has left in doubt, which this one has not got over."""
+    def left_nothing(self) -> None:
+        """Only what an earlier attempt has left in doubt is, until this one has got over it."""
         self.in_doubt, self.notes = None, {}
         if self.attempt.doubt is not None:
             self.in_doubt, self.notes = self.done + 1, {AFTER: self.attempt.doubt}
@@ -149,7 +149,7 @@ class Progress:
         try:
             self._write()
         except MigrationError:
-            self._doubt_as_before()
+            self.left_nothing()
             raise
 
     def ended(self, done: int) -> None:
@@ -157,10 +157,6 @@ class Progress:
         self.completed(done)
         self._session = self._state()
         self._write()
-
-    def left_nothing(self) -> None:
-        """Such a statement has failed without any effect."""
-        self._doubt_as_before()
 
     def nothing_is_known(self) -> None:
         """What took effect behind the position nobody can tell."""
