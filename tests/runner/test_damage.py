@@ -199,6 +199,14 @@ def test_a_commit_that_the_splitter_does_not_see_stops_the_run(
     assert runner.row == [(1, True)]
 
 
+def test_behind_a_rollback_that_the_splitter_does_not_see_nothing_is_claimed(runner: Runner) -> None:
+    with mock.patch.object(lexer, "split", split_at_every_other):
+        result = judge(runner, f"SELECT 1; ROLLBACK; {note(1)}; SELECT 2; {note(2)}; SELECT 3")
+    assert result.outcome is Outcome.UNPROVEN
+    assert result.error is not None
+    assert result.error.effect == "what took effect is not known"
+
+
 def _executed(text: str) -> list[str]:
     """The notes that PostgreSQL's own parser finds in a file that was applied."""
     import postgast

@@ -244,10 +244,11 @@ def _known_effect(context: Context, attempt: Attempt, disagreed: _Disagreed) -> 
     """What the server has confirmed, in words."""
     ours = next((number for number, one in enumerate(disagreed.chunks) if one.origin is not None), 0)
     before = sum(one.results for one in disagreed.chunks[:ours])
-    committed = confirm.ended_by_itself(disagreed.replies) - before
-    if committed > 0:
+    replies = disagreed.replies[before:]
+    if committed := confirm.ended_by_itself(replies):
         return f"the server committed what its first {committed} statements did, and perhaps more"
-    if attempt.xid is not None and rolled_back(context, attempt.xid):
+    # Behind a ROLLBACK of its own, a file's statements are in no transaction of ours.
+    if attempt.xid and not confirm.rolled_back_by_itself(replies) and rolled_back(context, attempt.xid):
         return UNCHANGED
     return "what took effect is not known"
 

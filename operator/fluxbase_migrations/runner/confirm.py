@@ -79,6 +79,11 @@ def ended_by_itself(replies: Sequence[Reply]) -> int:
     )
 
 
+def rolled_back_by_itself(replies: Sequence[Reply]) -> bool:
+    """Whether there may have been a ROLLBACK among them; one to a savepoint has the same tag."""
+    return any(reply.tag == b"ROLLBACK" for reply in replies)
+
+
 def _fits(statements: Statements, index: int, special: Special | None, tag: bytes) -> bool:
     first = _FIRST_WORD.match(statements.sql, statements.starts[index])
     word = first[0].upper() if first else b""

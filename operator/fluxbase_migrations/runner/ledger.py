@@ -243,11 +243,8 @@ class Ledger:
             ) from None
         return [_entry(row) for row in rows]
 
-    def insert(self, session: Session, fields: dict[str, bytes], *, xmin_from: bytes | None = None) -> bytes:
-        """The INSERT for one entry; ``fields`` are SQL expressions by column.
-
-        ``xmin_from`` is an INSERT … RETURNING xmin into the tracking table, run as part of it.
-        """
+    def insert(self, session: Session, fields: dict[str, bytes]) -> bytes:
+        """The INSERT for one entry; ``fields`` are SQL expressions by column."""
         literal = session.literal
         columns = {
             "table_schema": literal(self.table.schema),
@@ -255,35 +252,19 @@ class Ledger:
             "done_by": literal(self.done_by),
             **fields,
         }
-        target = LEDGER.quoted(session)
         names, values = ", ".join(columns).encode(), b", ".join(columns.values())
-        if xmin_from is None:
-            return b"INSERT INTO %b (%b) VALUES (%b) RETURNING id, row_xmin" % (target, names, values)
-        return (
-            b"WITH w AS (%b) INSERT INTO %b (%b, row_xmin) SELECT %b, w.xmin FROM w RETURNING id, row_xmin"
-            % (
-                xmin_from,
-                target,
-                names,
-                values,
-            )
+        return b"INSERT INTO %b (%b) VALUES (%b) RETURNING id, row_xmin" % (
+            LEDGER.quoted(session),
+            names,
+            values,
         )
 
-    def update(
-        self, session: Session, entry: int, fields: dict[str, bytes], *, xmin_from: bytes | None = None
-    ) -> bytes:
+    def update(self, session: Session, entry: int, fields: dict[str, bytes]) -> bytes:
         """The UPDATE of one entry."""
         assignments = b", ".join(name.encode() + b" = " + value for name, value in fields.items())
         target = LEDGER.quoted(session)
         condition = b"%b.id OPERATOR(pg_catalog.=) %d" % (target, entry)
-        if xmin_from is None:
-            return b"UPDATE %b SET %b WHERE %b" % (target, assignments, condition)
-        return b"WITH w AS (%b) UPDATE %b SET %b, row_xmin = w.xmin FROM w WHERE %b" % (
-            xmin_from,
-            target,
-            assignments,
-            condition,
-        )
+        return b"UPDATE %b SET %b WHERE %b" % (target, assignments, condition)
 
 
 def _listed(columns: dict[str, str]) -> str:

@@ -33,7 +33,6 @@ def write_row(
     """
     session, book = context.session, context.book
     version = max(version, NIL)
-    delete, insert = book.row(version, False)
     fields = {
         "kind": session.literal(kind),
         "outcome": session.literal(Entered.APPLIED),
@@ -44,9 +43,9 @@ def write_row(
         "details": as_json(session, details),
         **_AT_ONCE,
     }
-    entry = context.ledger.insert(session, fields, xmin_from=insert)
-    opening = book.begin().sql + book.locks_again().sql
-    _run(context, opening + delete + b";" + entry + b";" + book.commit(durable=True).sql)
+    row = book.write_row(version, False, fields)
+    parts = [book.begin(), book.locks_again(), row, book.commit(durable=True)]
+    _run(context, b"".join(part.sql for part in parts))
 
 
 def _run(context: Context, text: bytes) -> None:
