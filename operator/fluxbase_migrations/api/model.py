@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.names import QUALIFIED_TABLE
 from fluxbase_migrations.core.status import camel
 
 DNS_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
@@ -12,6 +13,7 @@ Duration = Annotated[str, StringConstraints(pattern=durations.PATTERN, max_lengt
 ObjectName = Annotated[str, StringConstraints(pattern=DNS_NAME, min_length=1, max_length=253)]
 Key = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+QualifiedTable = Annotated[str, StringConstraints(pattern=QUALIFIED_TABLE, min_length=3, max_length=260)]
 LabelText = Annotated[str, StringConstraints(max_length=317)]
 
 

@@ -10,6 +10,7 @@ from fluxbase_migrations.api.model import (
     LabelText,
     Model,
     ObjectName,
+    QualifiedTable,
     SecretSource,
     Text,
     rule,
@@ -152,6 +153,15 @@ class TrackSpec(Model):
     """What to make of a file below the applied version that was never applied: Warn, Fail or Ignore."""
     unknown_files: UnknownFiles = UnknownFiles.FAIL
     """What to make of a .sql file whose name is no migration's: Fail, or Warn, which leaves it out."""
+    foreign_tables: (
+        Annotated[
+            tuple[QualifiedTable, ...],
+            Field(min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
+    """Version tables of other programs in this database, as schema.name. While the tracking table has no
+    version, a run is refused where any other table of golang-migrate's shape has one."""
     recheck_interval: Duration | None = None
     """How often to look into a volume for new files. Absent: when asked, or on a rollout restart."""
 

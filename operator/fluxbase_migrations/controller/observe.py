@@ -167,6 +167,7 @@ class Observer:
             wanted.unknown_files,
             spec.recovery,
             spec.database.model_dump_json(),
+            *(wanted.foreign_tables or ()),
         )
         template = jobs.template_digest(spec, track, self._settings, namespace)
         volume = source is not None and source.persistent_volume_claim is not None

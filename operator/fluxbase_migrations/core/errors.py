@@ -6,9 +6,10 @@
     ├── InvalidSource        a file's name or content is unusable, or it cannot be read
     ├── SourceChanged        other content than the operator decided on; nothing was touched
     ├── SourceEmpty          no migration files
-    ├── Unreachable          no connection (DNS, TCP, TLS, class 08, 53300, 57P03, 3D000)
+    ├── Unreachable          no connection (DNS, TCP, TLS, class 08, 53300, 57P03, 3D000), or a standby
     ├── AuthFailed           the server refuses the credentials (class 28)
     ├── ServerRefused        this server, pooler, role or table cannot be used
+    ├── ForeignTable         another version table may say that the files were applied already
     ├── LockHeld             somebody else is migrating
     ├── Conflict             another set owns this database's track
     ├── Interrupted          a signal ended the run
@@ -54,6 +55,8 @@ class MigrationError(Exception):
     @property
     def may_pass(self) -> bool:
         """Whether the same run, tried again later, can succeed without anybody changing anything."""
+        if self.outcome is Outcome.SERVER_REFUSED:
+            return False
         return self.outcome.waits_for_the_world or self.outcome is Outcome.TRANSIENT
 
     def with_effect(self, effect: str) -> "MigrationError":
@@ -127,6 +130,12 @@ class ServerRefused(MigrationError):
     """This server, pooler, role or table cannot be used; nothing was touched."""
 
     outcome = Outcome.SERVER_REFUSED
+
+
+class ForeignTable(MigrationError):
+    """Our tracking table has no version, and another table of golang-migrate's shape has one."""
+
+    outcome = Outcome.FOREIGN_TABLE
 
 
 class LockHeld(MigrationError):

@@ -61,6 +61,8 @@ class JobSpec:
     out_of_order: OutOfOrder = OutOfOrder.WARN
     unknown_files: UnknownFiles = UnknownFiles.FAIL
     recovery: Recovery = Recovery.AUTOMATIC
+    foreign_tables: tuple[str, ...] = ()
+    """Version tables of other programs, ``schema.name``; they say nothing about this track."""
     lock_timeout: float = 300.0
     """Seconds to wait for the migration lock."""
     ddl_lock_timeout: float | None = None
@@ -95,6 +97,7 @@ class JobSpec:
             fields["track"] = Track(fields["track"])
             fields["paths"] = tuple(fields.get("paths", ()))
             fields["files"] = tuple(fields.get("files", ()))
+            fields["foreign_tables"] = tuple(fields.get("foreign_tables", ()))
             for name, kind in _ENUMERATIONS.items():
                 if name in fields:
                     fields[name] = kind(fields[name])

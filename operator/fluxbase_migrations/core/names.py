@@ -52,6 +52,9 @@ ENV_LOG_FORMAT: Final = "LOG_FORMAT"
 MIGRATIONS_ROOT: Final = "/migrations"
 """In the Job's container, each track's files lie in the directory of its name below this one."""
 
+QUALIFIED_TABLE: Final = r'^("([^"]|"")+"|[^".]+)[.]("([^"]|"")+"|[^".]+)$'
+"""``schema.name``, either part in double quotes if it holds a dot or a quote."""
+
 HISTORY_TABLE: Final = "history"
 """The ledger, in the schema ``migrations``: one for all tracking tables."""
 

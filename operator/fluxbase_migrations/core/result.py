@@ -21,6 +21,8 @@ class Outcome(StrEnum):
     # The world was not ready: tried again without limit.
     UNREACHABLE = "Unreachable"
     AUTH = "Auth"
+    SERVER_REFUSED = "ServerRefused"
+    """Seen before anything ran: a pooler in transaction mode, missing privileges, a read-only role."""
     LOCK_HELD = "LockHeld"
     SOURCE_CHANGED = "SourceChanged"
     INTERRUPTED = "Interrupted"
@@ -39,8 +41,8 @@ class Outcome(StrEnum):
     AHEAD_OF_SOURCE = "AheadOfSource"
     OUT_OF_ORDER = "OutOfOrder"
     DIRTY = "Dirty"
-    SERVER_REFUSED = "ServerRefused"
-    """pgbouncer in transaction mode, a standby, a foreign tracking table, missing privileges."""
+    FOREIGN_TABLE = "ForeignTable"
+    """Our tracking table has no version, and another table of golang-migrate's shape has one."""
     INTERNAL = "Internal"
     """A fault of ours; the message says what to report."""
 
@@ -55,6 +57,7 @@ class Outcome(StrEnum):
         return self in (
             Outcome.UNREACHABLE,
             Outcome.AUTH,
+            Outcome.SERVER_REFUSED,
             Outcome.LOCK_HELD,
             Outcome.SOURCE_CHANGED,
             Outcome.INTERRUPTED,

@@ -62,8 +62,11 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.APPLIED: "Migrations were applied.",
     Outcome.NO_CHANGE: "There was nothing to do.",
     Outcome.ROLLED_BACK: "A lower target was reached.",
-    Outcome.UNREACHABLE: "No connection for a minute: name, network, TLS, server not up, no such database.",
-    Outcome.AUTH: "The server refuses the login, or a certificate does not fit.",
+    Outcome.UNREACHABLE: "No connection for a minute: name, network, TLS, server not up, no such database; "
+    "or the server is a standby or read-only.",
+    Outcome.AUTH: "Authentication or TLS certificate verification failed.",
+    Outcome.SERVER_REFUSED: "Before anything ran: the connection's parameters, the server, the role or the "
+    "tracking table cannot be used (a pooler in transaction mode, missing privileges).",
     Outcome.LOCK_HELD: "Somebody else held the migration lock for longer than `lockTimeout`.",
     Outcome.SOURCE_CHANGED: "The mounted files were not those that the operator saw; nothing was touched.",
     Outcome.INTERRUPTED: "The pod was told to stop; what was begun is finished or undone.",
@@ -80,8 +83,8 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.DIRTY: "The tracking table is dirty, and nothing proves what state the database is in.",
     Outcome.UNPROVEN: "A statement outside a transaction (CALL, DO with COMMIT) may have taken effect in "
     "part, or what took effect is not known.",
-    Outcome.SERVER_REFUSED: "This server cannot be used: a pooler in transaction mode, a standby, a foreign "
-    "tracking table, missing privileges.",
+    Outcome.FOREIGN_TABLE: "The tracking table has no version, and another table of golang-migrate's shape "
+    "has one: the files may have been applied already.",
     Outcome.INTERNAL: "A fault of the operator.",
     None: "The container ended without a result: out of memory, evicted, deleted, deadline.",
 }
