@@ -7,7 +7,7 @@ import pytest
 from fluxbase_migrations.cli import config
 from fluxbase_migrations.cli.arguments import chosen_options, parser
 from fluxbase_migrations.cli.migrate import main
-from fluxbase_migrations.runner import dsn
+from fluxbase_migrations.runner import dsn, masking
 
 YAML = """
 database:
@@ -94,12 +94,13 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 def test_golang_migrates_urls_are_understood() -> None:
-    found = dsn.parameters({}, "pgx5://u:p@h/d?x-migrations-table=a&sslmode=disable&x-multi-statement=true")
+    url = "pgx5://u:p@h/d?x-migrations-table=a&sslmode=disable&x-multi-statement=true"
+    found = dsn.read({}, url).parameters
     assert (found["host"], found["dbname"], found["sslmode"]) == ("h", "d", "disable")
 
 
 def test_secrets_are_scrubbed_longest_first() -> None:
-    assert dsn.scrub("abcdef abc", ["abc", "abcdef"]) == "*** ***"
+    assert masking.scrub("abcdefghij abcdefgh", ["abcdefgh", "abcdefghij"]) == "*** ***"
 
 
 def test_a_flag_wins_over_the_environment_that_over_dotenv_and_that_over_yaml(

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 from fluxbase_migrations import __version__
 from fluxbase_migrations.cli import config, process_list
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
-from fluxbase_migrations.core.names import OutOfOrder, Recovery, Track, UnknownFiles
+from fluxbase_migrations.core.names import QUALIFIED_TABLE, OutOfOrder, Recovery, Track, UnknownFiles
 from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.log import LogFormat
 from fluxbase_migrations.runner.signals import OnSignal
@@ -74,9 +74,20 @@ def _forced(text: str) -> int:
     return NIL if text == str(NIL) else _version(text)
 
 
-def _hidden(text: str) -> str:
+def _url(text: str) -> str:
     process_list.hide(text)
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the URL is empty")
     return text
+
+
+def _tables(text: str) -> tuple[str, ...]:
+    """Tables, separated by commas."""
+    found = tuple(re.findall(r'\s*((?:"(?:[^"]|"")*"|[^",])+)\s*(?:,|$)', text))
+    for name in found:
+        if not re.fullmatch(QUALIFIED_TABLE, name):
+            raise argparse.ArgumentTypeError(f"{name!r} is not schema.name")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,8 @@ class _Option:
     parse: Callable[[str], Any]
     metavar: str
     text: str
+    repeatable: bool = False
+    """Each further one on the command line adds to those before; ``parse`` gives a tuple."""
 
     @property
     def name(self) -> str:
@@ -99,7 +112,7 @@ def _choice(flag: str, variable: str, kind: type[StrEnum], text: str) -> _Option
 
 
 _OPTIONS: Final = (
-    _Option("--database-url", "DATABASE_URL", _hidden, "URL", "postgres://user:password@host:5432/name"),
+    _Option("--database-url", "DATABASE_URL", _url, "URL", "postgres://user:password@host:5432/name"),
     _Option(
         "--source",
         "FLUXBASE_SOURCE",
@@ -119,6 +132,15 @@ _OPTIONS: Final = (
         str,
         "SCHEMA.NAME",
         "tracking table (default: migrations.app, or migrations.fluxbase with --track system)",
+    ),
+    _Option(
+        "--foreign-table",
+        "FLUXBASE_FOREIGN_TABLES",
+        _tables,
+        "SCHEMA.NAME",
+        "a version table of another program, which says nothing about this one; may be repeated, in the "
+        "variable separated by commas",
+        repeatable=True,
     ),
     _Option(
         "--connect-timeout",
@@ -216,18 +238,27 @@ def parser() -> argparse.ArgumentParser:
     )
     create = add("create", "make an empty pair of files with the next number or timestamp", "NAME")
     create.add_argument("name", metavar="NAME", help="like add_users_table")
+    # Shared, because a command's own namespace replaces what stands before the command.
+    collected: dict[str, tuple[Any, ...]] = {}
     for each in (top, *commands.choices.values()):
-        _add_options(each)
+        _add_options(each, collected)
     return top
 
 
-def _add_options(to: argparse.ArgumentParser) -> None:
+def _adding(option: _Option, collected: dict[str, tuple[Any, ...]]) -> Callable[[str], tuple[Any, ...]]:
+    def parse(text: str) -> tuple[Any, ...]:
+        collected[option.name] = (*collected.get(option.name, ()), *option.parse(text))
+        return collected[option.name]
+
+    return parse
+
+
+def _add_options(to: argparse.ArgumentParser, collected: dict[str, tuple[Any, ...]]) -> None:
     group = to.add_argument_group("options before or after the command", "DURATION is like 30s or 5m.")
     for one in _OPTIONS:
         text = f"{one.text} [{one.variable}]"
-        group.add_argument(
-            one.flag, type=one.parse, help=text, metavar=one.metavar, default=argparse.SUPPRESS
-        )
+        parse = _adding(one, collected) if one.repeatable else one.parse
+        group.add_argument(one.flag, type=parse, help=text, metavar=one.metavar, default=argparse.SUPPRESS)
 
 
 def chosen_options(given: argparse.Namespace, variables: Mapping[str, str]) -> dict[str, Any]:

@@ -117,19 +117,28 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
         _usage(f"--table: {error}")
     url = chosen.get("database_url")
     variables = {name: decoded(value) for name, value in variables.items()}
-    parameters = dsn.parameters(variables, None if url is None else decoded(url))
+    try:
+        database = dsn.read(variables, None if url is None else decoded(url))
+    except dsn.NotConfigured as error:
+        _usage(str(error))
+    track = chosen.get("track", Track.USER)
     return commands.Setup(
-        parameters,
-        dsn.secrets(parameters, variables),
-        session.Settings(
-            chosen.get("statement_timeout", 0.0),
+        database.parameters,
+        database.hidden,
+        database.settings(
+            chosen.get("statement_timeout"),
             chosen.get("ddl_lock_timeout"),
             chosen.get("connect_timeout", session.CONNECT_PATIENCE),
         ),
         log,
         stop,
-        track=chosen.get("track", Track.USER),
-        table=table,
+        track=track,
+        table=database.table(track, table, log),
+        foreign_tables=(
+            *map(tracking.Table.parse, chosen.get("foreign_table", ())),
+            *database.foreign(track),
+        ),
+        built_in=track is Track.SYSTEM and "source" not in chosen,
         lock_timeout=chosen.get("lock_timeout", 300.0),
         recovery=chosen.get("recovery"),
         out_of_order=chosen.get("out_of_order", OutOfOrder.WARN),

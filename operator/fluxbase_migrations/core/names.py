@@ -32,6 +32,9 @@ ANNOTATION_SET: Final = f"{GROUP}/set"
 ANNOTATION_TEMPLATE: Final = f"{GROUP}/template-digest"
 """On a Job: what its pod was made from. A Job that has not started gives way to a different one."""
 
+APPLICATION_NAME: Final = "fluxbase-migrate"
+"""How our sessions call themselves in ``pg_stat_activity``."""
+
 CONTAINER: Final = "migrate"
 """The container whose termination message is the result."""
 

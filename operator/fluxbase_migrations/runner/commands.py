@@ -19,6 +19,7 @@ from fluxbase_migrations.core.names import TRACKING_TABLE, OutOfOrder, Recovery,
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner import connecting, memory, tracking
+from fluxbase_migrations.runner.adoption import Guard
 from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entry, Ledger
 from fluxbase_migrations.runner.locked import LockedTrack
@@ -46,6 +47,10 @@ class Setup:
     lock_timeout: float = 300.0
     recovery: Recovery | None = None
     out_of_order: OutOfOrder = OutOfOrder.WARN
+    foreign_tables: tuple[Table, ...] = ()
+    """Version tables of other programs."""
+    built_in: bool = False
+    """The track's files are those of the image, which are recorded nowhere but in the track's own table."""
 
     def connect(self) -> Session:
         """A session of our own; see :func:`fluxbase_migrations.runner.connecting.connect`."""
@@ -56,8 +61,8 @@ class Setup:
         """The tracking table: the one named, or the track's own."""
         return self.table or Table(*TRACKING_TABLE[self.track])
 
-    def locked(self) -> LockedTrack:
-        """The track, to be opened."""
+    def locked(self, *, guarded: bool = False) -> LockedTrack:
+        """The track, to be opened; ``guarded``: refused where only another version table has a version."""
         return LockedTrack(
             self.connect,
             self.tracking,
@@ -65,7 +70,12 @@ class Setup:
             self.stop,
             label=self.track.value,
             lock_timeout=self.lock_timeout,
+            guard=self.guard(self.track) if guarded and not self.built_in else None,
         )
+
+    def guard(self, track: Track) -> Guard:
+        """Looks for another version table before the first file of ``track`` runs."""
+        return Guard.of(track, self.foreign_tables)
 
 
 def guarded(action: Callable[[], int], log: Log) -> int:
@@ -91,7 +101,9 @@ def up(setup: Setup, source: Source, limit: int | None) -> int:
             return plan.up(source, current)
         return plan.up(source, current, limit - ran) if limit > ran else Plan()
 
-    return _migrate(setup, source, make_plan, lambda step: step.direction is Direction.UP, limit)
+    return _migrate(
+        setup, source, make_plan, lambda step: step.direction is Direction.UP, limit, guarded=True
+    )
 
 
 def down(setup: Setup, source: Source, limit: int | None) -> int:
@@ -111,7 +123,10 @@ def goto(setup: Setup, source: Source, version: int) -> int:
     def wanted(step: Step) -> bool:
         return step.to_version <= version if step.direction is Direction.UP else step.to_version >= version
 
-    return _migrate(setup, source, lambda current, _: plan.goto(source, current, version), wanted, None)
+    def make_plan(current: int, _ran: int) -> Plan:
+        return plan.goto(source, current, version)
+
+    return _migrate(setup, source, make_plan, wanted, None, guarded=True)
 
 
 def _migrate(
@@ -120,13 +135,15 @@ def _migrate(
     make_plan: Callable[[int, int], Plan],
     wanted: Callable[[Step], bool],
     limit: int | None,
+    *,
+    guarded: bool = False,
 ) -> int:
     if limit == 0:
         setup.log.info("no change", source=setup.track.value)
         return 0
     policy = Policy(setup.recovery or Recovery.PROVEN)
     options = Options(policy, setup.out_of_order, memory.limit(os.environ))
-    with setup.locked() as track:
+    with setup.locked(guarded=guarded) as track:
         migrator = Migrator(track, source, options)
         migrator.look_back()
         ran = migrator.migrate(make_plan, wanted)
@@ -150,7 +167,7 @@ def version(setup: Setup) -> Row:
     """The recorded version, read without the lock; nothing is created."""
     session = setup.connect()
     try:
-        return tracking.peek(session, setup.tracking)
+        return tracking.peek(session, setup.tracking.resolved(session))
     finally:
         session.close()
 
@@ -159,7 +176,7 @@ def history(setup: Setup, limit: int) -> list[Entry]:
     """The newest ``limit`` ledger entries, oldest first; read without the lock."""
     session = setup.connect()
     try:
-        ledger = Ledger(setup.tracking)
+        ledger = Ledger(setup.tracking.resolved(session))
         if not ledger.exists(session):
             return []
         return list(reversed(ledger.entries(session, newest_first=True, limit=limit)))
@@ -196,5 +213,6 @@ def _run_track(setup: Setup, track: Track, read: Callable[[], Source]) -> Result
     policy = Policy(setup.recovery or Recovery.AUTOMATIC, retry_failed=True, retry_unproven=False)
     table = setup.table if track is setup.track else None
     options = Options(policy, setup.out_of_order, memory.limit(os.environ))
-    wish = TrackRun(track, options, setup.lock_timeout, table)
+    guard = setup.guard(track) if track is Track.USER else None  # system: the built-in files
+    wish = TrackRun(track, options, setup.lock_timeout, table, guard)
     return run_track(wish, source, setup.connect, setup.log, setup.stop)

@@ -1,26 +1,19 @@
 """How a session comes to be: patience with a server that starts, and servers that are refused.
 
-What migrations cannot be safe on is told with its reason: a standby, a read-only role, an old server, a
-pooler that shares one connection among many.
+What migrations cannot be safe on is told with its reason: a read-only role, an old server, a pooler that
+shares one connection among many. A server that can only be read for the time being is waited for.
 """
 
-import os
 import random
-import re
 import time
 from typing import Any, Final
 
 import psycopg
 from psycopg import sql
 
-from fluxbase_migrations.core.errors import (
-    AuthFailed,
-    Interrupted,
-    MigrationError,
-    ServerRefused,
-    Unreachable,
-)
-from fluxbase_migrations.runner.dsn import scrub
+from fluxbase_migrations.core.errors import Interrupted, MigrationError, ServerRefused, Unreachable
+from fluxbase_migrations.runner.connect_errors import SETTING_REFUSED, classify, setting_refused
+from fluxbase_migrations.runner.libpq import Connection, Failure
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session, Settings
 from fluxbase_migrations.runner.signals import Stop
@@ -62,60 +55,76 @@ def _connect_once(
     startup = settings.startup()
     try:
         connection = _open(parameters, startup)
-        if connection.pgconn.server_version >= 170000 and _needs_transaction_timeout(connection):
+        if "transaction_timeout" not in startup and _needs_transaction_timeout(connection):
             connection.close()
             connection = _open(parameters, startup | {"transaction_timeout": "0"})
-        after_reset = b""
-    except psycopg.OperationalError as error:
-        if "unsupported startup parameter" not in str(error) and "unrecognized configuration" not in str(
-            error
-        ):
-            raise classify_connect_error(error, hidden) from None
-        # A pooler, or a server built without one of them: set them by statement instead.
-        log.info("the server refuses settings in the startup packet; setting them by statement")
-        connection, after_reset = _open_with_statements(parameters, startup, hidden)
+        return Session(connection, hidden, stop)
+    except psycopg.Error as error:
+        failure = Failure.of(error)
+        refused = SETTING_REFUSED.intersection(failure.states)
+        if not refused and "unsupported startup parameter" not in failure.text:  # pgbouncer's words
+            raise classify(error, parameters, hidden) from None
+    # A pooler, or a server built without one of them: set them by statement instead.
+    log.info("the server refuses settings in the startup packet; setting them by statement")
+    connection, after_reset = _open_with_statements(parameters, settings, hidden)
     return Session(connection, hidden, stop, after_reset)
 
 
-def _open(parameters: dict[str, str], startup: dict[str, str]) -> psycopg.Connection[tuple[Any, ...]]:
-    options = " ".join(f"-c {name}={value}" for name, value in startup.items() if name != "client_encoding")
-    own = parameters.get("options") or _environment_options()
-    return psycopg.connect(
-        **{**parameters, "client_encoding": "UTF8", "options": f"{own} {options}".strip()},  # type: ignore[arg-type]
+def _open(parameters: dict[str, str], startup: dict[str, str]) -> Connection:
+    own = [f"-c {name}={_escaped(value)}" for name, value in startup.items() if name != "client_encoding"]
+    options = " ".join(filter(None, (parameters.get("options"), *own)))
+    return _connection({**parameters, "options": options})
+
+
+def _connection(parameters: dict[str, str]) -> Connection:
+    made: Any = Connection.connect(
+        **{**parameters, "client_encoding": "UTF8"},  # type: ignore[arg-type]
         autocommit=True,
         prepare_threshold=None,
     )
+    connection: Connection = made
+    return connection
 
 
-def _environment_options() -> str:
-    return os.environ.get("PGOPTIONS", "")
+def _escaped(value: str) -> str:
+    """A value within ``options``, where white space separates and a backslash escapes."""
+    return "".join("\\" + one if one == "\\" or one.isspace() else one for one in value)
 
 
 def _open_with_statements(
-    parameters: dict[str, str], startup: dict[str, str], hidden: list[str]
-) -> tuple[psycopg.Connection[tuple[Any, ...]], bytes]:
+    parameters: dict[str, str], settings: Settings, hidden: list[str]
+) -> tuple[Connection, bytes]:
     try:
-        connection = psycopg.connect(
-            **{**parameters, "client_encoding": "UTF8"},  # type: ignore[arg-type]
-            autocommit=True,
-            prepare_threshold=None,
-        )
-    except psycopg.OperationalError as error:
-        raise classify_connect_error(error, hidden) from None
+        connection = _connection(parameters)
+    except psycopg.Error as error:
+        raise classify(error, parameters, hidden) from None
     statements = []
-    for name, value in startup.items():
+    for name, value in settings.startup().items():
         if name == "client_encoding":
             continue
-        statement = sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        statement = sql.SQL("SELECT pg_catalog.set_config({}, {}, false)").format(
+            sql.Literal(name), _literal(value)
+        )
         try:
             connection.execute(statement)
-        except psycopg.Error:
-            continue
+        except psycopg.Error as error:
+            if name not in settings.named:
+                continue
+            connection.close()
+            raise setting_refused(name, error) from None
         statements.append(statement.as_bytes(connection) + b";\n")
     return connection, b"".join(statements)
 
 
-def _needs_transaction_timeout(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
+def _literal(value: str) -> sql.Composable:
+    """A literal without a semicolon, by which the statements are counted when they are repeated."""
+    parts = sql.SQL(", pg_catalog.chr(59), ").join(sql.Literal(part) for part in value.split(";"))
+    return sql.SQL("pg_catalog.concat({})").format(parts) if ";" in value else parts
+
+
+def _needs_transaction_timeout(connection: Connection) -> bool:
+    if connection.pgconn.server_version < 170000:
+        return False
     row = connection.execute("SELECT current_setting('transaction_timeout', true)").fetchone()
     return row is not None and row[0] not in (None, "0")
 
@@ -123,28 +132,29 @@ def _needs_transaction_timeout(connection: psycopg.Connection[tuple[Any, ...]]) 
 def _checked(
     session: Session, parameters: dict[str, str], settings: Settings, hidden: list[str], log: Log
 ) -> Session:
-    """Refuse servers on which migrations cannot be safe."""
+    """Refuse servers on which migrations cannot be safe.
+
+    Raises:
+        Unreachable: the server can only be read, which may pass.
+        ServerRefused: it cannot be used.
+    """
     try:
         if session.server_version < _MINIMUM_VERSION:
             raise ServerRefused(
                 f"the server is PostgreSQL {session.server_version // 10000}; 14 or newer is needed",
                 hint="upgrade the server",
             )
-        rows = session.query(
-            "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(), "
-            "pg_catalog.current_setting('default_transaction_read_only')"
-        )
-        in_recovery, pid, read_only = rows[0]
+        in_recovery, pid, read_only = session.query(
+            "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(),"
+            " pg_catalog.current_setting('transaction_read_only')"
+        )[0]
         if in_recovery:
-            raise ServerRefused(
+            raise Unreachable(
                 "the server is a standby: it is in recovery and can only be read",
                 hint="connect to the primary, or name all hosts and add target_session_attrs=read-write",
             )
         if read_only == "on":
-            raise ServerRefused(
-                "the role's or database's default_transaction_read_only is on",
-                hint="use a role that may write, or ALTER ROLE … RESET default_transaction_read_only",
-            )
+            raise _read_only(session)
         session.server_pid = pid
         if pid != session.pgconn.backend_pid and _is_transaction_pooler(
             session, parameters, settings, hidden, log
@@ -158,6 +168,30 @@ def _checked(
         session.close()
         raise
     return session
+
+
+def _read_only(session: Session) -> MigrationError:
+    """Whether it is the whole server, as during a failover or a maintenance, or this login's own setting."""
+    rows = session.query(
+        "SELECT source FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only'"
+        " AND setting = 'on'"
+        " AND source IN ('user', 'database', 'database user', 'global', 'client', 'session')"
+    )
+    if not rows:
+        return read_only_server()
+    return ServerRefused(
+        f"default_transaction_read_only is on for this session (source: {rows[0][0]})",
+        hint="use a role that may write, or ALTER ROLE … RESET default_transaction_read_only (or ALTER "
+        "DATABASE …, or the connection's options)",
+    )
+
+
+def read_only_server() -> Unreachable:
+    """A server that can only be read now."""
+    return Unreachable(
+        "the server accepts no writes: it is read-only",
+        hint="it is tried again; if it stays so, look at default_transaction_read_only and at the failover",
+    )
 
 
 def _is_transaction_pooler(
@@ -181,35 +215,3 @@ def _is_transaction_pooler(
     finally:
         for other in others:
             other.close()
-
-
-_LOGIN_REFUSED: Final = re.compile(
-    r"authentication failed|no pg_hba\.conf entry|no password supplied|role .* does not exist"
-    r"|requires a valid client certificate",
-    re.IGNORECASE,
-)
-_CERTIFICATES: Final = re.compile(
-    r"certificate verify failed|does not match host name|certificate file|private key file"
-    r"|alert (?:unknown ca|\w* ?certificate|bad certificate)|certificate revocation",
-    re.IGNORECASE,
-)
-"""libpq gives no code for what OpenSSL says, and waiting mends none of it."""
-
-
-def classify_connect_error(error: psycopg.Error, hidden: list[str]) -> MigrationError:
-    """What a failed attempt means: bad credentials or certificates, or a server that is not there (yet)."""
-    text = scrub(" ".join(str(error).split()), hidden)
-    if (error.sqlstate or "").startswith("28") or _LOGIN_REFUSED.search(text):
-        return AuthFailed(
-            f"the server refuses the login: {text}",
-            hint="check the user name, and the password or the client's certificate",
-        )
-    if _CERTIFICATES.search(text):
-        return AuthFailed(
-            f"the certificates do not fit: {text}",
-            hint="check sslmode, sslrootcert, sslcert and sslkey, and the host's name",
-        )
-    return Unreachable(
-        f"cannot connect to the database: {text}",
-        hint="check host, port, database name and sslmode, and the network",
-    )

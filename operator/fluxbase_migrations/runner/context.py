@@ -8,6 +8,7 @@ from typing import Any
 
 from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner import lock, tracking
+from fluxbase_migrations.runner.adoption import Guard
 from fluxbase_migrations.runner.bookkeeping import Bookkeeping
 from fluxbase_migrations.runner.ledger import PREVIOUS, REQUEST, Kind, Ledger, as_json
 from fluxbase_migrations.runner.lock import LockIds
@@ -100,16 +101,20 @@ def under_lock(
     stop: Stop,
     *,
     create: bool,
+    guard: Guard | None = None,
 ) -> Context:
     """Take the lock on ``session``, and create what is missing if told to.
 
     Raises:
-        MigrationError: somebody else holds the lock, or the tables are not ours or cannot be made.
+        MigrationError: somebody else holds the lock, the tables are not ours or cannot be made, or ``guard``
+            found another version table.
     """
     ids = LockIds.of(table, session.database)
-    tracking.exists(session, table)
+    there = tracking.exists(session, table)
     ledger.exists(session)
     lock.acquire(session, ids, lock_timeout, log)
+    if guard is not None and not there:
+        guard.look(session, table)
     if create:
         tracking.ensure(session, table)
         ledger.ensure(session)

@@ -1,14 +1,20 @@
 """Where the database is, from ``DATABASE_URL``, ``DB_*`` or libpq's own ``PG*`` variables."""
 
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from psycopg import ProgrammingError, conninfo
 
 from fluxbase_migrations.core.errors import ServerRefused
-
-APPLICATION_NAME: Final = "fluxbase-migrate"
+from fluxbase_migrations.core.names import APPLICATION_NAME, TRACKING_TABLE, Track
+from fluxbase_migrations.runner import golang_url, libpq
+from fluxbase_migrations.runner.golang_url import Extensions
+from fluxbase_migrations.runner.log import Log
+from fluxbase_migrations.runner.session import CONNECT_PATIENCE, Settings
+from fluxbase_migrations.runner.tracking import Table
 
 _PARTS: Final = {
     "DB_HOST": "host",
@@ -18,6 +24,8 @@ _PARTS: Final = {
     "DB_PASSWORD": "password",
     "DB_SSLMODE": "sslmode",
 }
+_LIBPQ_PLACES: Final = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
+"""The variables of libpq that say which database is meant."""
 
 DEFAULTS: Final = {
     "connect_timeout": "10",
@@ -33,78 +41,138 @@ DEFAULTS: Final = {
 _QUOTED: Final = re.compile(r'".*"', re.DOTALL)
 """What libpq quotes of a URL that it cannot read may be any part of a password."""
 
-_GOLANG_SCHEMES: Final = ("pgx5://", "pgx://", "pgx4://")
+
+class NotConfigured(ServerRefused):
+    """Nothing says which database is meant."""
 
 
-def parameters(environment: Mapping[str, str], url: str | None = None) -> dict[str, str]:
-    """Libpq's connection parameters; what is absent is libpq's business (``PG*``, ``~/.pgpass``).
+@dataclass(frozen=True, slots=True)
+class Dsn:
+    """Which database, and what its URL says beside libpq's parameters."""
 
-    ``url`` or else ``DATABASE_URL`` wins over ``DB_*``. golang-migrate's ``x-…`` query parameters and
-    its driver schemes are understood and dropped.
+    parameters: dict[str, str] = field(repr=False)
+    """Libpq's; what is absent is libpq's business (``PG*``, ``~/.pgpass``)."""
+    hidden: list[str] = field(repr=False)
+    """What must never be printed."""
+    url: Extensions = field(default_factory=Extensions)
+
+    def settings(
+        self,
+        statement_timeout: float | None = None,
+        ddl_lock_timeout: float | None = None,
+        connect_patience: float = CONNECT_PATIENCE,
+    ) -> Settings:
+        """The session's settings; what is given, in seconds, wins over the URL."""
+        if statement_timeout is None:
+            statement_timeout = self.url.statement_timeout
+        return Settings(statement_timeout, ddl_lock_timeout, connect_patience, self.url.settings)
+
+    def foreign(self, track: Track) -> tuple[Table, ...]:
+        """What the URL says of another track's tracking table than ``track``'s."""
+        return (self.url.table,) if self.url.table is not None and track is not Track.USER else ()
+
+    def table(self, track: Track, given: Table | None, log: Log) -> Table | None:
+        """The tracking table of ``track``: the one that is ``given``, or the URL's; None: the track's own.
+
+        The URL's is that of the application's migrations, never of the built-in ones.
+        """
+        named = self.url.table
+        if named is None:
+            return given
+        if given is None and track is Track.USER:
+            return named
+        used = given or Table(*TRACKING_TABLE[track])
+        if (used.schema if named.schema else "", used.name) != (named.schema, named.name):
+            log.info("the URL's x-migrations-table is not used", source=track.value, table=used, url=named)
+        return given
+
+
+def read(environment: Mapping[str, str], url: str | None = None) -> Dsn:
+    """The database that is meant; ``url`` or else ``DATABASE_URL`` wins over ``DB_*``.
+
+    White space around a URL, a user and the other parts is dropped: it comes from files that became Secrets.
+    In a password it may be meant.
 
     Raises:
-        ServerRefused: the URL cannot be read; the message does not repeat it.
+        NotConfigured: there is none.
+        ServerRefused: the URL cannot be used; the message does not repeat it.
     """
-    url = url or environment.get("DATABASE_URL")
-    found: dict[str, str] = {}
-    if url:
-        _refuse_ambiguous(url)
-        try:
-            parsed = conninfo.conninfo_to_dict(_without_extensions(url))
-        except ProgrammingError as error:
-            raise _unreadable(_QUOTED.sub("…", str(error).strip())) from None
-        found = {key: str(value) for key, value in parsed.items() if value is not None}
-    else:
-        found = {key: value for name, key in _PARTS.items() if (value := environment.get(name))}
+    url = (url or environment.get("DATABASE_URL", "")).strip()
+    found, extensions = _of_url(url) if url else (_of_parts(environment), Extensions())
+    if not url and not found and not any(environment.get(name) for name in _LIBPQ_PLACES):
+        raise _not_configured(environment)
+    if "user" not in found and (user := environment.get("PGUSER", "").strip()):
+        found["user"] = user
+    resolved = libpq.resolve(found)
+    if resolved.problem is not None:
+        raise _unusable(_QUOTED.sub("…", resolved.problem))
     for key, value in DEFAULTS.items():
-        found.setdefault(key, value)
-    if "PGCONNECT_TIMEOUT" in environment and not (url and "connect_timeout" in url):
-        found["connect_timeout"] = environment["PGCONNECT_TIMEOUT"]
-    if "PGAPPNAME" in environment and "application_name" not in (url or ""):
-        found["application_name"] = environment["PGAPPNAME"]
+        if not resolved.values.get(key):
+            found[key] = value
+    if options := resolved.values.get("options"):
+        found["options"] = options  # of PGOPTIONS or the service file; ours are added to them
+    return Dsn(found, _secrets(found, environment), extensions)
+
+
+def _of_url(url: str) -> tuple[dict[str, str], Extensions]:
+    _refuse_ambiguous(url)
+    understood, extensions = golang_url.split(url)
+    try:
+        parsed = conninfo.conninfo_to_dict(understood)
+    except ProgrammingError as error:
+        raise _unusable(_QUOTED.sub("…", str(error).strip())) from None
+    return {key: str(value) for key, value in parsed.items() if value is not None}, extensions
+
+
+def _of_parts(environment: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for name, key in _PARTS.items():
+        value = environment.get(name, "")
+        if value := value if key == "password" else value.strip():
+            found[key] = value
     return found
+
+
+def _not_configured(environment: Mapping[str, str]) -> NotConfigured:
+    empty = " (DATABASE_URL is empty)" if "DATABASE_URL" in environment else ""
+    return NotConfigured(
+        f"no database is configured{empty}",
+        hint="set --database-url or DATABASE_URL (postgres://user:password@host:5432/name), or DB_HOST, "
+        "DB_NAME, DB_USER and DB_PASSWORD, or libpq's PGHOST, PGDATABASE, PGUSER, …",
+    )
 
 
 def _refuse_ambiguous(url: str) -> None:
     """Libpq would take a part of such a password for a host, a port or a name, and show it in its errors."""
-    authority, slash, path = url.partition("://")[2].partition("?")[0].partition("/")
-    if (authority + path).count("@") > 1:
-        raise _unreadable("more than one @ (one in the password is written %40)")
+    before, _, query = url.partition("://")[2].partition("?")
+    authority, slash, path = before.partition("/")
+    if before.count("@") > 1:
+        raise _unusable("more than one @ (one in the password is written %40)")
     if slash and "@" in path:
-        raise _unreadable("a / before the @ (one in the password is written %2F)")
+        raise _unusable("a / before the @ (one in the password is written %2F)")
+    if "@" not in authority and "@" in query:
+        raise _unusable("a ? before the @ (one in the password is written %3F)")
 
 
-def _without_extensions(url: str) -> str:
-    """Drop what only golang-migrate reads from its URLs."""
-    for scheme in _GOLANG_SCHEMES:
-        if url.startswith(scheme):
-            url = "postgres://" + url.removeprefix(scheme)
-    base, question, query = url.partition("?")
-    if not question or "://" not in base:
-        return url
-    kept = [pair for pair in query.split("&") if not pair.startswith("x-")]
-    return base + ("?" + "&".join(kept) if kept else "")
-
-
-def _unreadable(why: str) -> ServerRefused:
+def _unusable(why: str) -> ServerRefused:
     return ServerRefused(
-        f"the database URL cannot be read: {why}",
+        f"the database's connection parameters cannot be read: {why}",
         hint="expected postgres://user:password@host:5432/name?sslmode=…, special characters in the "
         "password percent-encoded (DB_HOST, DB_USER, DB_PASSWORD, … take them as they are)",
     )
 
 
-def secrets(found: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
-    """What must never be printed."""
-    names = ("password", "sslpassword")
-    return [value for name in names if (value := found.get(name))] + [
-        value for name in ("DB_PASSWORD", "PGPASSWORD") if (value := environment.get(name))
-    ]
+def password_of(parameters: Mapping[str, str]) -> str:
+    """The password that libpq will use, as far as it is not in a file."""
+    return parameters.get("password") or os.environ.get("PGPASSWORD", "")
 
 
-def scrub(text: str, hidden: list[str]) -> str:
-    """Replace every secret in ``text``."""
-    for secret in sorted(filter(None, hidden), key=len, reverse=True):
-        if len(secret) > 2:
-            text = text.replace(secret, "***")
-    return text
+def _secrets(found: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
+    """What must never be printed, but for what libpq's errors tell anyway, like the user's name."""
+    values = [found.get(name) for name in ("password", "sslpassword")]
+    values += [environment.get(name) for name in ("DB_PASSWORD", "PGPASSWORD")]
+    told = {found.get(name) or environment.get(variable) for name, variable in _TOLD.items()}
+    return list(dict.fromkeys(value for value in values if value and value not in told))
+
+
+_TOLD: Final = {"user": "PGUSER", "dbname": "PGDATABASE", "host": "PGHOST"}

@@ -93,29 +93,35 @@ def files_of(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, 
 
 def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log, stop: Stop) -> Result:
     # psycopg is loaded only now: a run that ends before it needs no database.
-    from fluxbase_migrations.runner import connecting, dsn, memory
+    from fluxbase_migrations.runner import adoption, connecting, dsn, memory, tracking
     from fluxbase_migrations.runner.engine import Options
     from fluxbase_migrations.runner.recovery_case import Policy
-    from fluxbase_migrations.runner.session import Settings
+    from fluxbase_migrations.runner.session import Session
     from fluxbase_migrations.runner.track import Owner, TrackRun, run_track
 
     environment = {name: decoded(value) for name, value in environment.items()}
-    parameters = dsn.parameters(environment)
-    hidden = dsn.secrets(parameters, environment)
-    settings = Settings(spec.statement_timeout, spec.ddl_lock_timeout)
+    database = dsn.read(environment)
+    settings = database.settings(spec.statement_timeout or None, spec.ddl_lock_timeout)
     policy = Policy(spec.recovery, spec.requested, spec.requested, spec.requested_at)
+    built_in = not spec.paths
+    foreign = (*map(tracking.Table.parse, spec.foreign_tables), *database.foreign(spec.track))
+    guard = None if built_in else adoption.Guard.of(spec.track, foreign)
     wish = TrackRun(
         spec.track,
         Options(policy, spec.out_of_order, memory.limit(environment)),
         spec.lock_timeout,
+        database.table(spec.track, None, log),
+        guard,
         target=spec.target,
         rollback=spec.rollback,
         force=spec.force,
         owner=Owner(spec.set, spec.take_over_from),
     )
-    return run_track(
-        wish, source, lambda: connecting.connect(parameters, settings, hidden, stop, log), log, stop
-    )
+
+    def connect() -> Session:
+        return connecting.connect(database.parameters, settings, database.hidden, stop, log)
+
+    return run_track(wish, source, connect, log, stop)
 
 
 def _broken(error: MigrationError) -> Result:

@@ -17,12 +17,11 @@ import psycopg
 from psycopg import sql
 
 from fluxbase_migrations.core.errors import ServerRefused
-from fluxbase_migrations.core.names import HISTORY_TABLE
 from fluxbase_migrations.runner import tracking
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.tracking import Row, Table
 
-LEDGER: Final = Table("migrations", HISTORY_TABLE)
+LEDGER: Final = tracking.HISTORY
 """One ledger for every track of a database."""
 
 PREVIOUS: Final = "previous"

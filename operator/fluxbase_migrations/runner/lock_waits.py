@@ -14,7 +14,7 @@ from psycopg import conninfo, pq
 from psycopg.pq import abc
 
 from fluxbase_migrations.core.log_lines import GOES_ON, WAITING
-from fluxbase_migrations.runner.dsn import APPLICATION_NAME
+from fluxbase_migrations.core.names import APPLICATION_NAME
 from fluxbase_migrations.runner.log import Log
 
 if TYPE_CHECKING:

@@ -8,6 +8,8 @@ import psycopg
 from fluxbase_migrations.core.errors import InternalError, MigrationError
 from fluxbase_migrations.core.log_lines import FROM_SERVER
 from fluxbase_migrations.runner import failures, records, tracking
+from fluxbase_migrations.runner.adoption import Guard
+from fluxbase_migrations.runner.connecting import read_only_server
 from fluxbase_migrations.runner.context import Context, under_lock
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind, Ledger
 from fluxbase_migrations.runner.lock_waits import LockWaits
@@ -32,14 +34,19 @@ class LockedTrack:
         *,
         label: str,
         lock_timeout: float,
+        guard: Guard | None = None,
     ) -> None:
-        """``label`` is the track's name in log lines; ``lock_timeout`` is in seconds."""
+        """``label`` is the track's name in log lines; ``lock_timeout`` is in seconds.
+
+        ``guard`` looks, where the track has no version, for another version table.
+        """
         self._connect = connect
         self.table = table
         self.log = log
         self.stop = stop
         self.label = label
         self._lock_timeout = lock_timeout
+        self._guard = guard
         self._ledger = Ledger(table)
         self._entries: list[Entry] | None = None
         self._context: Context | None = None
@@ -68,20 +75,34 @@ class LockedTrack:
             raise InternalError("the track is not open")
         return self._context
 
-    def open(self, *, create: bool = True) -> None:
+    def open(self, *, create: bool = True, guarded: bool = True) -> None:
         """Connect, take the lock, create what is missing (unless told not to), and read the row.
 
         Raises:
             MigrationError: see :mod:`fluxbase_migrations.core.errors`.
         """
+        for _ in range(_REOPENINGS):
+            try:
+                return self._open(create, guarded)
+            except psycopg.errors.ReadOnlySqlTransaction:
+                # It became so after we looked; to connect again waits until that has passed.
+                self.log.warn("the server accepts no writes, connecting again", source=self.label)
+        raise read_only_server()
+
+    def _open(self, create: bool, guarded: bool) -> None:
         session = self._connect()
         try:
             session.connection.add_notice_handler(self._notice)
             session.lock_waits = LockWaits(session, self.log, lambda: self._running)
+            self._name_table(self.table.resolved(session))
             limits = self._lock_timeout, self.log, self.stop
-            self._context = under_lock(session, self.table, self._ledger, *limits, create=create)
+            guard = self._guard if create and guarded else None
+            self._context = under_lock(session, self.table, self._ledger, *limits, create=create, guard=guard)
             self.refresh()
+            if guard is not None:
+                self.look_around()
         except BaseException:
+            self._context = None
             session.close()
             raise
 
@@ -89,6 +110,19 @@ class LockedTrack:
         """Log that a file begins; what is told while it runs has the same fields."""
         self._running = {**fields, "source": self.label}
         self.log.info(message, **self._running)
+
+    def _name_table(self, table: Table) -> None:
+        if table != self.table:
+            self.table, self._ledger = table, Ledger(table)
+
+    def look_around(self) -> None:
+        """See that no other version table says that the files were applied, where ours says nothing.
+
+        Raises:
+            ForeignTable: one does.
+        """
+        if self._guard is not None and self.row.xmin is None:
+            self._guard.look(self.session, self.table)
 
     def reopen(self) -> None:
         """Open again after a loss; a server that goes down may take a connection and end it at once.

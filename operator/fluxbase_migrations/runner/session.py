@@ -1,7 +1,7 @@
 """The one connection that holds the lock and runs the files; ``connecting`` opens it."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString
@@ -11,9 +11,9 @@ from psycopg import pq, sql
 from psycopg.pq import abc
 
 from fluxbase_migrations.runner import wire
-from fluxbase_migrations.runner.dsn import scrub
 from fluxbase_migrations.runner.encodings import fitting
 from fluxbase_migrations.runner.lock_waits import LockWaits
+from fluxbase_migrations.runner.masking import scrub
 from fluxbase_migrations.runner.signals import Stop
 from fluxbase_migrations.runner.wire import Chunk, Reply, Watch
 
@@ -25,16 +25,19 @@ CONNECT_PATIENCE: Final = 60.0
 class Settings:
     """Time limits, in seconds; 0 is none."""
 
-    statement_timeout: float = 0.0
+    statement_timeout: float | None = None
+    """None: what :attr:`named` says, or else none at all."""
     ddl_lock_timeout: float | None = None
     """PostgreSQL's lock_timeout; None leaves the server's own."""
     connect_patience: float = CONNECT_PATIENCE
+    named: Mapping[str, str] = field(default_factory=dict)
+    """The server's settings that the database's URL gives."""
 
     def startup(self) -> dict[str, str]:
         """Settings that go into the startup packet, so that RESET ALL brings them back."""
         settings = {
             "client_encoding": "UTF8",
-            "statement_timeout": _milliseconds(self.statement_timeout),
+            "statement_timeout": "0",
             "idle_in_transaction_session_timeout": "0",
             "idle_session_timeout": "0",
             "client_connection_check_interval": "5s",
@@ -42,7 +45,10 @@ class Settings:
             "tcp_keepalives_interval": "10",
             "tcp_keepalives_count": "3",
             "tcp_user_timeout": "60000",
+            **self.named,
         }
+        if self.statement_timeout is not None:
+            settings["statement_timeout"] = _milliseconds(self.statement_timeout)
         if self.ddl_lock_timeout is not None:
             settings["lock_timeout"] = _milliseconds(self.ddl_lock_timeout)
         return settings

@@ -20,6 +20,7 @@ from fluxbase_migrations.core.names import TRACKING_TABLE, Rollback, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner import failures, ledger
+from fluxbase_migrations.runner.adoption import Guard
 from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
 from fluxbase_migrations.runner.locked import LockedTrack
@@ -48,6 +49,8 @@ class TrackRun:
     """Seconds to wait for the migration lock."""
     table: Table | None = None
     """None: the track's own."""
+    guard: Guard | None = None
+    """Looks for another version table before the first file runs."""
     target: int | None = None
     """None: the latest; 0: nothing applied."""
     rollback: Rollback = Rollback.FORBID
@@ -58,7 +61,10 @@ class TrackRun:
 def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], log: Log, stop: Stop) -> Result:
     """Bring one track to its target; every failure becomes a result."""
     table = wish.table or Table(*TRACKING_TABLE[wish.track])
-    track = LockedTrack(connect, table, log, stop, label=wish.track.value, lock_timeout=wish.lock_timeout)
+    limit = wish.lock_timeout
+    track = LockedTrack(
+        connect, table, log, stop, label=wish.track.value, lock_timeout=limit, guard=wish.guard
+    )
     migrator = Migrator(track, source, wish.options)
     result = Result(Outcome.NO_CHANGE, latest=source.latest, source_digest=source.digest)
     try:
@@ -79,7 +85,8 @@ def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], lo
 def _run(wish: TrackRun, migrator: Migrator, source: Source) -> tuple[int, Direction]:
     """Do the work; returns how many files ran, and which way."""
     track = migrator.track
-    track.open(create=bool(source.versions) or wish.force is not None)
+    # A force names the version, and so answers what the guard would ask.
+    track.open(create=bool(source.versions) or wish.force is not None, guarded=wish.force is None)
     if wish.owner is not None and (source.versions or wish.force is not None):
         claim(track, wish.owner)
     if wish.force is not None and not track.token_known(wish.force.token):
@@ -91,6 +98,7 @@ def _run(wish: TrackRun, migrator: Migrator, source: Source) -> tuple[int, Direc
         raise SourceEmpty(
             "the source has no migration files", hint="expected files like 001_create_users.up.sql"
         )
+    track.look_around()
     migrator.look_back()
     direction = Direction.UP
 

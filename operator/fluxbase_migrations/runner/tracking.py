@@ -9,6 +9,7 @@ from psycopg import sql
 
 from fluxbase_migrations.core.errors import ServerRefused
 from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.core.names import HISTORY_TABLE, QUALIFIED_TABLE
 from fluxbase_migrations.runner.session import Session
 
 _VERSION_TYPES: Final = frozenset(("bigint", "integer"))
@@ -21,6 +22,7 @@ class Table:
     """A table's schema and name, unquoted."""
 
     schema: str
+    """Empty: the connection's current schema, which :meth:`resolved` looks up."""
     name: str
 
     @property
@@ -32,8 +34,29 @@ class Table:
         """For statements sent as bytes."""
         return self.identifier.as_bytes(session.connection)
 
+    def resolved(self, session: Session) -> "Table":
+        """With its schema.
+
+        Raises:
+            ServerRefused: no schema of the search_path exists.
+        """
+        if self.schema:
+            return self
+        (schema,) = session.query("SELECT pg_catalog.current_schema()")[0]
+        if schema is None:
+            raise ServerRefused(
+                f"no schema for the tracking table {self.name}: none of the search_path exists",
+                hint='name the schema: --table schema.name, or x-migrations-table="schema"."name" in the URL',
+            )
+        return Table(schema, self.name)
+
+    @property
+    def argument(self) -> str:
+        """As :meth:`parse` reads it."""
+        return ".".join(_quoted(part) if set(part) & set('."') else part for part in (self.schema, self.name))
+
     def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
+        return f"{self.schema}.{self.name}" if self.schema else self.name
 
     @classmethod
     def parse(cls, text: str) -> "Table":
@@ -42,11 +65,22 @@ class Table:
         Raises:
             ValueError: anything else.
         """
-        match = re.fullmatch(r'(?:"((?:[^"]|"")+)"|([^".]+))\.(?:"((?:[^"]|"")+)"|([^".]+))', text.strip())
+        match = re.fullmatch(QUALIFIED_TABLE, text.strip())
         if match is None:
             raise ValueError(f"{text!r} is not schema.name")
-        schema, name = (match[1] or match[2]), (match[3] or match[4])
-        return cls(schema.replace('""', '"'), name.replace('""', '"'))
+        return cls(_unquoted(match[1]), _unquoted(match[3]))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+HISTORY: Final = Table("migrations", HISTORY_TABLE)
+"""The history of every tracking table of a database; see :mod:`fluxbase_migrations.runner.ledger`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +97,14 @@ class Row:
 
 
 def columns(session: Session, table: Table) -> dict[str, str] | None:
-    """Column names and types; None if there is no such relation. Needs no privilege on it."""
+    """Column names and types; None if there is no such relation. Needs no privilege on it.
+
+    Raises:
+        ServerRefused: row level security would hide its rows from this role.
+    """
     rows = session.query(
-        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), c.relkind::pg_catalog.text"
+        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),"
+        " pg_catalog.row_security_active(c.oid)"
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
         " WHERE n.nspname = %s AND c.relname = %s ORDER BY a.attnum",
@@ -73,6 +112,12 @@ def columns(session: Session, table: Table) -> dict[str, str] | None:
     )
     if not rows:
         return None
+    if rows[0][2]:
+        raise ServerRefused(
+            f"row level security of {table} applies to this role, so it may not see every row",
+            hint=f"ALTER TABLE {table.identifier.as_string(session.connection)} DISABLE ROW LEVEL SECURITY; "
+            "or run the migrations as the owner of the table, or as a role with BYPASSRLS",
+        )
     return {name: kind for name, kind, _ in rows if name is not None}
 
 
@@ -82,6 +127,11 @@ def exists(session: Session, table: Table) -> bool:
     Raises:
         ServerRefused: a table of that name is there and is not a version table.
     """
+    if table == HISTORY:
+        raise ServerRefused(
+            f"{table} is the history of the migrations and cannot be a tracking table",
+            hint="use another tracking table (--table, or x-migrations-table in the URL)",
+        )
     found = columns(session, table)
     if found is None:
         return False

@@ -1,0 +1,122 @@
+"""Before the first file of a track runs: does another version table say that the files were applied already?
+
+golang-migrate keeps its version in ``public.schema_migrations``, or wherever ``x-migrations-table`` says.
+Taken for a fresh database, one that it has migrated would get every file a second time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from fluxbase_migrations.core.errors import ForeignTable
+from fluxbase_migrations.core.names import ANNOTATION_FORCE, TRACKING_TABLE, Track
+from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.tracking import Table
+
+_LISTED: Final = 3
+"""How many tables an error names."""
+
+_CANDIDATES: Final = """
+SELECT n.nspname, c.relname,
+       pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+       AND NOT pg_catalog.row_security_active(c.oid)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+  AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
+              WHERE a.attrelid = c.oid AND a.attname = 'version' AND a.atttypid IN (20, 23))
+  AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
+              WHERE a.attrelid = c.oid AND a.attname = 'dirty' AND a.atttypid = 16)
+  AND 2 = (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
+           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+ORDER BY n.nspname <> 'public', n.nspname, c.relname
+"""
+"""Every table of exactly golang-migrate's columns, and whether all of its rows can be read. 20, 23 and 16 are
+bigint, integer and boolean."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A version table that is not ours."""
+
+    table: Table
+    version: str | None
+    """As golang-migrate prints it; None: it cannot be read."""
+
+    def __str__(self) -> str:
+        said = f"records version {self.version}" if self.version else "cannot be read by this role"
+        return f"{self.table} {said}"
+
+
+@dataclass(slots=True)
+class Guard:
+    """Refuses to begin at the first file where another version table has a version."""
+
+    track: Track
+    foreign: frozenset[Table] = frozenset()
+    """Tables of other programs, by the user's word."""
+    done: bool = False
+    """Whether the database has been looked at."""
+
+    @classmethod
+    def of(cls, track: Track, foreign: Iterable[Table]) -> "Guard":
+        """The other track's own table says nothing about this one."""
+        others = (Table(*TRACKING_TABLE[other]) for other in Track if other is not track)
+        return cls(track, frozenset((*others, *foreign)))
+
+    def look(self, session: Session, table: Table) -> None:
+        """Look once, while ``table`` is known to have no row, or seems not to exist.
+
+        Raises:
+            ForeignTable: another table has a version.
+        """
+        if self.done:
+            return
+        candidates = session.query(_CANDIDATES)
+        names = [Table(schema, name) for schema, name, _ in candidates]
+        if table in names and not _is_empty(session, table):
+            return  # somebody else has just made it, and it will be read
+        self.done = True
+        foreign = {one.resolved(session) for one in self.foreign}
+        found = [
+            one
+            for name, (_, _, readable) in zip(names, candidates, strict=True)
+            if name != table and name not in foreign and (one := _read(session, name, readable))
+        ]
+        if found:
+            raise _refusal(self.track, table, found)
+
+
+def _is_empty(session: Session, table: Table) -> bool:
+    found = _read(session, table, readable=True)
+    return found is None
+
+
+def _read(session: Session, table: Table, readable: bool) -> _Found | None:
+    """What a candidate says; None: it has no row, or is gone meanwhile."""
+    if not readable:
+        return _Found(table, None)
+    try:
+        rows = session.query(sql.SQL("SELECT version, dirty FROM {} LIMIT 1").format(table.identifier))
+    except psycopg.errors.UndefinedTable:
+        return None
+    except psycopg.errors.InsufficientPrivilege:
+        return _Found(table, None)
+    if not rows:
+        return None
+    version, dirty = rows[0]
+    return _Found(table, f"{version} (dirty)" if dirty else str(version))
+
+
+def _refusal(track: Track, table: Table, found: list[_Found]) -> ForeignTable:
+    listed = ", ".join(map(str, found[:_LISTED])) + (" …" if len(found) > _LISTED else "")
+    first, name = found[0], found[0].table.argument
+    version = first.version.split()[0] if first.version else "V"
+    return ForeignTable(
+        f"{table} has no version, but {listed}: the files may have been applied already",
+        hint=f"to use that table: --table {name}, or x-migrations-table in the URL; to take its version "
+        f"over: force {version}, or the annotation {ANNOTATION_FORCE}={track}={version}@TOKEN; if it belongs "
+        f"to something else: --foreign-table {name}, or spec.tracks.{track}.foreignTables",
+    )
