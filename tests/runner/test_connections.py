@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,22 +198,106 @@ def test_a_signal_ends_the_wait_for_a_server(place: Place, tmp_path: Path) -> No
     assert "SIGTERM received while connecting" in log.read_text()
 
 
-def test_a_standby_is_refused_with_the_reason(place: Place, password: str) -> None:
+def test_a_standby_is_waited_for_until_it_is_the_primary(place: Place, password: str) -> None:
     assert place.up(DB_PASSWORD=password, DB_SSLMODE="require").returncode == 0
     with _standby(place.server) as standby:
         with psycopg.connect(standby.dsn(NAME, NAME, password)) as connection:
             recovers = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         assert recovers == (True,)
         url = standby.dsn(NAME, NAME, password)
-        done = typed("--source", str(place.source), "up", directory=place.source, DATABASE_URL=url)
+        words = ("--source", str(place.source), "--connect-timeout", "1", "up")
+        done = typed(*words, directory=place.source, DATABASE_URL=url)
         assert done.returncode == 1
+        assert "trying again" in done.stdout
         assert "the server is a standby" in done.stdout
         assert "target_session_attrs=read-write" in done.stdout
+        _promoted_while_waited_for(place, standby, url)
         both = f"postgres://{NAME}:{password}@127.0.0.1:{standby.port},127.0.0.1:{place.server.port}/{NAME}"
         found = typed(
             "version", directory=place.source, DATABASE_URL=f"{both}?target_session_attrs=read-write"
         )
         assert found.stdout.strip() == "1"
+
+
+def _promoted_while_waited_for(place: Place, standby: Server, url: str) -> None:
+    with _waiting(place, url) as (process, log):
+        administer(standby.endpoint, sql.SQL("SELECT pg_promote()"))
+        assert process.wait(60) == 0, log.read_text()
+
+
+@contextmanager
+def _waiting(place: Place, url: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """An ``up`` that waits for its server."""
+    with tempfile.TemporaryDirectory() as directory:
+        log = Path(directory) / "log"
+        argv = [PROGRAM, "--source", str(place.source), "up"]
+        variables = environment({"DATABASE_URL": url})
+        with (
+            log.open("w") as output,
+            subprocess.Popen(argv, env=variables, cwd=directory, stdout=output) as process,
+        ):
+            try:
+                eventually("it to be waiting", lambda: "trying again" in log.read_text())
+                yield process, log
+            finally:
+                process.kill()
+
+
+def test_a_server_that_is_read_only_for_a_while_is_waited_for(place: Place, password: str) -> None:
+    _read_only(place.server, "on")
+    try:
+        with _waiting(place, place.server.dsn(NAME, NAME, password)) as (process, log):
+            assert "the server accepts no writes" in log.read_text()
+            _read_only(place.server, "off")
+            assert process.wait(60) == 0, log.read_text()
+    finally:
+        _read_only(place.server, "off")
+
+
+def _read_only(server: Server, value: str) -> None:
+    for statement in (
+        sql.SQL("ALTER SYSTEM SET default_transaction_read_only = {}").format(sql.Literal(value)),
+        sql.SQL("SELECT pg_reload_conf()"),
+    ):
+        administer(server.endpoint, statement)
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        show = "SHOW default_transaction_read_only"
+        eventually("it to be read", lambda: connection.execute(show).fetchone() == (value,))
+
+
+def test_a_refused_login_is_told_once(place: Place) -> None:
+    """``sslmode=prefer`` tries with and without TLS, and a name may have several addresses."""
+    done = place.up(DB_PASSWORD="wrong", PGHOSTADDR="", PGHOST="")
+    assert done.returncode == 1
+    assert done.stdout.count("password authentication failed") == 1
+    assert "SQLSTATE 28P01" in done.stdout
+    assert "trying again" not in done.stdout
+    assert "LOCATION" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ("\n", "the password ends with a line break"),
+        (" ", "the password ends with white space"),
+        ("", ""),
+    ],
+)
+def test_white_space_in_a_password_is_told_when_the_login_is_refused(
+    place: Place, password: str, after: str, said: str
+) -> None:
+    done = place.up(DB_PASSWORD="", PGPASSWORD=(password if after else "wrong") + after)
+    assert done.returncode == 1
+    assert said in done.stdout
+    assert ("the password ends" in done.stdout) == bool(after)
+    assert password not in done.stdout
+
+
+def test_a_password_may_end_with_white_space(place: Place) -> None:
+    create_login(place.server.endpoint, "blank", "a blank ")
+    administer(place.server.endpoint, sql.SQL("GRANT {} TO blank").format(sql.Identifier(NAME)))
+    assert place.up("blank", DB_PASSWORD="a blank ").returncode == 0
+    assert place.up("blank\n", DB_PASSWORD="a blank ").returncode == 0
 
 
 def _standby(primary: Server) -> Server:

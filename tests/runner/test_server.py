@@ -1,15 +1,29 @@
 """Servers and tables that cannot be used are refused with the reason, and nothing is touched."""
 
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from fluxbase_migrations.core.errors import AuthFailed, Unreachable
+from fluxbase_migrations.core.errors import AuthFailed, MigrationError, ServerRefused, Unreachable
+from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.runner import session
+from fluxbase_migrations.runner.connect_errors import classify
+from fluxbase_migrations.runner.engine import Options
+from fluxbase_migrations.runner.libpq import Connection
+from fluxbase_migrations.runner.recovery import Policy
 from fluxbase_migrations.runner.session import Settings
-from tests.runner.track import Runner, numbered
+from fluxbase_migrations.runner.track import TrackRun, run_track
+from tests.peers import write_files
+from tests.runner.test_cli import typed
+from tests.runner.track import Runner, numbered, source
 
 FLUXBASE_LEDGER = "id serial, namespace text, name text, up_sql text, status text"
 
@@ -39,9 +53,116 @@ def test_two_tracking_rows_are_refused(runner: Runner) -> None:
     assert "more than one row" in refused(runner)
 
 
-def test_a_read_only_default_is_refused(runner: Runner) -> None:
-    runner.query(f"ALTER ROLE {runner.database.user} SET default_transaction_read_only = on")
+@pytest.mark.parametrize("of", ["ROLE", "DATABASE"])
+def test_a_read_only_default_of_the_login_is_refused(runner: Runner, of: str) -> None:
+    runner.query(f"ALTER {of} {runner.database.name} SET default_transaction_read_only = on")
     assert "default_transaction_read_only" in refused(runner)
+    assert not any("trying again" in line for line in runner.lines)
+
+
+def test_a_server_that_becomes_read_only_after_it_was_looked_at_is_connected_to_again(runner: Runner) -> None:
+    setup, sessions = runner.setup, []
+
+    def connect() -> session.Session:
+        sessions.append(setup.connect())
+        if len(sessions) == 1:
+            sessions[0].query("SET default_transaction_read_only = on")
+        return sessions[-1]
+
+    wish = TrackRun(Track.USER, Options(Policy()))
+    result = run_track(wish, source(numbered("CREATE TABLE a (i int)")), connect, runner.log, runner.stop)
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert len(sessions) == 2
+
+
+def test_a_files_own_read_only_transaction_is_the_files_error(runner: Runner) -> None:
+    body = "SET LOCAL transaction_read_only = on; CREATE TABLE a (i int)"
+    result = runner.run(numbered(body))
+    assert result.outcome is Outcome.SQL_ERROR
+    assert result.error is not None
+    assert result.error.sql_state == "25006"
+
+
+@pytest.mark.parametrize("table", ["migrations.app", "migrations.history"])
+def test_a_table_whose_rows_policies_may_hide_is_refused_by_name(runner: Runner, table: str) -> None:
+    runner.run({"1_a.up.sql": "SELECT 1"})
+    with psycopg.connect(runner.database.admin_dsn, autocommit=True) as admin:
+        for statement in (
+            f"ALTER TABLE {table} OWNER TO postgres",
+            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+            f"GRANT ALL ON {table} TO {runner.database.user}",
+        ):
+            admin.execute(statement.encode())
+    result = runner.run({"1_a.up.sql": "SELECT 1", "2_a.up.sql": "CREATE TABLE a (i int)"})
+    assert result.outcome is Outcome.SERVER_REFUSED
+    assert result.error is not None
+    assert f"row level security of {table}" in result.error.message
+    assert not runner.exists("a")
+
+
+def test_row_level_security_does_not_concern_the_owner(runner: Runner) -> None:
+    runner.run({"1_a.up.sql": "SELECT 1"})
+    runner.query("ALTER TABLE migrations.app ENABLE ROW LEVEL SECURITY")
+    assert runner.run({"1_a.up.sql": "SELECT 1"}).outcome is Outcome.NO_CHANGE
+
+
+@pytest.mark.parametrize("words", [("up",), ("version",), ("force", "1"), ("run",)], ids=" ".join)
+def test_the_history_is_no_tracking_table(runner: Runner, tmp_path: Path, words: tuple[str, ...]) -> None:
+    files = str(write_files(tmp_path / "source", numbered("CREATE TABLE a (i int)")))
+    given = ("--table", "migrations.history", "--source", files)
+    done = typed(*words, *given, directory=tmp_path, DATABASE_URL=runner.database.dsn)
+    assert done.returncode == 1
+    assert "migrations.history is the history of the migrations" in done.stdout
+    assert not runner.exists("a")
+
+
+SAID: dict[str, tuple[type[MigrationError], str]] = {
+    "28P01": (AuthFailed, "Passwort-Authentifizierung für Benutzer »shop« fehlgeschlagen"),
+    "28000": (AuthFailed, 'ロール"shop"は存在しません'),
+    "3D000": (Unreachable, "la base de données « shop » n'existe pas"),
+    "53300": (Unreachable, "извините, уже слишком много клиентов"),
+    "57P03": (Unreachable, "le système de bases de données se lance"),
+    "42704": (ServerRefused, "nicht erkannter Konfigurationsparameter »geqo«"),
+}
+
+
+@pytest.mark.parametrize("code", SAID)
+def test_what_a_refused_connection_means_does_not_depend_on_the_servers_language(code: str) -> None:
+    kind, words = SAID[code]
+    with saying(code, words) as port, pytest.raises(psycopg.OperationalError) as failed:
+        Connection.connect(f"host=127.0.0.1 port={port} user=shop")
+    error = classify(failed.value, {}, [])
+    assert type(error) is kind
+    assert error.info.sql_state == code
+    assert error.info.message.count(words) == 1
+
+
+@contextmanager
+def saying(code: str, words: str) -> Iterator[int]:
+    """The end of every connection attempt, in the bytes that a server sends, whatever its language."""
+    fields = f"SFATAL\0VFATAL\0C{code}\0M{words}\0Fauth.c\0L334\0Rauth_failed\0\0".encode()
+    report = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+
+    def answer(connection: socket.socket) -> None:
+        with connection:
+            while startup := connection.recv(4096):
+                if startup[4:8] == (80877103).to_bytes(4, "big"):  # asks for TLS
+                    connection.sendall(b"N")
+                    continue
+                connection.sendall(report)
+                return
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                answer(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
 
 
 def test_missing_privileges_are_listed_as_statements(runner: Runner) -> None:

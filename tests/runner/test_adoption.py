@@ -1,0 +1,192 @@
+"""A database that golang-migrate keeps in another table is not started from version 1."""
+
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.result import Outcome
+from tests.peers import environment, golang_migrate, write_files
+from tests.runner.test_cli import typed
+from tests.runner.test_job import Pod
+from tests.runner.track import Runner
+
+FILES = {
+    "001_price.up.sql": "CREATE TABLE price (id int, amount int); INSERT INTO price VALUES (1, 100)",
+    "002_raise.up.sql": "UPDATE price SET amount = amount * 2",
+}
+"""Written so that a second time does not fail, as far as the second file goes."""
+SHAPE = "(version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
+SET = SetRef("uid-1", "fluxbase", "shop")
+OTHER = "public.schema_migrations"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    return str(write_files(tmp_path / "source", FILES))
+
+
+@pytest.fixture
+def other(runner: Runner) -> str:
+    """A database whose files were applied, as another table says."""
+    runner.query(f"CREATE TABLE {OTHER} {SHAPE}; INSERT INTO {OTHER} VALUES (2, false)")
+    return OTHER
+
+
+def ours(runner: Runner, tmp_path: Path, source: str, *words: str, **variables: str) -> tuple[int, str]:
+    given = {"DATABASE_URL": runner.database.dsn, **variables}
+    done = typed(*words, "--source", source, directory=tmp_path, **given)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [("up",), ("up", "1"), ("goto", "2"), ("run",)], ids=" ".join)
+def test_a_command_that_would_run_everything_again_is_refused(
+    runner: Runner, tmp_path: Path, source: str, other: str, words: tuple[str, ...]
+) -> None:
+    code, said = ours(runner, tmp_path, source, *words)
+    assert code == 1
+    assert f"migrations.app has no version, but {other} records version 2" in said
+    for way in (f"--table {other}", "force 2", f"--foreign-table {other}"):
+        assert way in said
+    assert not runner.exists("price")
+    assert not runner.exists("migrations.app")
+
+
+def test_what_golang_migrate_applied_is_not_applied_again(
+    runner: Runner, tmp_path: Path, source: str
+) -> None:
+    url = runner.database.dsn.replace("postgresql://", "postgres://")
+    argv = [golang_migrate(), "-path", source, "-database", url, "up"]
+    subprocess.run(argv, check=True, env=environment(), capture_output=True, timeout=60)
+    code, _ = ours(runner, tmp_path, source, "up")
+    assert code == 1
+    code, said = ours(runner, tmp_path, source, "up", "--table", OTHER)
+    assert (code, "no change" in said) == (0, True)
+    code, said = ours(
+        runner, tmp_path, source, "up", DATABASE_URL=f"{url}&x-migrations-table=schema_migrations"
+    )
+    assert (code, "no change" in said) == (0, True)
+    assert ours(runner, tmp_path, source, "force", "2")[0] == 0
+    code, said = ours(runner, tmp_path, source, "up")
+    assert (code, "no change" in said) == (0, True)
+    assert runner.query("SELECT amount FROM price") == [(200,)]
+
+
+@pytest.mark.parametrize(
+    ("words", "variables"),
+    [
+        (("up", "--foreign-table", OTHER), {}),
+        (("--foreign-table", "a.b", "up", "--foreign-table", f"c.d,{OTHER}"), {}),
+        (("--foreign-table", OTHER, "up", "--foreign-table", "a.b"), {}),
+        (("up",), {"FLUXBASE_FOREIGN_TABLES": 'a.b, "public"."schema_migrations"'}),
+        (("run",), {"FLUXBASE_FOREIGN_TABLES": OTHER}),
+    ],
+)
+def test_a_table_of_another_program_is_left_alone_when_it_is_named(
+    runner: Runner, tmp_path: Path, source: str, other: str, words: tuple[str, ...], variables: dict[str, str]
+) -> None:
+    code, said = ours(runner, tmp_path, source, *words, **variables)
+    assert code == 0, said
+    assert runner.row == [(2, False)]
+    assert runner.query(f"SELECT version FROM {other}") == [(2,)]
+
+
+def test_a_foreign_table_that_is_no_name_is_a_usage_error(
+    runner: Runner, tmp_path: Path, source: str
+) -> None:
+    code, said = ours(runner, tmp_path, source, "up", "--foreign-table", "schema_migrations")
+    assert code == 2
+    assert "is not schema.name" in said
+
+
+def test_a_job_is_refused_until_the_set_says_what_the_table_is(
+    runner: Runner, tmp_path: Path, other: str
+) -> None:
+    pod = Pod(runner.database, tmp_path)
+    write_files(pod.source, FILES)
+    spec = JobSpec(SET, Track.USER, 1, paths=(str(pod.source),))
+    refused = pod.run(spec)
+    assert refused.outcome is Outcome.FOREIGN_TABLE
+    assert refused.error is not None
+    assert "spec.tracks.user.foreignTables" in (refused.error.hint or "")
+    assert not runner.exists("migrations.history")
+    told = JobSpec(SET, Track.USER, 2, paths=(str(pod.source),), foreign_tables=(other,))
+    assert pod.run(told).outcome is Outcome.APPLIED
+
+
+def test_a_forced_version_takes_over(runner: Runner, tmp_path: Path, other: str) -> None:
+    assert other
+    pod = Pod(runner.database, tmp_path)
+    write_files(pod.source, FILES)
+    command = ForceCommand(2, "once")
+    forced = pod.run(JobSpec(SET, Track.USER, 1, paths=(str(pod.source),), force=command))
+    assert (forced.outcome, forced.version) == (Outcome.NO_CHANGE, 2), forced.error
+    assert not runner.exists("price")
+
+
+def test_a_table_that_cannot_be_read_is_refused_too(runner: Runner, tmp_path: Path, source: str) -> None:
+    with psycopg.connect(runner.database.admin_dsn, autocommit=True) as admin:
+        admin.execute("CREATE SCHEMA hidden")
+        admin.execute(f"CREATE TABLE hidden.versions {SHAPE}".encode())
+    code, said = ours(runner, tmp_path, source, "up")
+    assert code == 1
+    assert "hidden.versions cannot be read by this role" in said
+
+
+def test_a_table_whose_rows_are_hidden_by_policies_is_refused_too(
+    runner: Runner, tmp_path: Path, source: str
+) -> None:
+    with psycopg.connect(runner.database.admin_dsn, autocommit=True) as admin:
+        admin.execute(f"CREATE TABLE public.versions {SHAPE}".encode())
+        admin.execute("ALTER TABLE public.versions ENABLE ROW LEVEL SECURITY")
+        admin.execute(
+            sql.SQL("GRANT SELECT ON public.versions TO {}").format(sql.Identifier(runner.database.user))
+        )
+    code, said = ours(runner, tmp_path, source, "up")
+    assert code == 1
+    assert "public.versions cannot be read by this role" in said
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        f"CREATE TABLE public.schema_migrations {SHAPE}",
+        "CREATE TABLE public.v (version int, dirty boolean, i int); INSERT INTO public.v VALUES (1, false)",
+        "CREATE TABLE public.v (version text, dirty boolean); INSERT INTO public.v VALUES ('1', false)",
+        f"CREATE SCHEMA migrations; CREATE TABLE migrations.fluxbase {SHAPE};"
+        " INSERT INTO migrations.fluxbase VALUES (5, false)",
+    ],
+    ids=["no row", "another column", "another type", "the system track's"],
+)
+def test_what_says_nothing_about_these_files_does_not_stop_them(runner: Runner, before: str, tmp_path: Path,
+    source: str) -> None:  # fmt: skip
+    runner.query(before)
+    code, said = ours(runner, tmp_path, source, "up")
+    assert code == 0, said
+
+
+def test_a_dropped_column_does_not_hide_a_version_table(runner: Runner, tmp_path: Path, source: str) -> None:
+    runner.query("CREATE TABLE public.v (version integer, old text, dirty boolean);"
+                 "ALTER TABLE public.v DROP COLUMN old; INSERT INTO public.v VALUES (7, true)")  # fmt: skip
+    code, said = ours(runner, tmp_path, source, "up")
+    assert code == 1
+    assert "public.v records version 7 (dirty)" in said
+
+
+def test_the_built_in_track_starts_beside_an_applications_own_table(
+    runner: Runner, tmp_path: Path, other: str
+) -> None:
+    assert other
+    pod = Pod(runner.database, tmp_path)
+    assert pod.run(JobSpec(SET, Track.SYSTEM, 1)).outcome is Outcome.APPLIED
+
+
+def test_a_track_that_has_a_version_is_never_stopped(runner: Runner, tmp_path: Path, source: str) -> None:
+    assert ours(runner, tmp_path, source, "up", "1")[0] == 0
+    runner.query(f"CREATE TABLE {OTHER} {SHAPE}; INSERT INTO {OTHER} VALUES (2, false)")
+    code, said = ours(runner, tmp_path, source, "up")
+    assert code == 0, said
