@@ -8,7 +8,7 @@ from fluxbase_migrations.api.spec import Spec
 from fluxbase_migrations.controller import jobs, paths
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.core.job import SetRef
+from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import API_VERSION, KIND, Track
 from tests.controller.cluster import Cluster
 
@@ -71,6 +71,9 @@ REFUSED = {
         "relative",
     ),
     "a negative targetVersion": (user(source=FILES, targetVersion=-1), "targetVersion"),
+    "a foreign table without a schema": (user(source=FILES, foreignTables=["versions"]), "foreignTables"),
+    "no foreign table": (user(source=FILES, foreignTables=[]), "foreignTables"),
+    "a foreign table twice": (user(source=FILES, foreignTables=["a.b", "a.b"]), "foreignTables"),
     "an unknown rollback": (user(source=FILES, rollback="Maybe"), "Forbid"),
     "unknownFiles that is neither": (user(source=FILES, unknownFiles="Ignore"), "Warn"),
     "a statementTimeout that PostgreSQL cannot hold": (
@@ -118,6 +121,7 @@ FULL = {
             "rollback": "Allow",
             "outOfOrder": "Fail",
             "unknownFiles": "Warn",
+            "foreignTables": ["public.schema_migrations", '"My.App"."v"'],
             "recheckInterval": "1h30m",
         },
     },
@@ -191,6 +195,8 @@ async def test_jobs_and_their_pods_are_let_into_a_restricted_namespace(
     for track in Track:
         owner = SetRef("0b5b4c3e-0000-4000-8000-000000000000", cluster.namespace, "a.very.long.name" * 15)
         told = jobs.job_spec(parsed, track, owner, run=1, expected_digest="sha256:x")
+        assert JobSpec.from_json(told.to_json()) == told
+        assert told.foreign_tables == (jobs.track_spec(parsed, track).foreign_tables or ())
         body = jobs.manifest(
             parsed, settings, told, name="job", inputs_digest="sha256:i", template="sha256:t"
         )

@@ -263,6 +263,22 @@ CASES = {
         stalled=False,
         says="no route; tried again at",
     ),
+    "a server that was refused before anything ran is tried again": Case(
+        Phase.PENDING,
+        "ServerRefused",
+        look(
+            PLANNED, jobs=(JOB,), pods=(ended(Result(Outcome.SERVER_REFUSED, error=ErrorInfo("no right"))),)
+        ),
+        stalled=False,
+        says="no right; tried again at",
+    ),
+    "another version table is Failed until the spec says what it is": Case(
+        Phase.FAILED,
+        "ForeignTable",
+        look(PLANNED, jobs=(JOB,), pods=(ended(Result(Outcome.FOREIGN_TABLE, error=ErrorInfo("public.v"))),)),
+        stalled=True,
+        says="public.v. Use that table",
+    ),
     "a retry waits for its time": Case(Phase.PENDING, "Unreachable", look(WAITING)),
     "a retry comes when it is due": Case(Phase.PENDING, "Starting", look(WAITING, now=LATER), creates=2),
     "a newer wish does not wait for a retry's time": Case(

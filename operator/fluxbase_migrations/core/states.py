@@ -133,6 +133,8 @@ ADVICE: Final[dict[Outcome, str]] = {
     Outcome.DIRTY: "Look at the database, repair it, then set the version by annotation fluxbase.io/force.",
     Outcome.UNPROVEN: "Look at what the statement left; then correct it in the file, or ask for it to be run "
     "again by the annotation fluxbase.io/requested-at, or set the version by annotation fluxbase.io/force.",
+    Outcome.FOREIGN_TABLE: "Use that table (x-migrations-table in the database URL), take its version over "
+    "(annotation fluxbase.io/force), or name it in foreignTables.",
     Outcome.INTERNAL: "This is a fault of the operator; please report it.",
 }
 """What to do about an outcome where the runner gave no hint of its own."""
