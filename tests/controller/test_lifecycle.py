@@ -203,6 +203,16 @@ async def test_an_unready_world_is_tried_again_without_limit(cluster: Cluster, o
     await cluster.reaches("system", "Applied")
 
 
+async def test_another_version_table_stops_a_track_until_the_set_says_what_it_is(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.make_set()
+    await cluster.run("system", 1, failed(Outcome.FOREIGN_TABLE))
+    await cluster.reaches("system", "Failed", "ForeignTable")
+    await cluster.patch_set(spec={"tracks": {"system": {"foreignTables": ["public.schema_migrations"]}}})
+    assert told(await cluster.next_job("system", 2)).foreign_tables == ("public.schema_migrations",)
+
+
 async def test_a_run_without_result_is_tried_again_until_the_limit(
     cluster: Cluster, operator: Running
 ) -> None:

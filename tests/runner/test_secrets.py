@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.conftest import Database
 from tests.peers import environment, write_files
@@ -143,6 +144,23 @@ def test_a_password_in_a_file_is_not_repeated(runner: Runner) -> None:
     assert "hunter2" not in f"{result}{runner.lines}"
     stored = "SELECT count(*) FROM migrations.history h WHERE h::text LIKE '%hunter2%'"
     assert runner.query(stored) == [(0,)]
+
+
+def test_a_short_password_does_not_blank_names_that_contain_it(runner: Runner, tmp_path: Path) -> None:
+    """Neither on the terminal nor in the history."""
+    database = runner.database
+    with psycopg.connect(database.admin_dsn, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(database.user), sql.Literal("app"))
+        )
+    source = write_files(tmp_path / "source", {"1_a.up.sql": "SELECT * FROM my_app, app"})
+    url = database.server.dsn(database.name, database.user, "app")
+    done = typed("up", "--source", str(source), directory=tmp_path, DATABASE_URL=url)
+    assert done.returncode == 1
+    assert 'relation "my_app" does not exist' in done.stdout
+    with psycopg.connect(database.admin_dsn) as admin:
+        told = admin.execute("SELECT error->>'message' FROM migrations.history").fetchall()
+    assert told == [('relation "my_app" does not exist',)]
 
 
 def test_the_servers_own_words_are_scrubbed(runner: Runner) -> None:

@@ -189,3 +189,43 @@ def test_a_job_without_a_database_ends_at_once_with_the_reason(database: Databas
     assert result.outcome is Outcome.SERVER_REFUSED
     assert result.error is not None
     assert "no database is configured" in result.error.message
+
+
+@pytest.mark.parametrize(
+    ("changed", "outcome", "words"),
+    [
+        ({}, Outcome.APPLIED, ""),
+        ({"PGUSER": "{user}\n"}, Outcome.APPLIED, ""),
+        ({"PGOPTIONS": "-c app.tenant=7"}, Outcome.APPLIED, ""),
+        ({"PGPASSWORD": "{password}\n"}, Outcome.AUTH, "the password ends with a line break"),
+        ({"PGUSER": "nobody"}, Outcome.AUTH, "authentication failed"),
+        ({"PGSSLMODE": "maybe"}, Outcome.SERVER_REFUSED, "invalid sslmode value"),
+        ({"PGOPTIONS": "-c colour=blue"}, Outcome.SERVER_REFUSED, "refuses the connection's options"),
+    ],
+    ids=str,
+)
+def test_a_connection_in_its_parts_is_treated_as_a_url(
+    database: Database, tmp_path: Path, changed: dict[str, str], outcome: Outcome, words: str
+) -> None:
+    """As the operator's Jobs give ``spec.database.connection``."""
+    server = database.server
+    parts = {
+        "PGHOST": server.host,
+        "PGPORT": str(server.port),
+        "PGDATABASE": database.name,
+        "PGUSER": database.user,
+        "PGPASSWORD": database.password,
+        "PGSSLMODE": "prefer",
+        **{
+            name: value.format(user=database.user, password=database.password)
+            for name, value in changed.items()
+        },
+    }
+    pod = Pod(database, tmp_path)
+    write_files(pod.source, FILES)
+    spec = JobSpec(SET, Track.USER, 1, paths=(str(pod.source),))
+    result = pod.run(spec, DATABASE_URL="", **parts)
+    assert result.outcome is outcome, result.error
+    if words:
+        assert result.error is not None
+        assert words in f"{result.error.message} {result.error.hint}"
