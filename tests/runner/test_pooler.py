@@ -15,6 +15,8 @@ import pytest
 
 from fluxbase_migrations.core.result import Outcome
 from tests.conftest import Database
+from tests.peers import write_files
+from tests.runner.test_cli import typed
 from tests.runner.track import Runner, numbered
 from tests.waiting import eventually
 
@@ -86,3 +88,22 @@ def test_session_mode_works_and_settings_survive_each_files_end(database: Databa
         result = Runner(behind).run(files)
         assert result.outcome is Outcome.APPLIED, result.error
     assert Runner(database).query("SELECT t FROM b") == [("0",)]
+
+
+def test_a_urls_settings_reach_a_session_behind_a_pooler_and_survive_each_files_end(
+    database: Database, tmp_path: Path
+) -> None:
+    Runner(database).query("CREATE SCHEMA other")
+    show = "SELECT current_setting('search_path') AS path, current_setting('app.tenant') AS tenant"
+    files = {"1_a.up.sql": "SET search_path = public", "2_b.up.sql": f"CREATE TABLE seen AS {show}"}
+    source = str(write_files(tmp_path / "source", files))
+    with pooler(database, "session") as behind:
+        url = f"{behind.dsn}&search_path=other,public&app.tenant=a%3Bb&x-migrations-table=v"
+        done = typed("up", "--source", source, directory=tmp_path, DATABASE_URL=url)
+        assert done.returncode == 0, done.stdout
+        refused = typed("version", directory=tmp_path, DATABASE_URL=f"{url}&colour=hidden")
+    assert Runner(database).query("SELECT path, tenant FROM other.seen") == [("other,public", "a;b")]
+    assert Runner(database).query("SELECT version FROM other.v") == [(2,)]
+    assert refused.returncode == 1
+    assert "parameter colour of the database URL" in refused.stdout
+    assert "hidden" not in refused.stdout

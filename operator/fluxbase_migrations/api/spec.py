@@ -63,7 +63,8 @@ class Database(Model):
     ]
 
     url_from: SecretSource | None = None
-    """A connection string like postgres://user:password@host:5432/name?sslmode=verify-full, from a Secret."""
+    """A connection string like postgres://user:password@host:5432/name?sslmode=verify-full, from a Secret.
+    golang-migrate's parameters are understood; x-migrations-table names the user track's tracking table."""
     connection: Connection | None = None
     """The connection in its parts."""
 
@@ -172,7 +173,7 @@ class Tracks(Model):
     system: TrackSpec = TrackSpec()
     """The platform's own migrations, tracked in migrations.fluxbase."""
     user: TrackSpec | None = None
-    """The application's migrations, tracked in migrations.app."""
+    """The application's migrations, tracked in migrations.app, or in the URL's x-migrations-table."""
 
 
 class Retry(Model):
@@ -305,6 +306,7 @@ class Spec(Model):
     ddl_lock_timeout: Duration | None = None
     """PostgreSQL's lock_timeout for the files' statements. Absent: the server's own."""
     statement_timeout: Duration = "0s"
-    """PostgreSQL's statement_timeout for the files' statements. 0s: none, whatever the login's own is."""
+    """PostgreSQL's statement_timeout for the files' statements. 0s: what the database URL says, or else none,
+    whatever the login's own is."""
     job: JobTemplate = JobTemplate()
     """How the Jobs are made."""
