@@ -55,10 +55,11 @@ def _set_verbosity(pgconn: pq.abc.PGconn, verbosity: int) -> None:
 @cache
 def _verbosity_function() -> Callable[[int, int], int] | None:
     """``PQsetErrorVerbosity`` of the very libpq that psycopg is linked with; None: it cannot be found."""
-    file = getattr(sys.modules[pq.PGconn.__module__], "__file__", None)
+    module = sys.modules[pq.PGconn.__module__]
+    in_python: Any = getattr(getattr(module, "impl", None), "pq", None)
     try:
         # A library's handle finds the functions of the libraries that it needs, too.
-        function = ctypes.PyDLL(file).PQsetErrorVerbosity
+        function = (in_python or ctypes.PyDLL(module.__file__)).PQsetErrorVerbosity
     except (OSError, AttributeError, TypeError):
         return None
     function.argtypes = [ctypes.c_void_p, ctypes.c_int]
