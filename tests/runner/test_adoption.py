@@ -11,15 +11,13 @@ from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome
 from tests.peers import environment, golang_migrate, write_files
+from tests.runner.cases import files
 from tests.runner.test_cli import typed
 from tests.runner.test_job import Pod
 from tests.runner.track import Runner
 
-FILES = {
-    "001_price.up.sql": "CREATE TABLE price (id int, amount int); INSERT INTO price VALUES (1, 100)",
-    "002_raise.up.sql": "UPDATE price SET amount = amount * 2",
-}
-"""Written so that a second time does not fail, as far as the second file goes."""
+FILES = files("adoption/idempotent-looking")
+"""Written so that a second time does not fail, but doubles what is there."""
 SHAPE = "(version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
 SET = SetRef("uid-1", "fluxbase", "shop")
 OTHER = "public.schema_migrations"
@@ -73,7 +71,7 @@ def test_what_golang_migrate_applied_is_not_applied_again(
     assert ours(runner, tmp_path, source, "force", "2")[0] == 0
     code, said = ours(runner, tmp_path, source, "up")
     assert (code, "no change" in said) == (0, True)
-    assert runner.query("SELECT amount FROM price") == [(200,)]
+    assert runner.query("SELECT v FROM price") == [(200,)]
 
 
 @pytest.mark.parametrize(
