@@ -18,7 +18,7 @@ from fluxbase_migrations.runner import session
 from fluxbase_migrations.runner.connect_errors import classify
 from fluxbase_migrations.runner.engine import Options
 from fluxbase_migrations.runner.libpq import Connection
-from fluxbase_migrations.runner.recovery import Policy
+from fluxbase_migrations.runner.recovery_case import Policy
 from fluxbase_migrations.runner.session import Settings
 from fluxbase_migrations.runner.track import TrackRun, run_track
 from tests.peers import write_files
