@@ -79,7 +79,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         "a .sql file that is no migration is an error",
-        "a `.sql` file whose name does not parse is skipped in silence",
+        "a `.sql` file whose name does not parse",
         "golang-migrate skips it in silence, and a misspelt migration never runs.",
         r"up with (-1_foobar\.up|foobar\.up|1\.up|1_foobar|1_A\.UP|1_a\.Up|\N{ARABIC-INDIC DIGIT ONE}_arabic"
         r"\.up)\.sql",
@@ -119,6 +119,13 @@ DIFFERENCES: tuple[Difference, ...] = (
         "`COPY … FROM STDIN` hangs or fails",
         "Its rows are psql's input; sent as a statement they are a syntax error that leaves the row dirty.",
         r"up, copy from stdin",
+        REFUSED,
+    ),
+    Difference(
+        "psql's commands, and text that never ends, are refused before it starts",
+        "psql's commands and an open comment fail in the server",
+        "They can never work, and nothing was run, so nothing is dirty.",
+        r"up, psql command",
         REFUSED,
     ),
     Difference(
