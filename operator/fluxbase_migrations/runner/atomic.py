@@ -78,11 +78,15 @@ def _group(prepared: Prepared) -> Group:
     return prepared.groups[0] if prepared.groups else Group(0)
 
 
-def _closing(context: Context, attempt: Attempt, *, durable: bool) -> list[Chunk]:
+def _closing(context: Context, attempt: Attempt, *, durable: bool, one_message: bool = False) -> list[Chunk]:
     step, book = attempt.prepared.step, context.book
     total = context.session.literal(len(attempt.prepared.statements))
     entry = attempt.entry(context.session, Entered.APPLIED, done=total, started_at=b"pg_catalog.now()")
-    return [book.write_row(step.to_version, False, entry), book.commit(durable=durable)]
+    if one_message:
+        row = book.write_row_in_one_message(step.to_version, entry)
+    else:
+        row = book.write_row(step.to_version, False, entry)
+    return [row, book.commit(durable=durable)]
 
 
 def _one_message(
@@ -102,7 +106,7 @@ def _one_message(
         book.constraints(),
         book.still_ours(),
         book.tidy(),
-        *_closing(context, attempt, durable=durable),
+        *_closing(context, attempt, durable=durable, one_message=True),
     ]
     try:
         replies = session.run(chunks, meanwhile=meanwhile)

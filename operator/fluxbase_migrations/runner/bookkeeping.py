@@ -31,8 +31,8 @@ _XID: Final = b"pg_catalog.pg_current_xact_id()::pg_catalog.text"
 
 
 def _all_true(checks: list[bytes], *more: bytes) -> bytes:
-    product = b" OPERATOR(pg_catalog.*) ".join(b"pg_catalog.int4(" + check + b")" for check in checks)
-    return b", ".join([b"SELECT 1 OPERATOR(pg_catalog./) (" + product + b")", *more]) + b";"
+    divisor = b"CASE WHEN " + b" AND ".join(checks) + b" THEN 1 ELSE 0 END"
+    return b", ".join([b"SELECT 1 OPERATOR(pg_catalog./) " + divisor, *more]) + b";"
 
 
 def _writable(modes: bytes) -> bytes:
@@ -135,9 +135,16 @@ class Bookkeeping:
         return Chunk(delete + b"INSERT INTO %b (version, dirty) VALUES (%d, %b);" % values, 2)
 
     def write_row(self, version: int, dirty: bool, entry: dict[str, bytes]) -> Chunk:
-        """The tracking row together with a new ledger entry that proves it."""
+        """The tracking row together with a new ledger entry that proves it; its reply has the entry's id."""
         row = self.row(version, dirty)
         text = self.ledger.insert(self.session, entry | {"row_xmin": self.row_xmin})
+        return Chunk(row.sql + text + b" RETURNING id, row_xmin;", row.results + 1)
+
+    def write_row_in_one_message(self, version: int, entry: dict[str, bytes]) -> Chunk:
+        """The clean row and its entry behind a file that has no savepoint: the row's xmin is ours."""
+        row = self.row(version, False)
+        xmin = b"NULL" if version == NIL else b"pg_catalog.xid(pg_catalog.pg_current_xact_id())"
+        text = self.ledger.insert(self.session, entry | {"row_xmin": xmin})
         return Chunk(row.sql + text + b";", row.results + 1)
 
     def rewrite_row(self, entry_id: int, version: int, dirty: bool, entry: dict[str, bytes]) -> Chunk:

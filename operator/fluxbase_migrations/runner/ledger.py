@@ -252,11 +252,7 @@ class Ledger:
             **fields,
         }
         names, values = ", ".join(columns).encode(), b", ".join(columns.values())
-        return b"INSERT INTO %b (%b) VALUES (%b) RETURNING id, row_xmin" % (
-            LEDGER.quoted(session),
-            names,
-            values,
-        )
+        return b"INSERT INTO %b (%b) VALUES (%b)" % (LEDGER.quoted(session), names, values)
 
     def update(self, session: Session, entry: int, fields: dict[str, bytes]) -> bytes:
         """The UPDATE of one entry."""

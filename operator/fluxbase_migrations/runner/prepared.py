@@ -19,8 +19,8 @@ MESSAGE_LIMIT: Final = 256 * 1024
 """Bytes. A larger file is sent in several messages within its transaction."""
 SEPARATOR: Final = Chunk(b"\n;\n", 0)
 """Ends a statement that may be followed by a comment."""
-_ENDS_TRANSACTIONS: Final = re.compile(rb"\b(?:COMMIT|END|ROLLBACK|ABORT|PREPARE)\b", re.IGNORECASE)
-"""Without one of these words, wherever they stand, no SQL ends a transaction."""
+_TRANSACTIONAL: Final = re.compile(rb"\b(?:COMMIT|END|ROLLBACK|ABORT|PREPARE|SAVEPOINT)\b", re.IGNORECASE)
+"""Without one of these words, wherever they stand, no SQL ends a transaction or begins another within it."""
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Prepared:
             len(found.sql) <= MESSAGE_LIMIT
             and not self.specials
             and not found.conforming_changes
-            and _ENDS_TRANSACTIONS.search(found.sql) is None
+            and _TRANSACTIONAL.search(found.sql) is None
         )
 
     def messages(self, group: Group, hygiene: Chunk) -> Iterator[list[Chunk]]:

@@ -174,7 +174,8 @@ class Session:
             return b"NULL"
         if isinstance(value, int):
             return b"%d" % value
-        return pq.Escaping(self.pgconn).escape_literal(fitting(value, self.server_encoding).encode())
+        text = value if value.isascii() else fitting(value, self.server_encoding)
+        return pq.Escaping(self.pgconn).escape_literal(text.encode())
 
     def json(self, value: Any) -> bytes:
         """A jsonb literal."""

@@ -16,6 +16,7 @@ from psycopg.pq import abc
 from fluxbase_migrations.runner.signals import Stop
 
 _TICK: Final = 0.5
+_COMMAND_OK: Final = int(pq.ExecStatus.COMMAND_OK)
 _COMPLETE: Final = frozenset((int(pq.ExecStatus.COMMAND_OK), int(pq.ExecStatus.TUPLES_OK)))
 _COPY_REFUSAL: Final = b"a migration cannot read COPY data from a client"
 
@@ -164,8 +165,7 @@ class _Exchange:
         """Wait until the server has answered everything."""
         try:
             self._send()
-            while (result := self._next()) is not None:
-                self._take(result)
+            self._receive()
         except Exception as error:  # psycopg.pq reports a lost socket as OperationalError
             raise ConnectionLost(str(error).strip(), self.replies) from error
         if self.conn.status != pq.ConnStatus.OK:
@@ -184,11 +184,20 @@ class _Exchange:
                 self.conn.consume_input()
                 sending = self.conn.flush() == 1
 
-    def _next(self) -> abc.PGresult | None:
-        while self.conn.is_busy():
-            if self._wait(select.POLLIN):
-                self.conn.consume_input()
-        return self.conn.get_result()
+    def _receive(self) -> None:
+        """Take result after result; there are two dozen for a small file, so the usual kind is short."""
+        busy, get, append = self.conn.is_busy, self.conn.get_result, self.replies.append
+        while True:
+            while busy():
+                if self._wait(select.POLLIN):
+                    self.conn.consume_input()
+            result = get()
+            if result is None:
+                return
+            if result.status == _COMMAND_OK and not self.keep:
+                append(Reply(result.command_status or b""))
+            else:
+                self._take(result)
 
     def _wait(self, events: int) -> bool:
         """Wait for the socket for a moment, and see to a signal; whether the socket is ready."""
