@@ -11,6 +11,7 @@ from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import NIL, Source
 from fluxbase_migrations.core.names import UnknownFiles
+from fluxbase_migrations.runner import memory
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.source import read_directories, scan
 
@@ -164,3 +165,15 @@ def test_ten_thousand_files_are_one_plan(tmp_path: Path) -> None:
     steps = plan.up(source, NIL).steps
     assert [one.version for one in steps] == [*range(1, 10_001)]
     assert steps[-1].to_version == source.latest == 10_000
+
+
+def test_files_that_do_not_fit_into_the_container_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        with (tmp_path / f"{number}_a.up.sql").open("wb") as file:
+            file.truncate(300 << 20)
+    monkeypatch.setattr(memory, "limit", lambda: 512 << 20)
+    with pytest.raises(InvalidSource, match="this container may use 512 MiB") as caught:
+        read_directories([tmp_path], Log(write=print))
+    assert "at least 660Mi" in (caught.value.info.hint or "")

@@ -43,9 +43,6 @@ ENV_JOB: Final = "FLUXBASE_JOB"
 ENV_FILE: Final = "FLUXBASE_FILE_"
 """With a number behind it: the content of the job specification's file of that number."""
 
-ENV_MEMORY_LIMIT: Final = "FLUXBASE_MEMORY_LIMIT"
-"""Bytes that the Job's container may use."""
-
 ENV_DATABASE_URL: Final = "DATABASE_URL"
 """The connection string of ``database.urlFrom``. With ``database.connection`` the Job sets libpq's own
 variables instead: PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGSSLMODE, PGSSLROOTCERT."""

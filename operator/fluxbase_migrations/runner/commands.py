@@ -1,6 +1,5 @@
 """What the command line's verbs do: golang-migrate's up, down, goto, force and version, and ours."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -142,7 +141,7 @@ def _migrate(
         setup.log.info("no change", source=setup.track.value)
         return 0
     policy = Policy(setup.recovery or Recovery.PROVEN)
-    options = Options(policy, setup.out_of_order, memory.limit(os.environ))
+    options = Options(policy, setup.out_of_order, memory.limit())
     with setup.locked(guarded=guarded) as track:
         migrator = Migrator(track, source, options)
         migrator.look_back()
@@ -212,7 +211,7 @@ def _run_track(setup: Setup, track: Track, read: Callable[[], Source]) -> Result
         return Result(error.outcome, error=error.info)
     policy = Policy(setup.recovery or Recovery.AUTOMATIC, retry_failed=True, retry_unproven=False)
     table = setup.table if track is setup.track else None
-    options = Options(policy, setup.out_of_order, memory.limit(os.environ))
+    options = Options(policy, setup.out_of_order, memory.limit())
     guard = setup.guard(track) if track is Track.USER else None  # system: the built-in files
     wish = TrackRun(track, options, setup.lock_timeout, table, guard)
     return run_track(wish, source, setup.connect, setup.log, setup.stop)

@@ -4,28 +4,30 @@ Held at once are the files of the source, and twice the statement that is being 
 and the message made of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import Source
-from fluxbase_migrations.core.names import ENV_MEMORY_LIMIT
-from fluxbase_migrations.runner.prepared import Prepared
+
+if TYPE_CHECKING:
+    from fluxbase_migrations.runner.prepared import Prepared
 
 BASE: Final = 60 << 20
 """Bytes. What a run takes without any file."""
 _PER_STATEMENT: Final = 16
-_CGROUP: Final = (
+CONTROL_GROUPS: Final = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+"""Where a container sees its own limit, with control groups of version 2 and of version 1."""
 _UNLIMITED: Final = 1 << 60
 
 
-def limit(environment: Mapping[str, str]) -> int | None:
-    """Bytes that this process may use: what the Job says, or else its control group; None is no limit."""
-    for text in (environment.get(ENV_MEMORY_LIMIT, ""), *map(_read, _CGROUP)):
+def limit(control_groups: Sequence[Path] = CONTROL_GROUPS) -> int | None:
+    """Bytes that this container may use, as its control group has it; None is no limit."""
+    for text in map(_read, control_groups):
         if text.isdecimal() and 0 < int(text) < _UNLIMITED:
             return int(text)
     return None
@@ -38,7 +40,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def require(available: int | None, source: Source, prepared: Prepared) -> None:
+def require(available: int | None, source: Source, prepared: "Prepared") -> None:
     """See that a file can be run in the memory there is.
 
     Raises:
@@ -50,13 +52,20 @@ def require(available: int | None, source: Source, prepared: Prepared) -> None:
     needed += _PER_STATEMENT * len(prepared.statements)
     if needed <= available:
         return
-    raise InvalidSource(
-        f"the file needs {_mebibytes(needed)} MiB of memory, and this container may use "
-        f"{available >> 20} MiB; its largest statement has {_mebibytes(prepared.largest)} MiB",
-        file=prepared.step.label,
-        hint=f"set spec.job.resources.limits.memory to at least {_mebibytes(needed)}Mi, or cut the file",
+    largest = f"its largest statement has {mebibytes(prepared.largest)} MiB"
+    raise too_large(largest, needed, available, prepared.step.label)
+
+
+def too_large(what: str, needed: int, available: int, file: str | None = None) -> InvalidSource:
+    """The error, with the number to set."""
+    need = mebibytes(needed)
+    return InvalidSource(
+        f"{need} MiB of memory are needed, and this container may use {available >> 20} MiB: {what}",
+        file=file,
+        hint=f"set spec.job.resources.limits.memory to at least {need}Mi, or use smaller files",
     )
 
 
-def _mebibytes(size: int) -> int:
+def mebibytes(size: int) -> int:
+    """A size in MiB, rounded up."""
     return -(-size >> 20)

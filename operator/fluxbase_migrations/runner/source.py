@@ -10,6 +10,7 @@ from fluxbase_migrations.core.digest import MIGRATION_PATTERN
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import Source
 from fluxbase_migrations.core.names import UnknownFiles
+from fluxbase_migrations.runner import memory
 from fluxbase_migrations.runner.log import Log
 
 MAX_TOTAL: Final = 1 << 30
@@ -35,8 +36,8 @@ def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool 
         InvalidSource: something cannot be read, a name is in two directories, or it is all too large.
     """
     files: dict[str, bytes] = {}
+    found: dict[str, Path] = {}
     origin: dict[str, Path] = {}
-    total = 0
     for path in map(Path, paths):
         if missing_ok and _missing(path):
             continue
@@ -45,16 +46,37 @@ def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool 
                 files[name] = b""
                 continue
             _require_utf8(name)
-            if name in files:
+            if name in found:
                 raise InvalidSource(
                     f"the file is in two places: {origin[name]} and {path}",
                     file=name,
                     hint="remove one of them",
                 )
-            content = _read(file, name, MAX_TOTAL - total)
-            total += len(content)
-            files[name], origin[name] = content, path
-    return files
+            found[name], origin[name] = file, path
+    _require_room(found, memory.limit())
+    return files | {name: _read(file, name) for name, file in found.items()}
+
+
+def _require_room(files: Mapping[str, Path], available: int | None) -> None:
+    """See, before anything is read, that all files fit into the memory there is."""
+    total = sum(_size(path) for path in files.values())
+    if total > MAX_TOTAL:
+        raise InvalidSource(
+            f"the migration files together are larger than {MAX_TOTAL >> 20} MiB",
+            file=max(files, key=lambda name: _size(files[name])),
+            hint="load bulk data with another tool, or in several sources",
+        )
+    if available is not None and total + memory.BASE > available:
+        raise memory.too_large(
+            f"the migration files together have {memory.mebibytes(total)} MiB", total + memory.BASE, available
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # reading it says why it cannot be read
 
 
 def _missing(path: Path) -> bool:
@@ -128,17 +150,10 @@ def _require_utf8(name: str) -> None:
         raise InvalidSource("the file's name is not UTF-8", file=name, hint="rename the file") from None
 
 
-def _read(path: Path, name: str, room: int) -> bytes:
+def _read(path: Path, name: str) -> bytes:
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise InvalidSource("not a regular file", file=name, hint="remove or rename it")
-        if found.st_size > room:
-            raise InvalidSource(
-                f"the migration files together are larger than {MAX_TOTAL >> 20} MiB",
-                file=name,
-                hint="load bulk data with another tool, or in several sources",
-            )
         return path.read_bytes()
     except OSError as error:
         raise InvalidSource(
