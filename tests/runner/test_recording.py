@@ -93,3 +93,17 @@ def test_reset_all_in_a_file_does_not_look_like_a_lost_transaction(runner: Runne
     )
     assert result.outcome is Outcome.APPLIED, result.error
     assert runner.query("SELECT count(*) FROM a") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "body", ["RETURN NULL;", "NEW.version := 99; RETURN NEW;"], ids=["left out", "changed"]
+)
+def test_a_version_that_is_not_written_as_meant_rolls_the_file_back(runner: Runner, body: str) -> None:
+    assert runner.run(numbered("CREATE TABLE a (i int)")).outcome is Outcome.APPLIED
+    runner.query(
+        f"CREATE FUNCTION public.meddle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {body} END';"
+        f" CREATE TRIGGER meddle BEFORE INSERT ON {APP} FOR EACH ROW EXECUTE FUNCTION public.meddle()"
+    )
+    result = runner.run(numbered("CREATE TABLE a (i int)", "INSERT INTO a VALUES (1)"))
+    assert not result.outcome.succeeded
+    assert runner.query("SELECT count(*) FROM a") == [(0,)]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import psycopg
 
 from fluxbase_migrations.core.errors import Interrupted, MigrationError, Transient, Unproven
+from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.runner import confirm, do_blocks, failures, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
 from fluxbase_migrations.runner.ledger import Entered
@@ -82,7 +83,7 @@ def _closing(context: Context, attempt: Attempt, *, durable: bool, one_message: 
     step, book = attempt.prepared.step, context.book
     total = context.session.literal(len(attempt.prepared.statements))
     entry = attempt.entry(context.session, Entered.APPLIED, done=total, started_at=b"pg_catalog.now()")
-    if one_message:
+    if one_message and step.to_version != NIL:
         row = book.write_row_in_one_message(step.to_version, entry)
     else:
         row = book.write_row(step.to_version, False, entry)

@@ -141,11 +141,16 @@ class Bookkeeping:
         return Chunk(row.sql + text + b" RETURNING id, row_xmin;", row.results + 1)
 
     def write_row_in_one_message(self, version: int, entry: dict[str, bytes]) -> Chunk:
-        """The clean row and its entry behind a file that has no savepoint: the row's xmin is ours."""
+        """The clean row and its entry behind a file that has no savepoint, whose transaction wrote the row.
+
+        The division fails where a trigger or a rule has left out or changed what was written.
+        """
         row = self.row(version, False)
-        xmin = b"NULL" if version == NIL else b"pg_catalog.xid(pg_catalog.pg_current_xact_id())"
-        text = self.ledger.insert(self.session, entry | {"row_xmin": xmin})
-        return Chunk(row.sql + text + b";", row.results + 1)
+        there = b"1 OPERATOR(pg_catalog./) pg_catalog.count(*) OPERATOR(pg_catalog.=) 1"
+        written = b"w.version OPERATOR(pg_catalog.=) %d AND NOT w.dirty" % version
+        ours = b"CASE WHEN %b THEN pg_catalog.xid(pg_catalog.pg_current_xact_id()) END" % there
+        entry = entry | {"row_xmin": b"(SELECT %b FROM %b w WHERE %b)" % (ours, self.target, written)}
+        return Chunk(row.sql + self.ledger.insert(self.session, entry) + b";", row.results + 1)
 
     def rewrite_row(self, entry_id: int, version: int, dirty: bool, entry: dict[str, bytes]) -> Chunk:
         """The tracking row together with an existing ledger entry."""
