@@ -1,6 +1,5 @@
 """A database that golang-migrate keeps in another table is not started from version 1."""
 
-import subprocess
 from pathlib import Path
 
 import psycopg
@@ -10,7 +9,7 @@ from psycopg import sql
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome
-from tests.peers import environment, golang_migrate, write_files
+from tests.peers import write_files
 from tests.runner.cases import files
 from tests.runner.test_cli import typed
 from tests.runner.test_job import Pod
@@ -52,26 +51,6 @@ def test_a_command_that_would_run_everything_again_is_refused(
         assert way in said
     assert not runner.exists("price")
     assert not runner.exists("migrations.app")
-
-
-def test_what_golang_migrate_applied_is_not_applied_again(
-    runner: Runner, tmp_path: Path, source: str
-) -> None:
-    url = runner.database.dsn.replace("postgresql://", "postgres://")
-    argv = [golang_migrate(), "-path", source, "-database", url, "up"]
-    subprocess.run(argv, check=True, env=environment(), capture_output=True, timeout=60)
-    code, _ = ours(runner, tmp_path, source, "up")
-    assert code == 1
-    code, said = ours(runner, tmp_path, source, "up", "--table", OTHER)
-    assert (code, "no change" in said) == (0, True)
-    code, said = ours(
-        runner, tmp_path, source, "up", DATABASE_URL=f"{url}&x-migrations-table=schema_migrations"
-    )
-    assert (code, "no change" in said) == (0, True)
-    assert ours(runner, tmp_path, source, "force", "2")[0] == 0
-    code, said = ours(runner, tmp_path, source, "up")
-    assert (code, "no change" in said) == (0, True)
-    assert runner.query("SELECT v FROM price") == [(200,)]
 
 
 @pytest.mark.parametrize(
