@@ -85,6 +85,8 @@ def _closing(context: Context, attempt: Attempt, *, durable: bool, one_message: 
     entry = attempt.entry(context.session, Entered.APPLIED, done=total, started_at=b"pg_catalog.now()")
     if one_message and step.to_version != NIL:
         row = book.write_row_in_one_message(step.to_version, entry)
+    elif attempt.marker is not None and context.ledger.has(context.session, attempt.marker):
+        row = book.rewrite_row(attempt.marker, step.to_version, False, entry)
     else:
         row = book.write_row(step.to_version, False, entry)
     return [row, book.commit(durable=durable)]
@@ -140,7 +142,8 @@ def _stepwise(
             raise
         return replies
 
-    attempt.xid = opened(send([book.begin_marked(b", ".join(group.modes))], rows=2))
+    replies = send([book.begin_marked(b", ".join(group.modes)), _marker(context, attempt)], rows=3)
+    attempt.xid, attempt.marker = opened(replies), int((replies[2].row or (b"0",))[0] or 0)
     for message in prepared.messages(group, book.hygiene()):
         send(message)
         if how := misread(context, prepared, message):
@@ -155,6 +158,12 @@ def _stepwise(
         session.rollback()
         raise
     send(_closing(context, attempt, durable=durable))
+
+
+def _marker(context: Context, attempt: Attempt) -> Chunk:
+    """An entry that is there before the file's first statement, and is overwritten behind its last one."""
+    entry = attempt.entry(context.session, Entered.RUNNING, done=b"0", finished_at=b"NULL")
+    return Chunk(context.ledger.insert(context.session, entry) + b" RETURNING id;", 1)
 
 
 def opened(replies: Sequence[Reply]) -> str:

@@ -56,6 +56,8 @@ class Attempt:
     began: float = field(default_factory=time.monotonic)
     xid: str | None = None
     """The id of the transaction that its statements run in, as the server gave it."""
+    marker: int | None = None
+    """The entry that this transaction began with: one that is seen from outside was committed by the file."""
 
     @property
     def seconds(self) -> float:

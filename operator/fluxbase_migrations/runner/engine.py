@@ -20,7 +20,7 @@ from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Applied
 from fluxbase_migrations.runner import doubt, failures, history, memory
-from fluxbase_migrations.runner.atomic import UNCHANGED, record_failure, rolled_back
+from fluxbase_migrations.runner.atomic import record_failure
 from fluxbase_migrations.runner.context import Attempt
 from fluxbase_migrations.runner.file import run_file
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
@@ -218,10 +218,8 @@ class Migrator:
         """
         entries, step = self.track.entries(), attempt.prepared.step
         effect = history.effect_of(entries, attempt.id)
-        if (
-            effect == UNCHANGED
-            and attempt.xid is not None
-            and not rolled_back(self.track.context, attempt.xid)
+        if attempt.marker is not None and any(
+            one.id == attempt.marker and one.outcome == Entered.RUNNING for one in entries
         ):
             raise self._ended_by_itself(attempt)
         kept = {one.attempt for one in entries if one.outcome == Entered.APPLIED}

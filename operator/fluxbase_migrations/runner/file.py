@@ -30,6 +30,7 @@ def run_file(
         except NeedsGroups as needs:
             (prepared.cuts if needs.sqlstate == "55P04" else prepared.alone).add(needs.index)
             prepared.regroup()
+            attempt.marker = None  # it was rolled back
             context.log.info(
                 "file cannot run in one transaction, running it in groups",
                 file=prepared.step.label,
