@@ -10,7 +10,7 @@ import pytest
 
 from fluxbase_migrations.core.errors import MigrationError
 from fluxbase_migrations.core.files import Direction, MigrationFile, Source
-from fluxbase_migrations.core.names import Recovery
+from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, Recovery
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
@@ -324,3 +324,32 @@ def test_a_request_is_answered_once(request_before: str | None, runs: bool) -> N
         return
     with pytest.raises(MigrationError, match="may have taken effect in part"):
         ask()
+
+
+WHOLE_FILE = f"{ANNOTATION_REQUESTED_AT}, runs the whole file again"
+STATEMENT = f"{ANNOTATION_REQUESTED_AT}, runs the statement again"
+BACK = "put those statements back"
+
+
+@pytest.mark.parametrize(
+    ("case", "policy", "said"),
+    [
+        (Case([entry(**HALF)], EDITED), Recovery.AUTOMATIC, {BACK, WHOLE_FILE}),
+        (Case([entry(**HALF)], EDITED), Recovery.PROVEN, {BACK}),
+        (Case([entry(**HALF, details=TEMPORARY)], CORRECTED), Recovery.AUTOMATIC, {WHOLE_FILE}),
+        (Case([DOUBT]), Recovery.AUTOMATIC, {STATEMENT}),
+        (Case([DOUBT]), Recovery.PROVEN, {STATEMENT}),
+        (Case([DOUBT], EDITED), Recovery.AUTOMATIC, {BACK, WHOLE_FILE}),
+        (Case([DOUBT], EDITED), Recovery.PROVEN, {BACK}),
+    ],
+)
+@pytest.mark.parametrize("can_be_requested", [True, False], ids=["operator", "command"])
+def test_a_refusal_advises_only_what_would_work(
+    case: Case, policy: Recovery, said: set[str], can_be_requested: bool
+) -> None:
+    chosen = Policy(policy, retry_failed=False, can_be_requested=can_be_requested)
+    with pytest.raises(MigrationError) as refused:
+        decide(case.row, case.entries, source(case.file), chosen, lambda step: True)
+    expected = said if can_be_requested else said - {WHOLE_FILE, STATEMENT}
+    assert {part for part in (BACK, WHOLE_FILE, STATEMENT) if part in str(refused.value)} == expected
+    assert ("retry" in str(refused.value)) == bool(expected & {WHOLE_FILE, STATEMENT})

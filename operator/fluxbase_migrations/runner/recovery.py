@@ -5,10 +5,11 @@ policy does.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from fluxbase_migrations.core.errors import Dirty, StatementFailed, Unproven
 from fluxbase_migrations.core.files import NIL, MigrationFile, Source
-from fluxbase_migrations.core.names import Recovery
+from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, Recovery
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner import history, unknown_state
@@ -27,6 +28,10 @@ from fluxbase_migrations.runner.recovery_case import (
 from fluxbase_migrations.runner.session_state import SessionState
 from fluxbase_migrations.runner.statements import tag
 from fluxbase_migrations.runner.tracking import Row
+
+_EDITED: Final = "they were edited since"
+_BY_HAND: Final = "finish or undo the file by hand and force the version"
+_ASKING: Final = f"kubectl fluxbase retry, or the annotation {ANNOTATION_REQUESTED_AT}, runs"
 
 
 def decide(
@@ -87,8 +92,7 @@ def _half_done(case: Case, entry: Entry, done: int) -> RunAgain | Resume:
         raise Dirty.of(
             case.row.version,
             f"{so_far}, and the file cannot be resumed after them: {why}",
-            hint="put those statements back as they were, or finish or undo the file by hand and force the "
-            "version; asking for the run runs the whole file again",
+            hint=_ways_past(case.policy, why),
         )
     _refuse_unwanted(case, step, so_far)
     _refuse_unchanged(case, entry, step.file)
@@ -99,11 +103,16 @@ def _half_done(case: Case, entry: Entry, done: int) -> RunAgain | Resume:
 def _in_doubt(case: Case, entry: Entry) -> RunAgain | Resume:
     """The statement after those may have taken effect in part: it never runs again unasked."""
     step, so_far = step_of(entry, case.source), _so_far(entry)
-    refused = Unproven.of(case.row.version, so_far, hint=_ways_on(entry))
+    refused = Unproven.of(case.row.version, so_far, hint=_ways_on(case.policy, entry))
     if step.file is None:
         raise refused
     prepared, done, asked = case.prepare(step), entry.done or 0, _asked_anew(case.policy, entry)
     why = _no_resume(prepared, entry)
+    if why is not None and entry.details.get(AFTER):
+        hint = f"look at what it left, then {_ways_past(case.policy, why)}"
+        refused = Unproven.of(
+            case.row.version, f"{so_far}, and the file cannot be resumed after them: {why}", hint=hint
+        )
     corrected = why is None and _corrected(prepared, entry, done)
     if not asked and not corrected:
         raise refused
@@ -130,13 +139,21 @@ def _asked_anew(policy: Policy, entry: Entry) -> bool:
     return policy.retry_unproven and not answered
 
 
-def _ways_on(entry: Entry) -> str:
-    by_hand = "finish or undo the file by hand and force the version"
+def _ways_past(policy: Policy, why: str) -> str:
+    """What to do where the file cannot be resumed."""
+    back = "put those statements back as they were, or " if why == _EDITED else ""
+    may = policy.can_be_requested and policy.recovery is Recovery.AUTOMATIC
+    return f"{back}{_BY_HAND}" + (f"; {_ASKING} the whole file again" if may else "")
+
+
+def _ways_on(policy: Policy, entry: Entry) -> str:
+    """What to do about a statement in doubt."""
     if not entry.details.get(AFTER):
-        return f"look at what it left, then {by_hand}"
+        return f"look at what it left, then {_BY_HAND}"
+    asking = f"; {_ASKING} the statement again" if policy.can_be_requested else ""
     return (
         "look at what it left, then correct that statement in the file so that it does the rest, or "
-        f"{by_hand}; asking for the run runs the statement again"
+        f"{_BY_HAND}{asking}"
     )
 
 
@@ -152,7 +169,7 @@ def _no_resume(prepared: Prepared, entry: Entry) -> str | None:
     """Why the file cannot go on after the statements that took effect; None if it can."""
     done = entry.done or 0
     if len(prepared.statements) < done or (done and prepared.prefix_checksum(done) != entry.done_checksum):
-        return "they were edited since"
+        return _EDITED
     if not done or done == len(prepared.statements):
         return None
     if any(tag(prepared.statements, index) == "LOAD" for index in range(done)):

@@ -55,6 +55,8 @@ class Policy:
     """The same where nothing is proven, or where a statement may have taken effect in part."""
     request: str | None = None
     """Which request that is, if it has a name: the operator repeats a run that ends without a result."""
+    can_be_requested: bool = False
+    """Whether the operator runs it, so that somebody can ask for it anew; no command has such an option."""
 
 
 @dataclass(frozen=True, slots=True)
