@@ -53,6 +53,17 @@ def test_a_command_that_would_run_everything_again_is_refused(
     assert not runner.exists("migrations.app")
 
 
+def test_a_dirty_version_is_not_to_be_taken_over_as_it_is(
+    runner: Runner, tmp_path: Path, source: str, other: str
+) -> None:
+    runner.query(f"UPDATE {other} SET dirty = true")
+    code, said = ours(runner, tmp_path, source, "up")
+    assert code == 1
+    assert "records version 2 (dirty)" in said
+    assert "to take its version over: look at what version 2 left in the database, then force 2 if" in said
+    assert "user=2@" not in said
+
+
 @pytest.mark.parametrize(
     ("words", "variables"),
     [

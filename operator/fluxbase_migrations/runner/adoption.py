@@ -13,8 +13,9 @@ from psycopg import sql
 
 from fluxbase_migrations.core.errors import ForeignTable
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, TRACKING_TABLE, Track
+from fluxbase_migrations.runner.recovery_case import repair
 from fluxbase_migrations.runner.session import Session
-from fluxbase_migrations.runner.tracking import Table
+from fluxbase_migrations.runner.tracking import Row, Table
 
 _LISTED: Final = 3
 """How many tables an error names."""
@@ -42,11 +43,11 @@ class _Found:
     """A version table that is not ours."""
 
     table: Table
-    version: str | None
-    """As golang-migrate prints it; None: it cannot be read."""
+    row: Row | None
+    """None: it cannot be read."""
 
     def __str__(self) -> str:
-        said = f"records version {self.version}" if self.version else "cannot be read by this role"
+        said = f"records version {self.row}" if self.row else "cannot be read by this role"
         return f"{self.table} {said}"
 
 
@@ -107,16 +108,18 @@ def _read(session: Session, table: Table, readable: bool) -> _Found | None:
     if not rows:
         return None
     version, dirty = rows[0]
-    return _Found(table, f"{version} (dirty)" if dirty else str(version))
+    return _Found(table, Row(version, dirty))
 
 
 def _refusal(track: Track, table: Table, found: list[_Found]) -> ForeignTable:
     listed = ", ".join(map(str, found[:_LISTED])) + (" …" if len(found) > _LISTED else "")
-    first, name = found[0], found[0].table.argument
-    version = first.version.split()[0] if first.version else "V"
+    row, name = found[0].row, found[0].table.argument
+    version = row.version if row and not row.dirty else "V"
+    # What a dirty version left is not known: to force it as it is would declare a failed migration applied.
+    force = repair(row, None) if row and row.dirty else f"force {version}"
     return ForeignTable(
         f"{table} has no version, but {listed}: the files may have been applied already",
         hint=f"to use that table: --table {name}, or x-migrations-table in the URL; to take its version "
-        f"over: force {version}, or the annotation {ANNOTATION_FORCE}={track}={version}@TOKEN; if it belongs "
+        f"over: {force}, or the annotation {ANNOTATION_FORCE}={track}={version}@TOKEN; if it belongs "
         f"to something else: --foreign-table {name}, or spec.tracks.{track}.foreignTables",
     )
