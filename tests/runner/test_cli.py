@@ -88,6 +88,23 @@ def test_a_developers_afternoon(database: Database, tmp_path: Path) -> None:
         assert database.password not in done.stdout + done.stderr
 
 
+def test_a_failed_migration_is_given_up_by_goto(database: Database, tmp_path: Path) -> None:
+    ours = Ours(database.dsn, write_files(tmp_path / "source", FILES | {"002_b.up.sql": "SELECT nope;"}))
+    assert ours.run("up").code == 1
+    assert "2 (dirty)" in ours.run("version").output
+    assert ours.run("goto", "1").code == 0
+    assert ours.run("version").output.strip() == "1"
+    assert "001_a.down.sql" in ours.run("down").output
+
+
+def test_a_failed_down_of_the_first_file_shows_as_dirty(database: Database, tmp_path: Path) -> None:
+    ours = Ours(database.dsn, write_files(tmp_path / "source", FILES | {"001_a.down.sql": "SELECT nope;"}))
+    assert ours.run("up", "1").code == 0
+    assert ours.run("down").code == 1
+    shown = ours.run("version")
+    assert (shown.code, "no migration (dirty)" in shown.output) == (1, True)
+
+
 def test_down_all_asks_first(database: Database, tmp_path: Path) -> None:
     ours = Ours(database.dsn, write_files(tmp_path / "source", FILES))
     assert ours.run("up").code == 0
@@ -252,6 +269,11 @@ def test_a_deleted_working_directory_is_no_traceback(
         (("up", "--unknown-files", "ignore"), "is not one of Fail, Warn"),
         (("goto", "9" * 5000), "is not a version"),
         (("goto", "٣"), "is not a version"),
+        (("up", "x"), "'x' is not a number"),
+        (("down", "-1"), "'-1' is not a number"),
+        (("history", "-n", "x"), "'x' is not a number"),
+        (("version",), "postgres://user:password@host:5432/name), or DB_HOST"),
+        (("version", "--table", "postgres://u:secret@h"), "--table: 'postgres://…"),
         (("up", "1", "2"), "unrecognized arguments"),
         (("create", "/ /"), "is no name for a file"),
         (("up", "--recovery", "x\x1b[2J\n"), "is not one of"),

@@ -140,12 +140,30 @@ def test_one_part_is_a_configuration(name: str) -> None:
         "postgres://u:secret-word@h/d?sslmode=secret",
         "host=h password=secret-word=secret bad",
         "service=nowhere-secret",
+        "secret:5432/d",
+        "mysql://u:secret@h/d",
+        "secret=//u:secret@h/d",
     ],
 )
 def test_what_libpq_cannot_use_is_told_before_it_connects_and_without_the_value(url: str) -> None:
     with pytest.raises(ServerRefused) as refused:
         dsn.read({}, url)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"DATABASE_URL": "h:5432/d"}, "the URL does not begin with postgres://"),
+        ({"DATABASE_URL": "mysql://u@h/d"}, "the URL does not begin with postgres://"),
+        ({"DB_HOST": "h", "DB_PORT": "many"}, 'invalid integer value … for connection option "port"'),
+        ({"DB_HOST": "h", "DB_SSLMODE": "yes"}, "invalid sslmode value"),
+    ],
+)
+def test_which_part_libpq_cannot_use_is_told(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(ServerRefused) as refused:
+        dsn.read(environment)
+    assert f"{said}; hint: " in f"{refused.value}".replace(": …; hint", "; hint")
 
 
 def test_several_hosts_are_fine() -> None:

@@ -70,6 +70,13 @@ def _version(text: str) -> int:
     return int(digits)
 
 
+def _count(text: str) -> int:
+    try:
+        return _version(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
 def _forced(text: str) -> int:
     return NIL if text == str(NIL) else _version(text)
 
@@ -194,8 +201,8 @@ _OPTIONS: Final = (
         "--on-signal",
         "FLUXBASE_ON_SIGNAL",
         OnSignal,
-        "on SIGTERM or SIGINT: cancel what runs if that rolls it back, let the file finish, or cancel what "
-        "runs in any case (default: auto)",
+        "on SIGTERM, SIGINT or SIGHUP: cancel what runs if that rolls it back, let the file finish, or "
+        "cancel what runs in any case (default: auto)",
     ),
 )
 
@@ -222,9 +229,9 @@ def parser() -> argparse.ArgumentParser:
     add("run", "apply system, then user migrations, as a platform start does")
     add("job", "run what FLUXBASE_JOB describes (the operator's Jobs do this)")
     up = add("up", "apply all migrations, or the next N", "[N]")
-    up.add_argument("count", nargs="?", type=_version, metavar="N", help="how many")
+    up.add_argument("count", nargs="?", type=_count, metavar="N", help="how many")
     down = add("down", "revert the last migration, the last N, or all", "[N | --all [--yes]]")
-    down.add_argument("count", nargs="?", type=_version, metavar="N", help="how many (default: 1)")
+    down.add_argument("count", nargs="?", type=_count, metavar="N", help="how many (default: 1)")
     down.add_argument("--all", action="store_true", help="revert everything; asks first")
     down.add_argument("--yes", action="store_true", help="do not ask")
     goto = add("goto", "go up or down to version V", "V")
@@ -233,9 +240,7 @@ def parser() -> argparse.ArgumentParser:
     force.add_argument("target", type=_forced, metavar="V", help="a version; -1: nothing is applied")
     add("version", "print the recorded version")
     history = add("history", "print what was done, by whom and when", "[-n N]")
-    history.add_argument(
-        "-n", type=_version, default=20, metavar="N", help="the last N entries (default: 20)"
-    )
+    history.add_argument("-n", type=_count, default=20, metavar="N", help="the last N entries (default: 20)")
     create = add("create", "make an empty pair of files with the next number or timestamp", "NAME")
     create.add_argument("name", metavar="NAME", help="like add_users_table")
     # Shared, because a command's own namespace replaces what stands before the command.

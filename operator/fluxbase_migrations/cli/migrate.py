@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         variables = config.load(os.environ, _working_directory())
         chosen = chosen_options(given, variables)
     except config.ConfigError as error:
-        _usage(str(error))
+        _usage(without_connection(str(error)))
     if given.command == "create":
         from fluxbase_migrations.cli.create import create
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage(message: str) -> NoReturn:
-    print(f"{PROGRAM}: error: {visible(without_connection(message))}", file=sys.stderr)
+    print(f"{PROGRAM}: error: {visible(message)}", file=sys.stderr)
     raise SystemExit(USAGE_ERROR)
 
 
@@ -114,7 +114,7 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
     try:
         table = tracking.Table.parse(chosen["table"]) if "table" in chosen else None
     except ValueError as error:
-        _usage(f"--table: {error}")
+        _usage(without_connection(f"--table: {error}"))
     url = chosen.get("database_url")
     variables = {name: decoded(value) for name, value in variables.items()}
     try:
@@ -178,7 +178,7 @@ def _tracks(
 
 def _print_version(row: Any, log: Log) -> int:
     if row.version == NIL:
-        log.error("no migration")
+        log.error("no migration (dirty)" if row.dirty else "no migration")
         return 1
     return output.answer([str(row)])
 

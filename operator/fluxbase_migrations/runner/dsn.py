@@ -40,6 +40,10 @@ DEFAULTS: Final = {
 
 _QUOTED: Final = re.compile(r'".*"', re.DOTALL)
 """What libpq quotes of a URL that it cannot read may be any part of a password."""
+_OF_OPTION: Final = re.compile(r' for connection option "(\w+)"$')
+"""How libpq ends a message about the value of one of its parameters."""
+_FORM: Final = re.compile(rf"(?:{'|'.join(golang_url.SCHEMES)})://|\w+\s*=")
+"""How a URL begins, or libpq's other form, ``host=… dbname=…``."""
 
 
 class NotConfigured(ServerRefused):
@@ -105,7 +109,7 @@ def read(environment: Mapping[str, str], url: str | None = None) -> Dsn:
         found["user"] = user
     resolved = libpq.resolve(found)
     if resolved.problem is not None:
-        raise _unusable(_QUOTED.sub("…", resolved.problem))
+        raise _unusable(_without_values(resolved.problem))
     for key, value in DEFAULTS.items():
         if not resolved.values.get(key):
             found[key] = value
@@ -120,7 +124,7 @@ def _of_url(url: str) -> tuple[dict[str, str], Extensions]:
     try:
         parsed = conninfo.conninfo_to_dict(understood)
     except ProgrammingError as error:
-        raise _unusable(_QUOTED.sub("…", str(error).strip())) from None
+        raise _unusable(_without_values(str(error).strip())) from None
     return {key: str(value) for key, value in parsed.items() if value is not None}, extensions
 
 
@@ -144,6 +148,8 @@ def _not_configured(environment: Mapping[str, str]) -> NotConfigured:
 
 def _refuse_ambiguous(url: str) -> None:
     """Libpq would take a part of such a password for a host, a port or a name, and show it in its errors."""
+    if not _FORM.match(url):
+        raise _unusable("the URL does not begin with postgres://")
     before, _, query = url.partition("://")[2].partition("?")
     authority, slash, path = before.partition("/")
     if before.count("@") > 1:
@@ -152,6 +158,13 @@ def _refuse_ambiguous(url: str) -> None:
         raise _unusable("a / before the @ (one in the password is written %2F)")
     if "@" not in authority and "@" in query:
         raise _unusable("a ? before the @ (one in the password is written %3F)")
+
+
+def _without_values(problem: str) -> str:
+    """Libpq's message with nothing of what it quotes but the name of a parameter of its own."""
+    found = _OF_OPTION.search(problem)
+    named = found[0] if found and found[1] in libpq.keywords() else ""
+    return _QUOTED.sub("…", problem.removesuffix(named)) + named
 
 
 def _unusable(why: str) -> ServerRefused:

@@ -15,6 +15,8 @@ from fluxbase_migrations.runner.tracking import Table
 
 _SCHEME: Final = "postgres"
 _GOLANG_SCHEMES: Final = ("pgx5", "pgx", "pgx4")
+SCHEMES: Final = (_SCHEME, "postgresql", *_GOLANG_SCHEMES)
+"""How the URL of a PostgreSQL database begins, before ``://``."""
 
 _TABLE: Final = "x-migrations-table"
 _QUOTED: Final = "x-migrations-table-quoted"
