@@ -79,7 +79,7 @@ class Migrator:
         if self.options.out_of_order is OutOfOrderPolicy.FAIL:
             raise OutOfOrder(
                 f"version {listed} came after version {current} was applied, and was never run",
-                hint="give the files higher numbers, or set outOfOrder to Warn",
+                hint="give the files higher numbers, or set outOfOrder: Warn (--out-of-order warn)",
             )
         self._warn(f"version {listed} is below the recorded version {current} and was never applied")
 

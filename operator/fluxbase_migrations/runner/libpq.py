@@ -95,9 +95,8 @@ class Failure:
         ]
         states = tuple(dict.fromkeys(found["state"] for line in lines if (found := _REPORT.search(line))))
         told = [line for line in lines if not _repeats(line, states)]
-        text = " ".join(
-            " ".join(dict.fromkeys(_REPORT.sub(r"\g<severity>: ", line) for line in told)).split()
-        )
+        reasons = dict.fromkeys(" ".join(_REPORT.sub(r"\g<severity>: ", line).split()) for line in told)
+        text = "; ".join(filter(None, reasons))
         needs_password = bool(error.pgconn and error.pgconn.needs_password)
         return cls(text, states, needs_password)
 
