@@ -274,6 +274,7 @@ def test_a_deleted_working_directory_is_no_traceback(
         (("history", "-n", "x"), "'x' is not a number"),
         (("version",), "postgres://user:password@host:5432/name), or DB_HOST"),
         (("version", "--table", "postgres://u:secret@h"), "--table: 'postgres://…"),
+        (("version", "--table", "one"), "argument --table: 'one' is not schema.name"),
         (("up", "1", "2"), "unrecognized arguments"),
         (("create", "/ /"), "is no name for a file"),
         (("up", "--recovery", "x\x1b[2J\n"), "is not one of"),

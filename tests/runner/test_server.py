@@ -247,6 +247,14 @@ def test_drift_and_late_files_are_told(runner: Runner) -> None:
     assert any("version 2 is below" in one for one in result.warnings)
 
 
+def test_another_file_of_an_applied_version_is_not_called_an_edit(runner: Runner) -> None:
+    runner.run({"1_a.up.sql": "CREATE TABLE a (i int)", "2_b.up.sql": "SELECT 2"})
+    result = runner.run({"1_other.up.sql": "SELECT 1", "2_renamed.up.sql": "SELECT 2"})
+    assert result.warnings == (
+        "version 1 was applied as 1_a.up.sql, not 1_other.up.sql; the database keeps what that did",
+    )
+
+
 def test_a_file_of_twenty_megabytes_runs_in_many_messages(runner: Runner) -> None:
     rows = b"".join(b"INSERT INTO a VALUES (%d, '%s');\n" % (one, b"x" * 2000) for one in range(10_000))
     result = runner.run({"1_a.up.sql": "CREATE TABLE a (i int, t text)", "2_b.up.sql": rows})

@@ -88,6 +88,12 @@ def _url(text: str) -> str:
     return text
 
 
+def _table(text: str) -> str:
+    if not re.fullmatch(QUALIFIED_TABLE, text.strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not schema.name")
+    return text
+
+
 def _tables(text: str) -> tuple[str, ...]:
     """Tables, separated by commas."""
     found = tuple(re.findall(r'\s*((?:"(?:[^"]|"")*"|[^",])+)\s*(?:,|$)', text))
@@ -136,7 +142,7 @@ _OPTIONS: Final = (
     _Option(
         "--table",
         "FLUXBASE_TABLE",
-        str,
+        _table,
         "SCHEMA.NAME",
         "tracking table (default: migrations.app, or migrations.fluxbase with --track system)",
     ),

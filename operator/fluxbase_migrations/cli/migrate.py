@@ -111,10 +111,7 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
 def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: Stop) -> "Setup":
     from fluxbase_migrations.runner import commands, dsn, session, tracking
 
-    try:
-        table = tracking.Table.parse(chosen["table"]) if "table" in chosen else None
-    except ValueError as error:
-        _usage(without_connection(f"--table: {error}"))
+    table = tracking.Table.parse(chosen["table"]) if "table" in chosen else None
     url = chosen.get("database_url")
     variables = {name: decoded(value) for name, value in variables.items()}
     try:

@@ -65,8 +65,8 @@ class Migrator:
         Raises:
             OutOfOrder: there are such files and the policy is Fail.
         """
-        for name in history.drifted(self.track.entries(), self.source):
-            self._warn(f"{name} was edited after it was applied; the database keeps what it did then")
+        for text in history.drifted(self.track.entries(), self.source):
+            self._warn(text)
         if self.options.out_of_order is not OutOfOrderPolicy.IGNORE:
             self._look_for_late_files()
 

@@ -24,13 +24,22 @@ def applied(entries: Sequence[Entry]) -> dict[int, Entry]:
 
 
 def drifted(entries: Sequence[Entry], source: Source) -> list[str]:
-    """Names of applied files whose content has changed since."""
-    names = []
+    """What to say of versions whose file has other content than the one that was applied."""
+    said = []
     for version, entry in sorted(applied(entries).items()):
         file = source.get(version, Direction.UP)
         if file is not None and entry.checksum is not None and file.checksum != entry.checksum:
-            names.append(file.name)
-    return names
+            said.append(_drift(entry, file.name))
+    return said
+
+
+def _drift(entry: Entry, name: str) -> str:
+    if entry.file in (None, name):
+        return f"{name} was edited after it was applied; the database keeps what it did then"
+    # Most likely renumbered, or of a directory that belongs to another database.
+    return (
+        f"version {entry.version} was applied as {entry.file}, not {name}; the database keeps what that did"
+    )
 
 
 def skipped_versions(entries: Sequence[Entry], source: Source, current: int) -> list[int]:
