@@ -15,10 +15,10 @@ import pytest
 
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
-from fluxbase_migrations.core.names import ENV_FILE, Rollback, Track, UnknownFiles
+from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, ENV_FILE, Rollback, Track, UnknownFiles
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.conftest import Database
-from tests.peers import environment, write_files
+from tests.peers import Ours, environment, write_files
 from tests.runner.track import Runner
 from tests.waiting import eventually
 
@@ -176,6 +176,18 @@ def test_a_force_needs_no_files(pod: Pod, database: Database) -> None:
     done = pod.run(replace(pod.spec({}), force=ForceCommand(-1, "token")))
     assert (done.outcome, done.version, done.observed) == (Outcome.SOURCE_EMPTY, None, True)
     assert Runner(database).row == []
+
+
+def test_only_the_operators_runs_can_be_asked_for(pod: Pod, database: Database) -> None:
+    commits = "DO $$ BEGIN COMMIT; RAISE 'halfway'; END $$"
+    spec = pod.spec({"001_a.up.sql": commits})
+    assert pod.run(spec).outcome is Outcome.UNPROVEN
+    refused = pod.run(spec)
+    assert refused.error is not None
+    assert f"{ANNOTATION_REQUESTED_AT}, runs the statement again" in (refused.error.hint or "")
+    command = Ours(database.dsn, pod.source).run("up")
+    assert "correct that statement in the file" in command.output
+    assert ANNOTATION_REQUESTED_AT not in command.output
 
 
 def test_a_rollback_needs_leave_and_every_down_file(pod: Pod) -> None:
