@@ -38,7 +38,7 @@ MESSAGES = (
     r"no migration found for version \d+",
     r"limit \d+ short",
     r"file does not exist",
-    r"no migration$",
+    r"no migration(?= \(dirty\)$|$)",
     r"no change",
     r"^-?\d+ \(dirty\)$",
     r"^-?\d+$",
