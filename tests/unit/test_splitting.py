@@ -1,5 +1,8 @@
 """Where statements end, held to PostgreSQL's own parser; and in which transactions a file runs."""
 
+import subprocess
+import sys
+
 import postgast
 import pytest
 from hypothesis import given
@@ -10,6 +13,9 @@ from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.runner import lexer, statements
 from fluxbase_migrations.runner.refusal import refuse_unusable
 from fluxbase_migrations.runner.statements import Group, Kind
+
+LIMIT = 60.0
+"""Seconds after which a scan counts as hanging."""
 
 PIECES = [
     "SELECT 1",
@@ -267,3 +273,12 @@ def test_psqls_commands_are_told_from_backslashes_in_text(sql: str, command: str
 def test_backslashes_in_text_refuse_nothing() -> None:
     found = lexer.split(b"SELECT '\\x', E'\\'', $$ \\ $$ /* \\ */ -- \\\n")
     refuse_unusable(found, statements.classify(found), "1_a.up.sql")
+
+
+def test_a_line_of_dashes_behind_a_string_does_not_hang() -> None:
+    sql = "SELECT E'a' " + "-" * 1000 + "\\n, 2; SELECT 3"
+    code = f'from fluxbase_migrations.runner import lexer; print(len(lexer.split(b"{sql}")))'
+    done = subprocess.run(  # a process of its own: nothing interrupts a pattern
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True
+    )
+    assert done.stdout.strip() == "2"

@@ -36,8 +36,11 @@ _DIGITS: Final = re.compile(rb"[0-9]+")
 _PARAMETER: Final = re.compile(rb"\$[0-9]+")
 _DOLLAR: Final = re.compile(rb"\$(?:[" + _START + rb"][0-9" + _START + rb"]*)?\$")
 _ESCAPED_PART: Final = re.compile(rb"[^'\\]*(?:\\.|'')?", re.DOTALL)
-_CONTINUES: Final = re.compile(rb"(?:[ \t\f\v]|--[^\n\r]*)*[\r\n](?:[" + _SPACE + rb"]|--[^\n\r]*[\r\n])*'")
-"""After a string's end: white space with a line break, and a quote that goes on with the same string."""
+_CONTINUES: Final = re.compile(rb"[ \t\f\v]*(?:--[^\n\r]*)?[\r\n](?:[" + _SPACE + rb"]|--[^\n\r]*[\r\n])*'")
+"""After a string's end: white space with a line break, and a quote that goes on with the same string.
+
+There is one way to read a text: a line of dashes that could be several comments takes exponential time.
+"""
 _TOKEN: Final = re.compile(
     rb"(?P<word>[" + _START + rb"][0-9$" + _START + rb"]*|\"(?:[^\"]|\"\")*\"|[0-9]+)"
     rb"|[" + _SPACE + rb"]+|--[^\n\r]*",
