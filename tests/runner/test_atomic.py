@@ -130,3 +130,15 @@ def test_rolling_back_runs_the_down_files_newest_first(runner: Runner) -> None:
     assert runner.row == []
     assert runner.run(files, target=0).outcome is Outcome.NO_CHANGE
     assert runner.run(files).version == 2
+
+
+def test_rows_of_a_rules_queries_are_no_statements(runner: Runner) -> None:
+    result = runner.run(
+        numbered(
+            "CREATE TABLE a (i int);\n"
+            "CREATE RULE r AS ON INSERT TO a DO ALSO (SELECT 1; SELECT 2);\n"
+            "INSERT INTO a VALUES (1)"
+        )
+    )
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert runner.row == [(1, False)]

@@ -216,6 +216,8 @@ class _Exchange:
 
     def _take(self, result: abc.PGresult) -> None:
         status = result.status
+        if status in _COMPLETE and not result.command_status:
+            return  # the rows of one of a rule's queries; the statement's own tag is still to come
         if status in _COMPLETE:
             self.replies.append(Reply(result.command_status or b"", self._row))
             self._row = None
