@@ -99,3 +99,25 @@ def test_the_roles_own_role_and_asynchronous_commit_are_kept(runner: Runner) -> 
     )
     assert result.outcome is Outcome.APPLIED
     assert runner.query("SELECT s FROM a") == [("off",)]
+
+
+def test_a_database_may_write_dates_as_it_likes(runner: Runner) -> None:
+    runner.query(f"ALTER DATABASE {runner.database.name} SET datestyle = 'German, DMY'")
+    runner.query(f"ALTER DATABASE {runner.database.name} SET timezone = 'Asia/Kathmandu'")
+    files = numbered("CREATE TABLE a AS SELECT date '01.02.2020' AS d", "VACUUM; SELECT 1/0")
+    assert runner.run(files).outcome is Outcome.SQL_ERROR
+    result = runner.run(files | numbered("CREATE TABLE a AS SELECT date '01.02.2020' AS d", "VACUUM"))
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert runner.query("SELECT d = '2020-02-01'::date FROM a") == [(True,)]
+
+
+@pytest.mark.parametrize("other", ["EUC_JP", "SJIS", "LATIN1"])
+def test_a_files_client_encoding_does_not_reach_our_statements(runner: Runner, other: str) -> None:
+    name = "1_größe_→_\"'\\_𝄞.up.sql"
+    text = f"SET client_encoding = '{other}'; VACUUM;\nSELECT 1/{{}}"
+    result = runner.run({name: text.format(0)})
+    assert result.error is not None
+    assert (result.error.statement, result.error.line) == ("3 of 3, SELECT", 2)
+    result = runner.run({name: text.format(1)})
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert {file for file, *_ in runner.ledger} == {name}

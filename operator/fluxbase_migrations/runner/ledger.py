@@ -155,10 +155,13 @@ def standing(row: Row, entries: Sequence[Entry]) -> Entry | None:
     return last
 
 
+_ISO: Final = """'YYYY-MM-DD"T"HH24:MI:SS.USTZH:TZM'"""
+"""psycopg reads times only where DateStyle is ISO, and a database may have another default."""
 _READ: Final = (
     "id, kind, version, file, direction, checksum, from_version, to_version, outcome, statements, done,"
     " done_checksum, in_doubt, proven, error, details, token, attempt::pg_catalog.text,"
-    " started_at, finished_at, done_by, row_xmin::pg_catalog.text"
+    f" pg_catalog.to_char(started_at, {_ISO}), pg_catalog.to_char(finished_at, {_ISO}), done_by,"
+    " row_xmin::pg_catalog.text"
 )
 
 
@@ -166,6 +169,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     *fields, xmin = row
     fields[1] = Kind(fields[1])
     fields[15] = fields[15] or {}
+    fields[18:20] = [datetime.fromisoformat(one) if one else None for one in fields[18:20]]
     fields.append(None if xmin is None else int(xmin))
     return Entry(*fields)
 

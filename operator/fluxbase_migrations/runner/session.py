@@ -19,6 +19,8 @@ from fluxbase_migrations.runner.wire import Chunk, Reply, Watch
 
 CONNECT_PATIENCE: Final = 60.0
 """Seconds during which an unreachable server is tried again."""
+_NO_ESCAPES: Final = "SQL_ASCII"
+"""An encoding in which PostgreSQL has no Unicode escapes, and converts nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,17 +176,25 @@ class Session:
             return b"NULL"
         if isinstance(value, int):
             return b"%d" % value
-        text = value if value.isascii() else fitting(value, self.server_encoding)
-        return pq.Escaping(self.pgconn).escape_literal(text.encode())
+        return self._quoted(value if value.isascii() else fitting(value, self.server_encoding))
 
     def json(self, value: Any) -> bytes:
         """A jsonb literal."""
         text = fitting(json.dumps(value, ensure_ascii=False), self.server_encoding, in_json=True)
-        return pq.Escaping(self.pgconn).escape_literal(text.encode()) + b"::pg_catalog.jsonb"
+        return self._quoted(text) + b"::pg_catalog.jsonb"
+
+    def _quoted(self, text: str) -> bytes:
+        """In ASCII: a file may have set another client_encoding, in which the server reads our bytes."""
+        if text.isascii() or self.server_encoding == _NO_ESCAPES:
+            return pq.Escaping(self.pgconn).escape_literal(text.encode())
+        return b"E'%b'" % _escaped(text.replace("\\", "\\\\").replace("'", "''"), "\\u%04x", "\\U%08x")
 
     def identifier(self, name: str) -> bytes:
         """Quote a name for a statement sent as bytes."""
-        return pq.Escaping(self.pgconn).escape_identifier(name.encode())
+        if name.isascii() or self.server_encoding == _NO_ESCAPES:
+            return pq.Escaping(self.pgconn).escape_identifier(name.encode())
+        text = name.replace("\\", "\\\\").replace('"', '""')
+        return b'U&"%b"' % _escaped(text, "\\%04x", "\\+%06x")
 
     def scrub(self, text: str) -> str:
         """``text`` without passwords."""
@@ -193,3 +203,9 @@ class Session:
     def close(self) -> None:
         """End the session, and with it every lock."""
         self.connection.close()
+
+
+def _escaped(text: str, short: str, long: str) -> bytes:
+    """``text`` with an escape in place of every character beyond ASCII."""
+    escaped = (one if one.isascii() else (short if ord(one) < 0x10000 else long) % ord(one) for one in text)
+    return "".join(escaped).encode()
