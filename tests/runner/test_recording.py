@@ -107,3 +107,38 @@ def test_a_version_that_is_not_written_as_meant_rolls_the_file_back(runner: Runn
     result = runner.run(numbered("CREATE TABLE a (i int)", "INSERT INTO a VALUES (1)"))
     assert not result.outcome.succeeded
     assert runner.query("SELECT count(*) FROM a") == [(0,)]
+
+
+MEDDLING = {
+    "no row": "CREATE TRIGGER t BEFORE INSERT ON migrations.app FOR EACH ROW EXECUTE FUNCTION nothing()",
+    "another row": "CREATE TRIGGER t BEFORE INSERT ON migrations.app FOR EACH ROW EXECUTE FUNCTION seven()",
+    "no entry": "CREATE TRIGGER t BEFORE INSERT ON migrations.history FOR EACH ROW EXECUTE FUNCTION nothing()",
+    "a rule": "CREATE RULE r AS ON INSERT TO migrations.app DO INSTEAD NOTHING",
+}
+
+
+@pytest.mark.parametrize(
+    ("tampering", "way"),
+    [
+        *((name, "VACUUM; ") for name in MEDDLING),
+        *((name, "") for name in ("no row", "another row", "a rule")),
+        *((name, "SELECT 'commit'; ") for name in MEDDLING),
+    ],
+)
+def test_a_version_that_is_not_written_as_meant_is_not_called_applied(
+    runner: Runner, tampering: str, way: str
+) -> None:
+    functions = """
+        CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE FUNCTION seven() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN NEW.version := 7; RETURN NEW; END'"""
+    assert runner.run(numbered(functions)).outcome is Outcome.APPLIED
+    runner.query(MEDDLING[tampering])
+    result = runner.run(numbered(functions, way + "CREATE TABLE a (i int)"))
+    assert result.outcome is Outcome.SERVER_REFUSED
+    assert result.error is not None
+    assert "is not what is there" in result.error.message
+    assert runner.row == [(1, False)]
+    assert not runner.exists("a")
+    runner.query("DROP FUNCTION nothing, seven CASCADE; DROP RULE IF EXISTS r ON migrations.app")
+    assert runner.run(numbered(functions, way + "CREATE TABLE a (i int)")).outcome is Outcome.APPLIED

@@ -136,9 +136,8 @@ class Bookkeeping:
 
     def write_row(self, version: int, dirty: bool, entry: dict[str, bytes]) -> Chunk:
         """The tracking row together with a new ledger entry that proves it; its reply has the entry's id."""
-        row = self.row(version, dirty)
         text = self.ledger.insert(self.session, entry | {"row_xmin": self.row_xmin})
-        return Chunk(row.sql + text + b" RETURNING id, row_xmin;", row.results + 1)
+        return self._written(version, dirty, text)
 
     def write_row_in_one_message(self, version: int, entry: dict[str, bytes]) -> Chunk:
         """The clean row and its entry behind a file that has no savepoint, whose transaction wrote the row.
@@ -154,9 +153,28 @@ class Bookkeeping:
 
     def rewrite_row(self, entry_id: int, version: int, dirty: bool, entry: dict[str, bytes]) -> Chunk:
         """The tracking row together with an existing ledger entry."""
-        row = self.row(version, dirty)
         text = self.ledger.update(self.session, entry_id, entry | {"row_xmin": self.row_xmin})
-        return Chunk(row.sql + text + b";", row.results + 1)
+        return self._written(version, dirty, text)
+
+    def _written(self, version: int, dirty: bool, entry: bytes) -> Chunk:
+        """The row and its entry; an error unless both are there as meant.
+
+        A trigger or a rule on our tables may have left them out, or changed them.
+        """
+        row = self.row(version, dirty)
+        if version == NIL and not dirty:
+            there = b"(SELECT pg_catalog.count(*) FROM %b) OPERATOR(pg_catalog.=) 0 AND" % self.target
+            there += b" (SELECT pg_catalog.count(*) FROM p) OPERATOR(pg_catalog.=) 1"
+        else:
+            there = (
+                b"(SELECT pg_catalog.count(*) FROM p JOIN %b t ON t.xmin OPERATOR(pg_catalog.=) p.row_xmin"
+                b" AND t.version OPERATOR(pg_catalog.=) %d AND %b t.dirty) OPERATOR(pg_catalog.=) 1"
+            ) % (self.target, version, b"" if dirty else b"NOT")
+        check = (
+            b"WITH p AS (%b RETURNING id, row_xmin) SELECT (SELECT p.id FROM p), (SELECT p.row_xmin FROM p),"
+            b" pg_catalog.ln(pg_catalog.float8(CASE WHEN %b THEN 1 ELSE 0 END));"
+        )
+        return Chunk(row.sql + check % (entry, there), row.results + 1)
 
     def update(self, entry_id: int, entry: dict[str, bytes]) -> Chunk:
         """An existing ledger entry alone."""

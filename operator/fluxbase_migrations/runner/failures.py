@@ -18,6 +18,7 @@ from fluxbase_migrations.core.files import MigrationFile
 from fluxbase_migrations.runner.lexer import Statements
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.statements import tag
+from fluxbase_migrations.runner.tracking import HISTORY
 from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, SqlFailure
 
 NEEDS_GROUPS: Final = frozenset(("25001", "2D000", "55P04"))
@@ -25,6 +26,9 @@ NEEDS_GROUPS: Final = frozenset(("25001", "2D000", "55P04"))
 CANCELLED: Final = "57014"
 LOCK_LOST: Final = "22012"
 """What a failed check of the locks looks like: division by zero (see ``bookkeeping``)."""
+CHANGED: Final = "2201E"
+"""What our statements fail with where our rows are not as they were written: the logarithm of zero, because
+only an error stops a message (see ``bookkeeping`` and ``progress``)."""
 LOST: Final = (ConnectionLost, psycopg.OperationalError)
 """How a connection that went away shows."""
 _RECORDING_LOCKED: Final = "another session holds a lock on the migration tables"
@@ -246,6 +250,13 @@ def recording_failed(failure: SqlFailure, session: Session, file: str | None = N
         return LockHeld(
             "the migration lock was lost: another session has it, or a pooler moved us to another backend",
             file=file,
+        )
+    if failure.sqlstate == CHANGED:
+        return ServerRefused(
+            "the version could not be recorded: what was written to the tracking table or to "
+            f"{HISTORY} is not what is there",
+            file=file,
+            hint="drop the triggers and rules on these tables",
         )
     kind = Transient if transient_state(failure.sqlstate) else ServerRefused
     return kind(

@@ -21,7 +21,7 @@ from fluxbase_migrations.runner import (
 )
 from fluxbase_migrations.runner.atomic import misread, opened, rolled_back
 from fluxbase_migrations.runner.context import Attempt, Context
-from fluxbase_migrations.runner.progress import CHANGED, MISSING, Progress
+from fluxbase_migrations.runner.progress import MISSING, Progress
 from fluxbase_migrations.runner.statements import Group, Kind, tag
 from fluxbase_migrations.runner.wire import Chunk, Reply, SqlFailure
 
@@ -257,7 +257,10 @@ class GroupRun:
         """The error that a failure is, after it is recorded."""
         context, prepared = self.context, self.attempt.prepared
         error: MigrationError
-        if failure.sqlstate == CHANGED and failures.locate(failure, chunks, prepared.statements)[0] is None:
+        if (
+            failure.sqlstate == failures.CHANGED
+            and failures.locate(failure, chunks, prepared.statements)[0] is None
+        ):
             error = self.progress.changed()
         elif failure.sqlstate == failures.CANCELLED and context.stop.signal is not None:
             error = Interrupted(

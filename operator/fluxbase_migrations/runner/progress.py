@@ -14,8 +14,6 @@ from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, Reply, SqlFai
 
 MISSING: Final = frozenset(("42P01", "3F000"))
 """A table or schema of ours is gone: the file has dropped it."""
-CHANGED: Final = "2201E"
-"""What :meth:`Progress.position` fails with: the logarithm of zero, because only an error stops a message."""
 
 
 class Progress:
@@ -76,7 +74,7 @@ class Progress:
 
     def _entered(self, results: list[abc.PGresult]) -> None:
         """Take note of the entry that :meth:`new_entry` made."""
-        row = next(one for one in reversed(results) if one.ntuples == 1 and one.nfields == 2)
+        row = next(one for one in reversed(results) if one.ntuples == 1 and one.nfields == 3)
         self._entry_id = int(row.get_value(0, 0) or b"0")
         self._row_xmin = int(row.get_value(0, 1) or b"0")
 
@@ -177,7 +175,7 @@ class Progress:
             session.run_own(b"".join(chunk.sql for chunk in chunks))
         except SqlFailure as failure:
             session.rollback()
-            if failure.sqlstate == CHANGED:
+            if failure.sqlstate == failures.CHANGED:
                 raise self.changed() from failure
             if failure.sqlstate not in MISSING:
                 raise self._recording_failed(failure) from failure
