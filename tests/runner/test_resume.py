@@ -174,3 +174,36 @@ def test_a_local_setting_does_not_leave_the_session_unknown(runner: Runner) -> N
     assert known == [('"$user", public',)]
     result = runner.run(numbered(FIRST, before + "SELECT 1"))
     assert result.outcome is Outcome.APPLIED, result.error
+
+
+SETTERS = """
+CREATE FUNCTION one(v text) RETURNS text LANGUAGE plpgsql AS $$
+    BEGIN RETURN set_config('app.one', v, false); END $$;
+CREATE FUNCTION two(v text) RETURNS text LANGUAGE sql
+    BEGIN ATOMIC SELECT set_config('app.two', v, false); END;
+CREATE FUNCTION three() RETURNS void LANGUAGE plpgsql AS $$ BEGIN SET app.three = 'c'; END $$;
+CREATE TABLE seen (t text);
+"""
+SEEN = "concat_ws(',', current_setting('app.one'), current_setting('app.two'), current_setting('app.three'))"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "SELECT one('a'), two('b'), three()",
+        "DO $$ BEGIN SET app.one = 'a'; SET SESSION app.two TO b; SET\n app.three = 'c'; END $$",
+    ],
+    ids=["functions", "a DO"],
+)
+def test_settings_that_bodies_make_are_those_of_the_resume(runner: Runner, setting: str) -> None:
+    text = f"{setting}; VACUUM; SELECT 1/{{}}; INSERT INTO seen VALUES ({SEEN})"
+    assert runner.run(numbered(SETTERS, text.format(0))).outcome is Outcome.SQL_ERROR
+    result = runner.run(numbered(SETTERS, text.format(1)))
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert runner.query("TABLE seen") == [("a,b,c",)]
+
+
+def test_a_file_may_make_many_settings(runner: Runner) -> None:
+    settings = ";".join(f"SET app.n{number} = '{number}'" for number in range(200))
+    result = runner.run(numbered(f"{settings}; VACUUM; SELECT 1"))
+    assert result.outcome is Outcome.APPLIED, result.error

@@ -53,15 +53,18 @@ class Progress:
     def mark(self) -> None:
         """The dirty mark and the ledger's entry, durable before anything else."""
         book = self.context.book
-        self._session = self._state()
+        self._session = self._state(first=True)
         chunks = [book.begin(), book.locks_again(), Chunk(book.as_ourselves, 2)]
         self._entered(self._own([*chunks, self.new_entry(self.done), book.commit(durable=True)]))
         self.context.flushed = True
 
-    def _state(self) -> session_state.SessionState:
+    def _state(self, *, first: bool = False) -> session_state.SessionState:
         """What the session is now."""
+        session = self.context.session
         try:
-            return session_state.take(self.context.session, self._custom)
+            if first:
+                self._custom = tuple(sorted({*self._custom, *session_state.names_in_functions(session)}))
+            return session_state.take(session, self._custom)
         except SqlFailure as failure:
             self.context.session.rollback()
             raise self._recording_failed(failure) from failure

@@ -1,8 +1,8 @@
 """What a file has made of its session: recorded with each position, and restored before a resume.
 
-The server says what it is; nothing is read from the file's text but the names of custom settings, which
-PostgreSQL lists nowhere. Session-level advisory locks are no part of it: the lock is taken anew after every
-group, which releases all others.
+The server says what it is; nothing is read from the text of the file, and of the functions that it may call,
+but the names of custom settings, which PostgreSQL lists nowhere. Session-level advisory locks are no part of
+it: the lock is taken anew after every group, which releases all others.
 """
 
 import json
@@ -37,7 +37,22 @@ _TEMPORARY: Final = b"""\
 EXISTS (SELECT FROM pg_catalog.pg_depend d
  WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
  AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())"""
+_CUSTOM: Final = b"""\
+COALESCE((SELECT pg_catalog.jsonb_object_agg(c.name, pg_catalog.current_setting(c.name, true))
+ FROM pg_catalog.unnest(ARRAY[%b]::pg_catalog.text[]) c (name)), '{}'::pg_catalog.jsonb)"""
+_NAMES_IN_FUNCTIONS: Final = b"""
+SELECT DISTINCT f.found[1] FROM pg_catalog.pg_proc p
+ JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+ CROSS JOIN LATERAL pg_catalog.regexp_matches(COALESCE(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc),
+ '(?:set_config[[:space:]]*[(][[:space:]]*''|set[[:space:]]+(?:session[[:space:]]+)?)'
+ '([a-z_][[:alnum:]_$]*(?:[.][a-z_][[:alnum:]_$]*)+)', 'gi') f (found)
+ WHERE n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema']::pg_catalog.name[])"""
 _SET_CONFIG: Final = re.compile(rb"set_config\s*\(\s*'([^']+)'", re.IGNORECASE)
+_SET_IN_BODY: Final = re.compile(
+    rb"\bset\s+(?:session\s+)?([a-z_\x80-\xff][\w$\x80-\xff]*(?:\.[a-z_\x80-\xff][\w$\x80-\xff]*)+)",
+    re.IGNORECASE,
+)
+"""In a DO, or a function, wherever it stands: a name too many does no harm."""
 _SET: Final = re.compile(rb"(?:SET|RESET)\s", re.IGNORECASE)
 
 
@@ -77,13 +92,24 @@ class SessionState:
 
 
 def custom_names(statements: Statements) -> tuple[str, ...]:
-    """Custom settings that a file's SET statements and calls of ``set_config`` name."""
+    """Custom settings that a file's SETs and calls of ``set_config`` name, those in its bodies too."""
     found: set[str] = set()
     for index, (start, end) in enumerate(zip(statements.starts, statements.ends, strict=True)):
         if _SET.match(statements.sql, start, end):
             found.update(_named(statements.text(index)))
-    found.update(one.decode("utf-8", "replace") for one in _SET_CONFIG.findall(statements.sql))
+    for pattern in (_SET_CONFIG, _SET_IN_BODY):
+        found.update(one.decode("utf-8", "replace") for one in pattern.findall(statements.sql))
     return tuple(sorted(name for name in found if "." in name and not name.startswith("fluxbase.")))
+
+
+def names_in_functions(session: Session) -> set[str]:
+    """Custom settings that the database's functions set: a file may call them.
+
+    Raises:
+        SqlFailure: the server does not say.
+    """
+    rows = session.run_own(_NAMES_IN_FUNCTIONS)[-1]
+    return {(rows.get_value(row, 0) or b"").decode("utf-8", "replace") for row in range(rows.ntuples)}
 
 
 def _named(statement: bytes) -> Iterator[str]:
@@ -100,16 +126,13 @@ def _named(statement: bytes) -> Iterator[str]:
 
 def expression(session: Session, names: Sequence[str]) -> bytes:
     """SQL for the present state, as jsonb."""
-    pairs = (
-        b"%b, pg_catalog.current_setting(%b, true)" % (session.literal(name), session.literal(name))
-        for name in names
-    )
+    listed_names = b", ".join(session.literal(name) for name in names)
     parts = {
         b"role": b"pg_catalog.current_setting('role')",
         b"session_user": b"session_user",
         b"current_user": b"current_user",
         b"settings": _SETTINGS,
-        b"custom": b"pg_catalog.jsonb_build_object(" + b", ".join(pairs) + b")",
+        b"custom": _CUSTOM % listed_names,
         b"temporary": _TEMPORARY,
         b"prepared": b"EXISTS (SELECT FROM pg_catalog.pg_prepared_statements)",
         # The unnamed portal is the one that runs this.
