@@ -142,3 +142,17 @@ def test_a_version_that_is_not_written_as_meant_is_not_called_applied(
     assert not runner.exists("a")
     runner.query("DROP FUNCTION nothing, seven CASCADE; DROP RULE IF EXISTS r ON migrations.app")
     assert runner.run(numbered(functions, way + "CREATE TABLE a (i int)")).outcome is Outcome.APPLIED
+
+
+@pytest.mark.parametrize("way", ["", "VACUUM; "], ids=["atomic", "in groups"])
+def test_our_own_statements_do_not_end_by_the_statement_timeout(runner: Runner, way: str) -> None:
+    assert runner.run(numbered("SELECT 1")).outcome is Outcome.APPLIED
+    runner.settings = Settings(statement_timeout=0.3, connect_patience=5.0)
+    with psycopg.connect(runner.database.dsn) as other:
+        other.execute(b"SELECT 1 FROM migrations.app FOR UPDATE")
+        release = threading.Timer(1.0, other.rollback)
+        release.start()
+        text = f"{way}SET statement_timeout = '200ms'; CREATE TABLE a (i int)"
+        result = runner.run(numbered("SELECT 1", text))
+        release.join()
+    assert result.outcome is Outcome.APPLIED, result.error

@@ -91,7 +91,7 @@ class Bookkeeping:
     def begin(self, modes: bytes = b"", *, locks: bool = True) -> Chunk:
         """Open a transaction of our own and take every lock within it."""
         begin = b"BEGIN " + _writable(modes) + b";" + self.patience().sql
-        return Chunk(begin + self.take_xact, 3) if locks else Chunk(begin, 2)
+        return Chunk(begin + self.take_xact, 4) if locks else Chunk(begin, 3)
 
     def begin_marked(self, modes: bytes = b"", *, locks: bool = True) -> Chunk:
         """The same for a file's statements; the second row's last column is the transaction's id."""
@@ -123,8 +123,8 @@ class Bookkeeping:
         return Chunk(self._take_session(b"'%d'" % int(xid)), 2)
 
     def patience(self) -> Chunk:
-        """How long our own statements wait for somebody's lock on our tables."""
-        return Chunk(b"SET LOCAL lock_timeout=%d;" % self.lock_timeout, 1)
+        """How long our own statements wait for somebody's lock on our tables, whatever the file has set."""
+        return Chunk(b"SET LOCAL lock_timeout=%d;SET LOCAL statement_timeout=0;" % self.lock_timeout, 2)
 
     def row(self, version: int, dirty: bool) -> Chunk:
         """DELETE and INSERT of the tracking row; no INSERT for a clean nil."""
