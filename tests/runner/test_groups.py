@@ -277,3 +277,29 @@ def test_a_files_own_lock_timeout_is_said_not_to_count_for_concurrently(runner: 
     assert "2 of 3, CREATE INDEX" in said[0]
     runner.run(numbered(TABLE, "SELECT 1", "DROP INDEX CONCURRENTLY a_i"))
     assert [line for line in runner.lines if "lock_timeout" in line] == said
+
+
+COMMITTING = """
+CREATE TABLE t (i int);
+CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$
+    BEGIN INSERT INTO t VALUES (1); COMMIT; RETURN 1; END $$;
+CREATE FUNCTION g() RETURNS int LANGUAGE plpgsql AS $$
+    BEGIN RAISE 'no' USING ERRCODE = '25001'; END $$"""
+
+
+def test_a_commit_in_a_function_is_refused_everywhere_and_costs_nothing(runner: Runner) -> None:
+    files = numbered(COMMITTING, "INSERT INTO t VALUES (0); SELECT f()")
+    result = runner.run(files)
+    assert (result.outcome, result.version) == (Outcome.SQL_ERROR, 2)
+    assert result.error is not None
+    assert (result.error.sql_state, result.error.effect) == ("2D000", "rolled back, nothing changed")
+    assert runner.query("TABLE t") == []
+
+
+@pytest.mark.parametrize("call", ["SELECT g()", "INSERT INTO t SELECT g()", "WITH q AS (SELECT g()) TABLE q"])
+def test_a_query_that_fails_by_itself_has_left_nothing(runner: Runner, call: str) -> None:
+    files = numbered(COMMITTING, f"INSERT INTO t VALUES (0); {call}")
+    result = runner.run(files)
+    assert result.outcome is Outcome.SQL_ERROR
+    assert result.error is not None
+    assert result.error.effect == "statement 1 of 2 took effect"

@@ -6,7 +6,7 @@ import psycopg
 
 from fluxbase_migrations.core.errors import Interrupted, MigrationError, Transient, Unproven
 from fluxbase_migrations.core.files import NIL
-from fluxbase_migrations.runner import confirm, do_blocks, failures, tracking
+from fluxbase_migrations.runner import confirm, failures, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
 from fluxbase_migrations.runner.ledger import Entered
 from fluxbase_migrations.runner.prepared import Prepared
@@ -200,11 +200,10 @@ def _fail(context: Context, attempt: Attempt, failure: SqlFailure, chunks: list[
         )
     index, _ = failures.locate(failure, chunks, prepared.statements)
     if (
-        failure.sqlstate in failures.NEEDS_GROUPS
-        and index is not None
+        index is not None
+        and failures.calls_for_groups(failure, prepared.statements, index)
         and not _group(prepared).explicit
         and not _sets_transaction(prepared, index)
-        and not do_blocks.cannot_end_transactions(prepared.statements.text(index))
     ):
         raise NeedsGroups(index, failure.sqlstate) from failure
     if failure.sqlstate == failures.CANCELLED and context.stop.signal is not None:

@@ -15,6 +15,7 @@ from fluxbase_migrations.core.errors import (
     Transient,
 )
 from fluxbase_migrations.core.files import MigrationFile
+from fluxbase_migrations.runner import do_blocks
 from fluxbase_migrations.runner.lexer import Statements
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.statements import tag
@@ -23,6 +24,9 @@ from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, SqlFailure
 
 NEEDS_GROUPS: Final = frozenset(("25001", "2D000", "55P04"))
 """A statement that cannot run in a transaction, commits by itself, or needs an earlier one committed."""
+_TERMINATION: Final = "2D000"
+_MAY_END_TRANSACTIONS: Final = frozenset(("CALL", "DO"))
+"""A COMMIT in what any other statement calls is refused wherever that statement runs."""
 CANCELLED: Final = "57014"
 LOCK_LOST: Final = "22012"
 """What a failed check of the locks looks like: division by zero (see ``bookkeeping``)."""
@@ -166,6 +170,15 @@ def _last_about(table: str | None, statements: Statements) -> int:
 def _statement_at(statements: Statements, offset: int) -> int | None:
     index = bisect.bisect_right(statements.starts, offset) - 1
     return max(index, 0) if len(statements) else None
+
+
+def calls_for_groups(failure: SqlFailure, statements: Statements, index: int | None) -> bool:
+    """Whether the file's statement ``index`` may succeed outside the transaction that it failed in."""
+    if index is None or failure.sqlstate not in NEEDS_GROUPS:
+        return False
+    if failure.sqlstate == _TERMINATION and tag(statements, index) not in _MAY_END_TRANSACTIONS:
+        return False
+    return not do_blocks.cannot_end_transactions(statements.text(index))
 
 
 def line_column(sql: bytes, offset: int) -> tuple[int, int]:

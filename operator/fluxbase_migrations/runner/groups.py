@@ -13,7 +13,6 @@ from fluxbase_migrations.core.errors import Dirty, Interrupted, MigrationError, 
 from fluxbase_migrations.runner import (
     concurrently,
     confirm,
-    do_blocks,
     doubt,
     failures,
     indexes,
@@ -26,7 +25,25 @@ from fluxbase_migrations.runner.statements import Group, Kind, tag
 from fluxbase_migrations.runner.wire import Chunk, Reply, SqlFailure
 
 _LEAVES_NOTHING = frozenset(
-    ["VACUUM", "ANALYZE", "CLUSTER", "CREATE", "DROP", "ALTER", "REINDEX", "COMMIT", "ROLLBACK"]
+    [
+        "VACUUM",
+        "ANALYZE",
+        "CLUSTER",
+        "CREATE",
+        "DROP",
+        "ALTER",
+        "REINDEX",
+        "COMMIT",
+        "ROLLBACK",
+        "SELECT",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "MERGE",
+        "WITH",
+        "VALUES",
+        "TABLE",
+    ]
 )
 """Statements outside a transaction that leave nothing, or nothing that matters, when they fail."""
 
@@ -241,11 +258,10 @@ class GroupRun:
         prepared = self.attempt.prepared
         index, _ = failures.locate(failure, chunks, prepared.statements)
         if (
-            failure.sqlstate in failures.NEEDS_GROUPS
-            and index is not None
+            index is not None
+            and failures.calls_for_groups(failure, prepared.statements, index)
             and not group.alone
             and not group.explicit
-            and not do_blocks.cannot_end_transactions(prepared.statements.text(index))
             and self._cut(group, index, failure.sqlstate)
         ):
             raise _Cut from failure
