@@ -303,3 +303,27 @@ def test_a_query_that_fails_by_itself_has_left_nothing(runner: Runner, call: str
     assert result.outcome is Outcome.SQL_ERROR
     assert result.error is not None
     assert result.error.effect == "statement 1 of 2 took effect"
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", "SET lock_timeout = '5s'; ", "SELECT 1; ", "BEGIN; ", "SELECT 1; COMMIT AND CHAIN; "],
+    ids=["at once", "behind a SET", "behind a query", "inside another", "inside a chained one"],
+)
+def test_the_modes_of_a_files_transaction_hold(runner: Runner, before: str) -> None:
+    name = "current_setting('transaction_isolation') || current_setting('transaction_read_only')"
+    runner.query("CREATE TABLE t (t text)")
+    body = f"{before}BEGIN ISOLATION LEVEL SERIALIZABLE; INSERT INTO t SELECT {name}; COMMIT"
+    result = runner.run(numbered(body))
+    assert result.outcome is Outcome.APPLIED, result.error
+    assert runner.query("TABLE t") == [("serializableoff",)]
+    result = runner.run(numbered(body, f"{before}BEGIN READ ONLY; INSERT INTO t VALUES ('no'); COMMIT"))
+    assert result.error is not None
+    assert result.error.sql_state == "25006"
+
+
+def test_modes_that_come_too_late_refuse_the_file(runner: Runner) -> None:
+    result = runner.run(numbered("BEGIN;\nSELECT 1;\nBEGIN READ ONLY;\nSELECT 2; COMMIT"))
+    assert result.outcome is Outcome.INVALID_SOURCE
+    assert result.error is not None
+    assert (result.error.line, result.error.statement) == (3, "3 of 5, BEGIN")

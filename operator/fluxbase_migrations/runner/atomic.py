@@ -259,6 +259,7 @@ def _known_effect(context: Context, attempt: Attempt, disagreed: _Disagreed) -> 
     before = sum(one.results for one in disagreed.chunks[:ours])
     replies = disagreed.replies[before:]
     if committed := confirm.ended_by_itself(replies):
+        committed = min(committed, sum(one.results for one in disagreed.chunks if one.origin is not None))
         return f"the server committed what its first {committed} statements did, and perhaps more"
     # Behind a ROLLBACK of its own, a file's statements are in no transaction of ours.
     if attempt.xid and not confirm.rolled_back_by_itself(replies) and rolled_back(context, attempt.xid):

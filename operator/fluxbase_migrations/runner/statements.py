@@ -48,6 +48,7 @@ _SUSPECT: Final = re.compile(
     rb"(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|PREPARE|SET|DISCARD|VACUUM|CLUSTER|CREATE|DROP|ALTER|REINDEX|COPY)\b",
     re.IGNORECASE,
 )
+_SETTING: Final = re.compile(rb"(?:SET|RESET)\b", re.IGNORECASE)
 _VERBS: Final = {
     Verb.BEGIN: Kind.BEGIN,
     Verb.COMMIT: Kind.COMMIT,
@@ -191,7 +192,8 @@ def group(
     stands before them committed.
 
     Raises:
-        InvalidSource: the file ends inside a transaction that it opened itself.
+        InvalidSource: the file ends inside a transaction that it opened itself, or gives such a one modes
+            when it is too late.
     """
     groups: list[Group] = []
     current = Group(0)
@@ -219,11 +221,15 @@ def group(
             continue
         match kind:
             case Kind.BEGIN if special:
+                if special.modes and not _only_settings(statements, current.send):
+                    if current.explicit:
+                        raise _late_modes(statements, index, name)
+                    current = close(index)
+                if special.modes:
+                    current.modes.append(special.modes)
                 if not current.explicit:
                     opened = index
                     current.explicit = True
-                    if special.modes and not current.send:
-                        current.modes.append(special.modes)
             case Kind.SET_TRANSACTION if special and not current.send:
                 current.modes.append(special.modes)
             case Kind.COMMIT | Kind.ROLLBACK | Kind.PREPARE if special:
@@ -247,6 +253,21 @@ def group(
         )
     close(len(statements))
     return groups
+
+
+def _only_settings(statements: Statements, send: Collection[int]) -> bool:
+    """Whether a transaction's modes can still be chosen after these statements, as PostgreSQL has it."""
+    return all(_SETTING.match(statements.sql, statements.starts[index]) for index in send)
+
+
+def _late_modes(statements: Statements, index: int, name: str) -> InvalidSource:
+    return InvalidSource(
+        "BEGIN cannot set modes inside the transaction that the file opened before",
+        file=name,
+        line=statements.sql.count(b"\n", 0, statements.starts[index]) + 1,
+        statement=f"{index + 1} of {len(statements)}, {tag(statements, index)}",
+        hint="add the missing COMMIT before it, or give the modes to the first BEGIN",
+    )
 
 
 def is_atomic(groups: list[Group]) -> bool:
