@@ -10,9 +10,13 @@ import pytest
 
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.runner import doubt
+from fluxbase_migrations.runner.doubt import Became
+from fluxbase_migrations.runner.lock import LockIds
+from fluxbase_migrations.runner.tracking import Table
 from tests.conftest import Database
 from tests.peers import Finished, Ours, Started, write_files
-from tests.runner.track import Runner, numbered
+from tests.runner.track import Runner, connect_as, numbered
 from tests.waiting import eventually
 
 PARTITIONS = (
@@ -219,3 +223,14 @@ def test_a_failure_is_told_although_a_signal_ended_the_cleaning_up(
     again = runner.run(numbered(SLOW, UNIQUE), requested=True)
     assert again.outcome is Outcome.APPLIED, again.error
     assert runner.query("SELECT indisvalid FROM pg_index WHERE indrelid = 'a'::regclass") == [(True,)]
+
+
+@pytest.mark.parametrize("statement", ["CREATE DATABASE postgres", "DROP DATABASE IF EXISTS nowhere"])
+def test_a_database_that_is_as_it_was_is_not_taken_for_the_statements_work(
+    runner: Runner, statement: str
+) -> None:
+    session = connect_as(runner)
+    note = doubt.note(session, statement.encode())
+    ids = LockIds.of(Table("migrations", "app"), session.database)
+    assert doubt.became(session, ids, note, runner.log) is Became.NOT_DONE
+    session.close()

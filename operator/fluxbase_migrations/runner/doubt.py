@@ -39,7 +39,8 @@ def note(session: Session, statement: bytes) -> dict[str, Any]:
     if words[0] in _IDEMPOTENT or words[:2] == ("ALTER", "SYSTEM"):
         return {"command": "idempotent"}
     if found is not None and found.database is not None:
-        return {"command": found.command, "database": found.database}
+        before = _has_database(session, found.database)
+        return {"command": found.command, "database": found.database, "there_before": before}
     return {}
 
 
@@ -55,8 +56,10 @@ def became(session: Session, ids: LockIds, details: dict[str, Any], log: Log) ->
     if command == "idempotent":
         return Became.NOT_DONE
     if (database := details.get("database")) is not None:
-        there = bool(session.query("SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s", (database,)))
-        return Became.DONE if there == (command == "create database") else Became.NOT_DONE
+        wanted = command == "create database"
+        # As it was before: then the statement fails, or has nothing to do, and is to say so itself.
+        changed = details.get("there_before", not wanted) != wanted
+        return Became.DONE if changed and _has_database(session, database) == wanted else Became.NOT_DONE
     target = indexes.Target.from_json(details)
     if target is None:
         return Became.UNKNOWN
@@ -76,6 +79,10 @@ def became(session: Session, ids: LockIds, details: dict[str, Any], log: Log) ->
             return Became.DONE if detached else Became.NOT_DONE
         case _:
             return Became.UNKNOWN
+
+
+def _has_database(session: Session, name: str) -> bool:
+    return bool(session.query("SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s", (name,)))
 
 
 def settle(context: Context, row: Row, entries: list[Entry]) -> list[Entry]:
