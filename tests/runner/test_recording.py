@@ -112,7 +112,8 @@ def test_a_version_that_is_not_written_as_meant_rolls_the_file_back(runner: Runn
 MEDDLING = {
     "no row": "CREATE TRIGGER t BEFORE INSERT ON migrations.app FOR EACH ROW EXECUTE FUNCTION nothing()",
     "another row": "CREATE TRIGGER t BEFORE INSERT ON migrations.app FOR EACH ROW EXECUTE FUNCTION seven()",
-    "no entry": "CREATE TRIGGER t BEFORE INSERT ON migrations.history FOR EACH ROW EXECUTE FUNCTION nothing()",
+    "no entry": "CREATE TRIGGER t BEFORE INSERT ON migrations.history"
+    " FOR EACH ROW EXECUTE FUNCTION nothing()",
     "a rule": "CREATE RULE r AS ON INSERT TO migrations.app DO INSTEAD NOTHING",
 }
 
