@@ -283,8 +283,12 @@ COMMITTING = """
 CREATE TABLE t (i int);
 CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$
     BEGIN INSERT INTO t VALUES (1); COMMIT; RETURN 1; END $$;
+CREATE SEQUENCE s;
 CREATE FUNCTION g() RETURNS int LANGUAGE plpgsql AS $$
-    BEGIN RAISE 'no' USING ERRCODE = '25001'; END $$"""
+    BEGIN
+        IF nextval('s') = 1 THEN RAISE 'outside a transaction, please' USING ERRCODE = '25001'; END IF;
+        RAISE 'no';
+    END $$"""
 
 
 def test_a_commit_in_a_function_is_refused_everywhere_and_costs_nothing(runner: Runner) -> None:
