@@ -97,6 +97,14 @@ def test_a_failed_migration_is_given_up_by_goto(database: Database, tmp_path: Pa
     assert "001_a.down.sql" in ours.run("down").output
 
 
+def test_down_after_a_failed_up_undoes_that_one_alone(database: Database, tmp_path: Path) -> None:
+    ours = Ours(database.dsn, write_files(tmp_path / "source", FILES | {"002_b.up.sql": "SELECT nope;"}))
+    assert ours.run("up").code == 1
+    assert ours.run("down").code == 0
+    assert ours.run("version").output.strip() == "1"
+    assert "001_a.down.sql" in ours.run("down").output
+
+
 def test_a_failed_down_of_the_first_file_shows_as_dirty(database: Database, tmp_path: Path) -> None:
     ours = Ours(database.dsn, write_files(tmp_path / "source", FILES | {"001_a.down.sql": "SELECT nope;"}))
     assert ours.run("up", "1").code == 0

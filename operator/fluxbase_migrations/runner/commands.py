@@ -113,7 +113,15 @@ def down(setup: Setup, source: Source, limit: int | None) -> int:
             return plan.down(source, current)
         return plan.down(source, current, limit - ran) if limit > ran else Plan()
 
-    return _migrate(setup, source, make_plan, lambda step: step.direction is Direction.DOWN, limit)
+    # What a failed up would have done is the first thing to undo, and there is nothing of it.
+    return _migrate(
+        setup,
+        source,
+        make_plan,
+        lambda step: step.direction is Direction.DOWN,
+        limit,
+        giving_up_is_a_step=True,
+    )
 
 
 def goto(setup: Setup, source: Source, version: int) -> int:
@@ -136,12 +144,13 @@ def _migrate(
     limit: int | None,
     *,
     guarded: bool = False,
+    giving_up_is_a_step: bool = False,
 ) -> int:
     if limit == 0:
         setup.log.info("no change", source=setup.track.value)
         return 0
     policy = Policy(setup.recovery or Recovery.PROVEN)
-    options = Options(policy, setup.out_of_order, memory.limit())
+    options = Options(policy, setup.out_of_order, giving_up_is_a_step, memory.limit())
     with setup.locked(guarded=guarded) as track:
         migrator = Migrator(track, source, options)
         migrator.look_back()
@@ -211,7 +220,7 @@ def _run_track(setup: Setup, track: Track, read: Callable[[], Source]) -> Result
         return Result(error.outcome, error=error.info)
     policy = Policy(setup.recovery or Recovery.AUTOMATIC, retry_failed=True, retry_unproven=False)
     table = setup.table if track is setup.track else None
-    options = Options(policy, setup.out_of_order, memory.limit())
+    options = Options(policy, setup.out_of_order, memory_limit=memory.limit())
     guard = setup.guard(track) if track is Track.USER else None  # system: the built-in files
     wish = TrackRun(track, options, setup.lock_timeout, table, guard)
     return run_track(wish, source, setup.connect, setup.log, setup.stop)

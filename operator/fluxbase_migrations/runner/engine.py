@@ -37,6 +37,8 @@ class Options:
 
     policy: Policy = field(default_factory=Policy)
     out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
+    giving_up_is_a_step: bool = False
+    """To record the version before a failed file that left nothing is one of the steps asked for."""
     memory_limit: int | None = None
     """Bytes that this process may use."""
 
@@ -50,6 +52,7 @@ class Migrator:
         self.options = options
         self.log = track.log
         self._applied: dict[str, Applied] = {}
+        self._given_up = False
         self.recovered: str | None = None
         self.warnings: list[str] = list(source.warnings)
         self.skipped: list[int] = []
@@ -99,7 +102,7 @@ class Migrator:
         ran = 0
         if self.track.row.dirty:
             ran = self.recover(wanted)
-        plan = make_plan(self.track.row.version, ran)
+        plan = make_plan(self.track.row.version, ran + self._given_up)
         self.run(plan, already=ran)
         if plan.short:
             raise ShortLimit(f"limit {plan.short} short")
@@ -262,6 +265,7 @@ class Migrator:
         match action:
             case Restore(version=version):
                 self.track.write_row(version, Kind.RECOVERY, reason=action.reason)
+                self._given_up = self.options.giving_up_is_a_step
                 return 0
             case RunAgain(step=step, proven=proven):
                 attempt = Attempt(self._checked(step), proven, previous, self.options.policy.request)

@@ -108,7 +108,7 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
     guard = None if built_in else adoption.Guard.of(spec.track, foreign)
     wish = TrackRun(
         spec.track,
-        Options(policy, spec.out_of_order, memory.limit()),
+        Options(policy, spec.out_of_order, memory_limit=memory.limit()),
         spec.lock_timeout,
         database.table(spec.track, None, log),
         guard,
