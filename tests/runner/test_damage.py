@@ -212,7 +212,11 @@ def _executed(text: str) -> list[str]:
     import postgast
 
     numbers: list[str] = []
-    for one in postgast.parse(text).stmts:
+    try:
+        statements = postgast.parse(text).stmts
+    except postgast.PgQueryError as error:
+        raise AssertionError(f"applied, although it cannot be read: {text!r}") from error
+    for one in statements:
         begin, length = one.stmt_location, one.stmt_len
         part = text.encode()[begin : begin + length if length else None].decode()
         bare = re.sub(r"(?s)/\*.*?\*/|--[^\n]*", " ", part)

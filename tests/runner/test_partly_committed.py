@@ -226,3 +226,11 @@ def test_a_row_that_somebody_else_touched_does_not_run_a_half_done_file_again(ru
     for text in (body, body.replace("nope", "1")):
         assert runner.run(numbered(MARK, text)).outcome is Outcome.DIRTY
     assert rows(runner) == [1]
+
+
+@pytest.mark.parametrize("same", ["call bump() -- it is the same", "CALL/* c */bump( )"])
+def test_white_space_comments_and_case_are_no_correction(runner: Runner, same: str) -> None:
+    runner.run(CALL)
+    result = runner.run(CALL | {"002_b.up.sql": same})
+    assert result.outcome is Outcome.UNPROVEN
+    assert accounts(runner) == BUMPED

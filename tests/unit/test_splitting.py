@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from fluxbase_migrations import system
 from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.files import Direction, MigrationFile
+from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.runner import lexer, statements
-from fluxbase_migrations.runner.refusal import refuse_unusable
+from fluxbase_migrations.runner.prepared import Prepared
+from fluxbase_migrations.runner.refusal import refuse_left_out, refuse_unusable
 from fluxbase_migrations.runner.statements import Group, Kind
 
 LIMIT = 60.0
@@ -282,3 +285,37 @@ def test_a_line_of_dashes_behind_a_string_does_not_hang() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True
     )
     assert done.stdout.strip() == "2"
+
+
+@pytest.mark.parametrize(
+    ("sql", "kept", "line"),
+    [
+        ("SELECT 1;\nSELECT 2;", 1, 1),
+        ("SELECT 1; /* c */ ;; -- c\n", 1, None),
+        ("/* SELECT 1", 0, 1),
+        ("x", 0, 1),
+    ],
+)
+def test_a_part_that_is_in_no_statement_refuses_the_file(sql: str, kept: int, line: int | None) -> None:
+    found = lexer.split(sql.encode())
+    del found.starts[kept:], found.ends[kept:]
+    if line is None:
+        return refuse_left_out(found, "1_a.up.sql")
+    with pytest.raises(InvalidSource, match="would not be run") as caught:
+        refuse_left_out(found, "1_a.up.sql")
+    assert caught.value.info.line == line
+    return None
+
+
+def test_a_statement_means_the_same_whatever_its_white_space_comments_and_case() -> None:
+    def meaning(sql: str) -> str:
+        step = Step(1, Direction.UP, 0, 1, MigrationFile("1_a.up.sql", 1, "a", Direction.UP, sql.encode()))
+        return Prepared.of(step).meaning(0)
+
+    body = "DO $$ BEGIN INSERT INTO a VALUES ('x'); COMMIT; END $$"
+    assert meaning(body) == meaning(
+        "do /* c */ $$ begin\n insert INTO a values ('x'); -- c\n commit; end $$;"
+    )
+    assert meaning(body) != meaning(body.replace("'x'", "'X'"))
+    assert meaning(body) != meaning(body.replace(" COMMIT;", ""))
+    assert meaning('CALL "P"()') != meaning("CALL P()")

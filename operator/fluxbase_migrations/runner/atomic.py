@@ -142,8 +142,11 @@ def _stepwise(
             raise
         return replies
 
-    replies = send([book.begin_marked(b", ".join(group.modes)), _marker(context, attempt)], rows=3)
-    attempt.xid, attempt.marker = opened(replies), int((replies[2].row or (b"0",))[0] or 0)
+    # Where a transaction may only read, nothing that the file does can take effect by itself.
+    marker = [] if any(b"READ ONLY" in one for one in group.modes) else [_marker(context, attempt)]
+    replies = send([book.begin_marked(b", ".join(group.modes)), *marker], rows=3)
+    attempt.xid = opened(replies)
+    attempt.marker = int((replies[2].row or (b"0",))[0] or 0) if marker else None
     for message in prepared.messages(group, book.hygiene()):
         send(message)
         if how := misread(context, prepared, message):

@@ -30,6 +30,8 @@ REQUEST: Final = "request"
 """In the details of an attempt at a dirty row: the request that it was made for."""
 SESSION: Final = "session"
 """In the details: what the session was at the position; null where that is not known."""
+MEANING: Final = "meaning"
+"""In the details: the checksum of what the statement in doubt says, whatever its white space and case."""
 AFTER: Final = "after"
 """In the details: the checksum of the statements up to and including the one in doubt."""
 

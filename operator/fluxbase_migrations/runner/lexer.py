@@ -283,6 +283,25 @@ def _token_end(sql: bytes, at: int, floor: int, conforming: bool) -> int:
             return at + 1
 
 
+def is_blank(sql: bytes) -> bool:
+    """Whether there is nothing but white space, semicolons and whole comments."""
+    position, size = 0, len(sql)
+    while position < size:
+        after = _BLANK.match(sql, position).end()  # type: ignore[union-attr]
+        if after == position:
+            if sql.startswith(b";", position):
+                after += 1
+            elif sql.startswith(b"/*", position):
+                try:
+                    after = _comment_end(sql, position)
+                except _Open:
+                    return False
+            else:
+                return False
+        position = after
+    return True
+
+
 def _comment_end(sql: bytes, start: int) -> int:
     """Offset after the comment that opens at ``start``; comments nest."""
     depth, position = 0, start

@@ -11,7 +11,7 @@ from fluxbase_migrations.core.files import MigrationFile
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.runner import lexer, statements
 from fluxbase_migrations.runner.lexer import Statements
-from fluxbase_migrations.runner.refusal import refuse_unusable
+from fluxbase_migrations.runner.refusal import refuse_left_out, refuse_unusable
 from fluxbase_migrations.runner.statements import Group, Kind, Special
 from fluxbase_migrations.runner.wire import Chunk
 
@@ -55,6 +55,7 @@ class Prepared:
         found = lexer.split(sql, standard_conforming_strings=standard_conforming_strings, look=look)
         specials = statements.classify(found)
         refuse_unusable(found, specials, step.label)
+        refuse_left_out(found, step.label)
         return cls(step, found, specials, statements.group(found, specials, (), (), step.label))
 
     def regroup(self) -> None:
@@ -149,6 +150,10 @@ class Prepared:
             and self.statements.ends[index] - start <= room
         )
 
+    def meaning(self, index: int) -> str:
+        """sha256 over a statement's tokens, the same whatever its white space, comments and case."""
+        return hashlib.sha256(b"\0".join(_meaning(self.statements.text(index)))).hexdigest()
+
     def prefix_checksum(self, done: int) -> str:
         """sha256 over the exact bytes of the first ``done`` statements, each with its length."""
         count, digest = self._prefix if self._prefix[0] <= done else (0, hashlib.sha256())
@@ -158,6 +163,15 @@ class Prepared:
             digest.update(text)
         self._prefix = done, digest
         return digest.hexdigest()
+
+
+def _meaning(sql: bytes) -> Iterator[bytes]:
+    for token in lexer.tokens(sql, 0, len(sql), strings=True):
+        if token.startswith(b"$") and token.endswith(b"$") and len(token) > 1:
+            body = token.index(b"$", 1) + 1
+            yield from (b"$", *_meaning(token[body:-body]), b"$")
+        else:
+            yield token if token[:1] in b"'\"" else token.upper()
 
 
 class Lookahead:

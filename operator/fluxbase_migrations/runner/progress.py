@@ -9,7 +9,7 @@ from psycopg.pq import abc
 from fluxbase_migrations.core.errors import MigrationError, Unproven
 from fluxbase_migrations.runner import doubt, failures, history, session_state, tracking
 from fluxbase_migrations.runner.context import Attempt, Context, error_json
-from fluxbase_migrations.runner.ledger import AFTER, LEDGER, SESSION, Entered, as_json
+from fluxbase_migrations.runner.ledger import AFTER, LEDGER, MEANING, SESSION, Entered, as_json
 from fluxbase_migrations.runner.wire import Chunk, ConnectionLost, Reply, SqlFailure
 
 MISSING: Final = frozenset(("42P01", "3F000"))
@@ -146,7 +146,9 @@ class Progress:
         self.done = index
         self._session = self._state()
         self.in_doubt = index + 1
-        self.notes = {**notes, AFTER: self.attempt.prepared.prefix_checksum(index + 1)}
+        prepared = self.attempt.prepared
+        after, meaning = prepared.prefix_checksum(index + 1), prepared.meaning(index)
+        self.notes = {**notes, AFTER: after, MEANING: meaning}
         try:
             self._write()
         except MigrationError:

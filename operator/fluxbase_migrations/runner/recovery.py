@@ -13,7 +13,7 @@ from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, Recovery
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner import history, unknown_state
-from fluxbase_migrations.runner.ledger import AFTER, REQUEST, SESSION, Entered, Entry, standing
+from fluxbase_migrations.runner.ledger import AFTER, MEANING, REQUEST, SESSION, Entered, Entry, standing
 from fluxbase_migrations.runner.prepared import Prepared
 from fluxbase_migrations.runner.recovery_case import (
     Case,
@@ -158,11 +158,14 @@ def _ways_on(policy: Policy, entry: Entry) -> str:
 
 
 def _corrected(prepared: Prepared, entry: Entry, done: int) -> bool:
-    """Whether the statement in doubt has other bytes now, or is gone."""
+    """Whether the statement in doubt says something else now, or is gone."""
     after = entry.details.get(AFTER)
     if not after:  # nothing is known of where it stopped
         return False
-    return len(prepared.statements) <= done or prepared.prefix_checksum(done + 1) != after
+    if len(prepared.statements) <= done:
+        return True
+    meaning = entry.details.get(MEANING)
+    return prepared.prefix_checksum(done + 1) != after and prepared.meaning(done) != meaning
 
 
 def _no_resume(prepared: Prepared, entry: Entry) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.runner import lexer
 from fluxbase_migrations.runner.lexer import Statements
 from fluxbase_migrations.runner.statements import Kind, Special
 
@@ -65,6 +66,27 @@ def refuse_unusable(statements: Statements, specials: Mapping[int, Special], nam
         hint="close it: PostgreSQL would take the rest of the file for a part of it"
         + (" (its comments nest: each /* needs a */ of its own)" if what == "comment" else ""),
     )
+
+
+def refuse_left_out(statements: Statements, name: str) -> None:
+    """Refuse a file of which a part that is neither white space nor comment is in no statement.
+
+    Raises:
+        InvalidSource: there is such a part; the splitter is wrong about it.
+    """
+    sql, position = statements.sql, 0
+    for start, end in zip((*statements.starts, len(sql)), (*statements.ends, len(sql)), strict=True):
+        gap = sql[position:start]
+        if gap.strip(b" \t\r\n\f\v;") and not lexer.is_blank(gap):
+            line, column = _place(sql, position)
+            raise InvalidSource(
+                "a part of the file behind this place would not be run",
+                file=name,
+                line=line,
+                column=column,
+                hint="this is a bug; please report it with the file",
+            )
+        position = end
 
 
 def _place(sql: bytes, offset: int) -> tuple[int, int]:
