@@ -25,6 +25,7 @@ from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.seen import labels, run_number
 from fluxbase_migrations.core.names import ENV_JOB, LABEL_SET, LABEL_SET_UID, LABEL_TRACK, MIGRATIONS_ROOT
 from fluxbase_migrations.runner.job import ENV_TERMINATION_LOG
+from tests.expansion import expand
 
 Json = dict[str, Any]
 
@@ -164,7 +165,8 @@ class Node:
         root.mkdir(exist_ok=True)
         variables = {"PATH": os.environ["PATH"], ENV_TERMINATION_LOG: str(root / "termination-log")}
         for one in spec["env"]:
-            value = one["value"] if "value" in one else await self._value(one["valueFrom"])
+            literal = expand(one["value"], variables) if "value" in one else None
+            value = await self._value(one["valueFrom"]) if literal is None else literal
             if value is not None:
                 variables[one["name"]] = value
         told = json.loads(variables[ENV_JOB])

@@ -15,6 +15,7 @@ from fluxbase_migrations.controller.kube import Kube
 from fluxbase_migrations.core.job import JobSpec
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, ENV_JOB, KIND, LABEL_TRACK
 from fluxbase_migrations.core.result import Result
+from tests.expansion import environment
 
 Json = dict[str, Any]
 WAIT_SECONDS = 20.0
@@ -219,5 +220,4 @@ def _container(pod: Json, state: Json) -> Json:
 def told(job: Json) -> JobSpec:
     """What a Job's runner is told."""
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    (text,) = (one["value"] for one in container["env"] if one["name"] == ENV_JOB)
-    return JobSpec.from_json(text)
+    return JobSpec.from_json(environment(container["env"], {})[ENV_JOB])

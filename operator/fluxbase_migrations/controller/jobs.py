@@ -169,6 +169,7 @@ def _pod(spec: Spec, track: Track, settings: Settings, job: JobSpec, files: Sequ
     wanted, options = track_spec(spec, track), spec.job
     volumes, mounts = ([], []) if files else mounted.volumes(track, wanted.source)
     environment = _environment(spec, settings) + mounted.variables(files)
+    environment.append(_literal(ENV_JOB, job.to_json()))
     certificate = spec.database.connection.ssl_root_cert_from if spec.database.connection else None
     if certificate is not None:
         volumes.append({"name": "tls", **_certificate_volume(certificate)})
@@ -189,7 +190,7 @@ def _pod(spec: Spec, track: Track, settings: Settings, job: JobSpec, files: Sequ
                 "image": settings.image,
                 "imagePullPolicy": settings.pull_policy,
                 "command": ["python3", "-m", "fluxbase_migrations.runner"],
-                "env": [*environment, {"name": ENV_JOB, "value": job.to_json()}],
+                "env": environment,
                 "resources": options.resources.model_dump(mode="json"),
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -221,7 +222,7 @@ def _identity(user: int | None) -> Json:
 
 def _environment(spec: Spec, settings: Settings) -> list[Json]:
     """Where the database is; secrets only by reference."""
-    found: list[Json] = [{"name": ENV_LOG_FORMAT, "value": settings.log_format}]
+    found = [_literal(ENV_LOG_FORMAT, settings.log_format)]
     if spec.database.url_from is not None:
         return [*found, _from_secret(ENV_DATABASE_URL, spec.database.url_from.secret_key_ref)]
     connection = spec.database.connection
@@ -235,12 +236,20 @@ def _environment(spec: Spec, settings: Settings) -> list[Json]:
         "PGUSER": connection.user,
         "PGSSLROOTCERT": _CERTIFICATE if connection.ssl_root_cert_from else None,
     }
-    found += [{"name": name, "value": value} for name, value in plain.items() if value is not None]
+    found += [_literal(name, value) for name, value in plain.items() if value is not None]
     if connection.user_from is not None:
         found.append(_from_secret("PGUSER", connection.user_from.secret_key_ref))
     if connection.password_from is not None:
         found.append(_from_secret("PGPASSWORD", connection.password_from.secret_key_ref))
     return found
+
+
+def _literal(variable: str, value: str) -> Json:
+    """A variable with exactly this value.
+
+    Kubernetes puts the variable of that name, which may hold a Secret, for ``$(NAME)``, and ``$`` for ``$$``.
+    """
+    return {"name": variable, "value": value.replace("$", "$$")}
 
 
 def _from_secret(variable: str, reference: KeyRef) -> Json:
