@@ -5,6 +5,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from fluxbase_migrations.core.status import SetStatus
+from fluxbase_migrations.core.text import visible_in
 
 ADAPTER: Final = TypeAdapter(SetStatus)
 
@@ -22,9 +23,10 @@ def read(status: dict[str, Any] | None) -> SetStatus:
 
 
 def write(status: SetStatus) -> dict[str, Any]:
-    """The status as JSON, without what is absent."""
-    dumped: dict[str, Any] = ADAPTER.dump_python(status, mode="json", by_alias=True, exclude_none=True)
-    return _compact(dumped)
+    """The status as JSON, without what is absent, and with nothing in it that a terminal would obey."""
+    dumped = ADAPTER.dump_python(status, mode="json", by_alias=True, exclude_none=True)
+    made: dict[str, Any] = visible_in(dumped)
+    return _compact(made)
 
 
 def _compact(found: dict[str, Any]) -> dict[str, Any]:

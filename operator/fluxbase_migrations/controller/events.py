@@ -10,6 +10,7 @@ from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from fluxbase_migrations.core.result import cut
+from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.core.wish import Note
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Recorder:
         if not self._allowed(metadata["uid"], now):
             return
         namespace = metadata["namespace"]
-        message = cut(note.message, _MESSAGE_LIMIT)
+        message = cut(visible(note.message), _MESSAGE_LIMIT)
         identity = f"{metadata['uid']}/{note.warning}/{note.reason}/{message}"
         hashed = hashlib.sha256(identity.encode()).hexdigest()[:16]
         name = f"{metadata['name'][:200].rstrip('.-')}.{hashed}"

@@ -1,4 +1,7 @@
-"""The operator's own log: one line each, as text or JSON."""
+"""The operator's own log: one line each, as text or JSON.
+
+Much of what is logged is text of tenants: none of it may end a line, or make one of its own.
+"""
 
 import json
 import logging
@@ -6,6 +9,14 @@ import sys
 from datetime import UTC, datetime
 
 from fluxbase_migrations.core.text import visible
+
+
+class _Text(logging.Formatter):
+    """``LEVEL message`` on one line, the traceback included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        return visible(super().format(record))
 
 
 class _Json(logging.Formatter):
@@ -20,22 +31,14 @@ class _Json(logging.Formatter):
             "msg": visible(record.getMessage()),
         }
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+            fields["exception"] = visible(self.formatException(record.exc_info))
         return json.dumps(fields, ensure_ascii=False)
-
-
-class _Text(logging.Formatter):
-    """Level and message; what others wrote into the message begins no new line."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
-        """The line without a traceback."""
-        return f"{record.levelname} {visible(record.message)}"
 
 
 def configure(form: str) -> None:
     """Log to standard output, ``json`` or text."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Json() if form == "json" else _Text())
+    handler.setFormatter(_Json() if form == "json" else _Text("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # A watch that fails is told once, in one line, by us; kopf tells every try, with a traceback.
     # What goes wrong in a handler only kopf knows.

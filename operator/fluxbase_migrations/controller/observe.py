@@ -11,7 +11,7 @@ from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.api.spec import ClaimSource, Source, Spec
 from fluxbase_migrations.controller import jobs, paths
 from fluxbase_migrations.controller.kube import Kube, KubeError
-from fluxbase_migrations.controller.seen import instant, job_seen, labels, pod_seen, track_of
+from fluxbase_migrations.controller.seen import instant, job_seen, labels, pod_seen, reason_of, track_of
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.sources import Key, References, Sources, SourceSeen, of_files
 from fluxbase_migrations.core import durations
@@ -197,6 +197,8 @@ class Observer:
         if owner is None:
             return None
         namespace, _, name = owner.name.partition("/")
+        if not (paths.NAME.fullmatch(namespace) and paths.NAME.fullmatch(name)):
+            return True  # whatever wrote that into the database: nothing that can be looked up
         try:
             found = await self._kube.find(paths.one_set(namespace, name))
         except KubeError as error:
@@ -236,9 +238,8 @@ class Observer:
         if not found or not found["items"]:
             return None
         newest = max(found["items"], key=_event_time)
-        return Explanation(
-            newest.get("type") == "Warning", newest.get("reason", ""), newest.get("message", "")
-        )
+        warning = newest.get("type") == "Warning"
+        return Explanation(warning, reason_of(newest.get("reason")) or "", newest.get("message") or "")
 
 
 def _event_time(event: Json) -> str:

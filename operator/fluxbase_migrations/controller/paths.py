@@ -1,6 +1,15 @@
-"""Paths of the API server's resources."""
+"""Paths of the API server's resources.
+
+Some names come from others: a Job's annotation, a claim in a database. None of them may lead elsewhere.
+"""
+
+import re
+from typing import Final
 
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION
+
+NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+"""What every object that the operator deals with may be called; use with ``fullmatch``."""
 
 
 def sets(namespace: str | None = None) -> str:
@@ -10,7 +19,7 @@ def sets(namespace: str | None = None) -> str:
 
 def one_set(namespace: str, name: str) -> str:
     """One set."""
-    return f"{sets(namespace)}/{name}"
+    return f"{sets(namespace)}/{_name(name)}"
 
 
 def set_status(namespace: str, name: str) -> str:
@@ -25,7 +34,7 @@ def jobs(namespace: str | None = None) -> str:
 
 def job(namespace: str, name: str) -> str:
     """One Job."""
-    return f"{jobs(namespace)}/{name}"
+    return f"{jobs(namespace)}/{_name(name)}"
 
 
 def pods(namespace: str | None = None) -> str:
@@ -35,7 +44,7 @@ def pods(namespace: str | None = None) -> str:
 
 def log(namespace: str, pod: str) -> str:
     """The log of one pod."""
-    return f"{pods(namespace)}/{pod}/log"
+    return f"{pods(namespace)}/{_name(pod)}/log"
 
 
 def config_maps(namespace: str | None = None) -> str:
@@ -45,12 +54,12 @@ def config_maps(namespace: str | None = None) -> str:
 
 def config_map(namespace: str, name: str) -> str:
     """One ConfigMap."""
-    return f"{config_maps(namespace)}/{name}"
+    return f"{config_maps(namespace)}/{_name(name)}"
 
 
 def claim(namespace: str, name: str) -> str:
     """One PersistentVolumeClaim."""
-    return _of("/api/v1", namespace, f"persistentvolumeclaims/{name}")
+    return _of("/api/v1", namespace, f"persistentvolumeclaims/{_name(name)}")
 
 
 def events(namespace: str) -> str:
@@ -64,4 +73,10 @@ def leases(namespace: str) -> str:
 
 
 def _of(group: str, namespace: str | None, rest: str) -> str:
-    return f"{group}/namespaces/{namespace}/{rest}" if namespace else f"{group}/{rest}"
+    return f"{group}/namespaces/{_name(namespace)}/{rest}" if namespace else f"{group}/{rest}"
+
+
+def _name(text: str) -> str:
+    if NAME.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not the name of an object")
+    return text

@@ -111,7 +111,7 @@ class Reconciler:
                 name, track = set_of(body), track_of(body)
                 if name and track and not job_seen(body).ended:
                     key = (body["metadata"]["namespace"], name)
-                    self._slots.hold((key, Track(track)))
+                    self._slots.hold((key, track))
                     self._again(key, 0.0)
 
     async def reconcile(self, key: Key) -> None:

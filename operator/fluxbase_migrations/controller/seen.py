@@ -1,8 +1,13 @@
-"""Jobs and pods as the API server shows them, boiled down to what decisions need."""
+"""Jobs and pods as the API server shows them, boiled down to what decisions need.
 
+Whoever may create Jobs or pods writes their labels and annotations: they are read as anybody's text.
+"""
+
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from fluxbase_migrations.controller import paths
 from fluxbase_migrations.core.names import (
     ANNOTATION_INPUTS,
     ANNOTATION_SET,
@@ -11,6 +16,7 @@ from fluxbase_migrations.core.names import (
     LABEL_RUN,
     LABEL_SET_UID,
     LABEL_TRACK,
+    Track,
 )
 from fluxbase_migrations.core.result import Result
 from fluxbase_migrations.core.runs import Container, JobSeen, PodSeen
@@ -19,6 +25,15 @@ Json = dict[str, Any]
 
 _NOT_A_REASON: Final = frozenset({"ContainerCreating", "PodInitializing"})
 """What a container says while all is well."""
+MAX_RUN: Final = 2**53
+"""What every reader of the status can hold. One run a second would take longer than there are migrations."""
+_REASON: Final = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]{0,254}[A-Za-z0-9_])?", re.ASCII)
+"""Kubernetes' own rule for the reason of a condition."""
+
+
+def reason_of(text: str | None) -> str | None:
+    """A reason that may become a condition's; None for anything else: those of Events are anybody's."""
+    return text if text and _REASON.fullmatch(text) else None
 
 
 def instant(text: str | None) -> datetime | None:
@@ -38,20 +53,22 @@ def labels(body: Json) -> dict[str, str]:
 
 
 def run_number(body: Json) -> int:
-    """The run that a Job or pod belongs to; 0 if it does not say."""
+    """The run that a Job or pod belongs to; 0 if it says nothing of use."""
     text = labels(body).get(LABEL_RUN, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    return number if number <= MAX_RUN else 0
 
 
-def track_of(body: Json) -> str | None:
-    """The track that a Job or pod belongs to."""
-    return labels(body).get(LABEL_TRACK)
+def track_of(body: Json) -> Track | None:
+    """The track that a Job or pod belongs to; None if it says nothing of use."""
+    found = labels(body).get(LABEL_TRACK)
+    return Track(found) if found in tuple(Track) else None
 
 
 def set_of(body: Json) -> str | None:
-    """Name of the set that a Job or pod belongs to."""
+    """Name of the set that a Job or pod belongs to; None if it says nothing of use."""
     name: str | None = (body["metadata"].get("annotations") or {}).get(ANNOTATION_SET)
-    return name
+    return name if name is not None and paths.NAME.fullmatch(name) else None
 
 
 def job_seen(body: Json) -> JobSeen:
@@ -130,11 +147,12 @@ def _container(terminated: Any, running: Any, states: Json) -> Container:
 
 def _why_waiting(status: Json, waiting: Json) -> tuple[str | None, str | None]:
     """Why the container has not started, if something says so."""
-    if waiting.get("reason") and waiting["reason"] not in _NOT_A_REASON:
-        return waiting["reason"], waiting.get("message")
+    reason = reason_of(waiting.get("reason"))
+    if reason and reason not in _NOT_A_REASON:
+        return reason, waiting.get("message")
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return condition.get("reason") or "Unschedulable", condition.get("message")
+            return reason_of(condition.get("reason")) or "Unschedulable", condition.get("message")
     return None, None
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from fluxbase_migrations.core.job import ForceCommand
 from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.text import visible
 
 _FORCE: Final = re.compile(r"(system|user)=(-?[0-9]{1,19})@(\S{1,128})", re.ASCII)
 _MAX_VERSION: Final = 2**63 - 1
@@ -25,8 +26,8 @@ class Annotation:
 
 
 def bounded(value: str) -> str:
-    """The value as status keeps it: itself, or its digest where it is too long to repeat."""
-    if len(value) <= _MAX_VALUE:
+    """The value as status keeps it: itself, or its digest where it is too long or not fit to be shown."""
+    if len(value) <= _MAX_VALUE and visible(value) == value:
         return value
     return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
 

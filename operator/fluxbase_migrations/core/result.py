@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.core.text import visible, visible_in
 
 LIMIT: Final = 4096
 """Bytes. The kubelet cuts a longer termination message without regard for JSON."""
@@ -170,13 +170,13 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> "Result":
-        """Parse what :meth:`to_json` wrote.
+        """Parse what :meth:`to_json` wrote. Its texts are servers' and files': they are shown, never obeyed.
 
         Raises:
             ValueError: not such a document (the container was killed, or is not ours).
         """
         try:
-            fields: dict[str, Any] = json.loads(text)
+            fields: dict[str, Any] = visible_in(json.loads(text))
             fields["outcome"] = Outcome(fields["outcome"])
             fields["applied"] = tuple(Applied(**one) for one in fields.get("applied", ()))
             fields["skipped_versions"] = tuple(fields.get("skipped_versions", ()))

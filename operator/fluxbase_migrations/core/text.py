@@ -5,7 +5,7 @@ so that nobody's text can pass for another line or repaint the screen.
 """
 
 import re
-from typing import Final
+from typing import Any, Final
 
 _OBEYED: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
@@ -27,6 +27,19 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return _OBEYED.sub(_escape, decoded(text))
+
+
+def visible_in(value: Any) -> Any:
+    """``value``, which is made of what JSON can hold, with every string in it :func:`visible`."""
+    match value:
+        case str():
+            return visible(value)
+        case dict():
+            return {visible(str(name)): visible_in(item) for name, item in value.items()}
+        case list() | tuple():
+            return [visible_in(item) for item in value]
+        case _:
+            return value
 
 
 def shortened(text: str, limit: int) -> str:

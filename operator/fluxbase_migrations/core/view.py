@@ -10,6 +10,7 @@ from fluxbase_migrations.core.result import Outcome, cut
 from fluxbase_migrations.core.runs import Explanation, NotStarted
 from fluxbase_migrations.core.states import ADVICE, Effect, Reason, effect
 from fluxbase_migrations.core.status import Progress, TrackError, TrackStatus
+from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.core.wish import Blocked, Refused, Skip, Want
 
 MESSAGE_LIMIT: Final = 1024
@@ -27,7 +28,7 @@ class View:
 
 def shown(record: TrackStatus, view: View) -> TrackStatus:
     """The record with this view of it."""
-    message = cut(view.message, MESSAGE_LIMIT)
+    message = cut(visible(view.message), MESSAGE_LIMIT)
     running = view.phase is Phase.RUNNING
     progress = record.progress if running else None
     return replace(record, phase=view.phase, reason=view.reason, message=message, progress=progress)
