@@ -335,3 +335,12 @@ def _signalled(pod: Pod, spec: JobSpec, number: signal.Signals, moment: str) -> 
         finally:
             process.kill()
     return pod.result(process.returncode)
+
+
+def test_a_job_gives_up_connecting_long_before_a_person_would(pod: Pod) -> None:
+    """Its pod holds one of few slots; :meth:`Pod.run` would not wait for a minute's patience."""
+    spec = pod.spec(FILES)
+    assert JobSpec.from_json(spec.to_json()).connect_patience == spec.connect_patience
+    nowhere = f"postgres://app:{pod.database.password}@127.0.0.1:1/app"
+    found = pod.run(spec, DATABASE_URL=nowhere)
+    assert found.outcome is Outcome.UNREACHABLE

@@ -10,7 +10,7 @@ from fluxbase_migrations.core.actions import CreateJob, DeleteJob, SetTtl, job_n
 from fluxbase_migrations.core.commands import Annotation, inputs_digest
 from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
 from fluxbase_migrations.core.names import Phase, Track
-from fluxbase_migrations.core.observed import Refusal, TrackSeen
+from fluxbase_migrations.core.observed import Queue, Refusal, TrackSeen
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, PodSeen
 from fluxbase_migrations.core.states import Reason
@@ -391,7 +391,10 @@ CASES = {
     ),
     "a suspended set without work is Applied": Case(Phase.APPLIED, "Applied", look(APPLIED, suspended=True)),
     "without a free slot a track is queued": Case(
-        Phase.PENDING, "Queued", look(seen=TrackSeen(Track.USER, WANT, slot=False)), stalled=False
+        Phase.PENDING,
+        "Queued",
+        look(seen=TrackSeen(Track.USER, WANT, queue=Queue("maxConcurrentJobs", 2, 3))),
+        stalled=False,
     ),
     "pods of a former set of the name are waited for": Case(
         Phase.PENDING,

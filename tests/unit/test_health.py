@@ -52,7 +52,7 @@ def test_blindness_is_trouble_only_in_all_namespaces(operator: Operator) -> None
 
 @pytest.mark.parametrize(("trouble", "status"), [(None, 200), ("a set has been waiting", 503)])
 async def test_trouble_is_what_healthz_answers(trouble: str | None, status: int) -> None:
-    server = await http.serve(0, Metrics(), lambda: trouble)
+    server = await http.serve(0, Metrics(), lambda: trouble, lambda: None)
     # Port 0 is another number for IPv4 than for IPv6, and which of them comes first is not said.
     (port,) = {address[1] for address in server.addresses if address[0] == "0.0.0.0"}
     try:

@@ -161,7 +161,7 @@ class Life(RuleBasedStateMachine):
             settings=settings,
             observer=Observer(self.api, settings, References()),
             recorder=Recorder(self.api, "operator"),
-            slots=Slots(1, lambda holder: None),
+            slots=Slots(1, lambda holder: None, lambda holder: holder[0][0]),
             follower=Follower(self.api, lambda key, delay: None),
             metrics=Metrics(),
             clock=lambda: self.now,

@@ -1,53 +1,209 @@
-"""At most so many Jobs at once, first come first served."""
+"""At most so many at once: fair turns between namespaces, and in each who asked first goes first."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fluxbase_migrations.controller.slots import Slots
+from fluxbase_migrations.core import view
+
+Holder = tuple[str, str]
+
+
+def make(limit: int, woken: list[Holder] | None = None, namespace_limit: int = 0) -> Slots[Holder]:
+    """Holders are (namespace, name)."""
+    told = woken if woken is not None else list[Holder]()
+    return Slots(limit, told.append, lambda one: one[0], namespace_limit)
+
+
+def in_one(names: str) -> list[Holder]:
+    return [("one", name) for name in names]
 
 
 def test_the_first_to_wait_is_the_first_to_go() -> None:
-    woken: list[str] = []
-    slots = Slots[str](2, woken.append)
-    assert [slots.reserve(one) for one in "ab"] == [True, True]
-    for one in "cd":
+    woken: list[Holder] = []
+    slots = make(2, woken)
+    a, b, c, d, e = in_one("abcde")
+    assert [slots.reserve(one) for one in (a, b)] == [True, True]
+    for one in (c, d):
         assert slots.reserve(one) is False
         slots.wait(one)
-    slots.release("a")
-    assert woken == ["c"]
-    assert slots.reserve("d") is False
-    assert slots.reserve("e") is False
-    assert slots.reserve("c") is True
+    slots.release(a)
+    assert woken == [c]
+    assert slots.reserve(d) is False
+    assert slots.reserve(e) is False
+    assert slots.reserve(c) is True
+
+
+def test_who_has_begun_goes_before_who_has_not() -> None:
+    slots = make(1)
+    a, b, c = in_one("abc")
+    slots.reserve(a)
+    slots.wait(b)
+    slots.wait(c, begun=True)
+    slots.release(a)
+    assert slots.reserve(b) is False
+    assert slots.reserve(c) is True
 
 
 def test_reserving_again_changes_nothing() -> None:
-    slots = Slots[str](1, lambda _: None)
-    assert slots.reserve("a")
-    assert slots.reserve("a")
+    slots = make(1)
+    (a,) = in_one("a")
+    assert slots.reserve(a)
+    assert slots.reserve(a)
     assert slots.held == 1
 
 
-def test_a_job_that_exists_counts_whatever_the_limit() -> None:
-    slots = Slots[str](1, lambda _: None)
-    slots.hold("a")
-    slots.hold("b")
+def test_a_container_that_runs_counts_whatever_the_limit() -> None:
+    slots = make(1, namespace_limit=1)
+    a, b, c = in_one("abc")
+    slots.hold(a)
+    slots.hold(b)
     assert slots.held == 2
-    slots.release("a")
-    assert slots.reserve("c") is False
+    slots.release(a)
+    assert slots.reserve(c) is False
 
 
 def test_who_gives_up_waiting_makes_way() -> None:
-    woken: list[str] = []
-    slots = Slots[str](1, woken.append)
-    slots.reserve("a")
-    slots.wait("b")
-    slots.wait("c")
-    slots.release("b")
-    slots.release("a")
-    assert woken == ["c"]
-    assert slots.reserve("c")
+    woken: list[Holder] = []
+    slots = make(1, woken)
+    a, b, c = in_one("abc")
+    slots.reserve(a)
+    slots.wait(b)
+    slots.wait(c)
+    slots.leave(a)  # it does not wait
+    assert slots.holds(a)
+    slots.leave(b)
+    assert not slots.waits(b)
+    slots.release(a)
+    assert woken == [c]
+    assert slots.reserve(c)
 
 
 def test_releasing_nothing_wakes_nobody() -> None:
-    woken: list[str] = []
-    slots = Slots[str](2, woken.append)
-    slots.wait("b")
-    slots.release("a")
+    woken: list[Holder] = []
+    slots = make(2, woken)
+    a, b = in_one("ab")
+    slots.wait(b)
+    slots.release(a)
     assert woken == []
+
+
+def test_a_namespace_with_many_sets_keeps_no_other_out() -> None:
+    slots = make(2)
+    many = [("many", str(number)) for number in range(100)]
+    for one in many[:2]:
+        assert slots.reserve(one)
+    for one in many[2:]:
+        slots.wait(one)
+    assert slots.reserve(("few", "a")) is False
+    slots.wait(("few", "a"))
+    slots.release(many[0])
+    assert slots.reserve(many[2]) is False
+    assert slots.reserve(("few", "a")) is True
+
+
+def test_namespaces_take_turns() -> None:
+    slots = make(1)
+    slots.reserve(("a", "first"))
+    for namespace in "abc":
+        for name in ("1", "2"):
+            slots.wait((namespace, name))
+    served: list[str] = []
+    last = ("a", "first")
+    for _ in range(6):
+        slots.release(last)
+        last = next(one for one in list(slots._waiting) if slots.reserve(one))
+        served.append(last[0])
+    assert served == ["b", "c", "a", "b", "c", "a"]
+
+
+def test_a_namespace_has_a_limit_of_its_own() -> None:
+    woken: list[Holder] = []
+    slots = make(3, woken, namespace_limit=1)
+    a, b = in_one("ab")
+    assert slots.reserve(a)
+    assert slots.reserve(b) is False
+    slots.wait(b)
+    assert slots.reserve(("other", "c"))
+    slots.release(("other", "c"))
+    assert woken == []  # it is not for b
+    slots.release(a)
+    assert woken == [b]
+
+
+def test_the_message_says_who_has_the_slots_and_how_many_are_ahead() -> None:
+    slots = make(3)
+    for one in [("shop", "a"), ("shop", "b"), ("bank", "a")]:
+        slots.reserve(one)
+    for one in [("shop", "c"), ("shop", "d"), ("bank", "b")]:
+        slots.wait(one)
+    told = {one: view.queued(slots.queue(one)).message for one in slots._waiting}
+    held = "slots are held by migrations: 2 in shop, 1 in bank"
+    assert told == {
+        ("bank", "b"): f"queued: maxConcurrentJobs limit (3) reached, 0 ahead; {held}",
+        ("shop", "c"): f"queued: maxConcurrentJobs limit (3) reached, 1 ahead; {held}",
+        ("shop", "d"): f"queued: maxConcurrentJobs limit (3) reached, 2 ahead; {held}",
+    }
+
+
+def test_the_message_names_the_limit_that_is_reached_and_few_namespaces() -> None:
+    slots = make(20, namespace_limit=1)
+    slots.reserve(("shop", "a"))
+    slots.wait(("shop", "b"))
+    assert slots.queue(("shop", "b")).setting == "maxConcurrentJobsPerNamespace"
+    crowded = make(6)
+    for number in range(6):
+        crowded.reserve((f"n{number}", "a"))
+    crowded.wait(("shop", "a"))
+    told = view.queued(crowded.queue(("shop", "a"))).message
+    assert told.endswith("1 in n0, 1 in n1, 1 in n2, some in 3 more namespaces")
+
+
+HOLDERS = st.tuples(st.sampled_from("abc"), st.sampled_from("12345"))
+STEPS = st.lists(st.tuples(st.sampled_from(["ask", "end", "start"]), HOLDERS), max_size=80)
+
+
+@pytest.mark.parametrize("namespace_limit", [0, 1, 2])
+@given(steps=STEPS)
+def test_the_limits_hold_and_every_one_who_waits_is_served(
+    namespace_limit: int, steps: list[tuple[str, Holder]]
+) -> None:
+    woken: list[Holder] = []
+    slots = make(3, woken, namespace_limit)
+    beyond: set[Holder] = set()
+    """Jobs that started late."""
+    for step, holder in steps:
+        if step == "ask" and not slots.reserve(holder):
+            slots.wait(holder)
+        elif step == "end":
+            slots.release(holder)
+            beyond.discard(holder)
+        elif step == "start" and not slots.holds(holder):
+            slots.hold(holder)
+            beyond.add(holder)
+        reserved = slots._held - beyond
+        assert len(reserved) <= 3
+        counts = Counter(one[0] for one in reserved)
+        assert namespace_limit == 0 or all(count <= namespace_limit for count in counts.values())
+        _woken_ones_ask(slots, woken)
+    for holder in list(slots._held):
+        slots.release(holder)
+    _woken_ones_ask(slots, woken)
+    for _ in range(20):
+        for holder in list(slots._held):
+            slots.release(holder)
+        _woken_ones_ask(slots, woken)
+    assert not slots._waiting
+    for holder in list(slots._held):
+        slots.release(holder)
+    assert not slots._served
+
+
+def _woken_ones_ask(slots: Slots[Holder], woken: list[Holder]) -> None:
+    while woken:
+        holder = woken.pop(0)
+        if slots.waits(holder):
+            assert slots.reserve(holder), f"{holder} was woken for nothing"

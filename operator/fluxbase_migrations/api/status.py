@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from fluxbase_migrations.core.status import SetStatus
+from fluxbase_migrations.core.status import Condition, SetStatus
 from fluxbase_migrations.core.text import visible_in
 
 ADAPTER: Final = TypeAdapter(SetStatus)
@@ -27,6 +27,12 @@ def write(status: SetStatus) -> dict[str, Any]:
     dumped = ADAPTER.dump_python(status, mode="json", by_alias=True, exclude_none=True)
     made: dict[str, Any] = visible_in(dumped)
     return _compact(made)
+
+
+def write_conditions(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
+    """Conditions alone, as :func:`write` writes them."""
+    written: list[dict[str, Any]] = write(SetStatus(conditions=conditions))["conditions"]
+    return written
 
 
 def _compact(found: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from fluxbase_migrations.controller import http, paths
 from fluxbase_migrations.controller.events import Recorder
 from fluxbase_migrations.controller.handlers import SetEvent
@@ -51,7 +53,15 @@ class Operator:
         self._metrics = Metrics()
         self._references = References()
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        self._refused: dict[str, str] = {}
+        """Namespaces in which the API server refused us, and what it said."""
         self._follower = Follower(kube, self._queue.add)
+        self._reflectors = reflectors(
+            kube,
+            settings.namespaces,
+            changed=self._config_map_changed,
+            unsure=self._look_at_config_map_sets,
+        )
         self._watches = [
             Watch(
                 one,
@@ -67,7 +77,10 @@ class Operator:
             observer=Observer(kube, settings, self._references),
             recorder=Recorder(kube, settings.pod_name),
             slots=Slots[tuple[Key, Track]](
-                settings.max_concurrent_jobs, lambda holder: self._queue.add(holder[0])
+                settings.max_concurrent_jobs,
+                wake=lambda holder: self._queue.add(holder[0]),
+                namespace=lambda holder: holder[0][0],
+                namespace_limit=settings.max_concurrent_jobs_per_namespace,
             ),
             follower=self._follower,
             metrics=self._metrics,
@@ -82,7 +95,7 @@ class Operator:
             KubeError: our resource is not installed.
             RuntimeError: a part ended.
         """
-        server = await http.serve(self._settings.http_port, self._metrics, self.trouble)
+        server = await http.serve(self._settings.http_port, self._metrics, self.trouble, self.unready)
         lease = Lease(self._kube, self._settings.pod_namespace, self._settings.pod_name)
         waiter = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -127,15 +140,7 @@ class Operator:
         return {
             *(asyncio.create_task(one.run(), name="watch") for one in self._watches),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._settings.workers)),
-            *(
-                asyncio.create_task(one.run(), name="ConfigMap watch")
-                for one in reflectors(
-                    self._kube,
-                    self._settings.namespaces,
-                    changed=self._config_map_changed,
-                    unsure=self._look_at_config_map_sets,
-                )
-            ),
+            *(asyncio.create_task(one.run(), name="ConfigMap watch") for one in self._reflectors),
         }
 
     async def _start(self) -> None:
@@ -203,16 +208,25 @@ class Operator:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                unreachable = isinstance(error, KubeError) and error.status == 0
-                delay = self._queue.failed(key, MAX_PAUSE if unreachable else MAX_BACKOFF)
-                self._metrics.reconcile_failures.inc()
-                detail = None if isinstance(error, KubeError | TimeoutError) else error
-                logger.warning("%s/%s: %s; again in %.1f s", *key, error or "timeout", delay, exc_info=detail)
+                await self._failed(key, error)
             else:
+                self._refused.pop(key[0], None)
                 self._queue.done(key)
             finally:
                 self._metrics.reconcile.observe(time.monotonic() - started)
                 self._metrics.queue.set(len(self._queue))
+
+    async def _failed(self, key: Key, error: Exception) -> None:
+        """Tell it: in the log, in the set's status, and, where we lack rights, by our readiness."""
+        status = error.status if isinstance(error, KubeError) else None
+        failures = self._queue.failures(key) + 1
+        await self._reconciler.failed(key, error, failures)
+        if status == 403:
+            self._refused[key[0]] = str(error)
+        delay = self._queue.failed(key, MAX_PAUSE if status in (0, 403) else MAX_BACKOFF)
+        self._metrics.reconcile_failures.inc()
+        detail = None if isinstance(error, KubeError | TimeoutError | ValidationError) else error
+        logger.warning("%s/%s: %s; next try in %.1f s", *key, error or "timeout", delay, exc_info=detail)
 
     def _config_map_changed(self, source: Key) -> None:
         for key in self._references.of(source):
@@ -229,6 +243,13 @@ class Operator:
             return f"a set has been waiting for {stuck:.0f} s"
         blind = min(one.blind_for() for one in self._watches)
         return f"nothing has been seen of any set for {blind:.0f} s" if blind > STUCK_AFTER else None
+
+    def unready(self) -> str | None:
+        """Why the operator does not do all of its work now, although it need not be restarted."""
+        told = [*self._refused.values()]
+        told += [f"{one.where} cannot be watched" for one in self._watches if one.blind_for() > 0]
+        told += [f"ConfigMaps cannot be watched: {one.failure}" for one in self._reflectors if one.failure]
+        return self.trouble() or "; ".join(told) or None
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

@@ -274,7 +274,7 @@ def _affinity(wanted: Json | None, source: Source | None, settings: Settings, na
     if claim is None or (namespace, claim.claim_name) != mounted or not bound:
         return wanted
     field = {"key": "metadata.name", "operator": "In", "values": [settings.node_name]}
-    affinity: Json = json.loads(json.dumps(wanted or {}))
+    affinity: Json = json.loads(json.dumps(wanted or {}))  # a copy
     required = affinity.setdefault("nodeAffinity", {}).setdefault(
         "requiredDuringSchedulingIgnoredDuringExecution", {}
     )

@@ -11,10 +11,19 @@ from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.api.spec import ClaimSource, Source, Spec
 from fluxbase_migrations.controller import jobs, paths
 from fluxbase_migrations.controller.kube import Kube, KubeError
-from fluxbase_migrations.controller.seen import instant, job_seen, labels, pod_seen, reason_of, track_of
+from fluxbase_migrations.controller.seen import (
+    instant,
+    job_seen,
+    labels,
+    pod_seen,
+    reason_of,
+    run_number,
+    track_of,
+)
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.sources import Key, References, Sources, SourceSeen, of_files
 from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.actions import job_name
 from fluxbase_migrations.core.commands import Annotation, digest
 from fluxbase_migrations.core.decide import SetSeen
 from fluxbase_migrations.core.errors import describe
@@ -95,7 +104,7 @@ class Observer:
             own_jobs = tuple(
                 job_seen(one)
                 for one in found_jobs
-                if track_of(one) == track and labels(one).get(LABEL_SET_UID) == uid
+                if track_of(one) == track and _is_ours(one, uid, key[1], track)
             )
             pods = tuple(pod_seen(one) for one in found_pods if track_of(one) == track)
             own_pods = tuple(pod for pod in pods if pod.set_uid == uid)
@@ -240,6 +249,18 @@ class Observer:
         newest = max(found["items"], key=_event_time)
         warning = newest.get("type") == "Warning"
         return Explanation(warning, reason_of(newest.get("reason")) or "", newest.get("message") or "")
+
+
+def _is_ours(body: Json, uid: str, name: str, track: Track) -> bool:
+    """Whether a Job is what this operator would have made for that set: labels alone are anybody's text."""
+    owners = body["metadata"].get("ownerReferences") or ()
+    run = run_number(body)
+    return (
+        labels(body).get(LABEL_SET_UID) == uid
+        and any(one.get("uid") == uid and one.get("controller") for one in owners)
+        and run > 0
+        and body["metadata"]["name"] == job_name(name, uid, track, run)
+    )
 
 
 def _event_time(event: Json) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.controller import jobs, paths
 from fluxbase_migrations.controller.events import Recorder
+from fluxbase_migrations.controller.failing import Failing, reason_why
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.metrics import Metrics
 from fluxbase_migrations.controller.observe import Memory, Observed, Observer
@@ -24,8 +25,8 @@ from fluxbase_migrations.core.commands import parse_force
 from fluxbase_migrations.core.decide import SetDecision, decide
 from fluxbase_migrations.core.job import SetRef
 from fluxbase_migrations.core.names import Phase, Track
-from fluxbase_migrations.core.observed import Refusal
-from fluxbase_migrations.core.states import Reason, backoff
+from fluxbase_migrations.core.observed import Refusal, works
+from fluxbase_migrations.core.states import backoff
 from fluxbase_migrations.core.status import JobReference, SetStatus
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Reconciler:
         self._metrics = metrics
         self._clock = clock
         self._again = again
+        self._failing = Failing(kube, recorder, clock)
         self._remembered: dict[Key, _Remembered] = defaultdict(_Remembered)
         self._claimed: dict[str, set[Key]] = defaultdict(set)
         """Sets that wait for the deletion of the set with that uid."""
@@ -113,6 +115,17 @@ class Reconciler:
                     key = (body["metadata"]["namespace"], name)
                     self._slots.hold((key, track))
                     self._again(key, 0.0)
+
+    async def failed(self, key: Key, error: BaseException, failures: int) -> None:
+        """Looking at a set has failed, ``failures`` times in a row: it says so, and waits for no slot."""
+        for track in Track:
+            self._slots.leave((key, track))
+        message = reason_why(error, failures)
+        if message is None:
+            return
+        written = await self._failing.tell(key, message, lambda body: True)
+        if written is not None:
+            self._remembered[key].written = written
 
     async def reconcile(self, key: Key) -> None:
         """Look at one set and do what is due.
@@ -158,23 +171,22 @@ class Reconciler:
     def _decided(self, key: Key, observed: Observed) -> SetDecision:
         """Decide; a slot is only asked for where the decision uses it."""
         seen = observed.seen
-        for track in Track:
-            record = seen.status.tracks.of(track)
-            if record.outstanding and any(job.run == record.run for job in seen.tracks[track].jobs):
-                self._slots.hold((key, track))
         made = decide(seen)
-        for track in Track:
-            record = made.status.tracks.of(track)
-            if not record.outstanding or record.reason == Reason.JOB_REFUSED:  # there is no Job
-                self._slots.release((key, track))
         creates = [action.track for action in made.actions if isinstance(action, CreateJob)]
-        refused = {track for track in creates if not self._slots.reserve((key, track))}
-        if refused:
-            for track in refused:
-                self._slots.wait((key, track))
-            waiting = {track: replace(seen.tracks[track], slot=False) for track in refused}
-            made = decide(replace(seen, tracks={**seen.tracks, **waiting}))
-        return made
+        for track in Track:
+            if works(seen.tracks[track], seen.now):
+                self._slots.hold((key, track))
+            elif track not in creates:
+                self._slots.release((key, track))
+        refused = [track for track in creates if not self._slots.reserve((key, track))]
+        if not refused:
+            return made
+        queues = {}
+        for track in refused:
+            self._slots.wait((key, track), begun=_has_begun(made, track))
+            queues[track] = self._slots.queue((key, track))
+        waiting = {track: replace(seen.tracks[track], queue=queue) for track, queue in queues.items()}
+        return decide(replace(seen, tracks={**seen.tracks, **waiting}))
 
     async def _write(self, key: Key, observed: Observed, status: SetStatus) -> None:
         body = {**observed.body, "status": status_json.write(status)}
@@ -272,3 +284,8 @@ class Reconciler:
         self._follower.forget(key)
         for track in Track:
             self._slots.release((key, track))
+
+
+def _has_begun(made: SetDecision, track: Track) -> bool:
+    """Whether the set's other track has been served: what it waits for is the rest of what was asked."""
+    return track is Track.USER and made.status.tracks.of(Track.SYSTEM).phase is not Phase.SKIPPED

@@ -17,7 +17,8 @@ SILENCE: Final = 75.0
 SERVER_TIMEOUT: Final = 280
 """Seconds after which the API server ends the stream; it goes on from where it was."""
 _FIRST_PAUSE: Final = 0.5
-_MAX_PAUSE: Final = 30.0
+_MAX_PAUSE: Final = 10.0
+"""Seconds: when we have our rights again, what was missed is not to wait for long."""
 
 
 class Gone(Exception):
@@ -39,6 +40,8 @@ class Reflector:
         self._namespace = namespace
         self._changed = changed
         self._unsure = unsure
+        self.failure: str | None = None
+        """What the API server says, while it does not let us watch."""
 
     async def run(self) -> None:
         """Watch for ever."""
@@ -49,6 +52,7 @@ class Reflector:
             try:
                 if version is None:
                     version = await self._newest()
+                    self.failure = None
                     self._unsure()
                 async for reached in self._events(version):
                     version, pause, told = reached, _FIRST_PAUSE, None
@@ -56,8 +60,9 @@ class Reflector:
                 version = None
             except KubeError as error:
                 silent = error.status == 0 and "timeout" in str(error).lower()
+                self.failure = None if silent else str(error)
                 level = logging.DEBUG if silent or str(error) == told else logging.WARNING
-                logger.log(level, "watching ConfigMaps: %s; trying again every %.0f s", error, _MAX_PAUSE)
+                logger.log(level, "watching ConfigMaps: %s; retrying every %.0f s", error, _MAX_PAUSE)
                 told = str(error)
                 version = None
                 await asyncio.sleep(pause)

@@ -23,6 +23,8 @@ class Settings:
     claim_node_bound: bool = False
     restarted_at: str = ""
     max_concurrent_jobs: int = 20
+    max_concurrent_jobs_per_namespace: int = 0
+    """0: no limit of their own."""
     progress: bool = True
     log_format: str = "text"
     user: int | None = None
@@ -60,6 +62,9 @@ class Settings:
             claim_node_bound=_boolean(environment, "MIGRATIONS_CLAIM_NODE_BOUND", False),
             restarted_at=environment.get("RESTARTED_AT", ""),
             max_concurrent_jobs=_number(environment, "MAX_CONCURRENT_JOBS", 20),
+            max_concurrent_jobs_per_namespace=_number(
+                environment, "MAX_CONCURRENT_JOBS_PER_NAMESPACE", 0, least=0
+            ),
             progress=_boolean(environment, "PROGRESS", True),
             log_format=environment.get("LOG_FORMAT") or "text",
             user=user or None,
@@ -77,10 +82,10 @@ def _boolean(environment: Mapping[str, str], name: str, default: bool) -> bool:
     raise ValueError(f"{name} is {value!r}; write true or false")
 
 
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+def _number(environment: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
     value = environment.get(name, "").strip()
     if not value:
         return default
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise ValueError(f"{name} is {value!r}; write a number from 1")
+    if not value.isascii() or not value.isdigit() or int(value) < least:
+        raise ValueError(f"{name} is {value!r}; write a number from {least}")
     return int(value)

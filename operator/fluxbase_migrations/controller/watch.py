@@ -57,11 +57,15 @@ class Watch:
             news = self._blind_since is None or told != before
             before = told
             self.sees_nothing()
-            where = f"the namespace {self._namespace}" if self._namespace else "all namespaces"
             level = logging.WARNING if news else logging.DEBUG
-            logger.log(level, "watching %s failed: %s; beginning anew every %.0f s", where, told, PAUSE)
+            logger.log(level, "watching %s failed: %s; retrying every %.0f s", self.where, told, PAUSE)
             self._failed(self._namespace)
             await asyncio.sleep(PAUSE)
+
+    @property
+    def where(self) -> str:
+        """What it watches, in words."""
+        return f"the namespace {self._namespace}" if self._namespace else "all namespaces"
 
     def sees(self) -> None:
         """It works."""

@@ -85,6 +85,10 @@ class WorkQueue(Generic[Key]):
         self.add(key, delay)
         return delay
 
+    def failures(self, key: Key) -> int:
+        """How often in a row the work on ``key`` has failed."""
+        return self._failures.get(key, 0)
+
     def _release(self, key: Key) -> None:
         self._active.pop(key, None)
         due = self._due.get(key)

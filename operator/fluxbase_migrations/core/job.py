@@ -69,6 +69,8 @@ class JobSpec:
     """Seconds, PostgreSQL's ``lock_timeout`` for the files' statements; None: the server's own."""
     statement_timeout: float = 0.0
     """Seconds; 0: none, set explicitly."""
+    connect_patience: float = 5.0
+    """Seconds to go on trying to connect. Short: who waits for a server should not hold a slot meanwhile."""
     force: ForceCommand | None = None
     take_over_from: str | None = None
     """The uid of a set that is gone and whose ownership of the track may be taken."""

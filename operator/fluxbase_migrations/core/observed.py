@@ -5,12 +5,18 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fluxbase_migrations.core.names import Track
-from fluxbase_migrations.core.runs import Explanation, JobSeen, PodSeen
+from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, NotStarted, PodSeen, state
 from fluxbase_migrations.core.status import JobReference, Progress, TrackStatus
 from fluxbase_migrations.core.wish import RetryPolicy, Wish
 
 EVENTS_AFTER: Final = timedelta(seconds=5)
 """How long a Job may wait in silence before its Events are read."""
+
+
+CANNOT_START_AFTER: Final = timedelta(seconds=5)
+"""How long a Job may be kept from starting, as Kubernetes says, until it gives its slot back."""
+SLOW_START: Final = timedelta(seconds=60)
+"""The same, where nothing says that it cannot start: an image may be on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,21 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Queue:
+    """Why a Job may not be created yet."""
+
+    setting: str
+    """The operator's setting whose limit is reached."""
+    limit: int
+    ahead: int
+    """How many others get a slot before."""
+    holders: tuple[tuple[str, int], ...] = ()
+    """Namespaces with the slots that they hold; those that hold the most."""
+    others: int = 0
+    """How many more namespaces hold some."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrackSeen:
     """What was observed about one track."""
 
@@ -37,8 +58,8 @@ class TrackSeen:
     pods: tuple[PodSeen, ...] = ()
     foreign_pods: tuple[PodSeen, ...] = ()
     """Pods of a deleted set of the same name."""
-    slot: bool = True
-    """Whether one more Job may be created now."""
+    queue: Queue | None = None
+    """What one more Job has to wait for; None: it may be created now."""
     event: Explanation | None = None
     created: JobReference | None = None
     """The Job that this process created last."""
@@ -61,3 +82,24 @@ class Context:
     suspended: bool = False
     upstream: str | None = None
     """Why the track may not start yet; None: it may."""
+
+
+def works(seen: TrackSeen, now: datetime) -> bool:
+    """Whether the track takes a slot: a container runs, or a Job is about to start one."""
+    if any(_runs(pod, now) for pod in (*seen.pods, *seen.foreign_pods)):
+        return True
+    return any(_is_about_to_start(seen, job, now) for job in seen.jobs)
+
+
+def _runs(pod: PodSeen, now: datetime) -> bool:
+    """A container on a lost node may run for ever, as far as anybody can see."""
+    return pod.container is Container.RUNNING and not pod.over and not pod.lost(now)
+
+
+def _is_about_to_start(seen: TrackSeen, job: JobSeen, now: datetime) -> bool:
+    current = state(job, tuple(pod for pod in seen.pods if pod.run == job.run), now)
+    if not isinstance(current, NotStarted):
+        return False
+    warned = seen.event is not None and seen.event.warning
+    limit = CANNOT_START_AFTER if current.reason or warned else SLOW_START
+    return now - current.since < limit

@@ -26,8 +26,8 @@ def gate(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision | N
     if old is not None:
         shown = view.shown(record, view.waiting_for_old(old))
         return Decision(shown, due=context.now + LOOK_AGAIN)
-    if not seen.slot:
-        return Decision(view.shown(record, view.queued()))
+    if seen.queue is not None:
+        return Decision(view.shown(record, view.queued(seen.queue)))
     return None
 
 

@@ -62,7 +62,7 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.APPLIED: "Migrations were applied.",
     Outcome.NO_CHANGE: "There was nothing to do.",
     Outcome.ROLLED_BACK: "A lower target was reached.",
-    Outcome.UNREACHABLE: "No connection for a minute: name, network, TLS, server not up, no such database; "
+    Outcome.UNREACHABLE: "No connection within seconds: name, network, TLS, server not up, no such database; "
     "or the server is a standby or read-only.",
     Outcome.AUTH: "Authentication or TLS certificate verification failed.",
     Outcome.SERVER_REFUSED: "Before anything ran: the connection's parameters, the server, the role or the "

@@ -1,5 +1,6 @@
 """The set's phase and conditions, by the rules of kstatus: only ever a summary of its tracks."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +15,9 @@ PRECEDENCE: Final = (Phase.FAILED, Phase.RUNNING, Phase.PENDING, Phase.ROLLED_BA
 READY: Final = "Ready"
 RECONCILING: Final = "Reconciling"
 STALLED: Final = "Stalled"
+
+RECONCILE_ERROR: Final = "ReconcileError"
+"""Reason of the conditions while the operator fails to look at the set, or to do what it decided."""
 
 MESSAGE_LIMIT: Final = 2048
 """Characters."""
@@ -47,6 +51,26 @@ def conditions(
     if not ready:
         acts = any(_acts(record) for _, record in shown)
         stated.append((RECONCILING if acts else STALLED, "True"))
+    return _stated(stated, reason, message, before, generation, now)
+
+
+def failing(
+    before: tuple[Condition, ...], generation: int, now: datetime, message: str
+) -> tuple[Condition, ...]:
+    """The conditions of a set that could not be looked at; it is tried again."""
+    return _stated(
+        [(READY, "False"), (RECONCILING, "True")], RECONCILE_ERROR, message, before, generation, now
+    )
+
+
+def _stated(
+    stated: Sequence[tuple[str, str]],
+    reason: str,
+    message: str,
+    before: tuple[Condition, ...],
+    generation: int,
+    now: datetime,
+) -> tuple[Condition, ...]:
     return tuple(
         Condition(
             type=kind,

@@ -70,12 +70,13 @@ TRANSITIONS: Final = (
         "waits; the system track comes first",
     ),
     Transition(
-        "The same, and `maxConcurrentJobs` Jobs are unfinished.",
+        "The same, and as many containers run as `maxConcurrentJobs`, or `maxConcurrentJobsPerNamespace` in "
+        "this namespace, allows.",
         _ANY,
         Phase.PENDING,
         frozenset({Reason.QUEUED}),
         Shows.RECONCILING,
-        "waits for its turn, in the order of asking",
+        "waits for its turn: namespaces take turns, and in each who asked first goes first",
     ),
     Transition(
         "The same, and pods of an earlier run, or of a deleted set of this name, are still there.",

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, Phase
+from fluxbase_migrations.core.observed import Queue
 from fluxbase_migrations.core.record import error_text
 from fluxbase_migrations.core.result import Outcome, cut
 from fluxbase_migrations.core.runs import Explanation, NotStarted
@@ -43,11 +44,12 @@ def starting() -> View:
     return _pending(Reason.STARTING, "the Job is being created")
 
 
-def queued() -> View:
+def queued(queue: Queue) -> View:
     """No slot is free."""
-    return _pending(
-        Reason.QUEUED, "waits for other migrations to end: the operator's maxConcurrentJobs are running"
-    )
+    text = f"queued: {queue.setting} limit ({queue.limit}) reached, {queue.ahead} ahead"
+    held = [f"{count} in {namespace}" for namespace, count in queue.holders]
+    held += [f"some in {queue.others} more namespaces"] if queue.others else []
+    return _pending(Reason.QUEUED, f"{text}; slots are held by migrations: {', '.join(held)}")
 
 
 def suspended() -> View:

@@ -101,7 +101,8 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
 
     environment = {name: decoded(value) for name, value in environment.items()}
     database = dsn.read(environment)
-    settings = database.settings(spec.statement_timeout or None, spec.ddl_lock_timeout)
+    limits = spec.statement_timeout or None, spec.ddl_lock_timeout
+    settings = database.settings(*limits, connect_patience=spec.connect_patience)
     policy = Policy(spec.recovery, spec.requested, spec.requested, spec.requested_at, can_be_requested=True)
     built_in = not spec.paths
     foreign = (*map(tracking.Table.parse, spec.foreign_tables), *database.foreign(spec.track))

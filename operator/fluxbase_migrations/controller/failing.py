@@ -1,0 +1,105 @@
+"""A set that cannot be looked at says so: an old Ready must not stand while nobody reconciles it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from fluxbase_migrations.api import status as status_json
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.events import Recorder
+from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.sources import Key
+from fluxbase_migrations.core import summary
+from fluxbase_migrations.core.names import Phase
+from fluxbase_migrations.core.result import cut
+from fluxbase_migrations.core.status import Condition
+from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.core.wish import Note
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+PATIENCE: Final = 3
+"""Failures in a row of an API server that is busy or away, before a set's status tells of them."""
+_WRITE_LIMIT: Final = 30.0
+_MESSAGE_LIMIT: Final = 500
+_PASSING: Final = frozenset({0, 404, 409, 429})
+"""An API server that does not answer, was faster, or asks for patience."""
+
+
+def reason_why(error: BaseException, failures: int) -> str | None:
+    """What to tell of ``error`` as the message of a condition; None while it may well pass by itself."""
+    match error:
+        case KubeError() if (error.status in _PASSING or error.status >= 500) and failures < PATIENCE:
+            return None
+        case KubeError():
+            return _line(f"the API server refused a request: {error}")
+        case TimeoutError():
+            return "looking at the set took too long; it is tried again automatically"
+        case ValidationError():
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(str(part) for part in ("spec", *first["loc"]))
+            return _line(f"the set as it is stored cannot be read: {where}: {first['msg']}")
+        case _:
+            return _line(f"a fault of the operator, please report it: {type(error).__name__}: {error}")
+
+
+def _line(text: str) -> str:
+    return cut(visible(text), _MESSAGE_LIMIT)
+
+
+class Failing:
+    """Writes the condition, and one Event for each new reason."""
+
+    def __init__(self, kube: Kube, recorder: Recorder, clock: Callable[[], datetime]) -> None:
+        self._kube = kube
+        self._recorder = recorder
+        self._clock = clock
+
+    async def tell(self, key: Key, message: str, responsible: Callable[[Json], bool]) -> str | None:
+        """Let the set's status say ``message``, unless it does. Never raises: it could not be told anyway.
+
+        Returns the resourceVersion that was written, if one was.
+        """
+        try:
+            async with asyncio.timeout(_WRITE_LIMIT):
+                body = await self._kube.find(paths.one_set(*key))
+                if body is None or not responsible(body):
+                    return None
+                return await self._write(key, body, message)
+        except Exception as error:
+            logger.debug("%s/%s: not told: %s", *key, error)
+            return None
+
+    async def _write(self, key: Key, body: Json, message: str) -> str | None:
+        """Only the conditions change: what was read of the databases stays what was read."""
+        now, generation = self._clock(), body["metadata"]["generation"]
+        before = body.get("status") or {}
+        conditions = summary.failing(_conditions(before), generation, now, message)
+        written = status_json.write_conditions(conditions)
+        news = {"phase": Phase.PENDING, **before, "observedGeneration": generation, "conditions": written}
+        if news == before:
+            return None
+        try:
+            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
+        except KubeError as error:
+            if error.status != 422:
+                raise
+            # What is stored is no status of ours: it is begun anew.
+            least = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
+            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": least})
+        await self._recorder.tell(body, Note(True, summary.RECONCILE_ERROR, message), now)
+        version: str = answer["metadata"]["resourceVersion"]
+        return version
+
+
+def _conditions(status: Json) -> tuple[Condition, ...]:
+    try:
+        return status_json.read({"conditions": status.get("conditions") or []}).conditions
+    except ValueError:
+        return ()

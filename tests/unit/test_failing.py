@@ -1,0 +1,129 @@
+"""Which failures a set's status tells of, and in which words."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from fluxbase_migrations.api.spec import Spec
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.app import Operator
+from fluxbase_migrations.controller.failing import PATIENCE, reason_why
+from fluxbase_migrations.controller.kube import KubeError
+from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.core.names import API_VERSION, KIND, Track
+from tests import kstatus
+from tests.unit.api_in_memory import ApiInMemory
+
+KEY = ("fluxbase", "shop")
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SECRET = {"secretKeyRef": {"name": "db", "key": "url"}}
+
+
+def refused(status: int) -> KubeError:
+    return KubeError(status, "Reason", "told by the API server")
+
+
+def unreadable() -> ValidationError:
+    with pytest.raises(ValidationError) as raised:
+        Spec.model_validate({"database": {"urlFrom": SECRET}, "retry": {"limit": "many"}})
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "text"),
+    [
+        (refused(0), 1, None),
+        (refused(0), PATIENCE - 1, None),
+        (refused(0), PATIENCE, "told by the API server"),
+        (refused(503), 1, None),
+        (refused(503), PATIENCE, "503"),
+        (refused(409), 1, None),
+        (refused(429), 1, None),
+        (refused(403), 1, "403"),
+        (refused(422), 1, "422"),
+        (TimeoutError(), 1, "took too long"),
+        (unreadable(), 1, "cannot be read: spec.retry.limit: "),
+        (AttributeError("a\nb\x1b"), 1, "please report it: AttributeError: a\\nb\\x1b"),
+    ],
+    ids=str,
+)
+def test_what_is_told_of_a_failure(error: Exception, failures: int, text: str | None) -> None:
+    told = reason_why(error, failures)
+    assert told is None if text is None else text in str(told)
+
+
+class World:
+    """An operator, an API server in memory, and one set."""
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        self.writes: list[dict[str, Any]] = []
+        self.api = ApiInMemory(lambda: NOW, self.writes.append)
+        self.operator = Operator(Settings(image="image", namespaces=("fluxbase",)), self.api)
+        spec = {
+            "database": {"urlFrom": SECRET},
+            "tracks": {"system": {}, "user": {}},
+            "retry": {"limit": "many"},
+        }
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": "shop", "namespace": "fluxbase"},
+            "spec": spec,
+            "status": status,
+        }
+        self.api.put(paths.one_set(*KEY), body)
+
+    def look(self) -> None:
+        async def one() -> None:
+            try:
+                await self.operator._reconciler.reconcile(KEY)
+            except Exception as error:
+                await self.operator._failed(KEY, error)
+
+        asyncio.run(one())
+
+    def events(self) -> list[dict[str, Any]]:
+        return self.api.select(paths.events("fluxbase"), {})
+
+
+def test_a_stored_set_that_our_models_refuse_says_so_once() -> None:
+    world = World({"observedGeneration": -1})
+    for _ in range(3):
+        world.look()
+    (written,) = world.writes
+    kstatus.check(written)
+    assert kstatus.compute(written) == "InProgress"
+    assert "spec.retry.limit" in written["status"]["conditions"][0]["message"]
+    (event,) = world.events()
+    assert (event["reason"], event["type"], event["count"]) == ("ReconcileError", "Warning", 1)
+
+
+def test_what_was_read_stays_and_the_time_of_the_transition_is_kept() -> None:
+    ready = {
+        "type": "Ready",
+        "status": "False",
+        "reason": "Pending",
+        "message": "m",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+        "observedGeneration": 1,
+    }
+    track = {"phase": "Applied", "reason": "Applied", "version": 4}
+    world = World(
+        {"observedGeneration": 1, "phase": "Applied", "tracks": {"user": track}, "conditions": [ready]}
+    )
+    world.look()
+    (written,) = world.writes
+    assert written["status"]["tracks"] == {"user": track}
+    found = {one["type"]: one["lastTransitionTime"] for one in written["status"]["conditions"]}
+    assert found["Ready"] == "2026-01-01T00:00:00Z"
+
+
+def test_a_set_that_fails_stands_in_nobodys_way() -> None:
+    world = World({"observedGeneration": -1})
+    slots = world.operator._reconciler._slots
+    slots.wait((KEY, Track.SYSTEM))
+    world.look()
+    assert not slots.waits((KEY, Track.SYSTEM))
