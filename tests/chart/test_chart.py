@@ -173,6 +173,41 @@ def test_no_database_configured_makes_no_set() -> None:
     assert not kinds(template(), "FluxbaseMigrationSet")
 
 
+def operators_environment(documents: list[dict[str, Any]]) -> dict[str, str]:
+    (deployment,) = kinds(documents, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {one["name"]: one["value"] for one in container["env"] if "value" in one}
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_the_lease_is_the_releases_own_and_always_held(replicas: int) -> None:
+    leases = set()
+    for release in ("fluxbase", "blue"):
+        arguments = [
+            "template",
+            release,
+            *TEMPLATE[2:],
+            "--namespace",
+            "one",
+            "--set",
+            f"replicas={replicas}",
+        ]
+        documents = [one for one in yaml.safe_load_all(helm(*arguments).stdout) if one]
+        found = operators_environment(documents)
+        assert "LEADER_ELECTION" not in found, "the operator's default"
+        named = [rule["resourceNames"] for rule in rules(documents) if "resourceNames" in rule]
+        assert named == [[found["LEASE_NAME"]]]
+        leases.add(found["LEASE_NAME"])
+    assert leases == {"fluxbase", "blue-fluxbase"}
+
+
+def test_the_readiness_probe_asks_whether_all_can_be_watched() -> None:
+    (deployment,) = kinds(template(), "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
 # Each documented value: settings that use it, and the kind and text of the object that it shows in.
 VALUES: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "image.repository": (('image.repository="r/x"',), "Deployment", "image: r/x:0.1.0"),
@@ -186,7 +221,9 @@ VALUES: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     ),
     "watchNamespaces": (('watchNamespaces=["a","b"]',), "Deployment", "value: a,b"),
     "replicas": (("replicas=2",), "Deployment", "replicas: 2"),
+    "operatorName": (('operatorName="blue"', DATABASE), "FluxbaseMigrationSet", "operator: blue"),
     "maxConcurrentJobs": (("maxConcurrentJobs=3",), "Deployment", "value: '3'"),
+    "maxConcurrentJobsPerNamespace": (("maxConcurrentJobsPerNamespace=4",), "Deployment", "value: '4'"),
     "progress": (("progress=false",), "Deployment", "value: 'off'"),
     "logFormat": (('logFormat="json"',), "Deployment", "value: json"),
     "resources.requests.cpu": (('resources.requests.cpu="7m"',), "Deployment", "cpu: 7m"),

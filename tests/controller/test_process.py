@@ -13,7 +13,7 @@ import pytest
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.kube import Kube
-from fluxbase_migrations.controller.lease import NAME, Lease
+from fluxbase_migrations.controller.lease import DEFAULT_NAME, Lease
 from fluxbase_migrations.core.names import GROUP, PLURAL, Track
 from tests.controller.api_server import ApiServer, free_port
 from tests.controller.cluster import Cluster, until
@@ -160,16 +160,16 @@ async def test_a_watch_that_fails_begins_anew(server: ApiServer, kube: Kube) -> 
 
 
 async def test_of_two_replicas_one_leads_and_the_other_follows(server: ApiServer, cluster: Cluster) -> None:
-    lease = f"{paths.leases(cluster.namespace)}/{NAME}"
+    lease = f"{paths.leases(cluster.namespace)}/{DEFAULT_NAME}"
 
     async def holder() -> str:
         found = await cluster.kube.find(lease)
         name: str = found["spec"]["holderIdentity"] if found else ""
         return name
 
-    async with process(server, cluster, LEADER_ELECTION="true", POD_NAME="first") as (first, _):
+    async with process(server, cluster, POD_NAME="first") as (first, _):
         await until("the first leads", lambda: _is(holder, "first"), 40)
-        async with process(server, cluster, LEADER_ELECTION="true", POD_NAME="second") as (_, port):
+        async with process(server, cluster, POD_NAME="second") as (_, port):
             await healthy(port)
             assert await holder() == "first"
             first.send_signal(signal.SIGTERM)
@@ -184,7 +184,7 @@ async def _is(holder: object, name: str) -> bool:
 
 
 async def test_a_lease_is_respected_until_its_holder_is_silent(cluster: Cluster) -> None:
-    one, two = (Lease(cluster.kube, cluster.namespace, name) for name in ("one", "two"))
+    one, two = (Lease(cluster.kube, cluster.namespace, "operators", name) for name in ("one", "two"))
     await asyncio.wait_for(one.acquire(), 5)
     waiting = asyncio.create_task(two.acquire())
     await asyncio.sleep(3)

@@ -50,4 +50,4 @@ def test_another_replica_leads_when_the_leader_is_gone(
 
 
 def holder(kube: Kube) -> str:
-    return str(kube.get("lease", "fluxbase-migrations")["spec"].get("holderIdentity", ""))
+    return str(kube.get("lease", "fluxbase")["spec"].get("holderIdentity", ""))

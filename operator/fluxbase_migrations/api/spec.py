@@ -299,6 +299,11 @@ class Spec(Model):
     (only where the ledger proves what the file left), or Manual."""
     retry: Retry = Retry()
     """How faults that may pass are tried again."""
+    operator: Annotated[
+        str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)
+    ] = ""
+    """Name of the operator that is responsible (operatorName of its chart), where several watch this
+    namespace. Empty: the one without a name."""
     suspend: bool = False
     """true starts no more runs; one that is running ends undisturbed."""
     lock_timeout: Duration = "5m"

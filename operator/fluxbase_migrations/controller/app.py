@@ -96,7 +96,12 @@ class Operator:
             RuntimeError: a part ended.
         """
         server = await http.serve(self._settings.http_port, self._metrics, self.trouble, self.unready)
-        lease = Lease(self._kube, self._settings.pod_namespace, self._settings.pod_name)
+        lease = Lease(
+            self._kube,
+            self._settings.pod_namespace,
+            self._settings.lease_name,
+            self._settings.pod_name,
+        )
         waiter = asyncio.create_task(stop.wait(), name="stop")
         try:
             if self._settings.leader_election:

@@ -14,6 +14,8 @@ from fluxbase_migrations.core import durations
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
 from fluxbase_migrations.core.names import (
     ANNOTATION_INPUTS,
+    ANNOTATION_OPERATOR,
+    ANNOTATION_OPERATOR_NAME,
     ANNOTATION_SET,
     ANNOTATION_TEMPLATE,
     API_VERSION,
@@ -157,7 +159,13 @@ def manifest(
             "name": name,
             "namespace": job.set.namespace,
             "labels": labels,
-            "annotations": {ANNOTATION_INPUTS: inputs_digest, ANNOTATION_TEMPLATE: template, **own},
+            "annotations": {
+                ANNOTATION_INPUTS: inputs_digest,
+                ANNOTATION_TEMPLATE: template,
+                ANNOTATION_OPERATOR: settings.installation,
+                ANNOTATION_OPERATOR_NAME: settings.operator_name,
+                **own,
+            },
             "ownerReferences": [owner],
         },
         "spec": template_spec,

@@ -1,9 +1,14 @@
-"""Leader election: of several replicas only the holder of a Lease works."""
+"""Leader election: of several operators only the holder of a Lease works.
+
+Clocks of different machines are never compared: a candidate respects a Lease for its duration after it saw
+it change. The holder counts from before it sent the request that renewed it, which is earlier, and stops
+before that duration is over, whatever it is waiting for then. So two never work at once.
+"""
 
 import asyncio
 import logging
-import time
 from datetime import UTC, datetime
+from enum import Enum, auto
 from typing import Any, Final
 
 from fluxbase_migrations.controller import paths
@@ -11,45 +16,67 @@ from fluxbase_migrations.controller.kube import Kube, KubeError
 
 logger = logging.getLogger(__name__)
 
-NAME: Final = "fluxbase-migrations"
+DEFAULT_NAME: Final = "fluxbase-migrations"
 DURATION: Final = 15
-"""Seconds that a Lease is respected after its holder was last heard of."""
+"""Seconds that a Lease is respected after it was last seen to change."""
 RENEW_EVERY: Final = 2.0
+"""Seconds between two tries."""
+ATTEMPT_LIMIT: Final = 5.0
+"""Seconds for one try."""
 GIVE_UP_AFTER: Final = 10.0
-"""Seconds without a renewal after which the holder stops: well before another may begin."""
+"""Seconds after it asked for its last renewal, at which the holder stops. The rest is for ending its work."""
+
+
+class _Try(Enum):
+    """How an attempt to take or renew the Lease ended."""
+
+    HELD = auto()
+    OTHERS = auto()
+    FAILED = auto()
 
 
 class Lease:
-    """One candidate.
+    """One candidate."""
 
-    Clocks of different machines are never compared: all that counts is when this one saw the Lease change.
-    """
-
-    def __init__(self, kube: Kube, namespace: str, identity: str) -> None:
+    def __init__(self, kube: Kube, namespace: str, name: str, identity: str) -> None:
         self._kube = kube
         self._namespace = namespace
+        self._name = name
         self._identity = identity
-        self._path = f"{paths.leases(namespace)}/{NAME}"
+        self._path = f"{paths.leases(namespace)}/{name}"
         self._seen: tuple[str, float] = ("", 0.0)
+        self._asked = 0.0
+        """When the request was sent that took or renewed it last, by the event loop's clock."""
 
     async def acquire(self) -> None:
         """Wait until this candidate leads."""
         told = False
-        while not await self._attempt():
+        while await self._attempt() is not _Try.HELD:
             if not told:
-                logger.info("waiting for the lease %s/%s", self._namespace, NAME)
+                logger.info("waiting for the lease %s/%s", self._namespace, self._name)
                 told = True
             await asyncio.sleep(RENEW_EVERY)
         logger.info("leading, as %s", self._identity)
 
     async def keep(self) -> None:
-        """Renew until that fails for too long; then return."""
-        renewed = time.monotonic()
-        while time.monotonic() - renewed < GIVE_UP_AFTER:
+        """Renew until that fails for too long, or somebody else holds the Lease; then return, at once."""
+        outcome = _Try.HELD
+        while outcome is _Try.HELD:
+            try:
+                async with asyncio.timeout_at(self._asked + GIVE_UP_AFTER):
+                    outcome = await self._renew()
+            except TimeoutError:
+                outcome = _Try.FAILED
+        why = "was taken by another" if outcome is _Try.OTHERS else "could not be renewed"
+        logger.error("the lease %s/%s %s; stopping", self._namespace, self._name, why)
+
+    async def _renew(self) -> _Try:
+        """Try until it is known who holds it."""
+        while True:
             await asyncio.sleep(RENEW_EVERY)
-            if await self._attempt():
-                renewed = time.monotonic()
-        logger.error("the lease %s/%s could not be renewed; stopping", self._namespace, NAME)
+            outcome = await self._attempt(renew=True)
+            if outcome is not _Try.FAILED:
+                return outcome
 
     async def release(self) -> None:
         """Let another candidate lead at once."""
@@ -61,40 +88,45 @@ class Lease:
         except KubeError as error:
             logger.debug("lease not released: %s", error)
 
-    async def _attempt(self) -> bool:
-        """Take or renew the Lease; False if another holds it, or the API server does not answer."""
+    async def _attempt(self, *, renew: bool = False) -> _Try:
+        """Take the Lease, or renew it: then it must be ours."""
+        asked = _now()
         try:
-            async with asyncio.timeout(GIVE_UP_AFTER / 2):
+            async with asyncio.timeout(ATTEMPT_LIMIT):
                 found = await self._kube.find(self._path)
                 if found is None:
-                    await self._kube.create(paths.leases(self._namespace), self._body(None))
-                    return True
-                spec = found.get("spec") or {}
-                if self._respected(found, spec):
-                    return False
-                await self._kube.replace(self._path, {**found, "spec": self._spec(spec)})
-                return True
+                    await self._kube.create(paths.leases(self._namespace), self._body())
+                elif self._is_anothers(found, renew=renew):
+                    return _Try.OTHERS
+                else:
+                    spec = self._spec(found.get("spec") or {})
+                    await self._kube.replace(self._path, {**found, "spec": spec})
         except (KubeError, TimeoutError) as error:
             if not isinstance(error, KubeError) or error.status != 409:
-                logger.warning("lease %s/%s: %s", self._namespace, NAME, error or "timeout")
-            return False
+                logger.warning("lease %s/%s: %s", self._namespace, self._name, error or "timeout")
+            return _Try.FAILED
+        self._asked = asked
+        return _Try.HELD
 
-    def _respected(self, found: dict[str, Any], spec: dict[str, Any]) -> bool:
+    def _is_anothers(self, found: dict[str, Any], *, renew: bool) -> bool:
         """Whether another candidate holds it and may still be there."""
-        version = found["metadata"]["resourceVersion"]
+        spec, version = found.get("spec") or {}, found["metadata"]["resourceVersion"]
         if version != self._seen[0]:
-            self._seen = version, time.monotonic()
-        holder = spec.get("holderIdentity")
-        if not holder or holder == self._identity:
+            self._seen = version, _now()
+        holder = spec.get("holderIdentity") or ""
+        if holder == self._identity:
             return False
-        return time.monotonic() - self._seen[1] < float(spec.get("leaseDurationSeconds") or DURATION)
+        if renew:  # it was ours, and is not any more: that its new holder is silent gives no leave to go on
+            return True
+        duration = float(spec.get("leaseDurationSeconds") or DURATION)
+        return bool(holder) and _now() - self._seen[1] < duration
 
-    def _body(self, spec: dict[str, Any] | None) -> dict[str, Any]:
+    def _body(self) -> dict[str, Any]:
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": NAME, "namespace": self._namespace},
-            "spec": self._spec(spec or {}),
+            "metadata": {"name": self._name, "namespace": self._namespace},
+            "spec": self._spec({}),
         }
 
     def _spec(self, before: dict[str, Any]) -> dict[str, Any]:
@@ -107,3 +139,8 @@ class Lease:
             "renewTime": now,
             "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if same else 1),
         }
+
+
+def _now() -> float:
+    """Seconds, by the clock that timeouts go by."""
+    return asyncio.get_running_loop().time()

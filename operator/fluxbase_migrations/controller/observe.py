@@ -9,21 +9,20 @@ from typing import Any
 from fluxbase_migrations import system
 from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.api.spec import ClaimSource, Source, Spec
-from fluxbase_migrations.controller import jobs, paths
+from fluxbase_migrations.controller import jobs, paths, rivals
 from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.rivals import Rival
 from fluxbase_migrations.controller.seen import (
     instant,
+    is_ours,
     job_seen,
-    labels,
     pod_seen,
     reason_of,
-    run_number,
     track_of,
 )
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.sources import Key, References, Sources, SourceSeen, of_files
 from fluxbase_migrations.core import durations
-from fluxbase_migrations.core.actions import job_name
 from fluxbase_migrations.core.commands import Annotation, digest
 from fluxbase_migrations.core.decide import SetSeen
 from fluxbase_migrations.core.errors import describe
@@ -31,12 +30,11 @@ from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
     LABEL_SET,
-    LABEL_SET_UID,
     Track,
 )
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Refusal, TrackSeen
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.core.runs import Explanation, JobSeen, NotStarted, PodSeen, state
+from fluxbase_migrations.core.runs import Ended, Explanation, JobSeen, NotStarted, PodSeen, state
 from fluxbase_migrations.core.states import Reason
 from fluxbase_migrations.core.status import JobReference, Owner, Progress, SetStatus, TrackStatus
 from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
@@ -51,6 +49,8 @@ class Observed:
     body: Json
     spec: Spec
     seen: SetSeen
+    rival: Rival | None
+    """Another installation that is responsible for the set, too."""
     sources: Mapping[Track, SourceSeen | None]
     """The ConfigMaps that each track's runner must find; None: its source is something else."""
 
@@ -77,14 +77,14 @@ class Observer:
         self._built_in = of_files(system.files())
 
     async def observe(self, key: Key, now: datetime, memory: Memory) -> Observed | None:
-        """Everything about the set ``key``; None if there is no such set.
+        """Everything about the set ``key``; None if there is no such set, or another operator's.
 
         Raises:
             KubeError: something could not be read.
             ValueError: the spec is not one of ours; cannot happen while our CRD is installed.
         """
         body = await self._kube.find(paths.one_set(*key))
-        if body is None:
+        if body is None or not rivals.responsible(body, self._settings):
             self._references.put(key, frozenset())
             return None
         spec = Spec.model_validate(body["spec"])
@@ -102,9 +102,7 @@ class Observer:
         tracks = {}
         for track, (wish, _) in zip(Track, wishes, strict=True):
             own_jobs = tuple(
-                job_seen(one)
-                for one in found_jobs
-                if track_of(one) == track and _is_ours(one, uid, key[1], track)
+                job_seen(one) for one in found_jobs if track_of(one) == track and is_ours(one, uid, key[1])
             )
             pods = tuple(pod_seen(one) for one in found_pods if track_of(one) == track)
             own_pods = tuple(pod for pod in pods if pod.set_uid == uid)
@@ -134,7 +132,13 @@ class Observer:
             force=_annotation(body, ANNOTATION_FORCE),
         )
         sources = {track: source for track, (_, source) in zip(Track, wishes, strict=True)}
-        return Observed(body, spec, seen, sources)
+        unfinished = {
+            job.name for track in tracks.values() for job in track.jobs if _is_unfinished(track, job, now)
+        }
+        rival = rivals.find(
+            [one for one in found_jobs if one["metadata"]["name"] in unfinished], self._settings
+        )
+        return Observed(body, spec, seen, rival, sources)
 
     async def _belongings(self, key: Key) -> tuple[list[Json], list[Json]]:
         """The set's Jobs and pods, those of a former set of that name included."""
@@ -251,16 +255,10 @@ class Observer:
         return Explanation(warning, reason_of(newest.get("reason")) or "", newest.get("message") or "")
 
 
-def _is_ours(body: Json, uid: str, name: str, track: Track) -> bool:
-    """Whether a Job is what this operator would have made for that set: labels alone are anybody's text."""
-    owners = body["metadata"].get("ownerReferences") or ()
-    run = run_number(body)
-    return (
-        labels(body).get(LABEL_SET_UID) == uid
-        and any(one.get("uid") == uid and one.get("controller") for one in owners)
-        and run > 0
-        and body["metadata"]["name"] == job_name(name, uid, track, run)
-    )
+def _is_unfinished(seen: TrackSeen, job: JobSeen, now: datetime) -> bool:
+    """Whether a Job's container may still run; what its pod says counts more than its own status."""
+    own = tuple(pod for pod in seen.pods if pod.run == job.run)
+    return not isinstance(state(job, own, now), Ended)
 
 
 def _event_time(event: Json) -> str:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from fluxbase_migrations.api import status as status_json
@@ -16,6 +17,7 @@ from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.metrics import Metrics
 from fluxbase_migrations.controller.observe import Memory, Observed, Observer
 from fluxbase_migrations.controller.progress import Follower
+from fluxbase_migrations.controller.rivals import Rival, responsible
 from fluxbase_migrations.controller.seen import job_seen, set_of, track_of
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
@@ -24,7 +26,7 @@ from fluxbase_migrations.core.actions import Action, CreateJob, DeleteJob, SetTt
 from fluxbase_migrations.core.commands import parse_force
 from fluxbase_migrations.core.decide import SetDecision, decide
 from fluxbase_migrations.core.job import SetRef
-from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, Phase, Track
 from fluxbase_migrations.core.observed import Refusal, works
 from fluxbase_migrations.core.states import backoff
 from fluxbase_migrations.core.status import JobReference, SetStatus
@@ -43,6 +45,8 @@ class _Remembered:
     refusals: dict[Track, Refusal] = field(default_factory=dict)
     created: dict[Track, JobReference] = field(default_factory=dict)
     refused: dict[Track, int] = field(default_factory=lambda: defaultdict(int))
+    rival: Rival | None = None
+    """The one that was told of last."""
     written: str | None = None
     """resourceVersion of our last write of the status."""
 
@@ -123,7 +127,7 @@ class Reconciler:
         message = reason_why(error, failures)
         if message is None:
             return
-        written = await self._failing.tell(key, message, lambda body: True)
+        written = await self._failing.tell(key, message, partial(responsible, settings=self._settings))
         if written is not None:
             self._remembered[key].written = written
 
@@ -141,6 +145,10 @@ class Reconciler:
             return
         if remembered.uid != observed.seen.uid:
             self._remembered[key] = remembered = _Remembered(uid=observed.seen.uid)
+        await self._tell_of_rival(key, observed)
+        if observed.rival and not observed.rival.steps_back:
+            self._step_back(key)
+            return
         made = self._decided(key, observed)
         if made.status != observed.seen.status:
             try:
@@ -156,6 +164,27 @@ class Reconciler:
         finally:  # the status is written: nobody else would tell
             await self._tell(key, observed, made)
         self._follow_up(key, observed, made)
+
+    async def _tell_of_rival(self, key: Key, observed: Observed) -> None:
+        """Each side tells it once for each Job."""
+        rival, remembered = observed.rival, self._remembered[key]
+        if rival is None or rival == remembered.rival:
+            return
+        if not rival.steps_back and not rival.marked:
+            mark = {"metadata": {"annotations": {ANNOTATION_CONTESTED: self._settings.installation}}}
+            await self._kube.patch(paths.job(key[0], rival.job), mark)
+        note = rival.note(self._settings, key[0])
+        logger.warning("%s/%s %s: %s", *key, note.reason, note.message)
+        await self._recorder.tell(observed.body, note, observed.seen.now)
+        remembered.rival = replace(rival, marked=not rival.steps_back)
+
+    def _step_back(self, key: Key) -> None:
+        """Leave the set to another installation, until its Job has ended."""
+        for track in Track:
+            self._slots.release((key, track))
+        self._metrics.set_gone(key)
+        self._follower.forget(key)
+        self._again(key, self._settings.resync)
 
     async def _tell(self, key: Key, observed: Observed, made: SetDecision) -> None:
         """Events, log lines, and the metrics of runs that have ended."""

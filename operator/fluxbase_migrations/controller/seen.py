@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fluxbase_migrations.controller import paths
+from fluxbase_migrations.core.actions import job_name
 from fluxbase_migrations.core.names import (
     ANNOTATION_INPUTS,
     ANNOTATION_SET,
@@ -69,6 +70,19 @@ def set_of(body: Json) -> str | None:
     """Name of the set that a Job or pod belongs to; None if it says nothing of use."""
     name: str | None = (body["metadata"].get("annotations") or {}).get(ANNOTATION_SET)
     return name if name is not None and paths.NAME.fullmatch(name) else None
+
+
+def is_ours(body: Json, uid: str, name: str) -> bool:
+    """Whether a Job is what this operator would have made for that set: labels alone are anybody's text."""
+    owners = body["metadata"].get("ownerReferences") or ()
+    run, track = run_number(body), track_of(body)
+    return (
+        labels(body).get(LABEL_SET_UID) == uid
+        and track is not None
+        and any(one.get("uid") == uid and one.get("controller") for one in owners)
+        and run > 0
+        and body["metadata"]["name"] == job_name(name, uid, track, run)
+    )
 
 
 def job_seen(body: Json) -> JobSeen:

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.lease import DEFAULT_NAME
+
 ALL: Final = "*"
 
 
@@ -32,10 +35,18 @@ class Settings:
 
     The operator's own, so that both can read a volume."""
     leader_election: bool = False
+    lease_name: str = DEFAULT_NAME
+    operator_name: str = ""
+    """The sets whose ``spec.operator`` is this are ours."""
     http_port: int = 8080
     resync: float = 600.0
     """Seconds between two looks at a set that nothing happened to; jittered."""
     workers: int = 10
+
+    @property
+    def installation(self) -> str:
+        """Which installation this is, all of its replicas: namespace/name of their Lease."""
+        return f"{self.pod_namespace}/{self.lease_name}"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], user: int | None = None) -> "Settings":
@@ -68,9 +79,18 @@ class Settings:
             progress=_boolean(environment, "PROGRESS", True),
             log_format=environment.get("LOG_FORMAT") or "text",
             user=user or None,
-            leader_election=_boolean(environment, "LEADER_ELECTION", False),
+            leader_election=_boolean(environment, "LEADER_ELECTION", True),
+            lease_name=_name(environment, "LEASE_NAME") or DEFAULT_NAME,
+            operator_name=_name(environment, "OPERATOR_NAME"),
             http_port=_number(environment, "HTTP_PORT", 8080),
         )
+
+
+def _name(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "").strip()
+    if value and paths.NAME.fullmatch(value) is None:
+        raise ValueError(f"{name} is {value!r}; write lower case letters, digits, '-' and '.'")
+    return value
 
 
 def _boolean(environment: Mapping[str, str], name: str, default: bool) -> bool:

@@ -34,6 +34,12 @@ ANNOTATION_TEMPLATE: Final = f"{GROUP}/template-digest"
 
 APPLICATION_NAME: Final = "fluxbase-migrate"
 """How our sessions call themselves in ``pg_stat_activity``."""
+ANNOTATION_OPERATOR: Final = f"{GROUP}/operator"
+"""On a Job: the installation that made it, as namespace/name of its Lease."""
+ANNOTATION_OPERATOR_NAME: Final = f"{GROUP}/operator-name"
+"""On a Job: the name for which that installation is responsible, the ``spec.operator`` of its sets."""
+ANNOTATION_CONTESTED: Final = f"{GROUP}/contested-by"
+"""On a Job: another installation that is responsible, too, and has stepped back."""
 
 CONTAINER: Final = "migrate"
 """The container whose termination message is the result."""
