@@ -88,6 +88,52 @@ REFUSED = {
         {"database": URL, "tracks": {"system": {"enabled": False}, "user": {}}},
         "nothing to do",
     ),
+    "both tracks disabled beside a source": (
+        {
+            "database": URL,
+            "tracks": {"system": {"enabled": False}, "user": {"enabled": False, "source": FILES}},
+        },
+        "nothing to do",
+    ),
+    "a statement timeout that PostgreSQL cannot hold": (
+        {"database": URL, "statementTimeout": "600h"},
+        "PostgreSQL takes at most 596h",
+    ),
+    "a lock timeout that PostgreSQL cannot hold": (
+        {"database": URL, "ddlLockTimeout": "9999h"},
+        "PostgreSQL takes at most 596h",
+    ),
+    "no pause between tries": ({"database": URL, "retry": {"backoff": "0s"}}, "at least 100ms"),
+    "an interval that nobody can hold": (
+        user(source=CLAIM, recheckInterval="99999999999h"),
+        "write a duration like 90s",
+    ),
+    "a sum that nobody can hold": (
+        user(source=CLAIM, recheckInterval="999999h999999h999999h"),
+        "write a duration like 90s",
+    ),
+    "a timeout that is none": ({"database": URL, "lockTimeout": "5 minutes"}, "write a duration like 90s"),
+    "a host with a NUL": (
+        {"database": {"connection": {**PARTS, "host": "db\0"}}},
+        "control characters are not allowed",
+    ),
+    "a user with a new line": (
+        {"database": {"connection": {**PARTS, "user": "a\nb"}}},
+        "control characters are not allowed",
+    ),
+    "an amount that is none": (
+        {"database": URL, "job": {"resources": {"requests": {"cpu": "abc"}}}},
+        "resources.requests.cpu",
+    ),
+    "an amount below nothing": (
+        {"database": URL, "job": {"resources": {"requests": {"cpu": -1}}}},
+        "resources.requests.cpu",
+    ),
+    "an amount that is an object": (
+        {"database": URL, "job": {"resources": {"requests": {"cpu": {"a": 1}}}}},
+        "resources.requests.cpu",
+    ),
+    "an operator that is no name": ({"database": URL, "operator": "Blue!"}, "operator"),
     "a retry limit without end": ({"database": URL, "retry": {"limit": 1000}}, "limit"),
     "our own labels": (
         {"database": URL, "job": {"podLabels": {"app.kubernetes.io/name": "fluxbase"}}},
@@ -102,6 +148,15 @@ async def test_refused(cluster: Cluster, spec: dict[str, Any], why: str) -> None
     with pytest.raises(KubeError, match=why) as refused:
         await cluster.kube.create(paths.sets(cluster.namespace), body, {"dryRun": "All"})
     assert refused.value.status == 422
+    for internal in ("rule:", "no such overload", "evaluation", "strconv"):
+        assert internal not in refused.value.message
+
+
+@pytest.mark.parametrize("text", ["0s", "500ms", "1.5s", "90m", "1h30m", "596h", "999999ms"])
+async def test_timeouts_that_are_taken(cluster: Cluster, text: str) -> None:
+    spec = {"database": URL, "lockTimeout": text, "ddlLockTimeout": text, "statementTimeout": text}
+    body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "shop"}, "spec": spec}
+    await cluster.kube.create(paths.sets(cluster.namespace), body, {"dryRun": "All"})
 
 
 FULL = {
@@ -134,7 +189,7 @@ FULL = {
     "job": {
         "activeDeadlineSeconds": 3600,
         "ttlSecondsAfterFinished": 0,
-        "resources": {"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
+        "resources": {"requests": {"cpu": 0.5}, "limits": {"memory": "1Gi", "cpu": 2}},
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": [{"key": "a", "operator": "Exists"}],
         "affinity": {

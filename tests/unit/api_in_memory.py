@@ -52,15 +52,17 @@ class ApiInMemory(Kube):
         return copy.deepcopy(getattr(self, f"_{method.lower()}")(path, copy.deepcopy(body)))
 
     def select(self, collection: str, query: dict[str, Any]) -> list[Json]:
-        """The objects of a collection; label selectors of equality and Events of one object only."""
+        """The objects of a collection; label selectors of equality, Events of one object, one name."""
         wanted = dict(pair.split("=", 1) for pair in query.get("labelSelector", "").split(",") if pair)
         involved = query.get("fieldSelector", "").partition("involvedObject.uid=")[2]
+        named = query.get("fieldSelector", "").partition("metadata.name=")[2]
         return [
             one
             for path, one in self.objects.items()
             if path.rpartition("/")[0] == collection
             and wanted.items() <= one["metadata"].get("labels", {}).items()
             and involved in ("", one.get("involvedObject", {}).get("uid"))
+            and named in ("", one["metadata"].get("name"))
         ]
 
     def put(self, path: str, body: Json) -> Json:

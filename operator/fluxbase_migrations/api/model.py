@@ -2,17 +2,15 @@
 
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from fluxbase_migrations.core import durations
 from fluxbase_migrations.core.names import QUALIFIED_TABLE
 from fluxbase_migrations.core.status import camel
 
 DNS_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-Duration = Annotated[str, StringConstraints(pattern=durations.PATTERN, max_length=32)]
 ObjectName = Annotated[str, StringConstraints(pattern=DNS_NAME, min_length=1, max_length=253)]
 Key = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 QualifiedTable = Annotated[str, StringConstraints(pattern=QUALIFIED_TABLE, min_length=3, max_length=260)]
 LabelText = Annotated[str, StringConstraints(max_length=317)]
 
@@ -20,6 +18,34 @@ LabelText = Annotated[str, StringConstraints(max_length=317)]
 def rule(expression: str, message: str) -> dict[str, str]:
     """A CEL validation."""
     return {"rule": expression, "message": message}
+
+
+def _is_duration(value: str) -> str:
+    durations.seconds(value)
+    return value
+
+
+DURATION: Final = AfterValidator(_is_duration)
+"""For the fields that :func:`duration` describes."""
+
+
+def duration(*rules: dict[str, str]) -> Any:
+    """The schema of a duration that keeps ``rules``, which may call ``duration(self)``.
+
+    It has rules instead of a pattern: their messages are sentences. ``duration()`` fails for what it cannot
+    hold, with the API server's own words, so it is asked only where the text is a duration.
+    """
+    matches = f"self.matches('{durations.PATTERN}')".replace("\\", "\\\\")
+    guarded = [rule(f"!{matches} || {one['rule']}", one["message"]) for one in rules]
+    checked: Any = {"x-kubernetes-validations": [rule(matches, durations.ADVICE), *guarded]}
+    return Field(max_length=32, json_schema_extra=checked)
+
+
+def text(longest: int) -> Any:
+    """The schema of a text that is not empty and that a container can get as a variable."""
+    plain = rule(r"!self.matches('[\\x00-\\x1f\\x7f]')", "control characters are not allowed")
+    checked: Any = {"x-kubernetes-validations": [plain]}
+    return Field(min_length=1, max_length=longest, json_schema_extra=checked)
 
 
 def _with_rules(schema: dict[str, Any], model: Any) -> None:

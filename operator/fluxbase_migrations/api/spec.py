@@ -5,20 +5,44 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import Field, StringConstraints
 
 from fluxbase_migrations.api.model import (
+    DURATION,
     CertificateSource,
-    Duration,
     LabelText,
     Model,
     ObjectName,
     QualifiedTable,
     SecretSource,
-    Text,
+    duration,
     rule,
+    text,
 )
 from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback, UnknownFiles
 
 PRESERVE: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
 """For objects whose schema is Kubernetes' own: the API server checks them when the Job is created."""
+
+
+Text = Annotated[str, text(253)]
+Identifier = Annotated[str, text(63)]
+"""PostgreSQL cuts longer names."""
+Timeout = Annotated[
+    str,
+    DURATION,
+    duration(
+        rule(
+            f"duration(self) <= duration('{2**31 - 1}ms')",
+            "PostgreSQL takes at most 596h, which is 24 days, for a timeout; 0s is none",
+        )
+    ),
+]
+Pause = Annotated[
+    str, DURATION, duration(rule("duration(self) >= duration('100ms')", "it must be at least 100ms"))
+]
+Interval = Annotated[
+    str, DURATION, duration(rule("duration(self) >= duration('10s')", "it must be at least 10s"))
+]
+QUANTITY: Final = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))([numkMGTPE]|[KMGTPE]i|[eE](\+|-)?[0-9]+)?$"
+"""Kubernetes' own rule for amounts of CPU and memory."""
 
 
 class Connection(Model):
@@ -36,7 +60,7 @@ class Connection(Model):
     """Host name or address of the server, usually that of a Service."""
     port: Annotated[int, Field(ge=1, le=65535)] = 5432
     """Port of the server."""
-    name: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    name: Identifier
     """Name of the database."""
     ssl_mode: Annotated[
         str,
@@ -45,7 +69,7 @@ class Connection(Model):
         ),
     ] = "prefer"
     """libpq's sslmode. verify-full is what protects against a forged server."""
-    user: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    user: Identifier | None = None
     """The login that runs the migrations."""
     user_from: SecretSource | None = None
     """The login, from a Secret."""
@@ -89,7 +113,7 @@ class ClaimSource(Model):
 
     claim_name: ObjectName
     """Name of the PersistentVolumeClaim, in the set's namespace. Mounted read-only."""
-    path: Annotated[str, StringConstraints(min_length=1, max_length=512)] = "."
+    path: Annotated[str, text(512)] = "."
     """Directory in the volume."""
 
 
@@ -136,10 +160,6 @@ class TrackSpec(Model):
             "!has(self.recheckInterval) || (has(self.source) && has(self.source.persistentVolumeClaim))",
             "recheckInterval is for a persistentVolumeClaim; changes of a ConfigMap are noticed at once",
         ),
-        rule(
-            "!has(self.recheckInterval) || duration(self.recheckInterval) >= duration('10s')",
-            "recheckInterval must be at least 10s",
-        ),
     ]
 
     enabled: bool = True
@@ -163,7 +183,7 @@ class TrackSpec(Model):
     ) = None
     """Version tables of other programs in this database, as schema.name. While the tracking table has no
     version, a run is refused where any other table of golang-migrate's shape has one."""
-    recheck_interval: Duration | None = None
+    recheck_interval: Interval | None = None
     """How often to look into a volume for new files. Absent: when asked, or on a rollout restart."""
 
 
@@ -181,7 +201,7 @@ class Retry(Model):
 
     limit: Annotated[int, Field(ge=0, le=100)] = 5
     """Tries after the first. An unreachable server or a held lock does not count: tried for ever."""
-    backoff: Duration = "10s"
+    backoff: Pause = "10s"
     """Time until the first retry; doubled with each further one, up to five minutes."""
 
 
@@ -193,13 +213,18 @@ class LocalReference(Model):
 
 
 Quantities = Annotated[
-    dict[str, int | str],
+    dict[str, int | float | str],
     Field(
         max_length=16,
         json_schema_extra={
+            # Kubernetes takes 0.5 for an amount, too, which no structural type but "any" does. These say what
+            # strings, numbers, objects and lists must be like.
             "additionalProperties": {
-                "x-kubernetes-int-or-string": True,
-                "anyOf": [{"type": "integer"}, {"type": "string"}],
+                **PRESERVE,
+                "pattern": QUANTITY,
+                "minimum": 0,
+                "maxProperties": 0,
+                "maxItems": 0,
             }
         },
     ),
@@ -286,8 +311,10 @@ class Spec(Model):
                 "x-kubernetes-validations": [
                     rule(
                         "!has(self.system) || !has(self.system.enabled) || self.system.enabled || "
-                        "(has(self.user) && has(self.user.source))",
-                        "the system track is disabled and the user track has no source: nothing to do",
+                        "(has(self.user) && has(self.user.source) && "
+                        "(!has(self.user.enabled) || self.user.enabled))",
+                        "the system track is disabled, and the user track is too, or has no source: "
+                        "nothing to do",
                     )
                 ]
             }
@@ -306,11 +333,11 @@ class Spec(Model):
     namespace. Empty: the one without a name."""
     suspend: bool = False
     """true starts no more runs; one that is running ends undisturbed."""
-    lock_timeout: Duration = "5m"
+    lock_timeout: Timeout = "5m"
     """How long to wait for the migration lock."""
-    ddl_lock_timeout: Duration | None = None
+    ddl_lock_timeout: Timeout | None = None
     """PostgreSQL's lock_timeout for the files' statements. Absent: the server's own."""
-    statement_timeout: Duration = "0s"
+    statement_timeout: Timeout = "0s"
     """PostgreSQL's statement_timeout for the files' statements. 0s: what the database URL says, or else none,
     whatever the login's own is."""
     job: JobTemplate = JobTemplate()

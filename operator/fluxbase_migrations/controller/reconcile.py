@@ -18,7 +18,7 @@ from fluxbase_migrations.controller.metrics import Metrics
 from fluxbase_migrations.controller.observe import Memory, Observed, Observer
 from fluxbase_migrations.controller.progress import Follower
 from fluxbase_migrations.controller.rivals import Rival, responsible
-from fluxbase_migrations.controller.seen import job_seen, set_of, track_of
+from fluxbase_migrations.controller.seen import is_ours, job_seen, set_of, track_of
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key
@@ -267,18 +267,18 @@ class Reconciler:
         try:
             made = await self._kube.create(paths.jobs(key[0]), body)
         except KubeError as error:
-            if error.status == 409:
+            if error.status not in (400, 403, 409, 422, 500):
+                raise
+            if error.reason == "AlreadyExists" and await self._exists(key, observed, wanted.name):
                 self._again(key, 1.0)
                 return
-            if error.status not in (400, 403, 422, 500):
-                raise
             remembered.refused[track] += 1
             delay = backoff(REFUSED_BACKOFF, remembered.refused[track])
             remembered.refusals[track] = Refusal(
                 run=wanted.run,
                 template=wanted.template,
                 message=error.message,
-                permanent=error.status == 422,
+                permanent=error.status in (400, 422),
                 retry_at=self._clock() + timedelta(seconds=delay),
             )
             self._again(key, 0.0)
@@ -287,6 +287,12 @@ class Reconciler:
         remembered.refusals.pop(track, None)
         remembered.refused.pop(track, None)
         self._metrics.job_created(track)
+
+    async def _exists(self, key: Key, observed: Observed, name: str) -> bool:
+        """Whether the Job is there and this set's, or just gone. A webhook, too, may answer 409."""
+        query = {"fieldSelector": f"metadata.name={name}"}
+        found = (await self._kube.get(paths.jobs(key[0]), query))["items"]
+        return all(is_ours(body, observed.seen.uid, key[1]) for body in found)
 
     def _follow_up(self, key: Key, observed: Observed, made: SetDecision) -> None:
         """What is not written anywhere: timers, logs to follow, metrics."""

@@ -1,0 +1,101 @@
+"""What the API server's refusals of a Job make of its track."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.app import Operator
+from fluxbase_migrations.controller.kube import Json, KubeError
+from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.core.names import API_VERSION, KIND
+from tests.unit.api_in_memory import ApiInMemory
+
+KEY = ("fluxbase", "shop")
+BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SECRET = {"secretKeyRef": {"name": "db", "key": "url"}}
+
+
+class Refusing(ApiInMemory):
+    """Takes no Job."""
+
+    def __init__(self, error: KubeError) -> None:
+        super().__init__(lambda: BEGIN, lambda body: None)
+        self.error: KubeError | None = error
+        self.tries = 0
+
+    def _post(self, collection: str, body: Json) -> Json:
+        if collection.endswith("/jobs"):
+            self.tries += 1
+            if self.error:
+                raise self.error
+        return super()._post(collection, body)
+
+
+class World:
+    """A set whose Jobs are refused, and an operator whose clock is the test's."""
+
+    def __init__(self, error: KubeError) -> None:
+        self.now = BEGIN
+        self.api = Refusing(error)
+        operator = Operator(Settings(image="image", namespaces=("fluxbase",)), self.api)
+        self.reconciler = operator._reconciler
+        self.reconciler._clock = lambda: self.now
+        database = {"urlFrom": SECRET}
+        self.api.put(
+            paths.one_set(*KEY),
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "metadata": {"name": "shop", "namespace": "fluxbase"},
+                "spec": {"database": database},
+                "status": {"observedGeneration": -1},
+            },
+        )
+
+    def look(self, times: int = 1) -> dict[str, Any]:
+        for _ in range(times):
+            asyncio.run(self.reconciler.reconcile(KEY))
+        track: dict[str, Any] = self.api.objects[paths.one_set(*KEY)]["status"]["tracks"]["system"]
+        return track
+
+
+@pytest.mark.parametrize(
+    ("error", "phase"),
+    [
+        (KubeError(400, "BadRequest", "cannot unmarshal string into Go struct field"), "Failed"),
+        (KubeError(422, "Invalid", "spec.template: Invalid value"), "Failed"),
+        (KubeError(403, "Forbidden", "exceeded quota"), "Pending"),
+        (KubeError(409, "Conflict", 'admission webhook "policy" denied the request'), "Pending"),
+        (KubeError(500, "InternalError", "failed calling webhook"), "Pending"),
+    ],
+    ids=lambda value: f"{value.status} {value.reason}" if isinstance(value, KubeError) else value,
+)
+def test_a_refusal_is_shown_and_backed_off(error: KubeError, phase: str) -> None:
+    world = World(error)
+    track = world.look(times=5)
+    assert (track["phase"], track["reason"]) == (phase, "JobRefused")
+    assert error.message in track["message"]
+    assert world.api.tries == 1
+    world.now += timedelta(seconds=6)
+    world.look(times=5)
+    assert world.api.tries == (1 if phase == "Failed" else 2)
+    world.now += timedelta(seconds=6)
+    world.look(times=5)
+    assert world.api.tries == (1 if phase == "Failed" else 2), "the pause doubles"
+    world.api.error = None
+    world.now += timedelta(seconds=60)
+    assert phase == "Failed" or world.look()["reason"] == "Starting"
+
+
+def test_a_name_that_another_ones_job_has_is_told() -> None:
+    """Whoever made it: it is not this set's, so it will not end for it."""
+    world = World(KubeError(409, "AlreadyExists", 'jobs.batch "x" already exists'))
+    world.look()
+    planned = world.api.objects[paths.one_set(*KEY)]["status"]["tracks"]["system"]["job"]["name"]
+    world.api.put(paths.job("fluxbase", planned), {"metadata": {"name": planned, "namespace": "fluxbase"}})
+    track = world.look(times=3)
+    assert (track["phase"], track["reason"]) == ("Pending", "JobRefused")
+    assert "already exists" in track["message"]
