@@ -18,6 +18,7 @@ from fluxbase_migrations.core.status import (
     Commands,
     JobReference,
     Owner,
+    Progress,
     SetStatus,
     TrackError,
     TracksStatus,
@@ -132,6 +133,8 @@ FAILED = replace(APPLIED, phase=Phase.FAILED, outcome=Outcome.SQL_ERROR, dirty=T
 WAITING = replace(APPLIED, outcome=Outcome.UNREACHABLE, waits=1, retry_at=NOW + timedelta(seconds=10))
 LATER = NOW + timedelta(seconds=11)
 CLAIMED = replace(APPLIED, outcome=Outcome.CONFLICT, claimed_by=Owner("a/first", "1"))
+MISSING = Blocked(Reason.SOURCE_MISSING, "ConfigMap files not found")
+ENDED_JOB = replace(JOB, ended=True)
 EMPTY = Blocked("SourceEmpty", "empty", empty=WANT)
 
 CASES = {
@@ -400,6 +403,36 @@ CASES = {
         Phase.PENDING,
         "WaitingForOldPods",
         look(seen=TrackSeen(Track.USER, WANT, foreign_pods=(replace(RUNNING, set_uid="old"),))),
+    ),
+    "a Job of an earlier run that has ended keeps nobody, though a finalizer keeps it": Case(
+        Phase.PENDING,
+        "Starting",
+        look(APPLIED, CHANGED, jobs=(replace(ENDED_JOB, deleting=True),)),
+        creates=2,
+    ),
+    "one whose pod has ended does not either, though its own status lags": Case(
+        Phase.PENDING,
+        "Starting",
+        look(APPLIED, CHANGED, jobs=(replace(JOB, deleting=True),), pods=(ended(None),)),
+        creates=2,
+    ),
+    "a Job that is being deleted and may still run is waited for": Case(
+        Phase.PENDING, "WaitingForOldPods", look(APPLIED, CHANGED, jobs=(replace(JOB, deleting=True),))
+    ),
+    "a pod whose Job was deleted without it is waited for": Case(
+        Phase.PENDING, "JobDeleted", look(PLANNED, pods=(replace(POD, orphan=True),))
+    ),
+    "when that pod is gone, a corrected reference is taken up": Case(
+        Phase.PENDING,
+        "Starting",
+        look(replace(PLANNED, reason=Reason.JOB_DELETED, job=JobReference(NAME, "job")), CHANGED),
+        creates=2,
+    ),
+    "a suspended set without its source is Stalled": Case(
+        Phase.PENDING, "Suspended", look(APPLIED, MISSING, suspended=True), stalled=True
+    ),
+    "a suspended set whose database is ahead of an empty source says so": Case(
+        Phase.FAILED, "AheadOfSource", look(APPLIED, EMPTY, suspended=True), stalled=True
     ),
     "a refused Job is tried again later": Case(
         Phase.PENDING,
@@ -722,3 +755,64 @@ def test_pending_of_a_set_is_not_told_while_that_of_a_track_is_unknown() -> None
 def test_a_run_that_never_reached_the_database_tells_nothing_about_pending() -> None:
     unreachable = Result(Outcome.UNREACHABLE, latest=4, pending=4, source_digest="sha256:x")
     assert user(look(PLANNED, jobs=(JOB,), pods=(ended(unreachable),))).pending is None
+
+
+def test_what_keeps_a_run_waiting_is_named_with_the_command_that_helps() -> None:
+    job = user(look(APPLIED, CHANGED, jobs=(replace(JOB, deleting=True),))).message or ""
+    assert f"kubectl patch job {NAME} --type=merge" in job
+    old = replace(POD, name="old-pod", run=7)
+    pod = user(look(APPLIED, CHANGED, pods=(old,))).message or ""
+    assert "kubectl delete pod old-pod" in pod
+    orphan = replace(
+        POD, orphan=True, waiting_reason="CreateContainerConfigError", waiting_message="no secret"
+    )
+    told = user(look(PLANNED, pods=(orphan,))).message or ""
+    assert "no secret" in told
+    assert told.endswith("kubectl delete pod pod")
+    going = replace(orphan, deletion_deadline=LATER)
+    assert "is being deleted" in (user(look(PLANNED, pods=(going,))).message or "")
+
+
+@pytest.mark.parametrize(
+    ("known", "run", "creates"),
+    [(0, 7, 8), (3, 7, 8), (7, 7, 8), (9, 7, 10)],
+    ids=["the status was lost", "it was restored", "it knows", "the Jobs were deleted"],
+)
+def test_a_run_goes_on_from_the_latest_that_anybody_knows_of(known: int, run: int, creates: int) -> None:
+    """A number that was used is never used again, whichever of status and Jobs was lost."""
+    job = replace(JOB, run=run, name=f"job-{run}", ended=True, inputs_digest="sha256:older")
+    record = replace(APPLIED, run=known) if known else None
+    found = look(record, CHANGED, jobs=(job,))
+    made = created(found)
+    assert made is not None
+    assert made.run == creates == user(found).run
+
+
+def test_a_run_in_flight_is_taken_up_when_the_status_was_lost() -> None:
+    job, pod = replace(JOB, run=7, inputs_digest="sha256:older"), replace(RUNNING, run=7)
+    found = look(None, WANT, jobs=(job,), pods=(pod,))
+    assert created(found) is None
+    taken = user(found)
+    assert (taken.run, taken.job, taken.phase) == (7, JobReference(NAME, "job"), Phase.RUNNING)
+    assert taken.inputs_digest == "sha256:older", "what it runs is not what is wanted now"
+
+
+def test_a_status_follows_the_progress_of_a_run() -> None:
+    """005 failed and was corrected; while 006 runs, neither its error nor its mark is there any more."""
+    broken = replace(FAILED, error=TrackError("syntax error", file="005_x.up.sql"))
+    want = replace(CHANGED, versions=(4, 5, 6))
+    planned = user(look(broken, want))
+    assert planned.error is None
+    assert (planned.version, planned.dirty) == (5, True), "the row is as it was read"
+    began = NOW + timedelta(seconds=1)
+
+    def running(file: str, number: int) -> TrackStatus:
+        seen = TrackSeen(Track.USER, want, progress=Progress(file, number, 2, began))
+        job = replace(JOB, run=2, inputs_digest=planned.inputs_digest)
+        pod = replace(RUNNING, run=2)
+        return user(look(planned, seen=seen, jobs=(job,), pods=(pod,)))
+
+    assert (running("005_x.up.sql", 1).version, running("005_x.up.sql", 1).dirty) == (5, True)
+    assert (running("006_y.up.sql", 2).version, running("006_y.up.sql", 2).dirty) == (5, False)
+    assert (running("006_y.down.sql", 1).version, running("006_y.down.sql", 1).dirty) == (5, True)
+    assert (running("nothing", 2).version, running("nothing", 2).dirty) == (5, True)

@@ -72,6 +72,13 @@ def test_a_node_that_does_not_answer_is_lost() -> None:
     assert found.lost
 
 
+def test_a_pod_that_belongs_to_no_job_is_an_orphan() -> None:
+    found = pod()
+    assert pod_seen(found).orphan
+    found["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "job", "uid": "u", "controller": True}]
+    assert not pod_seen(found).orphan
+
+
 def test_a_job_says_how_it_ended() -> None:
     metadata = {"name": "job", "uid": "u", "creationTimestamp": AT, "labels": {"fluxbase.io/run": "2"}}
     failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}

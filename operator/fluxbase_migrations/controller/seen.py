@@ -148,6 +148,7 @@ def pod_seen(body: Json) -> PodSeen:
         ended_because=because,
         deletion_deadline=instant(metadata.get("deletionTimestamp")),
         node_lost=bool(running) and _node_lost(status),
+        orphan=not any(one.get("controller") for one in metadata.get("ownerReferences") or ()),
     )
 
 

@@ -62,6 +62,8 @@ class PodSeen:
     deletion_deadline: datetime | None = None
     """When its grace period ends; set while it is being deleted."""
     node_lost: bool = False
+    orphan: bool = False
+    """It belongs to no Job: somebody deleted that with ``--cascade=orphan``."""
 
     @property
     def active(self) -> bool:
@@ -96,6 +98,8 @@ class NotStarted:
     since: datetime
     reason: str | None = None
     message: str | None = None
+    orphan: PodSeen | None = None
+    """The pod, where the Job was deleted without it: nothing will ever delete it."""
 
     @property
     def deleting(self) -> bool:
@@ -161,4 +165,7 @@ def state(job: JobSeen | None, pods: tuple[PodSeen, ...], now: datetime) -> RunS
         since,
         reason=waiting.waiting_reason if waiting else None,
         message=waiting.waiting_message if waiting else None,
+        orphan=next((pod for pod in pods if pod.orphan and not pod.deletion_deadline), None)
+        if job is None
+        else None,
     )

@@ -9,6 +9,7 @@ from fluxbase_migrations.core.actions import CreateJob, Decision, job_name
 from fluxbase_migrations.core.commands import inputs_digest
 from fluxbase_migrations.core.observed import Context, TrackSeen
 from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.core.runs import Ended, JobSeen, PodSeen, state
 from fluxbase_migrations.core.status import Commands, JobReference, Owner, TrackStatus
 from fluxbase_migrations.core.wish import Want
 
@@ -20,14 +21,24 @@ def gate(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision | N
     """What must be true before a Job is created; None: it is."""
     if context.upstream is not None:
         return Decision(view.shown(record, view.waiting_for_system(context.upstream)))
-    leftover = [pod for pod in seen.pods if pod.run != record.run] + list(seen.foreign_pods)
-    old = next((pod.name for pod in leftover if pod.active), None)
-    old = old or next((job.name for job in seen.jobs if job.deleting), None)
+    old = _may_still_run(seen, record, context)
     if old is not None:
-        shown = view.shown(record, view.waiting_for_old(old))
-        return Decision(shown, due=context.now + LOOK_AGAIN)
+        return Decision(view.shown(record, view.waiting_for_old(old)), due=context.now + LOOK_AGAIN)
     if seen.queue is not None:
         return Decision(view.shown(record, view.queued(seen.queue)))
+    return None
+
+
+def _may_still_run(seen: TrackSeen, record: TrackStatus, context: Context) -> JobSeen | PodSeen | None:
+    """A pod or a Job of another run that keeps the next one waiting. One that has ended keeps nobody."""
+    leftover = [pod for pod in seen.pods if pod.run != record.run] + list(seen.foreign_pods)
+    pod = next((pod for pod in leftover if pod.active), None)
+    if pod is not None:
+        return pod
+    for job in seen.jobs:
+        own = tuple(pod for pod in seen.pods if pod.run == job.run)
+        if job.deleting and not isinstance(state(job, own, context.now), Ended):
+            return job
     return None
 
 
@@ -59,6 +70,7 @@ def plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *, 
         finished_at=None,
         retry_at=None,
         progress=None,
+        error=None,
         attempts=record.attempts + 1 if again else 1,
         waits=record.waits if again else 0,
         commands=commands,

@@ -12,6 +12,7 @@ from typing import Final
 
 from fluxbase_migrations.core import view
 from fluxbase_migrations.core.actions import Action, Decision, DeleteJob, SetTtl
+from fluxbase_migrations.core.digest import MIGRATION_PATTERN
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Context, TrackSeen
 from fluxbase_migrations.core.plan import outstanding
@@ -100,6 +101,7 @@ def _running(seen: TrackSeen, record: TrackStatus, run: InFlight, context: Conte
         retry_at=None,
         progress=seen.progress or record.progress,
     )
+    record = _as_far_as(record, seen.wish)
     if run.lost:
         shown = view.node_lost(run.pod)
     else:
@@ -108,10 +110,23 @@ def _running(seen: TrackSeen, record: TrackStatus, run: InFlight, context: Conte
     return Decision(view.shown(record, shown), due=context.now + LOOK_AGAIN if run.lost else None)
 
 
+def _as_far_as(record: TrackStatus, wish: Wish) -> TrackStatus:
+    """What the log tells of the row: a run is at a later file only after it has recorded those before."""
+    found = MIGRATION_PATTERN.fullmatch(record.progress.file) if record.progress else None
+    if found is None or found[3] != "up" or not isinstance(wish, Want) or wish.versions is None:
+        return record
+    before = max((version for version in wish.versions if version < int(found[1])), default=NIL)
+    if before < (NIL if record.version is None else record.version):
+        return record
+    return replace(record, version=None if before == NIL else before, dirty=False)
+
+
 def _not_started(seen: TrackSeen, record: TrackStatus, run: NotStarted, context: Context) -> Decision:
     """The Job waits for its container. It gives way as soon as something else is wanted."""
     starting = record
     record = replace(record, job=_reference(record, run.job), progress=None)
+    if run.orphan is not None:
+        return Decision(view.shown(record, view.orphaned(run.orphan)), due=context.now + LOOK_AGAIN)
     if run.deleting:
         shown = view.replacing() if record.reason == Reason.REPLACING else view.being_deleted(run.since)
         return Decision(view.shown(record, shown), due=context.now + LOOK_AGAIN)
@@ -207,12 +222,18 @@ def _idle(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision:
     match seen.wish:
         case Skip() as skip:
             return Decision(view.skipped(record, skip))
+        case Blocked() as blocked if context.suspended and not _is_ahead(record, blocked):
+            return Decision(view.shown(record, view.suspended(blocked)))
         case Blocked() as blocked:
             return Decision(view.blocked(record, blocked))
         case Refused() as refused:
             return Decision(view.shown(record, view.refused(refused)))
         case Want() as want:
             return _wanted(seen, record, want, context)
+
+
+def _is_ahead(record: TrackStatus, blocked: Blocked) -> bool:
+    return blocked.empty is not None and record.version is not None
 
 
 def _is_running(pod: PodSeen) -> bool:

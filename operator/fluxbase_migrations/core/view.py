@@ -8,7 +8,7 @@ from fluxbase_migrations.core.names import ANNOTATION_FORCE, Phase
 from fluxbase_migrations.core.observed import Queue
 from fluxbase_migrations.core.record import error_text
 from fluxbase_migrations.core.result import Outcome, cut
-from fluxbase_migrations.core.runs import Explanation, NotStarted
+from fluxbase_migrations.core.runs import Explanation, JobSeen, NotStarted, PodSeen
 from fluxbase_migrations.core.states import ADVICE, Effect, Reason, effect
 from fluxbase_migrations.core.status import Progress, TrackError, TrackStatus
 from fluxbase_migrations.core.text import visible
@@ -52,11 +52,10 @@ def queued(queue: Queue) -> View:
     return _pending(Reason.QUEUED, f"{text}; slots are held by migrations: {', '.join(held)}")
 
 
-def suspended() -> View:
-    """There is work, and it must not be done."""
-    return _pending(
-        Reason.SUSPENDED, "there is work to do, but spec.suspend is true; set it to false to go on"
-    )
+def suspended(blocked: Blocked | None = None) -> View:
+    """There is work, and it must not be done; nor could it be, if it is ``blocked``."""
+    text = "suspended with pending changes; set spec.suspend=false to resume"
+    return _pending(Reason.SUSPENDED, f"{text}. {blocked.message}" if blocked else text)
 
 
 def waiting_for_system(why: str) -> View:
@@ -64,9 +63,29 @@ def waiting_for_system(why: str) -> View:
     return _pending(Reason.WAITING_FOR_SYSTEM, f"starts when the system track is Applied; {why}")
 
 
-def waiting_for_old(name: str) -> View:
-    """Something of an earlier run is still there."""
-    return _pending(Reason.WAITING_FOR_OLD_PODS, f"waits until {name} of an earlier run is gone")
+def waiting_for_old(old: JobSeen | PodSeen) -> View:
+    """Something of an earlier run is still there, and may still run."""
+    if isinstance(old, PodSeen):
+        text = (
+            f"waiting for pod {old.name} of an earlier run to end; if it never will: "
+            f"kubectl delete pod {old.name}"
+        )
+    else:
+        text = (
+            f"waiting for Job {old.name} of an earlier run to be deleted; if a finalizer keeps it: "
+            f"""kubectl patch job {old.name} --type=merge -p '{{"metadata":{{"finalizers":null}}}}'"""
+        )
+    return _pending(Reason.WAITING_FOR_OLD_PODS, text)
+
+
+def orphaned(pod: PodSeen) -> View:
+    """The Job is gone, and its pod, which may start at any time, belongs to nobody."""
+    why = f": {pod.waiting_message or pod.waiting_reason}" if pod.waiting_reason else ""
+    text = (
+        f"pod {pod.name} has not started and its Job was deleted without it{why}; a new Job follows after: "
+        f"kubectl delete pod {pod.name}"
+    )
+    return _pending(Reason.JOB_DELETED, text)
 
 
 def replacing() -> View:
