@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from fluxbase_migrations.api.spec import Spec
+from fluxbase_migrations.cli import steering
 from fluxbase_migrations.controller import jobs, paths
-from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.kube import MERGE_PATCH, Kube, KubeError
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import API_VERSION, KIND, Track
@@ -261,3 +262,19 @@ async def test_jobs_and_their_pods_are_let_into_a_restricted_namespace(
         pod = {**made["spec"]["template"], "apiVersion": "v1", "kind": "Pod"}
         pod["metadata"] = {**pod["metadata"], "name": "pod"}
         await kube.create(paths.pods(cluster.namespace), pod, {"dryRun": "All", "fieldValidation": "Strict"})
+
+
+async def test_a_rollback_of_the_plugin_leaves_nothing_behind(cluster: Cluster) -> None:
+    """The API server's own record of who wrote which field tells what may be taken back."""
+    made = await cluster.make_set(tracks={"user": {"source": FILES}})
+    path = paths.one_set(cluster.namespace, "shop")
+
+    async def patched(found: dict[str, Any], target: int | None) -> dict[str, Any]:
+        body, query = steering.rollback(found, Track.USER, target), {"fieldManager": steering.MANAGER}
+        return await cluster.kube._request("PATCH", path, query=query, body=body, content_type=MERGE_PATCH)
+
+    back = await patched(made, 1)
+    track = back["spec"]["tracks"]["user"]
+    assert (track["targetVersion"], track["rollback"]) == (1, "Allow")
+    again = await patched(back, None)
+    assert again["spec"] == made["spec"]

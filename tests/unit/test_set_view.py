@@ -165,3 +165,23 @@ def test_help_that_nobody_reads_is_no_traceback(to: str) -> None:
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+SAME_FILE = {"data": {"001_a.up.sql": "select 1"}}
+
+
+@pytest.mark.parametrize("stalled", [True, False])
+def test_waiting_ends_where_two_config_maps_share_a_file(stalled: bool) -> None:
+    """The operator sees the same and is Stalled; until it has looked, there is something to wait for."""
+    found = migration_set("False", stalled=stalled)
+    found["spec"]["tracks"]["user"]["source"] = {"configMaps": [{"name": "a"}, {"name": "b"}]}
+    made = progress(found, lambda name: SAME_FILE)
+    assert made.done is (False if stalled else None)
+    assert "two ConfigMaps, a and b" in made.text
+
+
+def test_waiting_ends_where_a_suspended_set_has_no_source() -> None:
+    def missing(name: str) -> dict[str, Any]:
+        raise LookupError(f"ConfigMap {name} not found")
+
+    assert progress(migration_set("False", stalled=True), missing).done is False

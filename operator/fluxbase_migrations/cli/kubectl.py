@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from fluxbase_migrations.cli import set_view
+from fluxbase_migrations.cli import set_view, steering
+from fluxbase_migrations.cli.steering import MANAGER
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
@@ -21,7 +22,6 @@ from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.log import silence_stdout
 from fluxbase_migrations.runner.process import prepare_streams
 
-MANAGER = "kubectl-fluxbase"
 DONE, FAILED, USAGE = 0, 1, 2
 
 
@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     force = add("force", "Set the tracking row to a version, clean, without running anything.")
     force.add_argument("version", type=int, help="version to record; -1: nothing applied")
     force.add_argument("--track", choices=list(Track), default=Track.USER, help="(default: %(default)s)")
+    force.add_argument("--yes", action="store_true", help="record a version that the source does not have")
     return top
 
 
@@ -136,6 +137,12 @@ def _force(cluster: Cluster, options: argparse.Namespace) -> int:
     if options.version < -1:
         print(f"error: version {options.version}: give a version, or -1 for nothing applied", file=sys.stderr)
         return USAGE
+    unknown = steering.unknown_version(
+        cluster.read(), Track(options.track), options.version, cluster.config_map
+    )
+    if unknown and not options.yes:
+        print(f"error: {unknown}; add --yes to record version {options.version} anyway", file=sys.stderr)
+        return USAGE
     value = f"{options.track}={options.version}@{secrets.token_hex(6)}"
     _annotate(cluster, ANNOTATION_FORCE, value)
     print(f"{cluster.namespace}/{cluster.name}: asked to record {value.partition('@')[0]}, clean")
@@ -143,11 +150,7 @@ def _force(cluster: Cluster, options: argparse.Namespace) -> int:
 
 
 def _rollback(cluster: Cluster, options: argparse.Namespace) -> int:
-    # A null in a merge patch removes the field.
-    change: dict[str, Any] = {"targetVersion": options.to}
-    if options.to is not None:
-        change["rollback"] = "Allow"
-    cluster.patch({"spec": {"tracks": {str(options.track): change}}})
+    cluster.patch(steering.rollback(cluster.read(), Track(options.track), options.to))
     target = "the latest version" if options.to is None else f"version {options.to}"
     print(f"{cluster.namespace}/{cluster.name}: {options.track} track is to be at {target}")
     return DONE

@@ -1,14 +1,14 @@
 """What ``kubectl fluxbase`` shows of a set: pure functions of the object as JSON."""
 
-import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from fluxbase_migrations.core.commands import bounded
+from fluxbase_migrations.core.config_maps import merged
 from fluxbase_migrations.core.digest import source_digest
-from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.errors import InvalidSource, describe
 from fluxbase_migrations.core.files import Source
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Track, UnknownFiles
 from fluxbase_migrations.core.states import Reason
@@ -99,16 +99,8 @@ def config_map_names(found: Object, track: Track) -> list[str]:
     return names + [one["name"] for one in source.get("configMaps", [])]
 
 
-def content(config_maps: list[Object]) -> dict[str, bytes]:
-    """The files of ConfigMaps, ``data`` as UTF-8 and ``binaryData`` decoded."""
-    files: dict[str, bytes] = {}
-    for one in config_maps:
-        files.update({name: text.encode() for name, text in (one.get("data") or {}).items()})
-        files.update({name: base64.b64decode(text) for name, text in (one.get("binaryData") or {}).items()})
-    return files
-
-
-def _unknown_files(found: Object, track: Track) -> UnknownFiles:
+def unknown_files_of(found: Object, track: Track) -> UnknownFiles:
+    """What a track makes of files that are no migrations."""
     track_spec = found.get("spec", {}).get("tracks", {}).get(track, {})
     return UnknownFiles(track_spec.get("unknownFiles", UnknownFiles.FAIL))
 
@@ -150,14 +142,18 @@ def progress(found: Object, read_config_map: Callable[[str], Object]) -> Waiting
         if not names or state.get("phase") == "Skipped":
             continue
         try:
-            files = content([read_config_map(name) for name in names])
+            files = merged({name: read_config_map(name) for name in names}, unknown_files_of(found, track))
         except LookupError as error:
-            return Waiting(f"{track} track: {error}", None)
+            done = False if stalled.get("status") == "True" else None
+            return Waiting(f"{track} track: {error}", done)
+        except InvalidSource as error:
+            done = False if stalled.get("status") == "True" else None
+            return Waiting(f"{track} track: {describe(error.info)}", done)
         if state.get("sourceDigest") != source_digest(files):
             never = (
                 ready.get("reason") == Reason.SUSPENDED
                 or state.get("reason") == Reason.WAITING_FOR_SYSTEM
-                or _unusable(files, _unknown_files(found, track))
+                or _unusable(files, unknown_files_of(found, track))
             )
             if stalled.get("status") == "True" and never:
                 return Waiting(f"{ready['reason']}: {ready['message']}", False)

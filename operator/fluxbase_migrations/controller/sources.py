@@ -1,14 +1,13 @@
 """ConfigMaps as sources: read when they changed, remembered by digest only; and who refers to which."""
 
 import asyncio
-import base64
-import binascii
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.kube import METADATA, Kube
-from fluxbase_migrations.core.digest import MIGRATION_PATTERN, source_digest
+from fluxbase_migrations.core.config_maps import is_read, merged
+from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import Source
 from fluxbase_migrations.core.names import UnknownFiles
@@ -124,15 +123,10 @@ def _versions(bodies: dict[str, Json]) -> tuple[str, ...]:
 
 def summarize(bodies: dict[str, Json], unknown_files: UnknownFiles = UnknownFiles.FAIL) -> SourceSeen:
     """Digest and validity of the files in ``bodies`` (ConfigMap name → ConfigMap)."""
-    files: dict[str, bytes] = {}
-    origin: dict[str, str] = {}
-    for name, body in bodies.items():
-        for file, content in content_of(body).items():
-            counts = _is_read(file) if unknown_files is UnknownFiles.FAIL else _is_migration(file)
-            if file in files and counts:
-                why = f"the file is in two ConfigMaps, {origin[file]} and {name}"
-                return SourceSeen(invalid=ErrorInfo(why, file=file, hint="remove it from one of them"))
-            files[file], origin[file] = content, name
+    try:
+        files = merged(bodies, unknown_files)
+    except InvalidSource as error:
+        return SourceSeen(invalid=error.info)
     return replace(of_files(files, unknown_files), small=_small(bodies, files))
 
 
@@ -153,12 +147,12 @@ def _small(bodies: dict[str, Json], files: dict[str, bytes]) -> tuple[Key, ...]:
 
     The kubelet looks for a pod's volumes every 300 ms only, and a variable it fills at once.
     """
-    wanted = {name: content for name, content in files.items() if _is_read(name)}
+    wanted = {name: content for name, content in files.items() if is_read(name)}
     fits = (
         len(wanted) <= _SMALL_COUNT
         and sum(map(len, wanted.values())) <= _SMALL_TOTAL
         and all(len(content) <= _SMALL_FILE and b"\0" not in content for content in wanted.values())
-        and not any(_is_read(name) for body in bodies.values() for name in body.get("binaryData") or ())
+        and not any(is_read(name) for body in bodies.values() for name in body.get("binaryData") or ())
     )
     if not fits:
         return ()
@@ -168,23 +162,3 @@ def _small(bodies: dict[str, Json], files: dict[str, bytes]) -> tuple[Key, ...]:
         for key in sorted(body.get("data") or ())
         if key in wanted
     )
-
-
-def _is_read(name: str) -> bool:
-    """Whether the runner reads a file of that name, be it only to say that it is not a migration."""
-    return name.lower().endswith(".sql") or _is_migration(name)
-
-
-def _is_migration(name: str) -> bool:
-    return MIGRATION_PATTERN.fullmatch(name) is not None
-
-
-def content_of(body: Json) -> dict[str, bytes]:
-    """A ConfigMap's files: ``data`` as UTF-8, ``binaryData`` decoded."""
-    files = {name: text.encode() for name, text in (body.get("data") or {}).items()}
-    for name, text in (body.get("binaryData") or {}).items():
-        try:
-            files[name] = base64.b64decode(text)
-        except binascii.Error:  # the API server does not let this happen
-            files[name] = b""
-    return files
