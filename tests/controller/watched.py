@@ -9,6 +9,7 @@ from typing import Any
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.kube import Kube
 from tests import kstatus
+from tests.kstatus_program import read_by_kstatus
 
 Json = dict[str, Any]
 
@@ -21,6 +22,7 @@ async def every_write_checked(kube: Kube, namespace: str) -> AsyncIterator[None]
         AssertionError: at the end, if a write broke a rule.
     """
     broken: list[str] = []
+    written: list[Json] = []
     before: dict[str, Json] = {}
 
     async def watch() -> None:
@@ -30,6 +32,7 @@ async def every_write_checked(kube: Kube, namespace: str) -> AsyncIterator[None]
             body: Json = event["object"]
             if event["type"] not in ("ADDED", "MODIFIED"):
                 continue
+            written.append(body)
             name = body["metadata"]["name"]
             try:
                 kstatus.check(body, before.get(name))
@@ -47,3 +50,4 @@ async def every_write_checked(kube: Kube, namespace: str) -> AsyncIterator[None]
             await watching
     assert not ended_early, "the watch of the sets ended"
     assert not broken, "\n".join(broken)
+    assert [kstatus.compute(body) for body in written] == read_by_kstatus(written)

@@ -109,6 +109,18 @@ def kube(cache: Cache) -> Path:
     return cache.build("kube", kube_key(), make)
 
 
+def kstatus(cache: Cache) -> Path:
+    """The path of the program that reads objects as kstatus does."""
+    source = OWN_FILES / "kstatus"
+
+    def make(work: Path, log: Path) -> None:
+        argv: list[str | Path] = [go_command(cache), "build", "-trimpath", "-buildvcs=false", "-mod=readonly"]
+        argv += ["-ldflags", LINKER_FLAGS, "-o", work / "kstatus", "."]
+        run(contained(argv), log=log, cwd=source, env=_environment(), timeout=BUILD_TIMEOUT_SECONDS)
+
+    return cache.build("kstatus", content_key(source, LINKER_FLAGS), make) / "kstatus"
+
+
 def tool_key(tool: GoTool) -> str:
     """The content key of a program built with `go install`."""
     return content_key(tool.package, tool.version, tool.tags, LINKER_FLAGS)

@@ -1,4 +1,4 @@
-"""Single tools for tests that need no cluster: Helm for the chart, golang-migrate as the peer, kubectl."""
+"""Single tools for tests that need no cluster: Helm, golang-migrate as the peer, kubectl, kstatus."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.localcluster.report import Progress
 
 
 def tool(name: str) -> Path:
-    """The program ``helm``, ``migrate`` or ``kubectl``, built if it is not in the cache yet.
+    """The program ``helm``, ``migrate``, ``kubectl`` or ``kstatus``, built if it is not in the cache yet.
 
     Raises:
         ClusterError: It does not build; says where the log is.
@@ -17,6 +17,8 @@ def tool(name: str) -> Path:
     """
     if name in parts.KUBE_PROGRAMS:
         return golang.kube(Cache(layout().cache, Progress())) / name
+    if name == "kstatus":
+        return golang.kstatus(Cache(layout().cache, Progress()))
     wanted = {one.name: one for one in parts.GO_TOOLS}[name]
     cache = Cache(layout().cache, Progress())
     built = cache.path(wanted.name, golang.tool_key(wanted)) / wanted.name
