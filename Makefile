@@ -124,6 +124,17 @@ scenarios: venv cluster ## Record what is seen in each scenario, and make docs/s
 test-fast: venv ## Run what needs neither cluster nor PostgreSQL
 	@$(VENV)/bin/pytest tests/unit tests/static tests/docs $(PYTEST_ARGS)
 
+# In a copy, as the files are changed in place, and in an environment of its own.
+.PHONY: mutants
+mutants: $(VENV)-mutants/.installed ## Change core/ in small ways, and see whether its tests notice: make mutants MUTANTS=200 (SEED=… repeats)
+	@$(VENV)-mutants/bin/python -m tests.mutants --count $(or $(MUTANTS),200) $(if $(SEED),--seed $(SEED)) $(MUTANTS_ARGS)
+
+$(VENV)-mutants/.installed: requirements-dev.lock requirements-mutants.lock | python
+	$(PYTHON) -m venv --clear $(VENV)-mutants
+	$(VENV)-mutants/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.lock
+	$(VENV)-mutants/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-deps -r requirements-mutants.lock
+	@touch $@
+
 ##@ The code
 
 .PHONY: lint
@@ -147,6 +158,8 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 lock: ## Renew the lock files from pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	# yattag is for reports in HTML only, and comes without a wheel.
+	$(LOCK) --group mutants -c requirements-dev.lock --no-emit-package yattag -o requirements-mutants.lock
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) - -o requirements-build.lock
 
 ##@ Migrations of this directory

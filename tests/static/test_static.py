@@ -31,7 +31,10 @@ def test_the_source_root_is_never_a_package() -> None:
     assert not (ROOT / "operator" / "__init__.py").exists()
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"])
+LOCKS = [f"requirements{kind}.lock" for kind in ("", "-build", "-dev", "-mutants")]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
 def test_every_pinned_dependency_has_hashes_and_no_address(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert "://" not in text
