@@ -147,7 +147,12 @@ class Cluster:
         await self.pod_status(pod, phase="Running", containerStatuses=[_container(pod, state)])
 
     async def terminated(
-        self, pod: Json, message: str, exit_code: int = 0, reason: str = "Completed"
+        self,
+        pod: Json,
+        message: str,
+        exit_code: int = 0,
+        reason: str = "Completed",
+        pod_phase: str | None = None,
     ) -> None:
         ended = {
             "exitCode": exit_code,
@@ -156,7 +161,7 @@ class Cluster:
             "startedAt": now(),
             "finishedAt": now(),
         }
-        phase = "Failed" if exit_code else "Succeeded"
+        phase = pod_phase or ("Failed" if exit_code else "Succeeded")
         await self.pod_status(pod, phase=phase, containerStatuses=[_container(pod, {"terminated": ended})])
 
     async def run(self, track: str, run: int, result: Result) -> Json:

@@ -7,6 +7,7 @@ import pytest
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.names import ANNOTATIONS_UNDISTURBED
 from fluxbase_migrations.core.result import Applied, ErrorInfo, Outcome, Result
 from tests.controller.cluster import Cluster, now, told, until
 from tests.controller.conftest import Running
@@ -391,3 +392,23 @@ async def test_a_lost_node_is_told_and_nothing_starts_until_the_pod_is_gone(
     await cluster.remove_pod(pod)
     await cluster.collect(job)
     await cluster.next_job("user", 2)
+
+
+async def test_a_sidecar_that_never_ends_keeps_neither_the_next_run_nor_its_node(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.make_set()
+    pod = await cluster.make_pod(await cluster.next_job("system", 1))
+    await cluster.running(pod)
+    await cluster.reaches("system", "Running")
+    await cluster.terminated(pod, done(6).to_json(), pod_phase="Running")
+    await cluster.reaches("system", "Applied")
+
+    async def free() -> bool:
+        found = await cluster.kube.get(paths.pod(cluster.namespace, pod["metadata"]["name"]))
+        return not ANNOTATIONS_UNDISTURBED.keys() & found["metadata"]["annotations"].keys()
+
+    assert ANNOTATIONS_UNDISTURBED.keys() <= pod["metadata"]["annotations"].keys()
+    await until("the pod may be evicted", free)
+    await cluster.patch_set(metadata={"annotations": {"fluxbase.io/requested-at": "now"}})
+    await cluster.next_job("system", 2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.core.actions import CreateJob, DeleteJob, SetTtl, job_name
+from fluxbase_migrations.core.actions import CreateJob, DeleteJob, FreePod, SetTtl, job_name
 from fluxbase_migrations.core.commands import Annotation, inputs_digest
 from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
 from fluxbase_migrations.core.names import Phase, Track
@@ -786,6 +786,20 @@ def test_a_run_goes_on_from_the_latest_that_anybody_knows_of(known: int, run: in
     made = created(found)
     assert made is not None
     assert made.run == creates == user(found).run
+
+
+def test_a_pod_that_a_sidecar_keeps_may_be_evicted() -> None:
+    """Its migration has ended; the run is recorded, and nothing waits for the pod."""
+    kept = replace(ended(Result(Outcome.APPLIED, version=4, observed=True)), over=False, undisturbed=True)
+    found = look(PLANNED, jobs=(JOB,), pods=(kept,))
+    assert user(found).phase is Phase.APPLIED
+    assert FreePod("pod") in found.actions
+    for other in (
+        replace(kept, undisturbed=False),
+        replace(kept, over=True),
+        replace(RUNNING, undisturbed=True),
+    ):
+        assert FreePod("pod") not in look(PLANNED, jobs=(JOB,), pods=(other,)).actions
 
 
 def test_a_run_in_flight_is_taken_up_when_the_status_was_lost() -> None:

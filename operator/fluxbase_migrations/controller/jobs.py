@@ -18,6 +18,7 @@ from fluxbase_migrations.core.names import (
     ANNOTATION_OPERATOR_NAME,
     ANNOTATION_SET,
     ANNOTATION_TEMPLATE,
+    ANNOTATIONS_UNDISTURBED,
     API_VERSION,
     CONTAINER,
     ENV_DATABASE_URL,
@@ -43,12 +44,6 @@ GRACE_SECONDS: Final = 120
 """Between SIGTERM and SIGKILL: time to bring a statement to its end."""
 _CERTIFICATE: Final = "/etc/fluxbase/tls/ca.crt"
 _LABEL_LIMIT: Final = 63
-
-_ANNOTATIONS: Final = {
-    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-    "karpenter.sh/do-not-disrupt": "true",
-}
-"""A migration is better not moved to another node half way."""
 
 
 def set_label(name: str) -> str:
@@ -145,7 +140,7 @@ def manifest(
         "template": {
             "metadata": {
                 "labels": {**(spec.job.pod_labels or {}), **labels},
-                "annotations": {**_ANNOTATIONS, **(spec.job.pod_annotations or {}), **own},
+                "annotations": {**ANNOTATIONS_UNDISTURBED, **(spec.job.pod_annotations or {}), **own},
             },
             "spec": _pod(spec, job.track, settings, job, files),
         },

@@ -42,6 +42,11 @@ def pods(namespace: str | None = None) -> str:
     return _of("/api/v1", namespace, "pods")
 
 
+def pod(namespace: str, name: str) -> str:
+    """One pod."""
+    return f"{pods(namespace)}/{_name(name)}"
+
+
 def log(namespace: str, pod: str) -> str:
     """The log of one pod."""
     return f"{pods(namespace)}/{_name(pod)}/log"

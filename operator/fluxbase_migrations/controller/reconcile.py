@@ -13,7 +13,7 @@ from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.controller import jobs, paths
 from fluxbase_migrations.controller.events import Recorder
 from fluxbase_migrations.controller.failing import Failing, reason_why
-from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.kube import Json, Kube, KubeError
 from fluxbase_migrations.controller.metrics import Metrics
 from fluxbase_migrations.controller.observe import Memory, Observed, Observer
 from fluxbase_migrations.controller.progress import Follower
@@ -22,11 +22,11 @@ from fluxbase_migrations.controller.seen import is_ours, job_seen, set_of, track
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key
-from fluxbase_migrations.core.actions import Action, CreateJob, DeleteJob, SetTtl
+from fluxbase_migrations.core.actions import Action, CreateJob, DeleteJob, FreePod, SetTtl
 from fluxbase_migrations.core.commands import parse_force
 from fluxbase_migrations.core.decide import SetDecision, decide
 from fluxbase_migrations.core.job import SetRef
-from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, Phase, Track
+from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, ANNOTATIONS_UNDISTURBED, Phase, Track
 from fluxbase_migrations.core.observed import Refusal, works
 from fluxbase_migrations.core.states import backoff
 from fluxbase_migrations.core.status import JobReference, SetStatus
@@ -232,12 +232,18 @@ class Reconciler:
                 await self._kube.delete(paths.job(key[0], name), uid, propagation)
             case SetTtl(name):
                 ttl = observed.spec.job.ttl_seconds_after_finished
-                patch = {"spec": {"ttlSecondsAfterFinished": ttl}}
-                try:
-                    await self._kube.patch(paths.job(key[0], name), patch)
-                except KubeError as error:
-                    if error.status != 404:
-                        raise
+                await self._patch(paths.job(key[0], name), {"spec": {"ttlSecondsAfterFinished": ttl}})
+            case FreePod(name):
+                gone = {"metadata": {"annotations": dict.fromkeys(ANNOTATIONS_UNDISTURBED)}}
+                await self._patch(paths.pod(key[0], name), gone, allowed=(403, 404))
+
+    async def _patch(self, path: str, body: Json, allowed: tuple[int, ...] = (404,)) -> None:
+        """Tidy up: not needed where the object is gone, and for a pod not worth a failure."""
+        try:
+            await self._kube.patch(path, body)
+        except KubeError as error:
+            if error.status not in allowed:
+                raise
 
     async def _create(self, key: Key, observed: Observed, wanted: CreateJob) -> None:
         """Create a Job. If its name is taken, the next look at the Jobs tells whether it is ours."""

@@ -13,6 +13,7 @@ from fluxbase_migrations.core.names import (
     ANNOTATION_INPUTS,
     ANNOTATION_SET,
     ANNOTATION_TEMPLATE,
+    ANNOTATIONS_UNDISTURBED,
     CONTAINER,
     LABEL_RUN,
     LABEL_SET_UID,
@@ -148,6 +149,7 @@ def pod_seen(body: Json) -> PodSeen:
         ended_because=because,
         deletion_deadline=instant(metadata.get("deletionTimestamp")),
         node_lost=bool(running) and _node_lost(status),
+        undisturbed=any(name in (metadata.get("annotations") or {}) for name in ANNOTATIONS_UNDISTURBED),
         orphan=not any(one.get("controller") for one in metadata.get("ownerReferences") or ()),
     )
 

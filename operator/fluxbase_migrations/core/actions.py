@@ -42,7 +42,14 @@ class SetTtl:
     uid: str
 
 
-Action = CreateJob | DeleteJob | SetTtl
+@dataclass(frozen=True, slots=True)
+class FreePod:
+    """Let a pod be moved or evicted: its migration has ended, and a sidecar keeps it."""
+
+    name: str
+
+
+Action = CreateJob | DeleteJob | SetTtl | FreePod
 
 
 @dataclass(frozen=True, slots=True)

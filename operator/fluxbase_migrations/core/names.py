@@ -41,6 +41,12 @@ ANNOTATION_OPERATOR_NAME: Final = f"{GROUP}/operator-name"
 ANNOTATION_CONTESTED: Final = f"{GROUP}/contested-by"
 """On a Job: another installation that is responsible, too, and has stepped back."""
 
+ANNOTATIONS_UNDISTURBED: Final = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+"""On a pod while its migration runs: it is better not moved to another node half way."""
+
 CONTAINER: Final = "migrate"
 """The container whose termination message is the result."""
 

@@ -62,6 +62,8 @@ class PodSeen:
     deletion_deadline: datetime | None = None
     """When its grace period ends; set while it is being deleted."""
     node_lost: bool = False
+    undisturbed: bool = False
+    """It asks not to be moved or evicted."""
     orphan: bool = False
     """It belongs to no Job: somebody deleted that with ``--cascade=orphan``."""
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fluxbase_migrations.core import view
-from fluxbase_migrations.core.actions import Action, Decision, DeleteJob, SetTtl
+from fluxbase_migrations.core.actions import Action, Decision, DeleteJob, FreePod, SetTtl
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Context, TrackSeen
@@ -19,6 +19,7 @@ from fluxbase_migrations.core.plan import outstanding
 from fluxbase_migrations.core.record import note_of, recorded
 from fluxbase_migrations.core.runs import (
     Absent,
+    Container,
     Ended,
     InFlight,
     JobSeen,
@@ -279,10 +280,16 @@ def _finish(seen: TrackSeen, context: Context, decision: Decision) -> Decision:
             actions.append(DeleteJob(job.name, job.uid, wait=False))
         elif not job.ttl:
             actions.append(SetTtl(job.name, job.uid))
+    actions += [FreePod(pod.name) for pod in seen.pods if pod.undisturbed and _outlives_its_run(pod)]
     notes = decision.notes
     if not notes and record.reason != seen.record.reason and line_of(record.phase, record.reason).warns:
         notes = (Note(True, record.reason or "", f"{seen.track}: {record.message}"),)
     return replace(decision, record=record, actions=tuple(actions), notes=notes)
+
+
+def _outlives_its_run(pod: PodSeen) -> bool:
+    """Whether a sidecar goes on after the migration has ended; nobody waits for it."""
+    return pod.container is Container.TERMINATED and not pod.over and pod.deletion_deadline is None
 
 
 def _counted(wish: Wish, record: TrackStatus) -> TrackStatus:
