@@ -11,7 +11,7 @@ from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.core.job import JobSpec
 from fluxbase_migrations.core.names import ENV_JOB
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
-from fluxbase_migrations.core.text import printable
+from fluxbase_migrations.core.text import visible
 from tests.controller.api_server import ApiServer
 from tests.controller.cluster import Cluster
 from tests.controller.conftest import Running, credentials
@@ -74,6 +74,6 @@ async def test_no_secret_and_no_escape_comes_back_by_a_hostile_set(
     accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
     shown.append((await cluster.kube.get(paths.sets(cluster.namespace), accept=accept))["rows"])
     text = json.dumps(shown[:2] + shown[3:], ensure_ascii=False)
-    assert printable(text) == text
+    assert visible(text) == text
     assert "canary-51c2" not in text + "".join(caplog.messages)
     assert "a line of its own" in text, "it is told, without being obeyed"
