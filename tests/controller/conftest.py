@@ -17,6 +17,7 @@ import yaml
 from fluxbase_migrations.controller.app import Operator
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.core.names import PLURAL
 from tests.controller import api_server
 from tests.controller.cluster import Cluster, until
 from tests.controller.watched import every_write_checked
@@ -135,6 +136,18 @@ class Running:
     stop: Callable[[], Any]
     requests: list[tuple[str, str]]
     """Method and path of every request of ours; kopf's watches are not among them."""
+
+    def looks(self) -> int:
+        """How often it has read a set, as each look begins."""
+        return sum(method == "GET" and path.split("/")[-2] == PLURAL for method, path in self.requests)
+
+    async def looks_again(self, since: int) -> None:
+        """Wait until it has looked after :meth:`looks` gave ``since``, and has nothing left to do."""
+
+        async def looked() -> bool:
+            return self.looks() > since and len(self.operator._queue) == 0
+
+        await until("it looks again", looked)
 
     def writes(self) -> list[tuple[str, str]]:
         """What kind of object was written, and how."""

@@ -79,11 +79,11 @@ REFUSED = {
     "unknownFiles that is neither": (user(source=FILES, unknownFiles="Ignore"), "Warn"),
     "a statementTimeout that PostgreSQL cannot hold": (
         {"database": URL, "statementTimeout": "597h"},
-        "statementTimeout must be at most",
+        "statementTimeout.*at most 596h",
     ),
     "a ddlLockTimeout that PostgreSQL cannot hold": (
         {"database": URL, "ddlLockTimeout": "2147483648ms"},
-        "ddlLockTimeout must be at most",
+        "ddlLockTimeout.*at most 596h",
     ),
     "nothing to do": (
         {"database": URL, "tracks": {"system": {"enabled": False}, "user": {}}},
@@ -95,14 +95,6 @@ REFUSED = {
             "tracks": {"system": {"enabled": False}, "user": {"enabled": False, "source": FILES}},
         },
         "nothing to do",
-    ),
-    "a statement timeout that PostgreSQL cannot hold": (
-        {"database": URL, "statementTimeout": "600h"},
-        "PostgreSQL takes at most 596h",
-    ),
-    "a lock timeout that PostgreSQL cannot hold": (
-        {"database": URL, "ddlLockTimeout": "9999h"},
-        "PostgreSQL takes at most 596h",
     ),
     "no pause between tries": ({"database": URL, "retry": {"backoff": "0s"}}, "at least 100ms"),
     "an interval that nobody can hold": (
@@ -153,7 +145,7 @@ async def test_refused(cluster: Cluster, spec: dict[str, Any], why: str) -> None
         assert internal not in refused.value.message
 
 
-@pytest.mark.parametrize("text", ["0s", "500ms", "1.5s", "90m", "1h30m", "596h", "999999ms"])
+@pytest.mark.parametrize("text", ["0s", "500ms", "1.5s", "90m", "1h30m", "596h", "2147483647ms"])
 async def test_timeouts_that_are_taken(cluster: Cluster, text: str) -> None:
     spec = {"database": URL, "lockTimeout": text, "ddlLockTimeout": text, "statementTimeout": text}
     body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "shop"}, "spec": spec}

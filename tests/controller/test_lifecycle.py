@@ -1,6 +1,5 @@
 """The way of a set from creation to Applied, and what happens to its Jobs, against a real API server."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -62,10 +61,12 @@ async def test_both_tracks_run_one_after_the_other_and_the_status_tells(
 async def test_nothing_is_written_while_nothing_happens(cluster: Cluster, operator: Running) -> None:
     await applied(cluster)
     await until("Jobs have their ttl", lambda: _ttls(cluster))
-    before = await cluster.get_set()
+    before, looks = await cluster.get_set(), operator.looks()
     await cluster.edit_config_map("files", {"README": "not a migration"})
+    await operator.looks_again(looks)
+    looks = operator.looks()
     await cluster.patch_set(metadata={"labels": {"a": "b"}})
-    await asyncio.sleep(1.5)
+    await operator.looks_again(looks)
     after = await cluster.get_set()
     assert after["status"] == before["status"]
     assert len(await cluster.jobs()) == 2
@@ -81,8 +82,8 @@ async def test_restarting_the_operator_creates_no_job(
     await applied(cluster)
     before = await cluster.get_set()
     await operator.stop()
-    await start_operator()
-    await asyncio.sleep(1.5)
+    second = await start_operator()
+    await second.looks_again(0)
     assert len(await cluster.jobs()) == 2
     assert (await cluster.get_set())["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
@@ -110,7 +111,6 @@ async def test_a_missing_config_map_is_told_and_noticed_within_two_seconds(
     await cluster.make_set(tracks={"system": {"enabled": False}, **SOURCE})
     found = await cluster.reaches("user", "Pending", "SourceMissing")
     assert "ConfigMap files not found" in found["message"]
-    await asyncio.sleep(0.5)
     await cluster.config_map("files", {})
     await cluster.reaches("user", "Pending", "SourceEmpty", seconds=2)
     await cluster.edit_config_map("files", {"create_users.sql": "select 1"})
@@ -386,8 +386,9 @@ async def test_a_lost_node_is_told_and_nothing_starts_until_the_pod_is_gone(
     names = f"job/{job['metadata']['name']} pod/{pod['metadata']['name']}"
     assert f"kubectl delete {names} --force --grace-period=0" in found["message"]
     assert (await cluster.event("NodeLost"))["type"] == "Warning"
+    looks = operator.looks()
     await cluster.edit_config_map("files", {"002_b.up.sql": "select 2"})
-    await asyncio.sleep(1)
+    await operator.looks_again(looks)
     assert len(await cluster.jobs()) == 1
     await cluster.remove_pod(pod)
     await cluster.collect(job)

@@ -1,6 +1,5 @@
 """Sources that the operator cannot, or must not, look into."""
 
-import asyncio
 from typing import Any
 
 from fluxbase_migrations.controller.kube import KubeError
@@ -49,7 +48,7 @@ async def test_an_empty_volume_is_skipped_until_it_is_looked_at_again(
     await cluster.reaches("user", "Skipped", "SourceEmpty")
     await operator.stop()
     crashed = await start_operator()
-    await asyncio.sleep(1)
+    await crashed.looks_again(0)
     await cluster.reaches("user", "Skipped", "SourceEmpty")
     await crashed.stop()
     # kubectl rollout restart gives the operator's pods this annotation.

@@ -830,3 +830,22 @@ def test_a_status_follows_the_progress_of_a_run() -> None:
     assert (running("006_y.up.sql", 2).version, running("006_y.up.sql", 2).dirty) == (5, False)
     assert (running("006_y.down.sql", 1).version, running("006_y.down.sql", 1).dirty) == (5, True)
     assert (running("nothing", 2).version, running("nothing", 2).dirty) == (5, True)
+
+
+@pytest.mark.parametrize("base", [f"content-{number}" for number in range(8)])
+def test_a_job_gives_way_to_other_content_whichever_digest_is_the_greater(base: str) -> None:
+    newer = replace(WANT, base=base)
+    assert inputs_digest(base, None, None) != DIGEST
+    waiting = look(PLANNED, newer, jobs=(JOB,))
+    assert user(waiting).reason == Reason.REPLACING
+    assert [type(action) for action in waiting.actions] == [DeleteJob]
+    running = look(PLANNED, newer, jobs=(JOB,), pods=(RUNNING,))
+    assert "run" in (user(running).message or "")
+    assert user(running).message != user(look(PLANNED, jobs=(JOB,), pods=(RUNNING,))).message
+
+
+def test_a_run_that_was_deleted_before_its_start_is_no_attempt() -> None:
+    gone = replace(PLANNED, job=JobReference(NAME, "job"), attempts=3)
+    found = user(look(gone))
+    assert (found.attempts, found.waits, found.reason) == (2, 1, Reason.JOB_DELETED)
+    assert found.retry_at is not None

@@ -16,15 +16,14 @@ from fluxbase_migrations.core import durations
         ("1h30m", 5400.0),
         ("1h2m3s4ms", 3723.004),
         ("999999h", 3599996400.0),
+        ("2147483647ms", 2147483.647),
     ],
 )
 def test_what_a_duration_is_in_seconds(text: str, seconds: float) -> None:
     assert durations.seconds(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "1", "s", "-1s", "1 h", "1d", "1h\n", "1e3s", "٣s", "1000000h", "1s2s3s4s5s"]
-)
+@pytest.mark.parametrize("text", ["", "1", "s", "-1s", "1 h", "1d", "1h\n", "1e3s", "٣s"])
 def test_anything_else_is_told(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a duration: write a duration like 90s"):
+    with pytest.raises(ValueError, match="is not a duration; write it like 90s"):
         durations.seconds(text)

@@ -1,5 +1,6 @@
 """What the models of the API are made of: their base, checked strings, and references to objects."""
 
+import re
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -21,7 +22,8 @@ def rule(expression: str, message: str) -> dict[str, str]:
 
 
 def _is_duration(value: str) -> str:
-    durations.seconds(value)
+    if not re.fullmatch(durations.PATTERN, value, re.ASCII):
+        raise ValueError(durations.ADVICE)
     return value
 
 
