@@ -47,6 +47,7 @@ async def test_jobs_that_cannot_start_give_their_slots_to_others_and_count_again
         await cluster.running(pod)
         await cluster.reaches("system", "Running", name=name)
     await cluster.terminated(running["good"], done(6).to_json())
+    await cluster.reaches("system", "Applied", name="good")
     await cluster.make_set("late")
     found = await cluster.reaches("system", "Pending", "Queued", name="late")
     assert f"limit (2) reached, 0 ahead; slots are held by migrations: 3 in {cluster.namespace}" in str(
