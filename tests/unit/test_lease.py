@@ -103,7 +103,10 @@ class Terms:
 
 
 DELAY = st.sampled_from([0.0, 0.1, 1.0, 2.9, 4.9, 5.1, 9.0, 14.0, 40.0])
-DELAYS = st.lists(st.tuples(DELAY, DELAY, st.sampled_from([True, True, False])), max_size=30)
+ANSWERS = st.tuples(DELAY, DELAY, st.sampled_from([True, True, False]))
+LOST = st.sampled_from([(0.0, 0.0, False), (4.9, 0.0, False), (0.0, 14.0, True), (40.0, 0.0, True)])
+DELAYS = st.lists(ANSWERS, max_size=30) | st.lists(LOST, min_size=5, max_size=12)
+"""Networks that are slow now and then, and networks that fail for a while."""
 
 
 @given(one=DELAYS, two=DELAYS)
@@ -160,7 +163,7 @@ def test_the_holder_stops_with_time_to_spare(answers: Delays) -> None:
 
     stopped, began = virtual_time.run(play())
     assert stopped <= GIVE_UP_AFTER + 0.001
-    assert began - stopped >= DURATION - GIVE_UP_AFTER
+    assert began - stopped >= DURATION - GIVE_UP_AFTER >= 5, "seconds in which what was begun can end"
 
 
 def test_a_holder_that_was_replaced_stops_at_once() -> None:
