@@ -231,7 +231,7 @@ class Operator:
         delay = self._queue.failed(key, MAX_PAUSE if status in (0, 403) else MAX_BACKOFF)
         self._metrics.reconcile_failures.inc()
         detail = None if isinstance(error, KubeError | TimeoutError | ValidationError) else error
-        logger.warning("%s/%s: %s; next try in %.1f s", *key, error or "timeout", delay, exc_info=detail)
+        logger.warning("%s/%s: %s; next try in %.1f s", *key, str(error) or "timeout", delay, exc_info=detail)
 
     def _config_map_changed(self, source: Key) -> None:
         for key in self._references.of(source):

@@ -103,7 +103,7 @@ class Lease:
                     await self._kube.replace(self._path, {**found, "spec": spec})
         except (KubeError, TimeoutError) as error:
             if not isinstance(error, KubeError) or error.status != 409:
-                logger.warning("lease %s/%s: %s", self._namespace, self._name, error or "timeout")
+                logger.warning("lease %s/%s: %s", self._namespace, self._name, str(error) or "timeout")
             return _Try.FAILED
         self._asked = asked
         return _Try.HELD
