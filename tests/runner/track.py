@@ -91,7 +91,10 @@ class Runner:
 
     @property
     def ledger(self) -> list[tuple[Any, ...]]:
-        return self.query("SELECT file, outcome, done, statements FROM migrations.history ORDER BY id")
+        return self.query(
+            "SELECT file, outcome, done, statements FROM migrations.history"
+            " WHERE kind <> 'identity' ORDER BY id"
+        )
 
 
 def source(files: Mapping[str, str | bytes]) -> Source:

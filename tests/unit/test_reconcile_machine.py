@@ -28,6 +28,7 @@ from fluxbase_migrations.controller.sources import Key, References
 from fluxbase_migrations.core.actions import CreateJob
 from fluxbase_migrations.core.decide import SetDecision
 from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND, Phase, Rollback, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
@@ -55,6 +56,8 @@ ENDS = st.sampled_from(
         Outcome.INTERRUPTED,
     ]
 )
+SECRETS = ("db", "other")
+"""Each leads to a database of its own."""
 READ = frozenset({Outcome.APPLIED, Outcome.NO_CHANGE, Outcome.ROLLED_BACK, Outcome.SQL_ERROR})
 """Outcomes of runs that have read the row at their end."""
 
@@ -68,16 +71,27 @@ class Row:
     tokens: list[str] = field(default_factory=list)
     owner: SetRef | None = None
 
+    database: DatabaseIdentity = field(default_factory=lambda: database_of("db", 0))
+
     def result(self, outcome: Outcome, **more: Any) -> Result:
-        return Result(outcome, version=self.version, dirty=self.dirty, observed=True, **more)
+        return Result(
+            outcome, version=self.version, dirty=self.dirty, observed=True, database=self.database, **more
+        )
+
+
+def database_of(name: str, generation: int) -> DatabaseIdentity:
+    """What a Secret's URL leads to; another generation after it was dropped and made again."""
+    return DatabaseIdentity(name, name, generation)
 
 
 def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool = True) -> Result:
     """What the runner would do to the database, and report."""
     if job.expected_digest != source_digest(files):
         return Result(Outcome.SOURCE_CHANGED)
+    if differs(job.expected_database, row.database):
+        return row.result(Outcome.DATABASE_CHANGED, error=ErrorInfo("another database"))
     if row.owner and row.owner.uid not in (job.set.uid, job.take_over_from):
-        return Result(Outcome.CONFLICT, owner=str(row.owner), owner_uid=row.owner.uid)
+        return row.result(Outcome.CONFLICT, owner=str(row.owner), owner_uid=row.owner.uid)
     row.owner = job.set
     latest = len(files)
     known = {"latest": latest, "source_digest": job.expected_digest}
@@ -124,9 +138,13 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.now = BEGIN
         self.before: Json | None = None
-        self.rows = {track: Row() for track in Track}
         self.in_flight: set[str] = set()
         """Paths of Jobs whose container runs."""
+        self.databases: dict[str, dict[Track, Row]] = {}
+        self.generations = 0
+        for name in SECRETS:
+            self.drop_and_make_again(name)
+        self.was_disabled = False
         self.up = True
         self.loop = asyncio.new_event_loop()
         self.api = ApiInMemory(lambda: self.now, self.check_write)
@@ -139,6 +157,7 @@ class Life(RuleBasedStateMachine):
         database = {"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}
         tracks = {str(track): {"source": {"configMap": {"name": str(track)}}} for track in Track}
         tracks["system"]["enabled"] = enabled  # type: ignore[assignment]
+        self.was_disabled = not enabled
         body = {
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -209,12 +228,24 @@ class Life(RuleBasedStateMachine):
         line = line_of(Phase(found["phase"]), found["reason"])
         came_from = Phase(was.get("phase", Phase.PENDING))
         assert came_from in line.before, f"{came_from} → {line.phase}, {found['reason']}"
-        row = self.rows[track]
+        url = body["spec"]["database"]["urlFrom"]["secretKeyRef"]["name"]
+        row = self.databases[url][track]
+        shown = found.get("database")
+        assert shown is None or shown["name"] == url, f"{url} is shown as {shown}"
+        if shown is None:
+            facts = found.get("version"), found.get("dirty"), found.get("pending"), found.get("claimedBy")
+            assert facts == (None, False, None, None), f"{facts} of no database"
+        if shown is None or shown["oid"] != row.database.oid:
+            return self.check_order(body, track, found)
         if found["phase"] in (Phase.APPLIED, Phase.ROLLED_BACK):
             assert not row.dirty, "Applied over a dirty row"
         if found.get("finishedAt") != was.get("finishedAt") and found.get("outcome") in READ:
             told = found.get("version"), found.get("dirty", False)
             assert told == (row.version, row.dirty), f"status tells {told} of {row}"
+        return self.check_order(body, track, found)
+
+    def check_order(self, body: Json, track: Track, found: Json) -> None:
+        line = line_of(Phase(found["phase"]), found["reason"])
         if track is Track.USER and line.phase is Phase.PENDING and found["reason"] == "Starting":
             system = body["status"]["tracks"]["system"]["phase"]
             assert system in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED), f"system is {system}"
@@ -247,6 +278,7 @@ class Life(RuleBasedStateMachine):
     @rule(track=TRACKS, enabled=st.booleans())
     def enable(self, track: Track, enabled: bool) -> None:
         if enabled or self.api.objects[SET]["spec"]["tracks"]["user"].get("enabled", True):
+            self.was_disabled |= track is Track.SYSTEM and not enabled
             self.change_track(track, enabled=enabled)
 
     @rule(track=TRACKS, version=st.sampled_from([None, 0, 1, 2, 3]), rollback=st.sampled_from(list(Rollback)))
@@ -257,7 +289,7 @@ class Life(RuleBasedStateMachine):
     def another_set_gets_the_database(self, track: Track) -> None:
         self.api.put(OTHER, {"metadata": {"name": "other", "namespace": NAMESPACE}, "spec": {}})
         uid = self.api.objects[OTHER]["metadata"]["uid"]
-        self.rows[track].owner = SetRef(uid, NAMESPACE, "other")
+        self.database[track].owner = SetRef(uid, NAMESPACE, "other")
 
     @rule()
     def delete_the_other_set(self) -> None:
@@ -267,7 +299,15 @@ class Life(RuleBasedStateMachine):
     def suspend(self, suspended: bool) -> None:
         self.change(suspend=suspended)
 
-    @rule(name=st.sampled_from(["db", "other"]))
+    @rule(name=st.sampled_from(SECRETS))
+    def drop_and_make_again(self, name: str) -> None:
+        """Another database behind the same URL, while no container is connected to the old one."""
+        if not self.in_flight:
+            self.generations += 1
+            identity = database_of(name, self.generations)
+            self.databases[name] = {track: Row(database=identity) for track in Track}
+
+    @rule(name=st.sampled_from(SECRETS))
     def correct_the_database(self, name: str) -> None:
         self.change(database={"urlFrom": {"secretKeyRef": {"name": name, "key": "url"}}})
 
@@ -333,6 +373,18 @@ class Life(RuleBasedStateMachine):
             self.make_pods(reason)
             self.the_operator_looks()
 
+    def url_of(self, job: Json) -> str:
+        """Which Secret a Job's pod reads."""
+        for variable in job["spec"]["template"]["spec"]["containers"][0]["env"]:
+            if "valueFrom" in variable:
+                return str(variable["valueFrom"]["secretKeyRef"]["name"])
+        raise AssertionError(job)
+
+    @property
+    def database(self) -> dict[Track, Row]:
+        """The rows of the database that the spec names now."""
+        return self.databases[self.api.objects[SET]["spec"]["database"]["urlFrom"]["secretKeyRef"]["name"]]
+
     def make_pods(self, reason: str) -> None:
         for job in [job for track in Track for job in self.jobs(track)]:
             if self.pod(job) is None and not _ended(job) and not _deleted(job):
@@ -368,7 +420,12 @@ class Life(RuleBasedStateMachine):
             content = {file: text.encode() for file, text in files.items()}
             result: Result | None
             if outcome in (Outcome.APPLIED, Outcome.SQL_ERROR):
-                result = migrate(self.rows[track], told(job), content, to_the_end=outcome is Outcome.APPLIED)
+                result = migrate(
+                    self.databases[self.url_of(job)][track],
+                    told(job),
+                    content,
+                    to_the_end=outcome is Outcome.APPLIED,
+                )
             else:
                 result = Result(outcome, error=ErrorInfo("no")) if outcome else None
             terminated = {"exitCode": 0, "finishedAt": self.now.isoformat()}
@@ -407,8 +464,15 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def a_force_is_obeyed_once(self) -> None:
-        for row in self.rows.values():
+        for row in [row for rows in self.databases.values() for row in rows.values()]:
             assert len(row.tokens) == len(set(row.tokens))
+
+    @invariant()
+    def the_user_track_never_goes_before_the_system_track(self) -> None:
+        enabled = self.api.objects.get(SET, {}).get("spec", {}).get("tracks", {}).get("system", {})
+        for rows in self.databases.values():
+            if not self.was_disabled and enabled.get("enabled", True) and rows[Track.USER].version:
+                assert rows[Track.SYSTEM].owner, "the user track was applied to a database of its own"
 
     def teardown(self) -> None:
         """Left alone, with nothing in its way, the set gets to what is wanted, and then rests."""
@@ -425,6 +489,8 @@ class Life(RuleBasedStateMachine):
         for track in Track:
             self.write_files(track, 3)
             self.change_track(track, targetVersion=None)
+            if self.database[track].dirty:
+                self.enable(track, True)  # a dirty track is not Ready, whatever became of it
         self.suspend(False)
         self.request("the end")
         self.up = True
@@ -437,7 +503,7 @@ class Life(RuleBasedStateMachine):
         assert kstatus.compute(body) == "Current", json.dumps(body["status"], indent=1)
         for track in Track:
             if body["spec"]["tracks"][track].get("enabled", True):
-                assert self.rows[track].version == 3
+                assert self.database[track].version == 3
                 self.was_forced(track, body["status"].get("lastHandledForce"))
         version = self.api._version
         self.look()
@@ -450,7 +516,7 @@ class Life(RuleBasedStateMachine):
 
     def was_forced(self, track: Track, handled: str | None) -> None:
         if handled and handled.startswith(track):
-            assert handled.partition("@")[2] in self.rows[track].tokens, f"{handled} was never obeyed"
+            assert handled.partition("@")[2] in self.database[track].tokens, f"{handled} was never obeyed"
 
 
 def _ended(job: Json) -> bool:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.json_names import camel
 from fluxbase_migrations.core.names import QUALIFIED_TABLE
-from fluxbase_migrations.core.status import camel
 
 DNS_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 ObjectName = Annotated[str, StringConstraints(pattern=DNS_NAME, min_length=1, max_length=253)]

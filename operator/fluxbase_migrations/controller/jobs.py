@@ -11,8 +11,10 @@ from fluxbase_migrations.controller import files as mounted
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
 from fluxbase_migrations.core.names import (
+    ANNOTATION_DATABASE,
     ANNOTATION_INPUTS,
     ANNOTATION_OPERATOR,
     ANNOTATION_OPERATOR_NAME,
@@ -72,6 +74,7 @@ def job_spec(
     requested_at: str | None = None,
     force: ForceCommand | None = None,
     take_over_from: str | None = None,
+    expected_database: DatabaseIdentity | None = None,
 ) -> JobSpec:
     """What the runner is told."""
     wanted = track_spec(spec, track)
@@ -95,6 +98,7 @@ def job_spec(
         statement_timeout=durations.seconds(spec.statement_timeout),
         force=force,
         take_over_from=take_over_from,
+        expected_database=expected_database,
         requested=requested,
         requested_at=requested_at,
         grace_period=GRACE_SECONDS,
@@ -114,6 +118,7 @@ def manifest(
     name: str,
     inputs_digest: str,
     template: str,
+    database_digest: str | None = None,
     files: Sequence[Key] = (),
 ) -> Json:
     """The Job, ready to be created. ``files`` are ConfigMaps' keys that it gets as variables, not mounted."""
@@ -159,6 +164,7 @@ def manifest(
                 ANNOTATION_TEMPLATE: template,
                 ANNOTATION_OPERATOR: settings.installation,
                 ANNOTATION_OPERATOR_NAME: settings.operator_name,
+                ANNOTATION_DATABASE: database_digest or "",
                 **own,
             },
             "ownerReferences": [owner],

@@ -19,13 +19,13 @@ class Metrics:
         of_track = ("namespace", "name", "track")
         self._version = Gauge(
             "fluxbase_migrations_version",
-            "Version in the tracking table; -1: nothing.",
+            "Version in the tracking table; -1: nothing applied; NaN: not known.",
             of_track,
             registry=registry,
         )
         self._dirty = Gauge(
             "fluxbase_migrations_dirty",
-            "1 if the tracking table is marked dirty.",
+            "1 if the tracking table is marked dirty; NaN: not known.",
             of_track,
             registry=registry,
         )
@@ -86,8 +86,9 @@ class Metrics:
         """The state of a set."""
         for track in Track:
             record = status.tracks.of(track)
-            self._version.labels(*key, track).set(-1 if record.version is None else record.version)
-            self._dirty.labels(*key, track).set(record.dirty)
+            version = -1 if record.version is None else record.version
+            self._version.labels(*key, track).set(version if record.known else math.nan)
+            self._dirty.labels(*key, track).set(record.dirty if record.known else math.nan)
             self._pending.labels(*key, track).set(math.nan if record.pending is None else record.pending)
             for phase in Phase:
                 self._phase.labels(*key, track, phase).set(record.phase is phase)

@@ -126,6 +126,7 @@ class Observer:
             now=now,
             tracks=tracks,
             status=recorded,
+            database_digest=digest(spec.database.model_dump_json()),
             retry=RetryPolicy(spec.retry.limit, durations.seconds(spec.retry.backoff)),
             suspended=spec.suspend,
             requested_at=_annotation(body, ANNOTATION_REQUESTED_AT),

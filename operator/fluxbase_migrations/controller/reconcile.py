@@ -260,6 +260,7 @@ class Reconciler:
             requested_at=wanted.requested_at,
             force=parse_force(wanted.force)[1] if wanted.force else None,
             take_over_from=wanted.take_over_from,
+            expected_database=wanted.expected_database,
         )
         body = jobs.manifest(
             observed.spec,
@@ -268,6 +269,7 @@ class Reconciler:
             name=wanted.name,
             inputs_digest=wanted.inputs_digest,
             template=wanted.template,
+            database_digest=wanted.database_digest,
             files=source.small if source else (),
         )
         try:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.core.actions import job_name
 from fluxbase_migrations.core.names import (
+    ANNOTATION_DATABASE,
     ANNOTATION_INPUTS,
     ANNOTATION_SET,
     ANNOTATION_TEMPLATE,
@@ -106,6 +107,7 @@ def job_seen(body: Json) -> JobSeen:
         inputs_digest=annotations.get(ANNOTATION_INPUTS),
         template_digest=annotations.get(ANNOTATION_TEMPLATE),
         created_at=created(body),
+        database_digest=annotations.get(ANNOTATION_DATABASE) or None,
         deleting=bool(metadata.get("deletionTimestamp")),
         ended=ended is not None,
         reason=why.get("reason"),

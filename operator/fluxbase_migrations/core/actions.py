@@ -5,6 +5,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.status import TrackStatus
 from fluxbase_migrations.core.wish import Note
@@ -23,6 +24,8 @@ class CreateJob:
     requested_at: str | None
     force: str | None
     take_over_from: str | None
+    database_digest: str | None = None
+    expected_database: DatabaseIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)

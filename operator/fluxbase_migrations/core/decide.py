@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from fluxbase_migrations.core import summary
+from fluxbase_migrations.core import facts, summary
 from fluxbase_migrations.core.actions import Action, CreateJob, Decision, DeleteJob
 from fluxbase_migrations.core.commands import Annotation, bounded, parse_force
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Phase, Track
 from fluxbase_migrations.core.observed import Context, TrackSeen
 from fluxbase_migrations.core.status import LastCommand, SetStatus, TracksStatus, TrackStatus
@@ -25,6 +26,8 @@ class SetSeen:
     tracks: Mapping[Track, TrackSeen]
     """Their records, and the values of annotations, come from here and not from ``tracks``."""
     status: SetStatus = field(default_factory=SetStatus)
+    database_digest: str | None = None
+    """Digest of ``spec.database``."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     suspended: bool = False
     requested_at: Annotation | None = None
@@ -52,15 +55,36 @@ class _Commands:
 
 def decide(seen: SetSeen) -> SetDecision:
     """Decide what to do about a set; total, and the same for the same observation."""
+    status, notes = facts.of_spec(seen.status, seen.database_digest)
+    seen = replace(seen, status=status)
+    made = _decide(seen)
+    status, replaced = facts.agreed(made.status, seen.status.database)
+    if status.tracks != made.status.tracks:
+        # A run has found another database: what is to be done there follows from what was read there.
+        told = made.notes
+        status = replace(status, conditions=seen.status.conditions)
+        made = _decide(replace(seen, status=status))
+        made = replace(made, notes=told + made.notes)
+    status = replace(made.status, database=status.database)
+    return replace(made, status=status, notes=notes + replaced + made.notes)
+
+
+def _decide(seen: SetSeen) -> SetDecision:
     commands = _commands(seen)
     system = _decide_track(seen, Track.SYSTEM, commands, upstream=None)
-    user = _decide_track(seen, Track.USER, commands, upstream=_upstream(system.record))
+    user = _decide_track(
+        seen,
+        Track.USER,
+        commands,
+        upstream=_upstream(system.record),
+        expected_database=None if system.record.phase is Phase.SKIPPED else system.record.database,
+    )
     tracks = TracksStatus(system.record, user.record)
     status = replace(
         commands.status,
         observed_generation=seen.generation,
         phase=summary.phase(tracks),
-        dirty=system.record.dirty or user.record.dirty,
+        dirty=_dirty(system.record, user.record),
         pending=_pending(system.record, user.record),
         tracks=tracks,
         conditions=summary.conditions(tracks, seen.status.conditions, seen.generation, seen.now),
@@ -79,6 +103,11 @@ def _urgency(action: Action) -> int:
     return 0 if isinstance(action, CreateJob | DeleteJob) else 1
 
 
+def _dirty(*records: TrackStatus) -> bool | None:
+    """Of either track; None as long as neither was read."""
+    return any(record.dirty for record in records) if any(record.known for record in records) else None
+
+
 def _pending(*records: TrackStatus) -> int | None:
     """Over both tracks; None as long as it is not known of each."""
     counts = [record.pending for record in records if record.phase is not Phase.SKIPPED]
@@ -86,7 +115,13 @@ def _pending(*records: TrackStatus) -> int | None:
     return sum(known) if known and len(known) == len(counts) else None
 
 
-def _decide_track(seen: SetSeen, track: Track, commands: _Commands, upstream: str | None) -> Decision:
+def _decide_track(
+    seen: SetSeen,
+    track: Track,
+    commands: _Commands,
+    upstream: str | None,
+    expected_database: DatabaseIdentity | None = None,
+) -> Decision:
     record = seen.status.tracks.of(track)
     if commands.forced is track:
         force = commands.status.last_handled_force
@@ -102,6 +137,8 @@ def _decide_track(seen: SetSeen, track: Track, commands: _Commands, upstream: st
             retry=seen.retry,
             suspended=seen.suspended,
             upstream=upstream,
+            database_digest=seen.database_digest,
+            expected_database=expected_database,
         ),
     )
 

@@ -13,6 +13,7 @@
     ├── LockHeld             somebody else is migrating
     ├── Conflict             another set owns this database's track
     ├── Interrupted          a signal ended the run
+    ├── DatabaseChanged      another database than the system track was applied to
     ├── AheadOfSource        the recorded version is not among the files
     ├── TargetNotFound       the wanted version is not among the files
     ├── RollbackForbidden    the target is lower than the recorded version
@@ -33,6 +34,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, ClassVar, Final
 
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.result import ErrorInfo, Outcome
 
 LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -159,6 +161,20 @@ class Interrupted(MigrationError):
     """A signal ended the run before its work was done."""
 
     outcome = Outcome.INTERRUPTED
+
+
+class DatabaseChanged(MigrationError):
+    """Another database than the system track was applied to; nothing was touched."""
+
+    outcome = Outcome.DATABASE_CHANGED
+
+    @classmethod
+    def of(cls, expected: DatabaseIdentity, database: DatabaseIdentity | None) -> "DatabaseChanged":
+        """Name both."""
+        return cls(
+            "the database was replaced since the system track was applied; nothing was changed",
+            detail=f"expected {expected}, connected to {database}",
+        )
 
 
 class AheadOfSource(MigrationError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback, Track, UnknownFiles
 
 
@@ -74,6 +75,8 @@ class JobSpec:
     force: ForceCommand | None = None
     take_over_from: str | None = None
     """The uid of a set that is gone and whose ownership of the track may be taken."""
+    expected_database: DatabaseIdentity | None = None
+    """The user track: the database that the system track was applied to; None: any."""
     requested: bool = False
     """Somebody asked for this run: a file that failed for good may be tried again unchanged."""
     requested_at: str | None = None
@@ -105,6 +108,8 @@ class JobSpec:
                     fields[name] = kind(fields[name])
             if "force" in fields:
                 fields["force"] = ForceCommand(**fields["force"])
+            if "expected_database" in fields:
+                fields["expected_database"] = DatabaseIdentity(**fields["expected_database"])
             return cls(**fields)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"not a job specification: {error}") from error

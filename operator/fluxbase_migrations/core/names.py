@@ -27,6 +27,9 @@ LABEL_RUN: Final = f"{GROUP}/run"
 ANNOTATION_INPUTS: Final = f"{GROUP}/inputs-digest"
 """On a Job: the inputs digest that it was created for."""
 
+ANNOTATION_DATABASE: Final = f"{GROUP}/database-digest"
+"""On a Job: the digest of the ``spec.database`` that it was created for."""
+
 ANNOTATION_SET: Final = f"{GROUP}/set"
 """On a Job and its pod: the set's full name, where the label had to be shortened."""
 ANNOTATION_TEMPLATE: Final = f"{GROUP}/template-digest"
@@ -69,6 +72,10 @@ QUALIFIED_TABLE: Final = r'^("([^"]|"")+"|[^".]+)[.]("([^"]|"")+"|[^".]+)$'
 
 HISTORY_TABLE: Final = "history"
 """The ledger, in the schema ``migrations``: one for all tracking tables."""
+
+
+HISTORY_ENTRY_IDENTITY: Final = 0
+"""Number of the history's entry that holds its own id; numbers of other entries begin with 1."""
 
 
 class Track(StrEnum):

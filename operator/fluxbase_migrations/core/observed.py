@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, NotStarted, PodSeen, state
 from fluxbase_migrations.core.status import JobReference, Progress, TrackStatus
@@ -82,6 +83,10 @@ class Context:
     suspended: bool = False
     upstream: str | None = None
     """Why the track may not start yet; None: it may."""
+    database_digest: str | None = None
+    """Digest of ``spec.database``."""
+    expected_database: DatabaseIdentity | None = None
+    """The database that the system track was applied to."""
 
 
 def works(seen: TrackSeen, now: datetime) -> bool:

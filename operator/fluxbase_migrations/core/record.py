@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fluxbase_migrations.core.errors import describe
+from fluxbase_migrations.core.identity import differs
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Ended
-from fluxbase_migrations.core.states import Effect, Reason, backoff, effect, source_changed_backoff
+from fluxbase_migrations.core.states import AT_ONCE, Effect, Reason, backoff, effect, look_again_backoff
 from fluxbase_migrations.core.status import AppliedFile, Owner, TrackError, TrackStatus
 from fluxbase_migrations.core.wish import Note, RetryPolicy
 
@@ -43,6 +44,8 @@ def recorded(
     if result is None:
         after = replace(after, error=TrackError(f"the run ended without a result: {ended.because}"))
     else:
+        if differs(record.database, result.database):
+            after = replace(after, version=None, dirty=False, pending=None, rolled_back=None)
         after = _as_read(after, result)
     made = effect(after.outcome)
     if made in (Effect.SETTLE, Effect.EMPTY):
@@ -54,8 +57,8 @@ def recorded(
         made, after = Effect.RETRY, replace(after, error=_deadline(after.error))
     if made is Effect.WAIT:
         waits = record.waits + 1
-        if after.outcome is Outcome.SOURCE_CHANGED:
-            delay = source_changed_backoff(waits)
+        if after.outcome in AT_ONCE:
+            delay = look_again_backoff(waits)
         else:
             delay = backoff(retry.backoff, waits) * jitter
         attempts = max(record.attempts - 1, 0)
@@ -79,7 +82,11 @@ def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:
     """A look that finds a rolled back track where it was left does not make it Applied."""
     if result is None:
         return None
-    if result.outcome is Outcome.NO_CHANGE and record.rolled_back:
+    if (
+        result.outcome is Outcome.NO_CHANGE
+        and record.rolled_back
+        and not differs(record.database, result.database)
+    ):
         same = result.version == record.version and result.version != result.latest
         return Outcome.ROLLED_BACK if same else Outcome.NO_CHANGE
     return result.outcome
@@ -89,6 +96,8 @@ def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
     """What the run read: the tracking row only if it got that far."""
     if result.observed:
         record = replace(record, version=result.version, dirty=result.dirty, pending=result.pending)
+    if result.database is not None:
+        record = replace(record, database=result.database, read_at=record.finished_at)
     if result.source_digest is not None:
         record = replace(
             record,

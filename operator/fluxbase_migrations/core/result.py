@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.text import visible, visible_in
 
 LIMIT: Final = 4096
@@ -26,6 +27,8 @@ class Outcome(StrEnum):
     LOCK_HELD = "LockHeld"
     SOURCE_CHANGED = "SourceChanged"
     INTERRUPTED = "Interrupted"
+    DATABASE_CHANGED = "DatabaseChanged"
+    """Another database than the system track was applied to; nothing was touched."""
     SOURCE_EMPTY = "SourceEmpty"
     # A fault that may pass: tried again up to retry.limit.
     TRANSIENT = "Transient"
@@ -61,6 +64,7 @@ class Outcome(StrEnum):
             Outcome.LOCK_HELD,
             Outcome.SOURCE_CHANGED,
             Outcome.INTERRUPTED,
+            Outcome.DATABASE_CHANGED,
         )
 
 
@@ -129,12 +133,17 @@ class Result:
     """Conflict: ``namespace/name`` of the set that owns the track."""
     owner_uid: str | None = None
     error: ErrorInfo | None = None
+    database: DatabaseIdentity | None = None
+    """The database that was read; None: no run got that far."""
 
     def __post_init__(self) -> None:
         """Warnings name files."""
         object.__setattr__(self, "warnings", tuple(visible(text) for text in self.warnings))
         if self.recovered is not None:
             object.__setattr__(self, "recovered", visible(self.recovered))
+        if self.database is not None:
+            database = replace(self.database, name=visible(self.database.name))
+            object.__setattr__(self, "database", database)
 
     def to_json(self, limit: int = LIMIT) -> str:
         """At most ``limit`` bytes of UTF-8: lists and long texts are cut, never the JSON."""
@@ -183,6 +192,8 @@ class Result:
             fields["warnings"] = tuple(fields.get("warnings", ()))
             if "error" in fields:
                 fields["error"] = ErrorInfo(**fields["error"])
+            if "database" in fields:
+                fields["database"] = DatabaseIdentity(**fields["database"])
             return cls(**fields)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"not a result: {error}") from error

@@ -30,6 +30,7 @@ class JobSeen:
     inputs_digest: str | None
     template_digest: str | None
     created_at: datetime
+    database_digest: str | None = None
     deleting: bool = False
     ended: bool = False
     """Its own status says Complete or Failed; it lags behind its pod."""

@@ -66,6 +66,7 @@ def plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *, 
         run=run,
         inputs_digest=wanted_digest(seen),
         job=JobReference(job_name(context.name, context.uid, seen.track, run)),
+        database_digest=context.database_digest,
         started_at=None,
         finished_at=None,
         retry_at=None,
@@ -96,6 +97,8 @@ def create(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -
         requested_at=record.commands.requested_at if record.commands.requested else None,
         force=record.commands.force if record.commands.forced else None,
         take_over_from=owner.uid if owner else None,
+        database_digest=record.database_digest,
+        expected_database=context.expected_database,
     )
 
 

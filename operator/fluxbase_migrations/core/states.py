@@ -48,7 +48,8 @@ class Effect(StrEnum):
 EFFECTS: Final[dict[Effect, str]] = {
     Effect.SETTLE: "Applied, or RolledBack",
     Effect.WAIT: "Pending; tried again without limit and without being counted, after `retry.backoff` "
-    "doubled each time, up to five minutes (SourceChanged: at once, then after 1, 2, 4 s and so on)",
+    "doubled each time, up to five minutes (SourceChanged, DatabaseChanged: at once, then after 1, 2, 4 s "
+    "and so on)",
     Effect.EMPTY: "a volume: Skipped until it is looked at again; a ConfigMap: Pending until it changes; "
     "with versions applied: Failed, `AheadOfSource`",
     Effect.RETRY: "Pending; tried again after `retry.backoff` doubled each time, up to `retry.limit` times; "
@@ -70,6 +71,8 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.LOCK_HELD: "Somebody else held the migration lock for longer than `lockTimeout`.",
     Outcome.SOURCE_CHANGED: "The mounted files were not those that the operator saw; nothing was touched.",
     Outcome.INTERRUPTED: "The pod was told to stop; what was begun is finished or undone.",
+    Outcome.DATABASE_CHANGED: "The database is not the one that the system track was applied to; nothing was "
+    "touched.",
     Outcome.SOURCE_EMPTY: "There are no migration files.",
     Outcome.TRANSIENT: "A fault that may pass: serialization, deadlock, lock timeout, connection lost.",
     Outcome.CONFLICT: "Another set owns this track of this database.",
@@ -117,8 +120,12 @@ def backoff(first: float, count: int) -> float:
     return min(first * 2.0 ** min(max(count, 1) - 1, 30), MAX_BACKOFF)
 
 
-def source_changed_backoff(count: int) -> float:
-    """Seconds after the ``count``-th SourceChanged in a row: at once, then 1, 2, 4 s and so on."""
+AT_ONCE: Final = frozenset({Outcome.SOURCE_CHANGED, Outcome.DATABASE_CHANGED})
+"""Outcomes after which the operator looks afresh instead of waiting for the world."""
+
+
+def look_again_backoff(count: int) -> float:
+    """Seconds after the ``count``-th such outcome in a row: at once, then 1, 2, 4 s and so on."""
     return 0.0 if count <= 1 else backoff(1.0, count - 1)
 
 

@@ -5,27 +5,18 @@ The docstrings are the descriptions in the CRD; JSON names are camelCase.
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
 
+from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.json_names import JSON_NAMES
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import Outcome
-
-
-def camel(name: str) -> str:
-    """``sql_state`` as ``sqlState``."""
-    first, *rest = name.split("_")
-    return first + "".join(word.title() for word in rest)
-
-
-_WIRE: Final[Any] = {"alias_generator": camel, "populate_by_name": True, "use_attribute_docstrings": True}
-"""For :mod:`fluxbase_migrations.api.status`, which reads and writes these records as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobReference:
     """The Job of a run."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     name: str
     """Name of the Job, in the set's namespace."""
@@ -37,7 +28,7 @@ class JobReference:
 class Progress:
     """How far a running Job is."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     file: str
     """The file that runs now."""
@@ -55,7 +46,7 @@ class Progress:
 class TrackError:
     """What went wrong in the last run. Never SQL text, never a credential."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     message: str
     """What happened: PostgreSQL's own message where it is from the database."""
@@ -81,7 +72,7 @@ class TrackError:
 class AppliedFile:
     """One file that the last run executed."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     version: int
     """The migration's version."""
@@ -97,7 +88,7 @@ class AppliedFile:
 class Owner:
     """The set that owns a database's track."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     name: str
     """namespace/name of the set."""
@@ -109,7 +100,7 @@ class Owner:
 class Commands:
     """Which annotations the track has obeyed."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     requested_at: str | None = None
     """Value of fluxbase.io/requested-at that inputsDigest covers."""
@@ -127,7 +118,7 @@ class Commands:
 class TrackStatus:
     """State of one track: what the tracking table said when it was last read, and the run that read it."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     phase: Phase = Phase.PENDING
     """Pending, Running, Applied, Failed, RolledBack or Skipped."""
@@ -156,6 +147,12 @@ class TrackStatus:
     """Digest of the migration files that the last run read."""
     inputs_digest: str | None = None
     """Digest of everything that decides what the present run leaves in the database."""
+    database: DatabaseIdentity | None = None
+    """The database from which version, dirty, pending and applied were read. Absent: not read yet."""
+    read_at: datetime | None = None
+    """When they were read: the end of that run."""
+    database_digest: str | None = None
+    """Digest of the spec.database that the present run was planned for."""
     run: int = 0
     """Number of the present run; only grows."""
     job: JobReference | None = None
@@ -184,6 +181,11 @@ class TrackStatus:
     """Which annotations the track has obeyed."""
 
     @property
+    def known(self) -> bool:
+        """Whether a run has read the tracking table."""
+        return self.database is not None or self.version is not None or self.dirty
+
+    @property
     def outstanding(self) -> bool:
         """Whether a run was planned whose end has not been recorded."""
         return self.job is not None and self.finished_at is None
@@ -193,7 +195,7 @@ class TrackStatus:
 class TracksStatus:
     """Both tracks."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     system: TrackStatus | None = None
     """The platform's own migrations, tracked in migrations.fluxbase."""
@@ -209,7 +211,7 @@ class TracksStatus:
 class Condition:
     """A standard Kubernetes condition."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     type: str
     """Ready; Reconciling or Stalled, present only while true."""
@@ -229,7 +231,7 @@ class Condition:
 class LastCommand:
     """The last annotation that was obeyed."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     annotation: str
     """Its name."""
@@ -245,7 +247,7 @@ class LastCommand:
 class SetStatus:
     """What the operator last saw and decided. Nobody else writes here."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = JSON_NAMES
 
     observed_generation: int = -1
     """The generation of the spec that this status is about; -1 before the operator's first look."""
@@ -255,6 +257,10 @@ class SetStatus:
     """Whether either track's tracking table is marked dirty."""
     pending: int | None = None
     """How many migrations are still to be applied, over both tracks; absent while it is not known of each."""
+    database: DatabaseIdentity | None = None
+    """The database that the tracks' facts were read from. Absent: no run has read it yet."""
+    database_digest: str | None = None
+    """Digest of the spec.database that this status is about."""
     tracks: TracksStatus = field(default_factory=TracksStatus)
     """Each track by itself."""
     last_handled_requested_at: str | None = None

@@ -38,11 +38,11 @@ def conditions(
     track, record = next(
         ((track, record) for track, record in shown if record.phase is decisive), (None, TrackStatus())
     )
-    dirty = [track for track, record in shown if record.dirty]
+    dirty = [track for track, record in _both(tracks) if record.dirty]
     ready = decisive in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED) and not dirty
     if ready:
         reason, message = str(decisive), _ready_message(tracks)
-    elif decisive in (Phase.APPLIED, Phase.ROLLED_BACK):
+    elif decisive in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED):
         reason, message = "Dirty", f"{', '.join(dirty)}: the tracking table is marked dirty"
     else:
         reason, message = record.reason or str(decisive), f"{track}: {record.message}"

@@ -13,6 +13,7 @@ from typing import Final
 from fluxbase_migrations.core import view
 from fluxbase_migrations.core.actions import Action, Decision, DeleteJob, FreePod, SetTtl
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN
+from fluxbase_migrations.core.facts import forgotten
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Context, TrackSeen
 from fluxbase_migrations.core.plan import outstanding
@@ -81,6 +82,7 @@ def _adopted(seen: TrackSeen) -> TrackStatus:
         record,
         run=latest.run,
         inputs_digest=latest.inputs_digest,
+        database_digest=latest.database_digest,
         job=JobReference(latest.name, latest.uid),
         started_at=None,
         finished_at=None,
@@ -203,8 +205,17 @@ def _record(
     seen: TrackSeen, record: TrackStatus, ended: Ended, context: Context
 ) -> tuple[TrackStatus, tuple[Note, ...]]:
     record = replace(record, job=_reference(record, ended.job))
+    if _of_another_database(record, context):
+        record = replace(record, finished_at=ended.finished_at or context.now, started_at=ended.started_at)
+        text = f"{seen.track}: run {record.run}, on the database that spec.database named before, has ended"
+        return forgotten(record), (Note(False, "DatabaseChanged", text),)
     after = recorded(record, ended, context.retry, context.now, jitter=_jitter(context.uid, record.run))
     return after, note_of(seen.track, after, ended.result)
+
+
+def _of_another_database(record: TrackStatus, context: Context) -> bool:
+    """Whether ``spec.database`` was another one when the run was planned."""
+    return record.database_digest is not None and record.database_digest != context.database_digest
 
 
 def _jitter(uid: str, run: int) -> float:

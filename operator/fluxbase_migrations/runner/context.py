@@ -6,8 +6,9 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.result import ErrorInfo
-from fluxbase_migrations.runner import lock, tracking
+from fluxbase_migrations.runner import identity, lock, tracking
 from fluxbase_migrations.runner.adoption import Guard
 from fluxbase_migrations.runner.bookkeeping import Bookkeeping
 from fluxbase_migrations.runner.ledger import PREVIOUS, REQUEST, Kind, Ledger, as_json
@@ -32,6 +33,7 @@ class Context:
     log: Log
     stop: Stop
     lock_timeout: float
+    database: DatabaseIdentity
     flushed: bool = True
     """False while the last commit may not have reached the disk."""
 
@@ -113,7 +115,7 @@ def under_lock(
     """
     ids = LockIds.of(table, session.database)
     there = tracking.exists(session, table)
-    ledger.exists(session)
+    history = ledger.exists(session)
     lock.acquire(session, ids, lock_timeout, log)
     if guard is not None and not there:
         guard.look(session, table)
@@ -121,13 +123,13 @@ def under_lock(
         tracking.ensure(session, table)
         ledger.ensure(session)
         ledger.require(session)
-    weak, role = session.query(
-        "SELECT pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off',"
-        " pg_catalog.current_setting('role')"
-    )[0]
+    facts = identity.read(session, history=create or history)
+    if create and facts.identity.history_id is None:
+        identity.write_history_id(session, ledger.done_by)
+        facts = identity.read(session, history=True)
     patience = max(1, round(lock_timeout * 1000))
-    book = Bookkeeping(session, table, ledger, ids, weak, role, patience)
-    return Context(session, table, ledger, ids, book, log, stop, lock_timeout)
+    book = Bookkeeping(session, table, ledger, ids, facts.weak_commit, facts.role, patience)
+    return Context(session, table, ledger, ids, book, log, stop, lock_timeout, facts.identity)
 
 
 def error_json(session: Session, info: ErrorInfo) -> bytes:

@@ -117,6 +117,7 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
         rollback=spec.rollback,
         force=spec.force,
         owner=Owner(spec.set, spec.take_over_from),
+        expected_database=spec.expected_database,
     )
 
     def connect() -> Session:

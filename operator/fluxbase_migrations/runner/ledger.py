@@ -97,6 +97,8 @@ class Kind(StrEnum):
     FORCE = "force"
     OWNER = "owner"
     RECOVERY = "recovery"
+    IDENTITY = "identity"
+    """Of the history itself; see :mod:`fluxbase_migrations.runner.identity`."""
 
 
 class Entered(StrEnum):

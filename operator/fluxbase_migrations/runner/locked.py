@@ -6,6 +6,7 @@ from typing import Any, Final
 import psycopg
 
 from fluxbase_migrations.core.errors import InternalError, MigrationError
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.log_lines import FROM_SERVER
 from fluxbase_migrations.runner import failures, records, tracking
 from fluxbase_migrations.runner.adoption import Guard
@@ -55,6 +56,8 @@ class LockedTrack:
         """The version row as it was last read or written."""
         self.observed = False
         """Whether :attr:`row` is known."""
+        self.database: DatabaseIdentity | None = None
+        """Which database this is, as it was last read."""
 
     def __enter__(self) -> "LockedTrack":
         self.open()
@@ -98,6 +101,7 @@ class LockedTrack:
             limits = self._lock_timeout, self.log, self.stop
             guard = self._guard if create and guarded else None
             self._context = under_lock(session, self.table, self._ledger, *limits, create=create, guard=guard)
+            self.database = self._context.database
             self.refresh()
             if guard is not None:
                 self.look_around()

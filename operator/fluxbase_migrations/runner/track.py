@@ -9,12 +9,14 @@ from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import (
     AheadOfSource,
     Conflict,
+    DatabaseChanged,
     InternalError,
     MigrationError,
     SourceEmpty,
     Transient,
 )
 from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.job import ForceCommand, SetRef
 from fluxbase_migrations.core.names import TRACKING_TABLE, Rollback, Track
 from fluxbase_migrations.core.plan import Plan, Step
@@ -56,6 +58,8 @@ class TrackRun:
     rollback: Rollback = Rollback.FORBID
     force: ForceCommand | None = None
     owner: Owner | None = None
+    expected_database: DatabaseIdentity | None = None
+    """None: any."""
 
 
 def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], log: Log, stop: Stop) -> Result:
@@ -87,6 +91,8 @@ def _run(wish: TrackRun, migrator: Migrator, source: Source) -> tuple[int, Direc
     track = migrator.track
     # A force names the version, and so answers what the guard would ask.
     track.open(create=bool(source.versions) or wish.force is not None, guarded=wish.force is None)
+    if wish.expected_database is not None and differs(wish.expected_database, track.database):
+        raise DatabaseChanged.of(wish.expected_database, track.database)
     if wish.owner is not None and (source.versions or wish.force is not None):
         claim(track, wish.owner)
     if wish.force is not None and not track.token_known(wish.force.token):
@@ -190,6 +196,7 @@ def _observed(result: Result, migrator: Migrator, source: Source, target: int | 
         version=None if row.version == NIL or not track.observed else row.version,
         dirty=row.dirty,
         observed=track.observed,
+        database=track.database,
         pending=plan.outstanding(source.versions, row.version, target, dirty=row.dirty),
         applied=tuple(migrator.applied[-20:]),
         applied_count=len(migrator.applied),

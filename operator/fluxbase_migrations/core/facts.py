@@ -1,0 +1,69 @@
+"""Facts belong to one database: those of another one are dropped before anything is decided from them."""
+
+from dataclasses import replace
+
+from fluxbase_migrations.core.identity import DatabaseIdentity, differs
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.status import SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.wish import Note
+
+
+def forgotten(record: TrackStatus) -> TrackStatus:
+    """The record without anything that was read from a database; a run in flight stays recorded."""
+    return replace(
+        record,
+        version=None,
+        dirty=False,
+        pending=None,
+        applied=(),
+        skipped_versions=(),
+        warnings=(),
+        recovered=None,
+        database=None,
+        read_at=None,
+        inputs_digest=record.inputs_digest if record.outstanding else None,
+        outcome=None,
+        rolled_back=None,
+        attempts=record.attempts if record.outstanding else 0,
+        waits=0,
+        retry_at=None,
+        error=None,
+        claimed_by=None,
+    )
+
+
+def of_spec(status: SetStatus, digest: str | None) -> tuple[SetStatus, tuple[Note, ...]]:
+    """The status without the facts of the database that ``spec.database`` named before."""
+    before = status.database_digest
+    status = replace(status, database_digest=digest)
+    if before in (None, digest):
+        return status, ()
+    tracks = TracksStatus(*(one and forgotten(one) for one in (status.tracks.system, status.tracks.user)))
+    notes: tuple[Note, ...] = ()
+    if status.database is not None:
+        text = f"spec.database changed: the state of {status.database} is no longer shown"
+        notes = (Note(False, "DatabaseChanged", text),)
+    return replace(status, database=None, tracks=tracks), notes
+
+
+def agreed(status: SetStatus, before: DatabaseIdentity | None) -> tuple[SetStatus, tuple[Note, ...]]:
+    """The status with the database that was read last, without the facts of any other.
+
+    ``before`` is the database that was known until now.
+    """
+    records = [(track, status.tracks.of(track)) for track in Track]
+    read = [(record.read_at, record.database, track) for track, record in records if record.read_at]
+    if not read:
+        return replace(status, database=None), ()
+    _, database, found_by = max(read, key=lambda one: one[0])
+    notes: tuple[Note, ...] = ()
+    if before is not None and differs(before, database):
+        text = f"{found_by}: the database was replaced: it was {before}, now it is {database}"
+        notes = (Note(True, "DatabaseReplaced", text),)
+    tracks = TracksStatus(
+        *(
+            forgotten(record) if record and differs(record.database, database) else record
+            for record in (status.tracks.system, status.tracks.user)
+        )
+    )
+    return replace(status, database=database, tracks=tracks), notes

@@ -1,0 +1,40 @@
+"""Which database it is: what a run reads, status keeps, and commands are bound to."""
+
+from dataclasses import dataclass
+
+from fluxbase_migrations.core.json_names import JSON_NAMES
+
+# No part alone is enough: a dump carries the history's id to another database, a restore in place keeps the
+# server's identifier, and OIDs of databases are the same on many servers.
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseIdentity:
+    """A database, told from every other one. The name is for people: it can be changed."""
+
+    __pydantic_config__ = JSON_NAMES
+
+    name: str
+    """Name of the database."""
+    system_identifier: str | None = None
+    """Identifier of the server's data directory; absent where the role may not read it."""
+    oid: int | None = None
+    """Object identifier of the database on its server."""
+    history_id: str | None = None
+    """Written once into migrations.history; absent until there is such a table."""
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"{self.name} (system identifier {self.system_identifier or 'unknown'}, OID {self.oid})"
+
+
+def differs(one: DatabaseIdentity | None, other: DatabaseIdentity | None) -> bool:
+    """Whether these are known to be two databases; what is unknown of either tells nothing."""
+    if one is None or other is None:
+        return False
+    pairs = (
+        (one.system_identifier, other.system_identifier),
+        (one.oid, other.oid),
+        (one.history_id, other.history_id),
+    )
+    return any(mine is not None and theirs is not None and mine != theirs for mine, theirs in pairs)

@@ -1,0 +1,17 @@
+"""How records are named in JSON: the API's camelCase."""
+
+from typing import Any, Final
+
+
+def camel(name: str) -> str:
+    """``sql_state`` as ``sqlState``."""
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+JSON_NAMES: Final[Any] = {
+    "alias_generator": camel,
+    "populate_by_name": True,
+    "use_attribute_docstrings": True,
+}
+"""For :mod:`fluxbase_migrations.api.status`, which reads and writes these records as JSON."""

@@ -1,0 +1,77 @@
+"""Which database this is, read by the query that a run makes anyway.
+
+The id of the history is entry 0 of its table, a number that no other entry ever gets: the primary key settles
+which of two first writers wrote it.
+"""
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.names import HISTORY_ENTRY_IDENTITY
+from fluxbase_migrations.runner.ledger import LEDGER, Kind
+from fluxbase_migrations.runner.session import Session
+
+_SESSION = sql.SQL(
+    "SELECT pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off',"
+    " pg_catalog.current_setting('role'), pg_catalog.current_database()::pg_catalog.text,"
+    " (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=)"
+    " pg_catalog.current_database())"
+)
+_SYSTEM = sql.SQL("(SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system())")
+_HISTORY = sql.SQL("(SELECT attempt::pg_catalog.text FROM {} WHERE id OPERATOR(pg_catalog.=) {})")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What holds for the whole session."""
+
+    weak_commit: bool
+    """The role's own synchronous_commit is off."""
+    role: str
+    """The setting ``role``."""
+    identity: DatabaseIdentity
+
+
+def read(session: Session, *, history: bool) -> SessionFacts:
+    """Read them in one query; ``history`` says whether the table is there.
+
+    A part that the role may not read stays unknown.
+    """
+    id_of_history = _HISTORY.format(LEDGER.identifier, sql.Literal(HISTORY_ENTRY_IDENTITY))
+    parts = [_SYSTEM, id_of_history if history else sql.SQL("NULL")]
+    try:
+        weak, role, name, oid, *more = session.query(sql.SQL(", ").join([_SESSION, *parts]))[0]
+    except psycopg.errors.InsufficientPrivilege:
+        weak, role, name, oid = session.query(_SESSION)[0]
+        more = [_alone(session, part) for part in parts]
+    return SessionFacts(weak, role, DatabaseIdentity(name, more[0], oid, more[1]))
+
+
+def _alone(session: Session, part: sql.Composable) -> str | None:
+    """One part, or None where the role may not read it."""
+    try:
+        value: str | None = session.query(sql.SQL("SELECT {}").format(part))[0][0]
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    return value
+
+
+def write_history_id(session: Session, done_by: str) -> None:
+    """Give the history its id, unless somebody was faster."""
+    text = (
+        b"BEGIN ISOLATION LEVEL READ COMMITTED;"
+        b"INSERT INTO %b (id, table_schema, table_name, kind, outcome, started_at, finished_at, done_by,"
+        b" attempt) OVERRIDING SYSTEM VALUE VALUES (%d, %b, %b, %b, 'applied', pg_catalog.clock_timestamp(),"
+        b" pg_catalog.clock_timestamp(), %b, pg_catalog.gen_random_uuid()) ON CONFLICT DO NOTHING;COMMIT"
+    ) % (
+        LEDGER.quoted(session),
+        HISTORY_ENTRY_IDENTITY,
+        session.literal(LEDGER.schema),
+        session.literal(LEDGER.name),
+        session.literal(Kind.IDENTITY),
+        session.literal(done_by),
+    )
+    session.run_own(text, results=3)

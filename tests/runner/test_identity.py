@@ -1,0 +1,101 @@
+"""Which database a run was on."""
+
+import threading
+from dataclasses import replace
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from fluxbase_migrations.core.identity import DatabaseIdentity, differs
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.result import Outcome, Result
+from tests.conftest import Database, administer, drop_database
+from tests.runner.track import Runner, numbered
+
+FILES = numbered("CREATE TABLE a (i int);")
+
+
+def seen(result: Result) -> DatabaseIdentity:
+    assert result.database is not None
+    return result.database
+
+
+def test_a_run_tells_which_database_it_was_on(database: Database) -> None:
+    runner = Runner(database)
+    first = seen(runner.run(FILES))
+    with psycopg.connect(database.admin_dsn) as admin:
+        row = admin.execute(
+            "SELECT d.datname, s.system_identifier::text, d.oid FROM pg_database d, pg_control_system() s"
+            " WHERE d.datname = current_database()"
+        ).fetchone()
+    assert row == (first.name, first.system_identifier, first.oid)
+    assert first.history_id is not None
+    assert seen(runner.run(FILES)) == first
+    failed = runner.run(FILES | {"2_file.up.sql": "SELECT 1 / 0;"})
+    assert (failed.outcome, seen(failed)) == (Outcome.SQL_ERROR, first)
+    again = Result.from_json(runner.run(FILES).to_json())
+    assert seen(again) == first
+
+
+def test_an_empty_source_tells_it_without_writing_anything(database: Database) -> None:
+    runner = Runner(database)
+    result = runner.run({})
+    assert (seen(result).name, seen(result).history_id) == (database.name, None)
+    assert not runner.exists("migrations.history")
+
+
+@pytest.mark.parametrize("tracks", [(Track.USER, Track.USER), (Track.SYSTEM, Track.USER)])
+def test_first_runs_at_once_agree_on_one_id(database: Database, tracks: tuple[Track, ...]) -> None:
+    results: list[Result] = []
+
+    def run(track: Track) -> None:
+        results.append(Runner(database).run(FILES, track=track))
+
+    threads = [threading.Thread(target=run, args=(track,)) for track in tracks * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({seen(result).history_id for result in results}) == 1
+    assert Runner(database).query("SELECT count(*) FROM migrations.history WHERE kind = 'identity'") == [(1,)]
+
+
+def test_a_copy_is_another_database_though_it_has_the_same_history(database: Database) -> None:
+    original = seen(Runner(database).run(FILES))
+    copy = Database(database.server, f"{database.name}_copy", database.user, database.password)
+    names = sql.Identifier(copy.name), sql.Identifier(database.name), sql.Identifier(database.user)
+    administer(database.server, sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names))
+    try:
+        copied = seen(Runner(copy).run(FILES))
+    finally:
+        drop_database(database.server, copy.name)
+    assert copied.history_id == original.history_id
+    assert differs(original, copied)
+
+
+def test_a_role_that_may_not_read_the_server_s_identifier_tells_the_rest(database: Database) -> None:
+    revoke, grant = (
+        sql.SQL(f"{text} EXECUTE ON FUNCTION pg_catalog.pg_control_system() {whom} PUBLIC")
+        for text, whom in (("REVOKE", "FROM"), ("GRANT", "TO"))
+    )
+    with psycopg.connect(database.admin_dsn, autocommit=True) as admin:
+        admin.execute(revoke)
+        try:
+            result = Runner(database).run(FILES)
+        finally:
+            admin.execute(grant)
+    assert result.outcome is Outcome.APPLIED
+    assert seen(result).system_identifier is None
+    assert seen(result).history_id is not None
+    assert seen(result).oid is not None
+
+
+def test_nothing_is_touched_in_another_database_than_the_system_track_s(database: Database) -> None:
+    runner = Runner(database)
+    here = seen(runner.run({}))
+    for other in (replace(here, oid=1), replace(here, system_identifier="1")):
+        result = runner.run(FILES, expected_database=other)
+        assert (result.outcome, seen(result).oid) == (Outcome.DATABASE_CHANGED, here.oid)
+        assert not runner.exists("a")
+    assert runner.run(FILES, expected_database=replace(here, name="renamed")).outcome is Outcome.APPLIED
