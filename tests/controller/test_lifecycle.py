@@ -256,7 +256,7 @@ async def test_force_is_obeyed_once(cluster: Cluster, operator: Running) -> None
     assert told(job).force is None
     await cluster.reaches("user", "Applied")
     await cluster.patch_set(metadata={"annotations": {"fluxbase.io/force": "everything"}})
-    await cluster.event("InvalidForce")
+    await cluster.event("CommandRefused")
     assert len(await cluster.jobs("system")) == 1
     assert (await cluster.get_set())["metadata"]["annotations"]["fluxbase.io/force"] == "everything"
 

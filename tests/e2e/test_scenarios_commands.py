@@ -47,14 +47,14 @@ def test_commands_are_handled_once_and_who_gave_them_is_recorded(
     )
     status = shop.status()
     assert status["lastHandledRequestedAt"] == "once"
-    assert status["lastCommand"]["value"] == "once"
-    assert status["lastCommand"]["manager"] == "kubectl-annotate"
-    assert status["lastCommand"]["time"]
+    assert status["commands"]["requestedAt"]["value"] == "once"
+    assert status["commands"]["requestedAt"]["manager"] == "kubectl-annotate"
+    assert status["commands"]["requestedAt"]["time"]
 
     shop.annotate(force="user")
-    eventually("the Warning", lambda: told(shop, "InvalidForce"))
+    eventually("the Warning", lambda: told(shop, "CommandRefused"))
     seen = scenario("A force that is malformed")
-    seen.sees("kubectl annotate … fluxbase.io/force=user", shop, "Applied", event="InvalidForce")
+    seen.sees("kubectl annotate … fluxbase.io/force=user", shop, "Applied", event="CommandRefused")
 
     shop.annotate(force="user=1@first")
     shop.wait("Applied", run=3)
@@ -69,7 +69,7 @@ def test_commands_are_handled_once_and_who_gave_them_is_recorded(
     assert int(shop.read()["metadata"]["resourceVersion"]) > int(version)
     assert commands(shop) == before | {"fluxbase.io/requested-at": "twice"}
     assert not any("fluxbase" in manager for manager in before["managers"]), "the operator wrote none"
-    assert [len(told(shop, reason)) for reason in ("Requested", "InvalidForce", "Forced")] == [2, 1, 1]
+    assert [len(told(shop, reason)) for reason in ("Requested", "CommandRefused", "Forced")] == [2, 1, 1]
     assert forced(shop) == 1
 
 

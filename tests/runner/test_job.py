@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from fluxbase_migrations.core.digest import source_digest
-from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
+from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
 from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, ENV_FILE, Rollback, Track, UnknownFiles
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.conftest import Database
@@ -156,8 +156,64 @@ def test_a_track_belongs_to_the_set_that_claimed_it(pod: Pod) -> None:
     result = pod.run(other)
     assert (result.outcome, result.owner, result.owner_uid) == (Outcome.CONFLICT, "fluxbase/shop", "uid-1")
     assert pod.run(replace(other, take_over_from="uid-9")).outcome is Outcome.CONFLICT
-    assert pod.run(replace(other, take_over_from="uid-1")).outcome is Outcome.NO_CHANGE
+    taken = pod.run(replace(other, take_over_from="uid-1"))
+    assert (taken.outcome, taken.taken_from, taken.taken_from_uid) == (
+        Outcome.NO_CHANGE,
+        "fluxbase/shop",
+        "uid-1",
+    )
     assert pod.run(pod.spec({})).outcome is Outcome.CONFLICT
+
+
+def test_a_claim_names_its_cluster_and_an_older_one_is_completed(pod: Pod) -> None:
+    pod.run(pod.spec(FILES))
+    other = replace(pod.spec({}), set=SetRef("uid-2", "fluxbase", "shop-2", "cluster-2"))
+    assert pod.run(other).owner_cluster is None
+    pod.run(replace(pod.spec({}), set=replace(SHOP, cluster="cluster-1")))
+    assert pod.run(other).owner_cluster == "cluster-1"
+    pod.run(pod.spec({}))
+    assert pod.run(other).owner_cluster == "cluster-1", "a run that does not know it leaves it"
+
+
+def test_a_take_over_is_recorded_and_names_whom_it_takes_from(pod: Pod, database: Database) -> None:
+    pod.run(pod.spec(FILES))
+    other = replace(pod.spec({}), set=SetRef("uid-2", "fluxbase", "shop-2"))
+    wrong = pod.run(replace(other, take_over=TakeOverCommand("uid-9", "t")))
+    assert (wrong.outcome, wrong.obeyed) == (Outcome.CONFLICT, ())
+    command = replace(other, take_over=TakeOverCommand("uid-1", "t"))
+    assert [pod.run(command).obeyed for _ in range(2)] == [("take-over",)] * 2
+    rows = Runner(database).query(
+        "SELECT details->>'uid', details->'taken_from'->>'uid', token FROM migrations.history"
+        " WHERE kind = 'owner' ORDER BY id"
+    )
+    assert rows == [("uid-1", None, None), ("uid-2", "uid-1", "t")]
+
+
+@pytest.mark.parametrize("files", [{}, {"002_b.up.sql": "SELECT 1 / 0;"}], ids=["no files", "a failure"])
+def test_a_command_that_was_obeyed_is_told_though_the_run_fails(pod: Pod, files: dict[str, str]) -> None:
+    pod.source.mkdir(exist_ok=True)
+    spec = replace(pod.spec(files), volume=True, force=ForceCommand(1, "t"))
+    for _ in range(2):
+        result = pod.run(spec)
+        assert not result.outcome.succeeded
+        assert result.obeyed == ("force",)
+
+
+def test_commands_that_were_given_for_another_database_are_not_obeyed(pod: Pod, database: Database) -> None:
+    here = pod.run(pod.spec(FILES)).database
+    assert here is not None
+    spec = replace(
+        pod.spec({}),
+        set=SetRef("uid-2", "fluxbase", "shop-2"),
+        force=ForceCommand(1, "t"),
+        take_over=TakeOverCommand("uid-1", "t"),
+        requested=True,
+    )
+    elsewhere = pod.run(replace(spec, command_database=replace(here, oid=1)))
+    assert (elsewhere.outcome, elsewhere.obeyed) == (Outcome.DATABASE_CHANGED, ())
+    assert Runner(database).row == [(2, False)]
+    obeyed = pod.run(replace(spec, command_database=here))
+    assert obeyed.obeyed == ("take-over", "force")
 
 
 def test_a_force_token_is_obeyed_once(pod: Pod, database: Database) -> None:

@@ -9,13 +9,17 @@ import pytest
 from fluxbase_migrations.core.actions import CreateJob, DeleteJob, FreePod, SetTtl, job_name
 from fluxbase_migrations.core.commands import Annotation, inputs_digest
 from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
-from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.given import Given
+from fluxbase_migrations.core.names import CommandState, Phase, Track
 from fluxbase_migrations.core.observed import Queue, Refusal, TrackSeen
+from fluxbase_migrations.core.owner import OwnerState
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, PodSeen
 from fluxbase_migrations.core.states import Reason
 from fluxbase_migrations.core.status import (
     Commands,
+    CommandsStatus,
+    CommandStatus,
     JobReference,
     Owner,
     Progress,
@@ -30,7 +34,7 @@ from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, W
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 UID = "3f0c7f6e-0000-0000-0000-000000000000"
 WANT = Want(base="content", template="template")
-DIGEST = inputs_digest("content", None, None)
+DIGEST = inputs_digest("content")
 DISABLED = Skip(Reason.DISABLED, "disabled")
 NAME = job_name("shop", UID, Track.USER, 1)
 APPLIED = TrackStatus(
@@ -89,8 +93,7 @@ def look(
             status=replace(before, tracks=TracksStatus(None, record)),
             retry=retry or RetryPolicy(),
             suspended=suspended,
-            requested_at=requested_at,
-            force=force,
+            given=Given(requested_at, force),
         )
     )
 
@@ -135,6 +138,7 @@ LATER = NOW + timedelta(seconds=11)
 CLAIMED = replace(APPLIED, outcome=Outcome.CONFLICT, claimed_by=Owner("a/first", "1"))
 MISSING = Blocked(Reason.SOURCE_MISSING, "ConfigMap files not found")
 ENDED_JOB = replace(JOB, ended=True)
+FORCED = SetStatus(commands=CommandsStatus(force=CommandStatus("user=-1@token", CommandState.IN_PROGRESS)))
 EMPTY = Blocked("SourceEmpty", "empty", empty=WANT)
 
 CASES = {
@@ -469,7 +473,7 @@ CASES = {
     "a database whose owner is gone is taken over": Case(
         Phase.PENDING,
         "Starting",
-        look(CLAIMED, seen=TrackSeen(Track.USER, WANT, owner_exists=False)),
+        look(CLAIMED, seen=TrackSeen(Track.USER, WANT, owner=OwnerState.DELETED)),
         creates=2,
     ),
     "a database whose owner was gone before the run ended is taken over": Case(
@@ -479,7 +483,7 @@ CASES = {
             PLANNED,
             jobs=(JOB,),
             pods=(ended(Result(Outcome.CONFLICT, owner="a/first", owner_uid="1")),),
-            seen=TrackSeen(Track.USER, WANT, owner_exists=False),
+            seen=TrackSeen(Track.USER, WANT, owner=OwnerState.DELETED),
         ),
         creates=2,
     ),
@@ -492,13 +496,12 @@ CASES = {
         look(
             replace(
                 PLANNED,
-                inputs_digest=inputs_digest("content", None, "user=-1@token"),
-                commands=Commands(force="user=-1@token", covered_force="user=-1@token", forced=True),
+                commands=Commands(force="user=-1@token"),
             ),
             EMPTY,
-            jobs=(replace(JOB, inputs_digest=inputs_digest("content", None, "user=-1@token")),),
-            pods=(ended(Result(Outcome.SOURCE_EMPTY, observed=True)),),
-            status=SetStatus(last_handled_force="user=-1@token"),
+            jobs=(JOB,),
+            pods=(ended(Result(Outcome.SOURCE_EMPTY, observed=True, obeyed=("force",))),),
+            status=FORCED,
             force=Annotation("user=-1@token"),
         ),
         stalled=False,
@@ -532,26 +535,39 @@ def test_situation(case: Case) -> None:
         assert ("Stalled" in found) is case.stalled
 
 
-@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("owner", OwnerState)
 @pytest.mark.parametrize(
     "change",
     [
         {"seen": TrackSeen(Track.USER, CHANGED)},
         {"seen": TrackSeen(Track.USER, WANT), "requested_at": Annotation("again")},
-        {"seen": TrackSeen(Track.USER, RECHECKED), "now": LATER},
     ],
-    ids=["edit", "request", "recheck"],
+    ids=["edit", "request"],
 )
-def test_only_a_set_that_is_gone_loses_its_database(change: dict[str, Any], exists: bool) -> None:
-    seen = replace(change["seen"], owner_exists=exists)
+def test_only_a_set_that_let_go_loses_its_database(change: dict[str, Any], owner: OwnerState) -> None:
+    seen = replace(change["seen"], owner=owner)
     job = created(look(CLAIMED, **{**change, "seen": seen}))
     assert job is not None
-    assert job.take_over_from == (None if exists else "1")
+    let_go = owner in (OwnerState.DELETED, OwnerState.RELEASED)
+    assert job.take_over_from == ("1" if let_go else None)
+
+
+@pytest.mark.parametrize("owner", [OwnerState.PRESENT, OwnerState.UNREADABLE, OwnerState.ELSEWHERE])
+def test_a_set_that_is_claimed_away_starts_no_job_by_itself(owner: OwnerState) -> None:
+    for days in range(3):
+        made = look(
+            CLAIMED,
+            now=NOW + timedelta(days=days),
+            seen=TrackSeen(Track.USER, RECHECKED, owner=owner),
+        )
+        assert created(made) is None
+        assert (user(made).phase, user(made).reason) == (Phase.FAILED, "DatabaseClaimed")
+        assert "kubectl fluxbase take-over shop" in (user(made).message or "")
 
 
 def test_nobody_is_warned_of_an_owner_that_is_gone() -> None:
     pods = (ended(Result(Outcome.CONFLICT, owner="a/first", owner_uid="1")),)
-    made = look(PLANNED, jobs=(JOB,), pods=pods, seen=TrackSeen(Track.USER, WANT, owner_exists=False))
+    made = look(PLANNED, jobs=(JOB,), pods=pods, seen=TrackSeen(Track.USER, WANT, owner=OwnerState.DELETED))
     assert [note.reason for note in made.notes] == ["TakingOver"]
 
 
@@ -624,21 +640,22 @@ def test_a_request_is_handled_once_and_asks_for_a_failed_file_again() -> None:
         assert created(again) is None
 
 
-def test_a_force_names_its_track_and_is_carried_until_a_run_has_succeeded() -> None:
-    made = look(APPLIED, force=Annotation("user=3@a"))
+def test_a_force_names_its_track_and_is_carried_until_a_run_has_obeyed_it() -> None:
+    given = Annotation("user=3@a")
+    made = look(APPLIED, force=given)
     job = created(made)
     assert job is not None
     assert job.force == "user=3@a"
     other = look(APPLIED, force=Annotation("system=3@a"))
     assert created(other) is None
-    assert other.status.last_handled_force == "system=3@a"
     # Its run never began, because something newer is wanted: that run carries it.
-    given_up = created(look(user(made), CHANGED, status=made.status))
+    given_up = created(look(user(made), CHANGED, status=made.status, force=given))
     assert given_up is not None
     assert given_up.force == "user=3@a"
-    pod = replace(ended(Result(Outcome.APPLIED, version=4, observed=True)), run=2)
-    done = look(user(made), status=made.status, jobs=(replace(JOB, run=2),), pods=(pod,))
-    later = created(look(user(done), CHANGED, status=done.status))
+    result = Result(Outcome.APPLIED, version=4, observed=True, obeyed=("force",))
+    pod = replace(ended(result), run=2)
+    done = look(user(made), status=made.status, jobs=(replace(JOB, run=2),), pods=(pod,), force=given)
+    later = created(look(user(done), CHANGED, status=done.status, force=given))
     assert later is not None
     assert later.force is None
 
@@ -648,14 +665,8 @@ def test_a_malformed_force_is_refused_once(value: str) -> None:
     made = look(APPLIED, force=Annotation(value))
     assert created(made) is None
     if value:
-        assert [note.reason for note in made.notes] == ["InvalidForce"]
+        assert [note.reason for note in made.notes] == ["CommandRefused"]
         assert look(APPLIED, force=Annotation(value), status=made.status).notes == ()
-
-
-def test_commands_wait_while_the_set_is_suspended() -> None:
-    made = look(APPLIED, requested_at=Annotation("x"), suspended=True)
-    assert made.status.last_handled_requested_at is None
-    assert user(made).phase is Phase.APPLIED
 
 
 def test_the_user_track_waits_for_the_system_track() -> None:

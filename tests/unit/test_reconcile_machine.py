@@ -30,7 +30,7 @@ from fluxbase_migrations.core.decide import SetDecision
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.job import JobSpec, SetRef
-from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND, Phase, Rollback, Track
+from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND, CommandState, Phase, Rollback, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.transitions import line_of
 from tests import kstatus
@@ -40,6 +40,7 @@ from tests.unit.api_in_memory import ApiInMemory, OperatorDied
 NAMESPACE, NAME = "fluxbase", "shop"
 KEY = (NAMESPACE, NAME)
 SET = paths.one_set(*KEY)
+CLUSTER = "cluster"
 OTHER = paths.one_set(NAMESPACE, "other")
 """Another set, with the same database."""
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,13 +89,16 @@ def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool
     """What the runner would do to the database, and report."""
     if job.expected_digest != source_digest(files):
         return Result(Outcome.SOURCE_CHANGED)
-    if differs(job.expected_database, row.database):
+    if differs(job.expected_database, row.database) or differs(job.command_database, row.database):
         return row.result(Outcome.DATABASE_CHANGED, error=ErrorInfo("another database"))
-    if row.owner and row.owner.uid not in (job.set.uid, job.take_over_from):
-        return row.result(Outcome.CONFLICT, owner=str(row.owner), owner_uid=row.owner.uid)
+    asked = job.take_over.uid if job.take_over else None
+    if row.owner and row.owner.uid not in (job.set.uid, job.take_over_from, asked):
+        owner = {"owner": str(row.owner), "owner_uid": row.owner.uid, "owner_cluster": row.owner.cluster}
+        return row.result(Outcome.CONFLICT, **owner)
     row.owner = job.set
     latest = len(files)
-    known = {"latest": latest, "source_digest": job.expected_digest}
+    obeyed = (*(("force",) if job.force else ()), *(("take-over",) if asked else ()))
+    known: dict[str, Any] = {"latest": latest, "source_digest": job.expected_digest, "obeyed": obeyed}
     if job.force and job.force.token not in row.tokens:
         row.tokens.append(job.force.token)
         row.version, row.dirty = (None if job.force.version < 1 else job.force.version), False
@@ -123,7 +127,7 @@ class Decided(Reconciler):
         seen = replace(observed.seen, status=made.status)
         again = super()._decided(key, replace(observed, seen=seen))
         assert again.status == made.status, "a decision that does not last"
-        assert _created(again) == _created(made)
+        assert _created(again) == _created(made), f"{_created(again)} after {_created(made)}"
         return made
 
 
@@ -142,12 +146,15 @@ class Life(RuleBasedStateMachine):
         """Paths of Jobs whose container runs."""
         self.databases: dict[str, dict[Track, Row]] = {}
         self.generations = 0
+        self.dropped: list[str] = []
+        """Tokens of force commands that were obeyed in databases that are gone."""
         for name in SECRETS:
             self.drop_and_make_again(name)
         self.was_disabled = False
         self.up = True
         self.loop = asyncio.new_event_loop()
         self.api = ApiInMemory(lambda: self.now, self.check_write)
+        self.api.put(paths.namespace(NAMESPACE), {"metadata": {"name": NAMESPACE, "uid": CLUSTER}})
         self.restart()
 
     @initialize(enabled=st.booleans(), ends=st.lists(ENDS, max_size=8))
@@ -289,7 +296,12 @@ class Life(RuleBasedStateMachine):
     def another_set_gets_the_database(self, track: Track) -> None:
         self.api.put(OTHER, {"metadata": {"name": "other", "namespace": NAMESPACE}, "spec": {}})
         uid = self.api.objects[OTHER]["metadata"]["uid"]
-        self.database[track].owner = SetRef(uid, NAMESPACE, "other")
+        self.database[track].owner = SetRef(uid, NAMESPACE, "other", CLUSTER)
+
+    @rule(track=TRACKS)
+    def a_set_of_another_cluster_gets_the_database(self, track: Track) -> None:
+        """Production, where this one is staging: of the same name, as it happens."""
+        self.database[track].owner = SetRef("production", NAMESPACE, "other", "another cluster")
 
     @rule()
     def delete_the_other_set(self) -> None:
@@ -304,6 +316,7 @@ class Life(RuleBasedStateMachine):
         """Another database behind the same URL, while no container is connected to the old one."""
         if not self.in_flight:
             self.generations += 1
+            self.dropped += [token for row in self.databases.get(name, {}).values() for token in row.tokens]
             identity = database_of(name, self.generations)
             self.databases[name] = {track: Row(database=identity) for track in Track}
 
@@ -325,6 +338,19 @@ class Life(RuleBasedStateMachine):
     @rule(track=TRACKS, version=st.sampled_from([-1, 1, 2]), token=st.sampled_from("xy"))
     def force(self, track: Track, version: int, token: str) -> None:
         self.annotate("force", f"{track}={version}@{token}")
+
+    @rule(name=st.sampled_from(["requested-at", "force", "take-over"]))
+    def withdraw(self, name: str) -> None:
+        annotations = dict(self.api.objects[SET]["metadata"].get("annotations", {}))
+        annotations.pop(f"fluxbase.io/{name}", None)
+        self.api.put(SET, {"metadata": {"annotations": annotations}, "spec": self.api.objects[SET]["spec"]})
+
+    @rule(track=TRACKS, token=st.sampled_from("xy"))
+    def take_over(self, track: Track, token: str) -> None:
+        """From whoever owns it now."""
+        owner = self.database[track].owner
+        if owner is not None:
+            self.annotate("take-over", f"{track}={owner.uid}@{token}")
 
     @rule(refuse=st.booleans())
     def set_quota(self, refuse: bool) -> None:
@@ -457,6 +483,7 @@ class Life(RuleBasedStateMachine):
         there = self.api.objects.get(OTHER)
         for job in [job for track in Track for job in self.jobs(track)]:
             assert there is None or told(job).take_over_from != there["metadata"]["uid"]
+            assert told(job).take_over_from != "production", "a set of another cluster is taken over"
 
     @invariant()
     def one_container_at_a_time(self) -> None:
@@ -489,9 +516,15 @@ class Life(RuleBasedStateMachine):
         for track in Track:
             self.write_files(track, 3)
             self.change_track(track, targetVersion=None)
-            if self.database[track].dirty:
+            shown = self.api.objects[SET]["status"].get("tracks", {}).get(track) or {}
+            if self.database[track].dirty or shown.get("dirty"):
                 self.enable(track, True)  # a dirty track is not Ready, whatever became of it
+            owner = self.database[track].owner
+            if owner is not None and owner.uid == "production":
+                self.database[track].owner = None
         self.suspend(False)
+        self.withdraw("force")
+        self.withdraw("take-over")
         self.request("the end")
         self.up = True
         for _ in range(60):
@@ -504,7 +537,7 @@ class Life(RuleBasedStateMachine):
         for track in Track:
             if body["spec"]["tracks"][track].get("enabled", True):
                 assert self.database[track].version == 3
-                self.was_forced(track, body["status"].get("lastHandledForce"))
+                self.was_forced(track, body["status"].get("commands", {}).get("force", {}))
         version = self.api._version
         self.look()
         self.look()
@@ -514,9 +547,11 @@ class Life(RuleBasedStateMachine):
         self.look()
         assert self.api._version == version, "an idle set is written to"
 
-    def was_forced(self, track: Track, handled: str | None) -> None:
-        if handled and handled.startswith(track):
-            assert handled.partition("@")[2] in self.database[track].tokens, f"{handled} was never obeyed"
+    def was_forced(self, track: Track, command: Json) -> None:
+        value = command.get("value", "")
+        if value.startswith(f"{track}=") and command["state"] == CommandState.OBEYED:
+            tokens = [token for rows in self.databases.values() for token in rows[track].tokens]
+            assert value.partition("@")[2] in tokens + self.dropped, f"{value} was never obeyed"
 
 
 def _ended(job: Json) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from fluxbase_migrations.cli.kubectl import parser
-from fluxbase_migrations.cli.set_view import progress, render
+from fluxbase_migrations.cli.set_view import claims, progress, render
 from fluxbase_migrations.core.commands import bounded
 from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.names import Track
 
 FILES = {"001_one.up.sql": "SELECT 1;\n"}
 DIGEST = source_digest({name: text.encode() for name, text in FILES.items()})
@@ -44,12 +45,18 @@ def migration_set(
 
 def handled(value: str) -> dict[str, Any]:
     found = migration_set(annotations={"fluxbase.io/requested-at": value})
-    found["status"]["lastHandledRequestedAt"] = bounded(value)
+    found["status"]["commands"] = {"requestedAt": {"value": bounded(value), "state": "Obeyed"}}
     return found
 
 
-def suspended(**metadata: Any) -> dict[str, Any]:
-    found = migration_set(**metadata)
+def forced(state: str, **more: Any) -> dict[str, Any]:
+    found = migration_set(annotations={"fluxbase.io/force": "user=1@x"}, **more)
+    found["status"]["commands"] = {"force": {"value": "user=1@x", "state": state, "message": "why"}}
+    return found
+
+
+def suspended() -> dict[str, Any]:
+    found = forced("Waiting")
     found["spec"]["suspend"] = True
     return found
 
@@ -90,10 +97,17 @@ def read_config_map(name: str) -> dict[str, Any]:
             id="a command that is too long to repeat has been looked at",
         ),
         pytest.param(
-            suspended(annotations={"fluxbase.io/force": "user=1@x"}),
+            suspended(),
             False,
             id="a command waits as long as the set is suspended",
         ),
+        pytest.param(forced("Waiting"), None, id="a command waits for its run"),
+        pytest.param(
+            forced("Waiting", ready="False", stalled=True), False, id="a command that nothing will carry"
+        ),
+        pytest.param(forced("InProgress", ready="False"), None, id="a run carries the command"),
+        pytest.param(forced("Refused"), False, id="a command is refused"),
+        pytest.param(forced("Obeyed"), True, id="a command is obeyed"),
     ],
 )
 def test_waiting_is_for_the_content_that_is_there_now(found: dict[str, Any], done: bool | None) -> None:
@@ -185,3 +199,13 @@ def test_waiting_ends_where_a_suspended_set_has_no_source() -> None:
         raise LookupError(f"ConfigMap {name} not found")
 
     assert progress(migration_set("False", stalled=True), missing).done is False
+def test_a_claim_is_found_for_the_command_that_takes_over() -> None:
+    found = migration_set("False", stalled=True)
+    found["status"]["tracks"]["user"] = {"claimedBy": {"name": "a/first", "uid": "1"}}
+    assert claims(found) == {Track.USER: {"name": "a/first", "uid": "1"}}
+
+
+@pytest.mark.parametrize(("state", "shown"), [("Waiting", True), ("Refused", True), ("Obeyed", False)])
+def test_what_waits_or_was_refused_is_shown(state: str, shown: bool) -> None:
+    text = render({**forced(state), "metadata": {"namespace": "a", "name": "shop", "annotations": {}}})
+    assert (f"fluxbase.io/force=user=1@x: {state}: why" in text) is shown

@@ -13,6 +13,7 @@ from fluxbase_migrations.cli.steering import MANAGER
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
+    ANNOTATION_TAKE_OVER,
     GROUP,
     PLURAL,
     VERSION,
@@ -61,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
     force.add_argument("version", type=int, help="version to record; -1: nothing applied")
     force.add_argument("--track", choices=list(Track), default=Track.USER, help="(default: %(default)s)")
     force.add_argument("--yes", action="store_true", help="record a version that the source does not have")
+    take_over = add("take-over", "Take a track of the database over from the set that owns it.")
+    take_over.add_argument("--track", choices=list(Track), help="(default: the one that another set owns)")
     return top
 
 
@@ -149,6 +152,20 @@ def _force(cluster: Cluster, options: argparse.Namespace) -> int:
     return DONE
 
 
+def _take_over(cluster: Cluster, options: argparse.Namespace) -> int:
+    claims = set_view.claims(cluster.read())
+    owned = {track: owner for track, owner in claims.items() if options.track in (None, track)}
+    if not owned:
+        print(f"error: {options.track or 'no'} track: no other set is known to own it", file=sys.stderr)
+        return FAILED
+    track, owner = next(iter(owned.items()))
+    _annotate(cluster, ANNOTATION_TAKE_OVER, f"{track}={owner['uid']}@{secrets.token_hex(6)}")
+    print(f"{cluster.namespace}/{cluster.name}: asked to take the {track} track over from {owner['name']}")
+    if len(owned) > 1:
+        print("another track is owned by another set, too: run this again when the first is taken over")
+    return DONE
+
+
 def _rollback(cluster: Cluster, options: argparse.Namespace) -> int:
     cluster.patch(steering.rollback(cluster.read(), Track(options.track), options.to))
     target = "the latest version" if options.to is None else f"version {options.to}"
@@ -184,6 +201,7 @@ COMMANDS: dict[str, Callable[[Cluster, argparse.Namespace], int]] = {
     "status": _status,
     "retry": _retry,
     "force": _force,
+    "take-over": _take_over,
     "rollback": _rollback,
     "suspend": _suspend,
     "resume": _suspend,

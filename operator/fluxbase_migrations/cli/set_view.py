@@ -10,7 +10,14 @@ from fluxbase_migrations.core.config_maps import merged
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.errors import InvalidSource, describe
 from fluxbase_migrations.core.files import Source
-from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Track, UnknownFiles
+from fluxbase_migrations.core.names import (
+    ANNOTATION_FORCE,
+    ANNOTATION_REQUESTED_AT,
+    ANNOTATION_TAKE_OVER,
+    CommandState,
+    Track,
+    UnknownFiles,
+)
 from fluxbase_migrations.core.states import Reason
 from fluxbase_migrations.core.text import visible
 
@@ -59,6 +66,10 @@ def _lines(found: Object) -> Iterator[str]:
         yield f"  {ready.get('reason', '')}: {ready['message']}"
     if spec.get("suspend"):
         yield "  suspended: no further run starts until spec.suspend is false"
+    for annotation, name in COMMANDS.items():
+        command = status.get("commands", {}).get(name, {})
+        if command.get("state") in (CommandState.WAITING, CommandState.REFUSED):
+            yield f"  {annotation}={command['value']}: {command['state']}: {command.get('message', '')}"
     for track in Track:
         state = status.get("tracks", {}).get(track)
         if state:
@@ -90,6 +101,39 @@ def _track(track: Track, state: Object) -> Iterator[str]:
         yield f"          warning: {warning}"
     for one in state.get("applied", []):
         yield f"          {one['direction']:<4} {one['version']} {one['name']} ({one['seconds']:.2f} s)"
+
+
+COMMANDS = {
+    ANNOTATION_REQUESTED_AT: "requestedAt",
+    ANNOTATION_FORCE: "force",
+    ANNOTATION_TAKE_OVER: "takeOver",
+}
+"""Annotations, and where the status tells what became of them."""
+
+
+def claims(found: Object) -> dict[Track, Object]:
+    """The sets that own a track of the database instead of this one."""
+    tracks = found.get("status", {}).get("tracks", {})
+    return {track: owner for track in Track if (owner := tracks.get(track, {}).get("claimedBy"))}
+
+
+def _command(found: Object, annotation: str) -> Waiting | None:
+    """Why the set is not yet what the command asks for; None: it is."""
+    value = found["metadata"].get("annotations", {}).get(annotation)
+    command = found.get("status", {}).get("commands", {}).get(COMMANDS[annotation], {})
+    if not value:
+        return None
+    if command.get("value") != bounded(value):
+        return Waiting(f"the operator has not looked at {annotation} yet", None)
+    text = f"{annotation}: {command['state']}: {command.get('message', '')}"
+    match command["state"]:
+        case CommandState.WAITING:
+            stalled = condition(found, "Stalled").get("status") == "True" or found["spec"].get("suspend")
+            return Waiting(text, False if stalled else None)
+        case CommandState.REFUSED:
+            return Waiting(text, False)
+        case _:
+            return None
 
 
 def config_map_names(found: Object, track: Track) -> list[str]:
@@ -126,15 +170,10 @@ def progress(found: Object, read_config_map: Callable[[str], Object]) -> Waiting
     metadata, status = found["metadata"], found.get("status", {})
     if status.get("observedGeneration") != metadata.get("generation"):
         return Waiting("the operator has not looked at the present spec yet", None)
-    annotations = metadata.get("annotations", {})
-    for annotation, handled in (
-        (ANNOTATION_REQUESTED_AT, "lastHandledRequestedAt"),
-        (ANNOTATION_FORCE, "lastHandledForce"),
-    ):
-        if annotations.get(annotation) and bounded(annotations[annotation]) != status.get(handled):
-            if found.get("spec", {}).get("suspend"):
-                return Waiting(f"Suspended: {annotation} counts when spec.suspend is false again", False)
-            return Waiting(f"the operator has not looked at {annotation} yet", None)
+    for annotation in COMMANDS:
+        waiting = _command(found, annotation)
+        if waiting is not None:
+            return waiting
     ready, stalled = condition(found, "Ready"), condition(found, "Stalled")
     for track in Track:
         names = config_map_names(found, track)

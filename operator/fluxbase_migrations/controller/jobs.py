@@ -12,7 +12,7 @@ from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.core import durations
 from fluxbase_migrations.core.identity import DatabaseIdentity
-from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
+from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
 from fluxbase_migrations.core.names import (
     ANNOTATION_DATABASE,
     ANNOTATION_INPUTS,
@@ -73,6 +73,8 @@ def job_spec(
     requested: bool = False,
     requested_at: str | None = None,
     force: ForceCommand | None = None,
+    take_over: TakeOverCommand | None = None,
+    command_database: DatabaseIdentity | None = None,
     take_over_from: str | None = None,
     expected_database: DatabaseIdentity | None = None,
 ) -> JobSpec:
@@ -97,6 +99,8 @@ def job_spec(
         ddl_lock_timeout=durations.seconds(ddl) if ddl else None,
         statement_timeout=durations.seconds(spec.statement_timeout),
         force=force,
+        take_over=take_over,
+        command_database=command_database,
         take_over_from=take_over_from,
         expected_database=expected_database,
         requested=requested,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,13 +26,19 @@ from fluxbase_migrations.core import durations
 from fluxbase_migrations.core.commands import Annotation, digest
 from fluxbase_migrations.core.decide import SetSeen
 from fluxbase_migrations.core.errors import describe
+from fluxbase_migrations.core.given import Given
+from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
+    ANNOTATION_TAKE_OVER,
     LABEL_SET,
+    LABEL_SET_UID,
+    Phase,
     Track,
 )
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Refusal, TrackSeen
+from fluxbase_migrations.core.owner import OwnerState
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.runs import Ended, Explanation, JobSeen, NotStarted, PodSeen, state
 from fluxbase_migrations.core.states import Reason
@@ -64,6 +70,8 @@ class Memory:
     """The Jobs that were created last."""
     progress: Mapping[Track, tuple[int, Progress]]
     """With the run that it is about."""
+    lost: Mapping[Track, tuple[str, datetime]] = field(default_factory=dict)
+    """From which uid, and when, another set took a track over."""
 
 
 class Observer:
@@ -74,6 +82,8 @@ class Observer:
         self._settings = settings
         self._references = references
         self._sources = Sources(kube)
+        self._clusters: dict[str, str | None] = {}
+        """By uid of the set."""
         self._built_in = of_files(system.files())
 
     async def observe(self, key: Key, now: datetime, memory: Memory) -> Observed | None:
@@ -116,7 +126,8 @@ class Observer:
                 event=await self._event(key[0], own_jobs, own_pods, record.run, now),
                 created=memory.created.get(track),
                 refusal=memory.refusals.get(track),
-                owner_exists=await self._owner_exists(_owner(record, own_pods)),
+                owner=await self._owner_state(track, *_owner(record, own_pods)),
+                lost_at=_lost_at(memory.lost.get(track), uid),
                 progress=_progress(memory.progress.get(track), record),
             )
         seen = SetSeen(
@@ -129,8 +140,11 @@ class Observer:
             database_digest=digest(spec.database.model_dump_json()),
             retry=RetryPolicy(spec.retry.limit, durations.seconds(spec.retry.backoff)),
             suspended=spec.suspend,
-            requested_at=_annotation(body, ANNOTATION_REQUESTED_AT),
-            force=_annotation(body, ANNOTATION_FORCE),
+            given=Given(
+                requested_at=_annotation(body, ANNOTATION_REQUESTED_AT),
+                force=_annotation(body, ANNOTATION_FORCE),
+                take_over=_annotation(body, ANNOTATION_TAKE_OVER),
+            ),
         )
         sources = {track: source for track, (_, source) in zip(Track, wishes, strict=True)}
         unfinished = {
@@ -206,8 +220,10 @@ class Observer:
         )
         return Refused(Reason.ACCESS_MODE, text)
 
-    async def _owner_exists(self, owner: Owner | None) -> bool | None:
-        """Whether the set that claims the database is still there; where we may not look, it is."""
+    async def _owner_state(
+        self, track: Track, owner: Owner | None, database: DatabaseIdentity | None
+    ) -> OwnerState | None:
+        """What is known of the set that claims ``track`` of ``database``."""
         if owner is None:
             return None
         namespace, _, name = owner.name.partition("/")
@@ -217,9 +233,26 @@ class Observer:
             found = await self._kube.find(paths.one_set(namespace, name))
         except KubeError as error:
             if error.status == 403:
-                return True
+                return OwnerState.UNREADABLE
             raise
-        return found is not None and found["metadata"]["uid"] == owner.uid
+        if found is not None and found["metadata"]["uid"] == owner.uid:
+            return OwnerState.RELEASED if _let_go(found, track, database) else OwnerState.PRESENT
+        cluster = await self._namespace_uid(namespace)
+        same = cluster is not None and cluster == owner.cluster
+        return OwnerState.DELETED if same else OwnerState.ELSEWHERE
+
+    async def cluster(self, key: Key, uid: str) -> str | None:
+        """What tells this cluster's sets from another's: the uid of the set's namespace.
+
+        A set never outlives its namespace, so it is asked for once.
+        """
+        if uid not in self._clusters:
+            self._clusters[uid] = await self._namespace_uid(key[0])
+        return self._clusters[uid]
+
+    async def _namespace_uid(self, namespace: str) -> str | None:
+        found = await self._allowed(paths.namespace(namespace))
+        return str(found["metadata"]["uid"]) if found else None
 
     async def _allowed(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:
         """What only helps to explain: None where there is none, or where we may not look."""
@@ -277,13 +310,31 @@ def _sources_of(namespace: str, spec: Spec) -> frozenset[Key]:
     return frozenset((namespace, name) for source in given if source for name in source.config_map_names())
 
 
-def _owner(record: TrackStatus, pods: tuple[PodSeen, ...]) -> Owner | None:
-    """The set that keeps this one out, as the newest run has found it; None if none does."""
+def _owner(record: TrackStatus, pods: tuple[PodSeen, ...]) -> tuple[Owner | None, DatabaseIdentity | None]:
+    """The set that keeps this one out, and of which database, as the newest run has found it."""
     for pod in pods:
         result = pod.result
         if record.outstanding and pod.run == record.run and result and result.outcome is Outcome.CONFLICT:
-            return Owner(result.owner, result.owner_uid) if result.owner else None
-    return record.claimed_by if record.outcome is Outcome.CONFLICT else None
+            owner = Owner(result.owner, result.owner_uid, result.owner_cluster) if result.owner else None
+            return owner, result.database
+    return record.claimed_by if record.outcome is Outcome.CONFLICT else None, record.database
+
+
+def _lost_at(lost: tuple[str, datetime] | None, uid: str) -> datetime | None:
+    return lost[1] if lost and lost[0] == uid else None
+
+
+def _let_go(body: Json, track: Track, database: DatabaseIdentity | None) -> bool:
+    """Whether a set says that it no longer uses this track of the database."""
+    try:
+        status = status_json.read(body.get("status"))
+    except ValueError:
+        return False
+    record = status.tracks.of(track)
+    if status.observed_generation != body["metadata"]["generation"] or record.outstanding:
+        return False
+    left_out = record.phase is Phase.SKIPPED and record.reason in (Reason.DISABLED, Reason.NO_SOURCE)
+    return left_out or differs(record.database, database)
 
 
 def _problem(source: Source, seen: SourceSeen) -> Blocked | Refused | None:

@@ -72,6 +72,11 @@ def events(namespace: str) -> str:
     return _of("/api/v1", namespace, "events")
 
 
+def namespace(name: str) -> str:
+    """One namespace."""
+    return f"/api/v1/namespaces/{name}"
+
+
 def leases(namespace: str) -> str:
     """The Leases of a namespace."""
     return _of("/apis/coordination.k8s.io/v1", namespace, "leases")

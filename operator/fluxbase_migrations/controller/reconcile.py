@@ -23,13 +23,13 @@ from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.core.actions import Action, CreateJob, DeleteJob, FreePod, SetTtl
-from fluxbase_migrations.core.commands import parse_force
+from fluxbase_migrations.core.commands import parse_force, parse_take_over
 from fluxbase_migrations.core.decide import SetDecision, decide
 from fluxbase_migrations.core.job import SetRef
-from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, ANNOTATIONS_UNDISTURBED, Phase, Track
+from fluxbase_migrations.core.names import ANNOTATIONS_UNDISTURBED, ANNOTATION_CONTESTED, Phase, Track
 from fluxbase_migrations.core.observed import Refusal, works
-from fluxbase_migrations.core.states import backoff
-from fluxbase_migrations.core.status import JobReference, SetStatus
+from fluxbase_migrations.core.states import Reason, backoff
+from fluxbase_migrations.core.status import JobReference, SetStatus, TrackStatus
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,9 @@ class Reconciler:
         self._failing = Failing(kube, recorder, clock)
         self._remembered: dict[Key, _Remembered] = defaultdict(_Remembered)
         self._claimed: dict[str, set[Key]] = defaultdict(set)
-        """Sets that wait for the deletion of the set with that uid."""
+        """Sets that wait for the set with that uid to let go."""
+        self._lost: dict[Key, dict[Track, tuple[str, datetime]]] = defaultdict(dict)
+        """By former owner: from which uid, and when, another set took a track over."""
 
     def is_own_write(self, key: Key, resource_version: str) -> bool:
         """Whether an event of a set only shows what we have written ourselves."""
@@ -138,7 +140,9 @@ class Reconciler:
             KubeError: the API server could not be asked or told; try again later.
         """
         remembered = self._remembered[key]
-        memory = Memory(remembered.refusals, remembered.created, self._follower.progress(key))
+        memory = Memory(
+            remembered.refusals, remembered.created, self._follower.progress(key), self._lost[key]
+        )
         observed = await self._observer.observe(key, self._clock(), memory)
         if observed is None:
             self._forget(key)
@@ -252,13 +256,15 @@ class Reconciler:
         job = jobs.job_spec(
             observed.spec,
             track,
-            SetRef(observed.seen.uid, key[0], key[1]),
+            SetRef(observed.seen.uid, *key, await self._observer.cluster(key, observed.seen.uid)),
             run=wanted.run,
             expected_digest=source.digest if source else None,
             files=source.small if source else (),
             requested=wanted.requested,
             requested_at=wanted.requested_at,
             force=parse_force(wanted.force)[1] if wanted.force else None,
+            take_over=parse_take_over(wanted.take_over)[1] if wanted.take_over else None,
+            command_database=wanted.command_database,
             take_over_from=wanted.take_over_from,
             expected_database=wanted.expected_database,
         )
@@ -313,11 +319,27 @@ class Reconciler:
                     self._follower.follow(key, track, pod, record.run)
             if record.claimed_by and record.claimed_by.uid:
                 self._claimed[record.claimed_by.uid].add(key)
+            self._tell_former_owner(track, record)
+        if made.status != observed.seen.status:
+            for waiting in self._claimed.get(observed.seen.uid, ()):
+                self._again(waiting, 0.0)  # it may have let go
         self._metrics.set_seen(key, made.status)
         delay = self._settings.resync * random.uniform(0.8, 1.2)
         if made.due is not None:
             delay = min(delay, max((made.due - self._clock()).total_seconds(), 0.2))
         self._again(key, delay)
+
+    def _tell_former_owner(self, track: Track, record: TrackStatus) -> None:
+        """Have the former owner looked at: only a run can tell that the track is not its own any more."""
+        owner, taken_at = record.taken_from, record.taken_at
+        if owner is None or owner.uid is None or taken_at is None:
+            return
+        namespace, _, name = owner.name.partition("/")
+        former = (namespace, name)
+        if self._lost[former].get(track) != (owner.uid, taken_at):
+            self._lost[former][track] = (owner.uid, taken_at)
+            if former in self._remembered:
+                self._again(former, 0.0)
 
     def _forget(self, key: Key) -> None:
         forgotten = self._remembered.pop(key, None)

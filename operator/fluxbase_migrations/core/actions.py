@@ -24,6 +24,8 @@ class CreateJob:
     requested_at: str | None
     force: str | None
     take_over_from: str | None
+    take_over: str | None = None
+    command_database: DatabaseIdentity | None = None
     database_digest: str | None = None
     expected_database: DatabaseIdentity | None = None
 

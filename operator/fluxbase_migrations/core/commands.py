@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fluxbase_migrations.core.job import ForceCommand
+from fluxbase_migrations.core.job import ForceCommand, TakeOverCommand
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.text import visible
 
 _FORCE: Final = re.compile(r"(system|user)=(-?[0-9]{1,19})@(\S{1,128})", re.ASCII)
+_TAKE_OVER: Final = re.compile(r"(system|user)=([0-9a-zA-Z-]{1,64})@(\S{1,128})", re.ASCII)
 _MAX_VERSION: Final = 2**63 - 1
 _MAX_VALUE: Final = 253
 
@@ -47,6 +48,21 @@ def parse_force(value: str) -> tuple[Track, ForceCommand]:
     return Track(found[1]), ForceCommand(int(found[2]), found[3])
 
 
+def parse_take_over(value: str) -> tuple[Track, TakeOverCommand]:
+    """Parse ``<track>=<uid of the owner>@<token>``.
+
+    Raises:
+        ValueError: malformed, with how to write it.
+    """
+    found = _TAKE_OVER.fullmatch(value)
+    if not found:
+        raise ValueError(
+            f"{value[:80]!r} is not <track>=<uid of the owner>@<token>; status.tracks.<track>.claimedBy.uid "
+            "is the owner's uid, and kubectl fluxbase take-over writes the annotation"
+        )
+    return Track(found[1]), TakeOverCommand(found[2], found[3])
+
+
 def digest(*parts: str | int | None) -> str:
     """sha256 over ``parts``, each with its length, None distinct from empty."""
     result = hashlib.sha256()
@@ -59,6 +75,6 @@ def digest(*parts: str | int | None) -> str:
     return f"sha256:{result.hexdigest()}"
 
 
-def inputs_digest(base: str, requested_at: str | None, force: str | None) -> str:
-    """Everything that decides a run's end state: ``base`` without, the rest with the commands."""
-    return digest(base, requested_at, force)
+def inputs_digest(base: str) -> str:
+    """Everything that decides a run's end state, apart from commands: these are in force only for a time."""
+    return digest(base, None, None)

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from fluxbase_migrations.core import facts, summary
+from fluxbase_migrations.core import facts, given, summary
 from fluxbase_migrations.core.actions import Action, CreateJob, Decision, DeleteJob
-from fluxbase_migrations.core.commands import Annotation, bounded, parse_force
+from fluxbase_migrations.core.given import Armed, Given
 from fluxbase_migrations.core.identity import DatabaseIdentity
-from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Phase, Track
+from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.observed import Context, TrackSeen
-from fluxbase_migrations.core.status import LastCommand, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.status import SetStatus, TracksStatus, TrackStatus
 from fluxbase_migrations.core.track import decide_track
 from fluxbase_migrations.core.wish import Note, RetryPolicy
 
@@ -24,14 +24,13 @@ class SetSeen:
     generation: int
     now: datetime
     tracks: Mapping[Track, TrackSeen]
-    """Their records, and the values of annotations, come from here and not from ``tracks``."""
+    """Their records, and the commands, come from here and not from ``tracks``."""
     status: SetStatus = field(default_factory=SetStatus)
     database_digest: str | None = None
     """Digest of ``spec.database``."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     suspended: bool = False
-    requested_at: Annotation | None = None
-    force: Annotation | None = None
+    given: Given = field(default_factory=Given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,56 +43,51 @@ class SetDecision:
     due: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Commands:
-    """Annotations as they count now."""
-
-    status: SetStatus
-    forced: Track | None = None
-    notes: tuple[Note, ...] = ()
-
-
 def decide(seen: SetSeen) -> SetDecision:
     """Decide what to do about a set; total, and the same for the same observation."""
     status, notes = facts.of_spec(seen.status, seen.database_digest)
-    seen = replace(seen, status=status)
-    made = _decide(seen)
-    status, replaced = facts.agreed(made.status, seen.status.database)
-    if status.tracks != made.status.tracks:
+    commands, command_notes = given.noted(status, seen.given)
+    status = replace(status, commands=commands)
+    made = _decide(replace(seen, status=status))
+    status, replaced = facts.agreed(made.status, status.database)
+    told = notes + command_notes + replaced + made.notes
+    if replaced or status.tracks != made.status.tracks:
         # A run has found another database: what is to be done there follows from what was read there.
-        told = made.notes
-        status = replace(status, conditions=seen.status.conditions)
+        commands, command_notes = given.noted(status, seen.given)
+        status = replace(status, commands=commands, conditions=seen.status.conditions)
         made = _decide(replace(seen, status=status))
-        made = replace(made, notes=told + made.notes)
-    status = replace(made.status, database=status.database)
-    return replace(made, status=status, notes=notes + replaced + made.notes)
+        told += command_notes + made.notes
+    return replace(made, status=replace(made.status, database=status.database), notes=told)
 
 
 def _decide(seen: SetSeen) -> SetDecision:
-    commands = _commands(seen)
-    system = _decide_track(seen, Track.SYSTEM, commands, upstream=None)
+    system = _decide_track(seen, Track.SYSTEM, upstream=None)
     user = _decide_track(
         seen,
         Track.USER,
-        commands,
         upstream=_upstream(system.record),
         expected_database=None if system.record.phase is Phase.SKIPPED else system.record.database,
     )
     tracks = TracksStatus(system.record, user.record)
+    commands, notes = given.answered(seen.status.commands, tracks, suspended=seen.suspended)
+    before = seen.status
     status = replace(
-        commands.status,
+        before,
         observed_generation=seen.generation,
         phase=summary.phase(tracks),
         dirty=_dirty(system.record, user.record),
         pending=_pending(system.record, user.record),
         tracks=tracks,
-        conditions=summary.conditions(tracks, seen.status.conditions, seen.generation, seen.now),
+        last_handled_requested_at=given.handled(commands.requested_at, before.last_handled_requested_at),
+        last_handled_force=given.handled(commands.force, before.last_handled_force),
+        commands=commands,
+        conditions=summary.conditions(tracks, before.conditions, seen.generation, seen.now),
     )
     dues = [due for due in (system.due, user.due) if due is not None]
     return SetDecision(
         status=status,
         actions=tuple(sorted(system.actions + user.actions, key=_urgency)),
-        notes=commands.notes + system.notes + user.notes,
+        notes=system.notes + user.notes + notes,
         due=min(dues, default=None),
     )
 
@@ -118,16 +112,11 @@ def _pending(*records: TrackStatus) -> int | None:
 def _decide_track(
     seen: SetSeen,
     track: Track,
-    commands: _Commands,
     upstream: str | None,
     expected_database: DatabaseIdentity | None = None,
 ) -> Decision:
-    record = seen.status.tracks.of(track)
-    if commands.forced is track:
-        force = commands.status.last_handled_force
-        record = replace(record, commands=replace(record.commands, force=force))
-    requested_at = commands.status.last_handled_requested_at
-    observed = replace(seen.tracks[track], record=record, requested_at=requested_at)
+    armed = Armed() if seen.suspended else given.armed(seen.status.commands, track)
+    observed = replace(seen.tracks[track], record=seen.status.tracks.of(track), armed=armed)
     return decide_track(
         observed,
         Context(
@@ -149,45 +138,3 @@ def _upstream(system: TrackStatus) -> str | None:
     if settled or system.phase is Phase.SKIPPED:
         return None
     return f"it is {system.phase}: {system.message}"
-
-
-def _commands(seen: SetSeen) -> _Commands:
-    """Take note of annotations that are new. While the set is suspended they wait."""
-    made = _Commands(seen.status)
-    if seen.suspended:
-        return made
-    requested, force = seen.requested_at, seen.force
-    if requested and requested.value and bounded(requested.value) != made.status.last_handled_requested_at:
-        status = replace(
-            made.status,
-            last_handled_requested_at=bounded(requested.value),
-            last_command=_last(ANNOTATION_REQUESTED_AT, requested),
-        )
-        note = Note(False, "Requested", f"another run was requested: {_said(requested)}")
-        made = replace(made, status=status, notes=(note,))
-    if force and force.value and bounded(force.value) != made.status.last_handled_force:
-        made = _forced(made, force)
-    return made
-
-
-def _forced(made: _Commands, force: Annotation) -> _Commands:
-    status = replace(
-        made.status, last_handled_force=bounded(force.value), last_command=_last(ANNOTATION_FORCE, force)
-    )
-    try:
-        track, command = parse_force(force.value)
-    except ValueError as error:
-        note = Note(True, "InvalidForce", f"annotation {ANNOTATION_FORCE} is ignored: {error}")
-        return replace(made, status=status, notes=(*made.notes, note))
-    note = Note(False, "Forced", f"{track} is to be set to version {command.version}: {_said(force)}")
-    return replace(made, status=status, forced=track, notes=(*made.notes, note))
-
-
-def _last(name: str, annotation: Annotation) -> LastCommand:
-    return LastCommand(name, bounded(annotation.value), annotation.manager, annotation.time)
-
-
-def _said(annotation: Annotation) -> str:
-    by = f" by {annotation.manager}" if annotation.manager else ""
-    at = f" at {annotation.time:%Y-%m-%dT%H:%M:%SZ}" if annotation.time else ""
-    return f"{bounded(annotation.value)}{by}{at}"

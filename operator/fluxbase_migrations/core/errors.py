@@ -13,7 +13,7 @@
     ├── LockHeld             somebody else is migrating
     ├── Conflict             another set owns this database's track
     ├── Interrupted          a signal ended the run
-    ├── DatabaseChanged      another database than the system track was applied to
+    ├── DatabaseChanged      another database than the run was planned for
     ├── AheadOfSource        the recorded version is not among the files
     ├── TargetNotFound       the wanted version is not among the files
     ├── RollbackForbidden    the target is lower than the recorded version
@@ -35,6 +35,7 @@ from pathlib import PurePath
 from typing import Any, ClassVar, Final
 
 from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.job import SetRef
 from fluxbase_migrations.core.result import ErrorInfo, Outcome
 
 LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -151,10 +152,9 @@ class Conflict(MigrationError):
 
     outcome = Outcome.CONFLICT
 
-    def __init__(self, message: str, *, owner: str, owner_uid: str) -> None:
+    def __init__(self, message: str, *, owner: SetRef) -> None:
         super().__init__(message)
         self.owner = owner
-        self.owner_uid = owner_uid
 
 
 class Interrupted(MigrationError):
@@ -164,7 +164,7 @@ class Interrupted(MigrationError):
 
 
 class DatabaseChanged(MigrationError):
-    """Another database than the system track was applied to; nothing was touched."""
+    """Another database than the run was planned for; nothing was touched."""
 
     outcome = Outcome.DATABASE_CHANGED
 
@@ -172,7 +172,7 @@ class DatabaseChanged(MigrationError):
     def of(cls, expected: DatabaseIdentity, database: DatabaseIdentity | None) -> "DatabaseChanged":
         """Name both."""
         return cls(
-            "the database was replaced since the system track was applied; nothing was changed",
+            "the database is another one than the run was planned for; nothing was changed",
             detail=f"expected {expected}, connected to {database}",
         )
 

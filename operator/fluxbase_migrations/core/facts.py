@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from fluxbase_migrations.core.given import refused_by_change
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.status import SetStatus, TracksStatus, TrackStatus
@@ -29,6 +30,8 @@ def forgotten(record: TrackStatus) -> TrackStatus:
         retry_at=None,
         error=None,
         claimed_by=None,
+        taken_from=None,
+        taken_at=None,
     )
 
 
@@ -39,11 +42,11 @@ def of_spec(status: SetStatus, digest: str | None) -> tuple[SetStatus, tuple[Not
     if before in (None, digest):
         return status, ()
     tracks = TracksStatus(*(one and forgotten(one) for one in (status.tracks.system, status.tracks.user)))
-    notes: tuple[Note, ...] = ()
+    commands, notes = refused_by_change(status.commands)
     if status.database is not None:
         text = f"spec.database changed: the state of {status.database} is no longer shown"
-        notes = (Note(False, "DatabaseChanged", text),)
-    return replace(status, database=None, tracks=tracks), notes
+        notes = (Note(False, "DatabaseChanged", text), *notes)
+    return replace(status, database=None, tracks=tracks, commands=commands), notes
 
 
 def agreed(status: SetStatus, before: DatabaseIdentity | None) -> tuple[SetStatus, tuple[Note, ...]]:

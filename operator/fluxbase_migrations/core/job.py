@@ -17,6 +17,8 @@ class SetRef:
     uid: str
     namespace: str
     name: str
+    cluster: str | None = None
+    """Uid of the namespace: the set is looked up only in the cluster where it is."""
 
     def __str__(self) -> str:
         """``namespace/name``."""
@@ -38,6 +40,14 @@ _ENUMERATIONS: Final[dict[str, type[StrEnum]]] = {
     "recovery": Recovery,
 }
 """Fields that hold one of a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOverCommand:
+    """Take the track over from the set with this uid, once per ``token``."""
+
+    uid: str
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +83,11 @@ class JobSpec:
     connect_patience: float = 5.0
     """Seconds to go on trying to connect. Short: who waits for a server should not hold a slot meanwhile."""
     force: ForceCommand | None = None
+    take_over: TakeOverCommand | None = None
+    command_database: DatabaseIdentity | None = None
+    """The database that force, take-over and request were given for; None: any."""
     take_over_from: str | None = None
-    """The uid of a set that is gone and whose ownership of the track may be taken."""
+    """The uid of a set that is gone or has let go, and whose ownership of the track may be taken."""
     expected_database: DatabaseIdentity | None = None
     """The user track: the database that the system track was applied to; None: any."""
     requested: bool = False
@@ -108,8 +121,11 @@ class JobSpec:
                     fields[name] = kind(fields[name])
             if "force" in fields:
                 fields["force"] = ForceCommand(**fields["force"])
-            if "expected_database" in fields:
-                fields["expected_database"] = DatabaseIdentity(**fields["expected_database"])
+            if "take_over" in fields:
+                fields["take_over"] = TakeOverCommand(**fields["take_over"])
+            for name in ("expected_database", "command_database"):
+                if name in fields:
+                    fields[name] = DatabaseIdentity(**fields[name])
             return cls(**fields)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"not a job specification: {error}") from error

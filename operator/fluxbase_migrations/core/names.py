@@ -15,6 +15,9 @@ ANNOTATION_REQUESTED_AT: Final = f"{GROUP}/requested-at"
 ANNOTATION_FORCE: Final = f"{GROUP}/force"
 """``<track>=<version>@<token>``: set the tracking row, once per token."""
 
+ANNOTATION_TAKE_OVER: Final = f"{GROUP}/take-over"
+"""``<track>=<uid of the owner>@<token>``: take the track of the database over from the set that owns it."""
+
 LABEL_NAME: Final = "app.kubernetes.io/name"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 JOB_APP_NAME: Final = "fluxbase-migration"
@@ -101,6 +104,20 @@ class Phase(StrEnum):
     FAILED = "Failed"
     ROLLED_BACK = "RolledBack"
     SKIPPED = "Skipped"
+
+
+class CommandState(StrEnum):
+    """What became of a command."""
+
+    WAITING = "Waiting"
+    """No run carries it yet."""
+    IN_PROGRESS = "InProgress"
+    """A run carries it, or will when it is tried again."""
+    OBEYED = "Obeyed"
+    REFUSED = "Refused"
+    """Malformed, or given for another database."""
+    WITHDRAWN = "Withdrawn"
+    """The annotation was removed before it was obeyed."""
 
 
 class Rollback(StrEnum):

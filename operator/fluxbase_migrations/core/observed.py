@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from fluxbase_migrations.core.given import Armed
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.owner import OwnerState
 from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, NotStarted, PodSeen, state
 from fluxbase_migrations.core.status import JobReference, Progress, TrackStatus
 from fluxbase_migrations.core.wish import RetryPolicy, Wish
@@ -65,11 +67,13 @@ class TrackSeen:
     created: JobReference | None = None
     """The Job that this process created last."""
     refusal: Refusal | None = None
-    owner_exists: bool | None = None
-    """Whether the set that claims this track's database is still there; None: not known."""
+    owner: OwnerState | None = None
+    """What is known of the set that claims this track's database; None: none does."""
+    lost_at: datetime | None = None
+    """When another set said that it took this track over from this one."""
     progress: Progress | None = None
-    requested_at: str | None = None
-    """Value of the annotation that counts now."""
+    armed: Armed = field(default_factory=Armed)
+    """The commands that count now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Final
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.identity import differs
 from fluxbase_migrations.core.names import Track
-from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.result import FORCE, TAKE_OVER, ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Ended
 from fluxbase_migrations.core.states import AT_ONCE, Effect, Reason, backoff, effect, look_again_backoff
 from fluxbase_migrations.core.status import AppliedFile, Owner, TrackError, TrackStatus
@@ -48,8 +48,11 @@ def recorded(
             after = replace(after, version=None, dirty=False, pending=None, rolled_back=None)
         after = _as_read(after, result)
     made = effect(after.outcome)
-    if made in (Effect.SETTLE, Effect.EMPTY):
-        after = replace(after, commands=replace(after.commands, forced=None))
+    if result is not None and result.obeyed:
+        carried = {FORCE: after.commands.force, TAKE_OVER: after.commands.take_over}
+        values = (carried.get(kind) for kind in result.obeyed)
+        obeyed = tuple(value for value in values if value is not None)
+        after = replace(after, commands=replace(after.commands, obeyed=obeyed))
     if made is Effect.SETTLE:
         after = replace(after, rolled_back=after.outcome is Outcome.ROLLED_BACK or None)
     if made is Effect.WAIT and ended.job is not None and ended.job.reason == DEADLINE:
@@ -69,7 +72,7 @@ def recorded(
     # For good: a request is over. A later change is nobody's request to run a file again that failed.
     after = replace(after, waits=0, commands=replace(after.commands, requested=None))
     if made is Effect.CLAIMED and result is not None and result.owner:
-        return replace(after, claimed_by=Owner(result.owner, result.owner_uid))
+        return replace(after, claimed_by=Owner(result.owner, result.owner_uid, result.owner_cluster))
     return after
 
 
@@ -98,6 +101,9 @@ def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
         record = replace(record, version=result.version, dirty=result.dirty, pending=result.pending)
     if result.database is not None:
         record = replace(record, database=result.database, read_at=record.finished_at)
+    if result.taken_from is not None:
+        taken_from = Owner(result.taken_from, result.taken_from_uid)
+        record = replace(record, taken_from=taken_from, taken_at=record.finished_at)
     if result.source_digest is not None:
         record = replace(
             record,
@@ -123,6 +129,9 @@ def note_of(track: Track, record: TrackStatus, result: Result | None) -> tuple[N
     notes = []
     if record.recovered:
         notes.append(Note(False, "Recovered", f"{track}: {record.recovered}"))
+    if result is not None and result.taken_from:
+        text = f"{track}: taken over from the set {result.taken_from} (uid {result.taken_from_uid})"
+        notes.append(Note(False, "TakenOver", text))
     if record.warnings:
         notes.append(Note(True, "MigrationWarning", f"{track}: " + "; ".join(record.warnings)))
     match record.outcome:

@@ -13,6 +13,11 @@ LIMIT: Final = 4096
 """Bytes. The kubelet cuts a longer termination message without regard for JSON."""
 
 
+FORCE: Final = "force"
+TAKE_OVER: Final = "take-over"
+"""Commands, in :attr:`Result.obeyed`."""
+
+
 class Outcome(StrEnum):
     """How a run ended: a closed list; docs say what each makes of the track."""
 
@@ -28,7 +33,7 @@ class Outcome(StrEnum):
     SOURCE_CHANGED = "SourceChanged"
     INTERRUPTED = "Interrupted"
     DATABASE_CHANGED = "DatabaseChanged"
-    """Another database than the system track was applied to; nothing was touched."""
+    """Another database than the system track was applied to, or a command was given for."""
     SOURCE_EMPTY = "SourceEmpty"
     # A fault that may pass: tried again up to retry.limit.
     TRANSIENT = "Transient"
@@ -132,9 +137,15 @@ class Result:
     owner: str | None = None
     """Conflict: ``namespace/name`` of the set that owns the track."""
     owner_uid: str | None = None
+    owner_cluster: str | None = None
     error: ErrorInfo | None = None
     database: DatabaseIdentity | None = None
     """The database that was read; None: no run got that far."""
+    obeyed: tuple[str, ...] = ()
+    """The commands that were obeyed, by this run or an earlier one, however this one ended."""
+    taken_from: str | None = None
+    """The set that the track was taken over from: ``namespace/name``."""
+    taken_from_uid: str | None = None
 
     def __post_init__(self) -> None:
         """Warnings name files."""
@@ -174,6 +185,7 @@ class Result:
                 warnings=tuple(cut(text, chars) for text in self.warnings[:items]),
                 recovered=cut(self.recovered, chars) if self.recovered else None,
                 owner=cut(self.owner, 320) if self.owner else None,
+                taken_from=cut(self.taken_from, 320) if self.taken_from else None,
                 error=error,
             )
 
@@ -190,6 +202,7 @@ class Result:
             fields["applied"] = tuple(Applied(**one) for one in fields.get("applied", ()))
             fields["skipped_versions"] = tuple(fields.get("skipped_versions", ()))
             fields["warnings"] = tuple(fields.get("warnings", ()))
+            fields["obeyed"] = tuple(fields.get("obeyed", ()))
             if "error" in fields:
                 fields["error"] = ErrorInfo(**fields["error"])
             if "database" in fields:

@@ -8,6 +8,7 @@ from fluxbase_migrations.core import view
 from fluxbase_migrations.core.actions import CreateJob, Decision, job_name
 from fluxbase_migrations.core.commands import inputs_digest
 from fluxbase_migrations.core.observed import Context, TrackSeen
+from fluxbase_migrations.core.owner import LET_GO
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.runs import Ended, JobSeen, PodSeen, state
 from fluxbase_migrations.core.status import Commands, JobReference, Owner, TrackStatus
@@ -46,21 +47,50 @@ def wanted_digest(seen: TrackSeen) -> str | None:
     """The digest of the inputs that a run would have now; None if none is wanted."""
     if not isinstance(seen.wish, Want):
         return None
-    return inputs_digest(seen.wish.base, seen.requested_at, seen.record.commands.force)
+    return inputs_digest(seen.wish.base)
+
+
+def unheard(seen: TrackSeen, record: TrackStatus) -> bool:
+    """Whether there is a command that no run has carried yet."""
+    armed, carried = seen.armed, record.commands
+    pairs = (
+        (armed.requested_at, carried.requested_at),
+        (armed.force, carried.force),
+        (armed.take_over, carried.take_over),
+    )
+    return any(value is not None and value != seen_by_run for value, seen_by_run in pairs)
+
+
+def disarmed(seen: TrackSeen, record: TrackStatus) -> bool:
+    """Whether the planned run carries a command that is not in force any more."""
+    armed, carried = seen.armed, record.commands
+    return (
+        (carried.requested is not None and carried.requested_at != armed.requested_at)
+        or carried.force not in (None, armed.force)
+        or carried.take_over not in (None, armed.take_over)
+    )
+
+
+def is_wanted(seen: TrackSeen, record: TrackStatus) -> bool:
+    """Whether the planned run is what is wanted now: its inputs and its commands."""
+    same = record.inputs_digest is not None and record.inputs_digest == wanted_digest(seen)
+    return same and not unheard(seen, record) and not disarmed(seen, record)
 
 
 def plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *, again: bool) -> Decision:
     """Start a run: the status says so first, then the Job is created."""
     run = max([record.run, *(job.run for job in seen.jobs)]) + 1
-    commands = record.commands
-    if not again:
-        commands = Commands(
-            requested_at=seen.requested_at,
-            force=commands.force,
-            covered_force=commands.force,
-            requested=_is_new(seen.requested_at, commands.requested_at) or commands.requested,
-            forced=_is_new(commands.force, commands.covered_force) or commands.forced,
-        )
+    armed, carried = seen.armed, record.commands
+    asked = armed.requested_at is not None
+    commands = Commands(
+        requested_at=armed.requested_at,
+        requested=True
+        if asked and (carried.requested or carried.requested_at != armed.requested_at)
+        else None,
+        force=armed.force,
+        take_over=armed.take_over,
+        obeyed=carried.obeyed,
+    )
     planned = replace(
         record,
         run=run,
@@ -80,27 +110,26 @@ def plan(seen: TrackSeen, record: TrackStatus, want: Want, context: Context, *, 
 
 
 def gone_owner(seen: TrackSeen, record: TrackStatus) -> Owner | None:
-    """The set that owns the database's track, if it is known to be gone: then it may be taken over."""
-    return record.claimed_by if record.outcome is Outcome.CONFLICT and seen.owner_exists is False else None
+    """The set that owns the database's track, if it is known to have let go: then it may be taken over."""
+    return record.claimed_by if record.outcome is Outcome.CONFLICT and seen.owner in LET_GO else None
 
 
 def create(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> CreateJob:
     """The Job of the run that ``record`` holds."""
-    owner = gone_owner(seen, record)
+    owner, carried = gone_owner(seen, record), record.commands
+    commanded = carried.requested or carried.force or carried.take_over
     return CreateJob(
         track=seen.track,
         run=record.run,
         name=job_name(context.name, context.uid, seen.track, record.run),
         inputs_digest=record.inputs_digest or "",
         template=want.template,
-        requested=bool(record.commands.requested),
-        requested_at=record.commands.requested_at if record.commands.requested else None,
-        force=record.commands.force if record.commands.forced else None,
+        requested=bool(carried.requested),
+        requested_at=carried.requested_at if carried.requested else None,
+        force=carried.force,
+        take_over=carried.take_over,
+        command_database=seen.armed.database if commanded else None,
         take_over_from=owner.uid if owner else None,
         database_digest=record.database_digest,
         expected_database=context.expected_database,
     )
-
-
-def _is_new(value: str | None, handled: str | None) -> bool | None:
-    return True if value is not None and value != handled else None

@@ -40,7 +40,7 @@ class Effect(StrEnum):
     RETRY = "retry"
     """Pending; tried again until ``retry.limit``, then Failed."""
     CLAIMED = "claimed"
-    """Failed while the other set exists."""
+    """Failed until the other set lets go, or somebody hands over on purpose."""
     STOP = "stop"
     """Failed until something changes."""
 
@@ -54,7 +54,8 @@ EFFECTS: Final[dict[Effect, str]] = {
     "with versions applied: Failed, `AheadOfSource`",
     Effect.RETRY: "Pending; tried again after `retry.backoff` doubled each time, up to `retry.limit` times; "
     "then Failed",
-    Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is gone; then it takes over",
+    Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is deleted or lets go, or the annotation "
+    "`fluxbase.io/take-over` hands over",
     Effect.STOP: "Failed until the source, the spec or a command changes",
 }
 """What each effect means, for the docs."""
@@ -71,8 +72,8 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.LOCK_HELD: "Somebody else held the migration lock for longer than `lockTimeout`.",
     Outcome.SOURCE_CHANGED: "The mounted files were not those that the operator saw; nothing was touched.",
     Outcome.INTERRUPTED: "The pod was told to stop; what was begun is finished or undone.",
-    Outcome.DATABASE_CHANGED: "The database is not the one that the system track was applied to; nothing was "
-    "touched.",
+    Outcome.DATABASE_CHANGED: "The database is not the one that the system track was applied to, or that a "
+    "command was given for; nothing was touched.",
     Outcome.SOURCE_EMPTY: "There are no migration files.",
     Outcome.TRANSIENT: "A fault that may pass: serialization, deadlock, lock timeout, connection lost.",
     Outcome.CONFLICT: "Another set owns this track of this database.",

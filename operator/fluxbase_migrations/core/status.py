@@ -8,7 +8,7 @@ from datetime import datetime
 
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.json_names import JSON_NAMES
-from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.names import CommandState, Phase, Track
 from fluxbase_migrations.core.result import Outcome
 
 
@@ -94,24 +94,64 @@ class Owner:
     """namespace/name of the set."""
     uid: str | None = None
     """Its uid."""
+    cluster: str | None = None
+    """Uid of its namespace; tells sets of one cluster from those of another."""
+
+    def described(self) -> str:
+        """For messages."""
+        return f"the set {self.name} (uid {self.uid})"
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Which annotations the track has obeyed."""
+    """The commands that the present run carries, by the values of their annotations."""
 
     __pydantic_config__ = JSON_NAMES
 
     requested_at: str | None = None
-    """Value of fluxbase.io/requested-at that inputsDigest covers."""
-    force: str | None = None
-    """The last value of fluxbase.io/force that names this track."""
-    covered_force: str | None = None
-    """Value of fluxbase.io/force that inputsDigest covers."""
+    """Value of fluxbase.io/requested-at."""
     requested: bool | None = None
-    """Whether runs carry a request, until one of them has ended for good."""
-    forced: bool | None = None
-    """Whether runs carry the force command, until one of them has succeeded. It is obeyed only once."""
+    """Whether the request still counts: until a run with it has ended for good."""
+    force: str | None = None
+    """Value of fluxbase.io/force."""
+    take_over: str | None = None
+    """Value of fluxbase.io/take-over."""
+    obeyed: tuple[str, ...] = ()
+    """Values of fluxbase.io/force and fluxbase.io/take-over that were obeyed last."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStatus:
+    """A command given as an annotation, and what became of it."""
+
+    __pydantic_config__ = JSON_NAMES
+
+    value: str
+    """The annotation's value."""
+    state: CommandState
+    """Waiting, InProgress, Obeyed, Refused or Withdrawn."""
+    message: str | None = None
+    """Why it waits or was refused."""
+    database: DatabaseIdentity | None = None
+    """The database that was known when it was given; it counts for no other. Absent: none was known."""
+    manager: str | None = None
+    """The field manager that wrote it. Who really did is in the API server's audit log."""
+    time: datetime | None = None
+    """When it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandsStatus:
+    """The last value of each annotation that is a command."""
+
+    __pydantic_config__ = JSON_NAMES
+
+    requested_at: CommandStatus | None = None
+    """fluxbase.io/requested-at."""
+    force: CommandStatus | None = None
+    """fluxbase.io/force."""
+    take_over: CommandStatus | None = None
+    """fluxbase.io/take-over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +217,12 @@ class TrackStatus:
     """What went wrong in the last run."""
     claimed_by: Owner | None = None
     """The other set that owns this track of this database."""
+    taken_from: Owner | None = None
+    """The set that this track of this database was taken over from."""
+    taken_at: datetime | None = None
+    """When it was taken over."""
     commands: Commands = field(default_factory=Commands)
-    """Which annotations the track has obeyed."""
+    """The commands that the present run carries."""
 
     @property
     def known(self) -> bool:
@@ -228,22 +272,6 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class LastCommand:
-    """The last annotation that was obeyed."""
-
-    __pydantic_config__ = JSON_NAMES
-
-    annotation: str
-    """Its name."""
-    value: str
-    """Its value."""
-    manager: str | None = None
-    """The field manager that wrote it. Who really did is in the API server's audit log."""
-    time: datetime | None = None
-    """When it was written."""
-
-
-@dataclass(frozen=True, slots=True)
 class SetStatus:
     """What the operator last saw and decided. Nobody else writes here."""
 
@@ -264,10 +292,10 @@ class SetStatus:
     tracks: TracksStatus = field(default_factory=TracksStatus)
     """Each track by itself."""
     last_handled_requested_at: str | None = None
-    """The last value of the annotation fluxbase.io/requested-at that was obeyed."""
+    """The last value of fluxbase.io/requested-at that a run carries or has carried, or that was refused."""
     last_handled_force: str | None = None
-    """The last value of the annotation fluxbase.io/force that was obeyed, or refused."""
-    last_command: LastCommand | None = None
-    """The last annotation that was obeyed, and who wrote it."""
+    """The last value of fluxbase.io/force that a run carries or has carried, or that was refused."""
+    commands: CommandsStatus = field(default_factory=CommandsStatus)
+    """What became of the commands that were given as annotations."""
     conditions: tuple[Condition, ...] = ()
     """Ready, and exactly one of Reconciling and Stalled while Ready is not True."""

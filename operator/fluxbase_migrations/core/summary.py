@@ -6,6 +6,7 @@ from typing import Final
 
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import Outcome, cut
+from fluxbase_migrations.core.states import ADVICE
 from fluxbase_migrations.core.status import Condition, TracksStatus, TrackStatus
 from fluxbase_migrations.core.transitions import Shows, line_of
 
@@ -43,7 +44,7 @@ def conditions(
     if ready:
         reason, message = str(decisive), _ready_message(tracks)
     elif decisive in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED):
-        reason, message = "Dirty", f"{', '.join(dirty)}: the tracking table is marked dirty"
+        reason, message = Outcome.DIRTY, _dirty_message(tracks, dirty)
     else:
         reason, message = record.reason or str(decisive), f"{track}: {record.message}"
     message = cut(message or "every track is left out", MESSAGE_LIMIT)
@@ -101,6 +102,12 @@ def _ready_message(tracks: TracksStatus) -> str:
     """Where each track is, and that a volume still waits for somebody to copy files to it."""
     told = [one for one in _both(tracks) if _is_present(one[1]) or one[1].reason == Outcome.SOURCE_EMPTY]
     return "; ".join(f"{track}: {record.message}" for track, record in told)
+
+
+def _dirty_message(tracks: TracksStatus, dirty: list[Track]) -> str:
+    """A track that is left out is marked dirty: nothing will mend it by itself."""
+    versions = ", ".join(f"{track} at version {tracks.of(track).version}" for track in dirty)
+    return f"tracking table is marked dirty: {versions}. {ADVICE[Outcome.DIRTY]}"
 
 
 def _acts(record: TrackStatus) -> bool:

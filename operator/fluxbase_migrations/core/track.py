@@ -16,8 +16,10 @@ from fluxbase_migrations.core.digest import MIGRATION_PATTERN
 from fluxbase_migrations.core.facts import forgotten
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Context, TrackSeen
+from fluxbase_migrations.core.owner import EXPLANATIONS
 from fluxbase_migrations.core.plan import outstanding
 from fluxbase_migrations.core.record import note_of, recorded
+from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.runs import (
     Absent,
     Container,
@@ -29,7 +31,16 @@ from fluxbase_migrations.core.runs import (
     RunState,
     state,
 )
-from fluxbase_migrations.core.start import LOOK_AGAIN, create, gate, gone_owner, plan, wanted_digest
+from fluxbase_migrations.core.start import (
+    LOOK_AGAIN,
+    create,
+    gate,
+    gone_owner,
+    is_wanted,
+    plan,
+    unheard,
+    wanted_digest,
+)
 from fluxbase_migrations.core.states import Reason, backoff
 from fluxbase_migrations.core.status import JobReference, TrackStatus
 from fluxbase_migrations.core.transitions import line_of
@@ -60,14 +71,15 @@ def decide_track(seen: TrackSeen, context: Context) -> Decision:
                 if isinstance(again, Decision):
                     return _finish(seen, context, again)
                 record = again
+    seen = replace(seen, armed=seen.armed.without(record.commands.obeyed))
     idle = _idle(seen, record, context)
     return _finish(seen, context, replace(idle, notes=notes + idle.notes))
 
 
 def _wish(seen: TrackSeen) -> Wish:
-    """A force needs no files."""
-    wish, commands = seen.wish, seen.record.commands
-    if isinstance(wish, Blocked) and (commands.forced or commands.force != commands.covered_force):
+    """A command to set the version, or to take over, needs no files."""
+    wish = seen.wish
+    if isinstance(wish, Blocked) and (seen.armed.force or seen.armed.take_over):
         return wish.empty or wish
     return wish
 
@@ -108,7 +120,7 @@ def _running(seen: TrackSeen, record: TrackStatus, run: InFlight, context: Conte
     if run.lost:
         shown = view.node_lost(run.pod)
     else:
-        newer = wanted_digest(seen) != record.inputs_digest
+        newer = wanted_digest(seen) != record.inputs_digest or unheard(seen, record)
         shown = view.running(record.progress, newer=newer)
     return Decision(view.shown(record, shown), due=context.now + LOOK_AGAIN if run.lost else None)
 
@@ -138,7 +150,7 @@ def _not_started(seen: TrackSeen, record: TrackStatus, run: NotStarted, context:
         isinstance(seen.wish, Want)
         and not context.suspended
         and context.upstream is None
-        and record.inputs_digest == wanted_digest(seen)
+        and is_wanted(seen, record)
         and run.job.template_digest == seen.wish.template
     )
     if not current:
@@ -172,7 +184,7 @@ def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision 
             error=view.job_deleted(job.name),
         )
     wish = seen.wish
-    if not isinstance(wish, Want) or context.suspended or record.inputs_digest != wanted_digest(seen):
+    if not isinstance(wish, Want) or context.suspended or not is_wanted(seen, record):
         return _given_up(record)
     blocked = gate(seen, record, context)
     if blocked:
@@ -253,21 +265,33 @@ def _is_running(pod: PodSeen) -> bool:
 
 
 def _wanted(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> Decision:
-    handled = record.finished_at is not None and record.inputs_digest == wanted_digest(seen)
+    same = record.finished_at is not None and record.inputs_digest == wanted_digest(seen)
+    handled = same and not unheard(seen, record)
     owner = gone_owner(seen, record)
-    recheck = record.finished_at + want.recheck if record.finished_at and want.recheck else None
+    recheck = _next_look(seen, record, want)
     overdue = recheck is not None and recheck <= context.now and not context.suspended
     if handled and record.retry_at is None and not owner and not overdue:
-        return Decision(view.settled(record, want), due=None if context.suspended else recheck)
+        return Decision(
+            view.settled(record, want, context, seen.owner), due=None if context.suspended else recheck
+        )
     if context.suspended:
         return Decision(view.shown(record, view.suspended()))
     if handled and record.retry_at is not None and context.now < record.retry_at:
         return Decision(view.shown(record, view.retrying(record)), due=record.retry_at)
     planned = gate(seen, record, context) or plan(seen, record, want, context, again=handled and not overdue)
     if owner and planned.actions:
-        text = f"{seen.track}: takes over from the set {owner.name}, which is gone"
+        text = f"{seen.track}: takes over from the set {owner.name}{EXPLANATIONS[seen.owner]}"
         return replace(planned, notes=(Note(False, "TakingOver", text),))
     return planned
+
+
+def _next_look(seen: TrackSeen, record: TrackStatus, want: Want) -> datetime | None:
+    """When to look at the database again although nothing is known to have changed."""
+    if record.finished_at is None or record.outcome is Outcome.CONFLICT:
+        return None  # that another set owns it is known without a look
+    if seen.lost_at is not None and seen.lost_at >= record.finished_at:
+        return record.finished_at
+    return record.finished_at + want.recheck if want.recheck else None
 
 
 def _reference(record: TrackStatus, job: JobSeen | None) -> JobReference | None:

@@ -54,7 +54,7 @@ _IN_A_RUN: Final = frozenset({Phase.PENDING, Phase.RUNNING})
 TRANSITIONS: Final = (
     Transition(
         "Something is wanted that no run has brought about: another source, spec or command, a retry that is "
-        "due, a database whose owner is gone.",
+        "due, a database whose owner has let go.",
         _ANY,
         Phase.PENDING,
         frozenset({Reason.STARTING}),
@@ -257,7 +257,7 @@ TRANSITIONS: Final = (
         Phase.FAILED,
         frozenset({Reason.DATABASE_CLAIMED}),
         Shows.STALLED,
-        "takes over when the other set is deleted",
+        "takes over when the other set is deleted or has let go, or when told to; starts no Job until then",
         warns=True,
     ),
     Transition(

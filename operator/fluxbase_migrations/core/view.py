@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Final
 
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, Phase
-from fluxbase_migrations.core.observed import Queue
+from fluxbase_migrations.core.observed import Context, Queue
+from fluxbase_migrations.core.owner import EXPLANATIONS, OwnerState
 from fluxbase_migrations.core.record import error_text
 from fluxbase_migrations.core.result import Outcome, cut
 from fluxbase_migrations.core.runs import Explanation, JobSeen, NotStarted, PodSeen
 from fluxbase_migrations.core.states import ADVICE, Effect, Reason, effect
-from fluxbase_migrations.core.status import Progress, TrackError, TrackStatus
+from fluxbase_migrations.core.status import Owner, Progress, TrackError, TrackStatus
 from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.core.wish import Blocked, Refused, Skip, Want
 
@@ -206,7 +207,9 @@ def refused(why: Refused) -> View:
     return View(Phase.FAILED, why.reason, why.message)
 
 
-def settled(record: TrackStatus, want: Want) -> TrackStatus:
+def settled(
+    record: TrackStatus, want: Want, context: Context, owner: OwnerState | None = None
+) -> TrackStatus:
     """Nothing more to do for these inputs: as the last run ended."""
     version = "nothing is applied" if record.version is None else f"version {record.version}"
     match effect(record.outcome):
@@ -217,7 +220,18 @@ def settled(record: TrackStatus, want: Want) -> TrackStatus:
         case Effect.EMPTY:
             return _empty(record, want)
         case _:
-            return shown(record, View(Phase.FAILED, _reason_of(record), _failure(record)))
+            text = claimed(record.claimed_by, owner, context) if record.claimed_by else _failure(record)
+            return shown(record, View(Phase.FAILED, _reason_of(record), text))
+
+
+def claimed(by: Owner, owner: OwnerState | None, context: Context) -> str:
+    """Another set owns the database's track."""
+    text = f"this track of the database belongs to the set {by.name}{EXPLANATIONS[owner]}. "
+    if owner is OwnerState.PRESENT:
+        text += "Delete that set, give this one a database of its own, or hand over on purpose"
+    else:
+        text += "If that set no longer uses the database"
+    return f"{text}: kubectl fluxbase take-over {context.name}"
 
 
 def _empty(record: TrackStatus, want: Want) -> TrackStatus:
@@ -235,11 +249,6 @@ def _empty(record: TrackStatus, want: Want) -> TrackStatus:
 
 
 def _failure(record: TrackStatus) -> str:
-    if record.outcome is Outcome.CONFLICT and record.claimed_by:
-        return (
-            f"this track of the database belongs to the set {record.claimed_by.name}; "
-            "delete that one, or give this one a database of its own"
-        )
     text = error_text(record.error) if record.error else f"the run ended as {_reason_of(record)}"
     if record.dirty:
         text += f" (dirty at version {record.version})"

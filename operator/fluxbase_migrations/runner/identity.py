@@ -74,4 +74,4 @@ def write_history_id(session: Session, done_by: str) -> None:
         session.literal(Kind.IDENTITY),
         session.literal(done_by),
     )
-    session.run_own(text, results=3)
+    session.run_own(text)

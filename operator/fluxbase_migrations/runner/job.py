@@ -116,7 +116,8 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
         target=spec.target,
         rollback=spec.rollback,
         force=spec.force,
-        owner=Owner(spec.set, spec.take_over_from),
+        owner=Owner(spec.set, spec.take_over_from, spec.take_over),
+        command_database=spec.command_database,
         expected_database=spec.expected_database,
     )
 

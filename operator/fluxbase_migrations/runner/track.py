@@ -1,5 +1,6 @@
 """One track, from files to a reported outcome: what ``job`` and ``run`` have in common."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,10 +18,10 @@ from fluxbase_migrations.core.errors import (
 )
 from fluxbase_migrations.core.files import NIL, Direction, Source
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
-from fluxbase_migrations.core.job import ForceCommand, SetRef
+from fluxbase_migrations.core.job import ForceCommand, SetRef, TakeOverCommand
 from fluxbase_migrations.core.names import TRACKING_TABLE, Rollback, Track
 from fluxbase_migrations.core.plan import Plan, Step
-from fluxbase_migrations.core.result import Outcome, Result
+from fluxbase_migrations.core.result import FORCE, TAKE_OVER, Outcome, Result
 from fluxbase_migrations.runner import failures, ledger
 from fluxbase_migrations.runner.adoption import Guard
 from fluxbase_migrations.runner.engine import Migrator, Options
@@ -39,6 +40,7 @@ class Owner:
 
     set: SetRef
     take_over_from: str | None = None
+    take_over: TakeOverCommand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class TrackRun:
     owner: Owner | None = None
     expected_database: DatabaseIdentity | None = None
     """None: any."""
+    command_database: DatabaseIdentity | None = None
+    """The one that force, take-over and request were given for; None: any."""
 
 
 def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], log: Log, stop: Stop) -> Result:
@@ -71,8 +75,9 @@ def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], lo
     )
     migrator = Migrator(track, source, wish.options)
     result = Result(Outcome.NO_CHANGE, latest=source.latest, source_digest=source.digest)
+    answers = Answers()
     try:
-        ran, direction = _run(wish, migrator, source)
+        ran, direction = _run(wish, migrator, source, answers)
         outcome = Outcome.NO_CHANGE
         if ran:
             outcome = Outcome.ROLLED_BACK if direction is Direction.DOWN else Outcome.APPLIED
@@ -83,21 +88,39 @@ def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], lo
         result = failed(result, unexpected(error))
     finally:
         track.close()
+    result = replace(result, obeyed=tuple(answers.obeyed))
+    if answers.taken_from is not None:
+        owner = answers.taken_from
+        result = replace(result, taken_from=str(owner), taken_from_uid=owner.uid)
     return _observed(result, migrator, source, wish.target)
 
 
-def _run(wish: TrackRun, migrator: Migrator, source: Source) -> tuple[int, Direction]:
+@dataclass(slots=True)
+class Answers:
+    """What became of the commands of a run, however it ends."""
+
+    obeyed: list[str] = field(default_factory=list)
+    taken_from: SetRef | None = None
+
+
+def _run(wish: TrackRun, migrator: Migrator, source: Source, answers: Answers) -> tuple[int, Direction]:
     """Do the work; returns how many files ran, and which way."""
     track = migrator.track
+    commanded = wish.force is not None or (wish.owner is not None and wish.owner.take_over is not None)
     # A force names the version, and so answers what the guard would ask.
-    track.open(create=bool(source.versions) or wish.force is not None, guarded=wish.force is None)
-    if wish.expected_database is not None and differs(wish.expected_database, track.database):
-        raise DatabaseChanged.of(wish.expected_database, track.database)
-    if wish.owner is not None and (source.versions or wish.force is not None):
-        claim(track, wish.owner)
-    if wish.force is not None and not track.token_known(wish.force.token):
-        track.log.info("forcing the version", source=wish.track.value, version=wish.force.version)
-        track.force(wish.force.version, wish.force.token)
+    track.open(create=bool(source.versions) or commanded, guarded=wish.force is None)
+    for expected in (wish.expected_database, wish.command_database):
+        if expected is not None and differs(expected, track.database):
+            raise DatabaseChanged.of(expected, track.database)
+    if wish.owner is not None and (source.versions or commanded):
+        answers.taken_from = claim(track, wish.owner)
+        if wish.owner.take_over is not None:
+            answers.obeyed.append(TAKE_OVER)
+    if wish.force is not None:
+        if not track.token_known(wish.force.token):
+            track.log.info("forcing the version", source=wish.track.value, version=wish.force.version)
+            track.force(wish.force.version, wish.force.token)
+        answers.obeyed.append(FORCE)
     if not source.versions:
         if track.row.version != NIL or track.row.dirty:
             raise AheadOfSource.of(track.row.version, None)
@@ -131,38 +154,41 @@ def wanted_for(step: Step, target: int | None) -> bool:
     return step.to_version >= (NIL if target == 0 else target)
 
 
-def claim(track: LockedTrack, owner: Owner) -> None:
-    """Record that this set owns the track of this database.
+def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
+    """Record that this set owns the track of this database; returns whom it was taken from.
 
     Raises:
         Conflict: another set does, and nobody allowed to take it over.
     """
-    session, mine = track.session, owner.set
-    current = owner_of(track.entries())
-    if current is not None:
-        if current.uid == mine.uid:
-            return
-        if current.uid != owner.take_over_from:
-            # Deleted and created again, by a new installation for example.
-            earlier = f" of the uid {current.uid}" if str(current) == str(mine) else ""
-            raise Conflict(
-                f"{track.table} belongs to the FluxbaseMigrationSet {current}{earlier}",
-                owner=str(current),
-                owner_uid=current.uid,
-            )
+    mine, current = owner.set, owner_of(track.entries())
+    known = current is not None and current.uid == mine.uid
+    if known and (current == mine or mine.cluster is None):
+        return None
+    allowed = (owner.take_over_from, owner.take_over.uid if owner.take_over else None)
+    if current is not None and not known and current.uid not in allowed:
+        # Deleted and created again, by a new installation for example.
+        earlier = f" of the uid {current.uid}" if str(current) == str(mine) else ""
+        raise Conflict(f"{track.table} belongs to the FluxbaseMigrationSet {current}{earlier}", owner=current)
+    taken_from = None if known else current
+    details = dataclasses.asdict(mine)
+    if taken_from is not None:
+        details["taken_from"] = dataclasses.asdict(taken_from)
+    by_command = taken_from is not None and owner.take_over is not None
+    token = owner.take_over.token if by_command and owner.take_over is not None else None
+    literal = track.session.literal
     track.record(
-        Kind.OWNER,
-        Entered.APPLIED,
-        details=ledger.as_json(session, {"uid": mine.uid, "namespace": mine.namespace, "name": mine.name}),
+        Kind.OWNER, Entered.APPLIED, details=ledger.as_json(track.session, details), token=literal(token)
     )
+    return taken_from
 
 
 def owner_of(entries: Sequence[Entry]) -> SetRef | None:
     """The set that claimed the track last."""
     for entry in reversed(entries):
         if entry.kind is Kind.OWNER:
-            details = entry.details
-            return SetRef(str(details.get("uid")), str(details.get("namespace")), str(details.get("name")))
+            details, cluster = entry.details, entry.details.get("cluster")
+            uid, namespace, name = (str(details.get(key)) for key in ("uid", "namespace", "name"))
+            return SetRef(uid, namespace, name, str(cluster) if cluster else None)
     return None
 
 
@@ -170,7 +196,8 @@ def failed(result: Result, error: MigrationError) -> Result:
     """The result of a run that an error ended."""
     result = replace(result, outcome=error.outcome, error=error.info)
     if isinstance(error, Conflict):
-        result = replace(result, owner=error.owner, owner_uid=error.owner_uid)
+        owner = error.owner
+        result = replace(result, owner=str(owner), owner_uid=owner.uid, owner_cluster=owner.cluster)
     return result
 
 

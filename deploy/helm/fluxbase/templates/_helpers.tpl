@@ -79,6 +79,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [persistentvolumeclaims]
   verbs: [get]
 - apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+- apiGroups: [""]
   resources: [events]
   verbs: [list, create, patch]
 {{- end -}}

@@ -1,0 +1,234 @@
+"""What became of the commands that stand in the annotations.
+
+A command is in force only while its annotation stands there with its value, and only for the database that
+was known when it was given. It waits until a run carries it, and is over when a run has obeyed it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from fluxbase_migrations.core.commands import Annotation, bounded, parse_force, parse_take_over
+from fluxbase_migrations.core.identity import DatabaseIdentity, differs
+from fluxbase_migrations.core.names import (
+    ANNOTATION_FORCE,
+    ANNOTATION_REQUESTED_AT,
+    ANNOTATION_TAKE_OVER,
+    CommandState,
+    Phase,
+    Track,
+)
+from fluxbase_migrations.core.result import FORCE, TAKE_OVER, Outcome
+from fluxbase_migrations.core.status import (
+    CommandsStatus,
+    CommandStatus,
+    SetStatus,
+    TracksStatus,
+    TrackStatus,
+)
+from fluxbase_migrations.core.wish import Note
+
+OPEN: Final = (CommandState.WAITING, CommandState.IN_PROGRESS)
+"""The command may still be obeyed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The annotations as they stand there now."""
+
+    requested_at: Annotation | None = None
+    force: Annotation | None = None
+    take_over: Annotation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """The commands that a run of one track should carry, by value."""
+
+    requested_at: str | None = None
+    force: str | None = None
+    take_over: str | None = None
+    database: DatabaseIdentity | None = None
+    """The database that they are for; None: whichever is read first."""
+
+    def without(self, obeyed: tuple[str, ...]) -> "Armed":
+        """What is left when these are obeyed."""
+        return replace(
+            self,
+            force=None if self.force in obeyed else self.force,
+            take_over=None if self.take_over in obeyed else self.take_over,
+        )
+
+
+def noted(status: SetStatus, given: Given) -> tuple[CommandsStatus, tuple[Note, ...]]:
+    """The commands after a look at the annotations."""
+    before, database = status.commands, status.database
+    handled = status.last_handled_requested_at, status.last_handled_force
+    looks = (
+        _noted(
+            ANNOTATION_REQUESTED_AT, before.requested_at, given.requested_at, database, handled[0], _request
+        ),
+        _noted(ANNOTATION_FORCE, before.force, given.force, database, handled[1], _force),
+        _noted(ANNOTATION_TAKE_OVER, before.take_over, given.take_over, database, None, _take_over),
+    )
+    commands = CommandsStatus(*(command for command, _ in looks))
+    return commands, tuple(note for _, notes in looks for note in notes)
+
+
+def _noted(
+    name: str,
+    before: CommandStatus | None,
+    annotation: Annotation | None,
+    database: DatabaseIdentity | None,
+    handled: str | None,
+    describe: Callable[[str], tuple[str, str]],
+) -> tuple[CommandStatus | None, tuple[Note, ...]]:
+    if annotation is None or not annotation.value:
+        if before is None or before.state not in OPEN:
+            return before, ()
+        text = f"{name}={before.value}: the annotation was removed before the command was obeyed"
+        withdrawn = replace(before, state=CommandState.WITHDRAWN, message="the annotation was removed")
+        return withdrawn, (Note(False, "CommandWithdrawn", text),)
+    value = bounded(annotation.value)
+    if before is not None and before.value == value and before.state is not CommandState.WITHDRAWN:
+        if before.state in OPEN and differs(before.database, database):
+            return refused(name, before, f"it was given for {before.database}; this is {database}")
+        return before, ()
+    command = CommandStatus(
+        value,
+        CommandState.WAITING,
+        database=database,
+        manager=annotation.manager,
+        time=annotation.time,
+    )
+    if before is None and handled == value:  # by a version of the operator that kept no more than this
+        return replace(command, state=CommandState.OBEYED), ()
+    try:
+        reason, text = describe(annotation.value)
+    except ValueError as error:
+        return refused(name, command, str(error))
+    return command, (Note(False, reason, f"{text}: {_said(command)}"),)
+
+
+def _request(value: str) -> tuple[str, str]:
+    return "Requested", "another run was requested"
+
+
+def _force(value: str) -> tuple[str, str]:
+    track, command = parse_force(value)
+    return "Forced", f"{track} is to be set to version {command.version}"
+
+
+def _take_over(value: str) -> tuple[str, str]:
+    track, command = parse_take_over(value)
+    return "TakeOverRequested", f"{track} is to be taken over from the set with uid {command.uid}"
+
+
+def _said(command: CommandStatus) -> str:
+    by = f" by {command.manager}" if command.manager else ""
+    at = f" at {command.time:%Y-%m-%dT%H:%M:%SZ}" if command.time else ""
+    return f"{command.value}{by}{at}"
+
+
+def refused(name: str, command: CommandStatus, why: str) -> tuple[CommandStatus, tuple[Note, ...]]:
+    """The command will not be obeyed; another value of the annotation is another command."""
+    note = Note(True, "CommandRefused", f"{name}={command.value} refused: {why}")
+    return replace(command, state=CommandState.REFUSED, message=why), (note,)
+
+
+def refused_by_change(commands: CommandsStatus) -> tuple[CommandsStatus, tuple[Note, ...]]:
+    """``spec.database`` names another database now: what was given for the former one is refused."""
+    looks = [
+        refused(name, command, "spec.database was changed after it was given")
+        if command is not None and command.state in OPEN
+        else (command, ())
+        for name, command in (
+            (ANNOTATION_REQUESTED_AT, commands.requested_at),
+            (ANNOTATION_FORCE, commands.force),
+            (ANNOTATION_TAKE_OVER, commands.take_over),
+        )
+    ]
+    return CommandsStatus(*(one for one, _ in looks)), tuple(note for _, notes in looks for note in notes)
+
+
+def armed(commands: CommandsStatus, track: Track) -> Armed:
+    """What the next run of ``track`` should carry."""
+    force, take_over = commands.force, commands.take_over
+    request = _open(commands.requested_at)
+    force = _open(force) if force and force.value.startswith(f"{track}=") else None
+    take_over = _open(take_over) if take_over and take_over.value.startswith(f"{track}=") else None
+    databases = (one.database for one in (force, take_over, request) if one is not None and one.database)
+    return Armed(
+        requested_at=request.value if request else None,
+        force=force.value if force else None,
+        take_over=take_over.value if take_over else None,
+        database=next(databases, None),
+    )
+
+
+def _open(command: CommandStatus | None) -> CommandStatus | None:
+    return command if command is not None and command.state in OPEN else None
+
+
+def answered(
+    commands: CommandsStatus, tracks: TracksStatus, *, suspended: bool
+) -> tuple[CommandsStatus, tuple[Note, ...]]:
+    """The commands after the tracks were decided about."""
+    records = {track: tracks.of(track) for track in Track}
+    force, force_notes = _answered(ANNOTATION_FORCE, FORCE, commands.force, records, suspended)
+    take_over, notes = _answered(ANNOTATION_TAKE_OVER, TAKE_OVER, commands.take_over, records, suspended)
+    request = _request_answered(commands.requested_at, records, suspended)
+    return CommandsStatus(request, force, take_over), force_notes + notes
+
+
+def _answered(
+    name: str,
+    kind: str,
+    command: CommandStatus | None,
+    records: Mapping[Track, TrackStatus],
+    suspended: bool,
+) -> tuple[CommandStatus | None, tuple[Note, ...]]:
+    if command is None or command.state in (CommandState.OBEYED, CommandState.REFUSED):
+        return command, ()
+    track = Track(command.value.partition("=")[0])
+    record = records[track]
+    carried = record.commands.force if kind == FORCE else record.commands.take_over
+    if command.value in record.commands.obeyed:
+        note = Note(False, "CommandObeyed", f"{name}={command.value} was obeyed")
+        return replace(command, state=CommandState.OBEYED, message=None), (note,)
+    if command.state is CommandState.WITHDRAWN:
+        return command, ()
+    busy = record.outstanding or record.retry_at is not None
+    if carried == command.value and busy:
+        return replace(command, state=CommandState.IN_PROGRESS, message=None), ()
+    if carried == command.value and kind == TAKE_OVER and record.outcome is Outcome.CONFLICT:
+        owner = record.claimed_by
+        return refused(name, command, f"{track} belongs to {owner.described() if owner else 'another set'}")
+    return _waiting(command, record, suspended), ()
+
+
+def _request_answered(
+    command: CommandStatus | None, records: Mapping[Track, TrackStatus], suspended: bool
+) -> CommandStatus | None:
+    """A request is for both tracks, and over when the runs that carried it have ended for good."""
+    if command is None or command.state not in OPEN:
+        return command
+    present = [record for record in records.values() if record.phase is not Phase.SKIPPED]
+    carried = [record for record in present if record.commands.requested_at == command.value]
+    over = [record for record in carried if not record.commands.requested]
+    if len(over) == len(present) and not suspended:
+        return replace(command, state=CommandState.OBEYED, message=None)
+    left = next((record for record in present if record not in over), TrackStatus())
+    if carried:
+        return replace(command, state=CommandState.IN_PROGRESS, message=None)
+    return _waiting(command, left, suspended)
+
+
+def _waiting(command: CommandStatus, record: TrackStatus, suspended: bool) -> CommandStatus:
+    why = "spec.suspend is true" if suspended else f"{record.phase}: {record.message}"
+    return replace(command, state=CommandState.WAITING, message=why)
+
+
+def handled(command: CommandStatus | None, before: str | None) -> str | None:
+    """The value that is handled: a run carries it, or it never will be."""
+    return before if command is None or command.state is CommandState.WAITING else command.value

@@ -1,0 +1,216 @@
+"""A command is in force while it stands there, for the database that it was given for."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fluxbase_migrations.core.actions import CreateJob, job_name
+from fluxbase_migrations.core.commands import Annotation
+from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
+from fluxbase_migrations.core.given import Given
+from fluxbase_migrations.core.names import CommandState, Phase, Track
+from fluxbase_migrations.core.observed import TrackSeen
+from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.status import CommandStatus, Owner, SetStatus, TracksStatus, TrackStatus
+from tests.unit.test_decide import APPLIED, DISABLED, JOB, LATER, NOW, RUNNING, UID, WANT, ended
+from tests.unit.test_facts import NEW, OLD, READ
+
+FORCE = Annotation("user=3@a", "kubectl", NOW)
+REQUEST = Annotation("today", "kubectl", NOW)
+TAKE_OVER = Annotation("user=1@b")
+CLAIMED = replace(
+    READ, outcome=Outcome.CONFLICT, phase=Phase.FAILED, claimed_by=Owner("a/first", "1", "cluster")
+)
+KINDS = {
+    "force": Given(force=FORCE),
+    "request": Given(requested_at=REQUEST),
+    "take-over": Given(take_over=TAKE_OVER),
+}
+
+
+def look(status: SetStatus | TrackStatus, given: Given | None = None, **more: Any) -> SetDecision:
+    """Decide about a set whose system track is disabled, and whose database was read."""
+    if isinstance(status, TrackStatus):
+        status = SetStatus(database=OLD, database_digest="old", tracks=TracksStatus(None, status))
+    seen = {name: more.pop(name) for name in ("jobs", "pods") if name in more}
+    tracks = {
+        Track.SYSTEM: TrackSeen(Track.SYSTEM, DISABLED),
+        Track.USER: TrackSeen(Track.USER, more.pop("wish", WANT), **seen),
+    }
+    context: dict[str, Any] = {"now": NOW, "database_digest": "old", **more}
+    return decide(SetSeen(UID, "shop", 1, tracks=tracks, status=status, given=given or Given(), **context))
+
+
+def job_of(made: SetDecision) -> CreateJob | None:
+    return next((one for one in made.actions if isinstance(one, CreateJob)), None)
+
+
+def command(made: SetDecision, kind: str) -> CommandStatus:
+    commands = made.status.commands
+    found = {"force": commands.force, "request": commands.requested_at, "take-over": commands.take_over}[kind]
+    assert found is not None
+    return found
+
+
+def after(made: SetDecision, result: Result | None, given: Given, **more: Any) -> SetDecision:
+    """The decision after the run that ``made`` has planned has ended."""
+    run = made.status.tracks.of(Track.USER).run
+    job = replace(JOB, name=job_name("shop", UID, Track.USER, run), run=run)
+    return look(made.status, given, jobs=(job,), pods=(replace(ended(result), run=run),), **more)
+
+
+def carries(made: SetDecision, kind: str) -> bool:
+    job = job_of(made)
+    assert job is not None
+    return bool({"force": job.force, "request": job.requested, "take-over": job.take_over}[kind])
+
+
+def obeyed(outcome: Outcome = Outcome.APPLIED, *commands: str) -> Result:
+    return Result(outcome, version=4, observed=True, database=OLD, obeyed=commands, error=ErrorInfo("no"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_is_carried_by_a_run_and_says_for_which_database(kind: str) -> None:
+    made = look(READ, KINDS[kind])
+    assert carries(made, kind)
+    job = job_of(made)
+    assert job is not None
+    assert job.command_database == OLD
+    assert command(made, kind).state is CommandState.IN_PROGRESS
+    again = after(made, obeyed(Outcome.APPLIED, "force", "take-over"), KINDS[kind])
+    assert command(again, kind).state is CommandState.OBEYED
+    assert job_of(again) is None
+
+
+@pytest.mark.parametrize("kind", ["force", "take-over"])
+@pytest.mark.parametrize("outcome", [Outcome.SQL_ERROR, Outcome.AHEAD_OF_SOURCE, Outcome.TRANSIENT])
+def test_a_command_is_over_as_soon_as_it_is_obeyed_also_where_the_run_then_fails(
+    kind: str, outcome: Outcome
+) -> None:
+    """After that the annotation may stay, go, or come back: the set may be pointed anywhere."""
+    made = after(look(READ, KINDS[kind]), obeyed(outcome, kind), KINDS[kind])
+    assert command(made, kind).state is CommandState.OBEYED
+    for given in (KINDS[kind], Given()):
+        later = look(made.status, given, wish=replace(WANT, base="newer"), now=LATER)
+        assert not carries(later, kind)
+        elsewhere = look(made.status, given, database_digest="new", now=LATER)
+        assert not carries(elsewhere, kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("result", [None, obeyed(Outcome.UNREACHABLE), obeyed(Outcome.CONFLICT)])
+def test_a_command_that_is_gone_from_the_annotations_is_disarmed(kind: str, result: Result | None) -> None:
+    made = after(look(READ, KINDS[kind]), result, Given())
+    assert command(made, kind).state in (CommandState.WITHDRAWN, CommandState.OBEYED)
+    later = look(made.status, Given(), wish=replace(WANT, base="newer"), now=NOW + timedelta(hours=1))
+    assert not carries(later, kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_that_carries_it_and_has_not_started_gives_way_when_it_is_withdrawn(kind: str) -> None:
+    made = look(READ, KINDS[kind])
+    run = made.status.tracks.of(Track.USER).run
+    job = replace(JOB, name=job_name("shop", UID, Track.USER, run), run=run)
+    gone = look(made.status, Given(), jobs=(job,))
+    assert gone.status.tracks.of(Track.USER).reason == "Replacing"
+    kept = look(made.status, KINDS[kind], jobs=(job,))
+    assert kept.status.tracks.of(Track.USER).reason == "Starting"
+
+
+@pytest.mark.parametrize("kind", ["force", "take-over"])
+def test_what_a_run_in_flight_has_obeyed_is_told_though_it_was_withdrawn_meanwhile(kind: str) -> None:
+    made = look(READ, KINDS[kind])
+    run = made.status.tracks.of(Track.USER).run
+    job = replace(JOB, name=job_name("shop", UID, Track.USER, run), run=run)
+    gone = look(made.status, Given(), jobs=(job,), pods=(replace(RUNNING, run=run),))
+    assert command(gone, kind).state is CommandState.WITHDRAWN
+    done = after(gone, obeyed(Outcome.APPLIED, kind), Given())
+    assert command(done, kind).state is CommandState.OBEYED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_for_another_database_is_refused(kind: str) -> None:
+    waiting = look(READ, KINDS[kind], suspended=True)
+    moved = look(waiting.status, KINDS[kind], database_digest="new")
+    assert command(moved, kind).state is CommandState.REFUSED
+    assert not carries(moved, kind)
+    assert "CommandRefused" in [note.reason for note in moved.notes if note.warning]
+    # The same spec, and a run finds another database there.
+    made = look(READ, KINDS[kind])
+    unobeyed = Result(Outcome.APPLIED, version=1, observed=True, database=NEW)
+    read_at = {"now": NOW + timedelta(seconds=1)}
+    replaced = after(made, unobeyed, KINDS[kind], **read_at)
+    if kind != "request":
+        assert command(replaced, kind).state is CommandState.REFUSED
+        assert "7002" in (command(replaced, kind).message or "")
+    assert job_of(replaced) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"suspended": True}, "spec.suspend is true"),
+        ({"wish": DISABLED}, "disabled"),
+    ],
+    ids=["suspended", "disabled"],
+)
+def test_what_waits_is_shown_as_waiting(kind: str, more: dict[str, Any], why: str) -> None:
+    made = look(READ, KINDS[kind], **more)
+    assert job_of(made) is None
+    if kind == "request" and "wish" in more:
+        assert command(made, kind).state is CommandState.OBEYED, "there is nothing to run"
+        return
+    assert command(made, kind).state is CommandState.WAITING
+    assert why in (command(made, kind).message or "")
+    assert (made.status.last_handled_force, made.status.last_handled_requested_at) == (None, None)
+
+
+def test_a_force_on_a_claimed_database_waits_and_is_carried_by_later_runs_while_it_stands_there() -> None:
+    given = Given(force=FORCE)
+    conflict = Result(Outcome.CONFLICT, owner="a/first", owner_uid="1", observed=True, database=OLD)
+    made = after(look(READ, given), conflict, given)
+    assert command(made, "force").state is CommandState.WAITING
+    assert "a/first" in (command(made, "force").message or "")
+    both = Given(force=FORCE, take_over=TAKE_OVER)
+    taken = look(made.status, both)
+    assert carries(taken, "force")
+    assert carries(taken, "take-over")
+
+
+def test_a_take_over_that_names_another_owner_is_refused() -> None:
+    given = Given(take_over=TAKE_OVER)
+    conflict = Result(Outcome.CONFLICT, owner="a/second", owner_uid="2", observed=True, database=OLD)
+    made = after(look(CLAIMED, given), conflict, given)
+    assert command(made, "take-over").state is CommandState.REFUSED
+    assert "a/second (uid 2)" in (command(made, "take-over").message or "")
+
+
+def test_a_command_that_an_earlier_operator_has_handled_is_not_obeyed_again() -> None:
+    status = SetStatus(tracks=TracksStatus(None, APPLIED), last_handled_force=FORCE.value)
+    made = look(status, Given(force=FORCE))
+    assert job_of(made) is None
+    assert command(made, "force").state is CommandState.OBEYED
+
+
+def test_a_request_is_over_when_both_tracks_have_run_with_it() -> None:
+    tracks = {track: TrackSeen(track, WANT) for track in Track}
+    status = SetStatus(database=OLD, database_digest="old", tracks=TracksStatus(READ, READ))
+    given = Given(requested_at=REQUEST)
+    seen = SetSeen(UID, "shop", 1, NOW, tracks, status, database_digest="old", given=given)
+    for track, state in ((Track.SYSTEM, CommandState.IN_PROGRESS), (Track.USER, CommandState.OBEYED)):
+        made = decide(replace(seen, status=status, tracks=tracks))
+        job = job_of(made)
+        assert job is not None
+        assert (job.track, job.requested) == (track, True)
+        done = replace(
+            tracks[track],
+            jobs=(replace(JOB, name=job.name, run=2),),
+            pods=(replace(ended(obeyed(Outcome.NO_CHANGE)), run=2),),
+        )
+        tracks = {**tracks, track: done}
+        made = decide(replace(seen, status=made.status, tracks=tracks))
+        assert command(made, "request").state is state
+        status = made.status
