@@ -246,7 +246,7 @@ async def test_a_job_that_the_api_server_refuses_waits_for_a_correction(
 async def test_force_is_obeyed_once(cluster: Cluster, operator: Running) -> None:
     await applied(cluster)
     await cluster.patch_set(metadata={"annotations": {"fluxbase.io/force": "user=1@first"}})
-    job = await cluster.run("user", 2, done(1))
+    job = await cluster.run("user", 2, done(1, obeyed=("force",)))
     force = told(job).force
     assert force is not None
     assert (force.version, force.token) == (1, "first")

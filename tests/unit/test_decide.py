@@ -39,6 +39,7 @@ DISABLED = Skip(Reason.DISABLED, "disabled")
 NAME = job_name("shop", UID, Track.USER, 1)
 APPLIED = TrackStatus(
     phase=Phase.APPLIED,
+    reason="Applied",
     version=4,
     inputs_digest=DIGEST,
     run=1,
@@ -128,8 +129,8 @@ class Case:
 
 NO_CLAIM = 'persistentvolumeclaim "files" not found'
 CHANGED = Want(base="other", template="template")
-RECHECKED = replace(WANT, volume=True, recheck=timedelta(seconds=10))
-VOLUME = replace(WANT, volume=True)
+RECHECKED = replace(WANT, volume="files, path .", recheck=timedelta(seconds=10))
+VOLUME = replace(WANT, volume="files, path .", allow_empty=True)
 ERROR = ErrorInfo("syntax error", file="005_x.up.sql", line=3, sql_state="42601", hint="no")
 SQL_ERROR = Result(Outcome.SQL_ERROR, version=5, dirty=True, observed=True, error=ERROR)
 FAILED = replace(APPLIED, phase=Phase.FAILED, outcome=Outcome.SQL_ERROR, dirty=True, version=5)
@@ -329,7 +330,19 @@ CASES = {
     "a Job that is Complete without a result is not believed": Case(
         Phase.PENDING, "NoResult", look(PLANNED, jobs=(replace(JOB, ended=True),))
     ),
-    "an empty volume is Skipped": Case(
+    "an empty volume that must not be empty is waited for": Case(
+        Phase.PENDING,
+        "SourceEmpty",
+        look(
+            PLANNED,
+            replace(VOLUME, allow_empty=False),
+            jobs=(JOB,),
+            pods=(ended(Result(Outcome.SOURCE_EMPTY)),),
+        ),
+        stalled=False,
+        says="files, path .",
+    ),
+    "an empty volume that may be empty is Skipped": Case(
         Phase.SKIPPED,
         "SourceEmpty",
         look(PLANNED, VOLUME, jobs=(JOB,), pods=(ended(Result(Outcome.SOURCE_EMPTY)),)),
@@ -379,7 +392,7 @@ CASES = {
         ),
     ),
     "a volume is looked at again when its interval is over": Case(
-        Phase.PENDING, "Starting", look(APPLIED, RECHECKED, now=LATER), creates=2
+        Phase.APPLIED, "Applied", look(APPLIED, RECHECKED, now=LATER), creates=2
     ),
     "a volume is left alone until its interval is over": Case(
         Phase.APPLIED, "Applied", look(APPLIED, RECHECKED, now=NOW + timedelta(seconds=9))

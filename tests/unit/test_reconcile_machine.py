@@ -311,6 +311,10 @@ class Life(RuleBasedStateMachine):
     def suspend(self, suspended: bool) -> None:
         self.change(suspend=suspended)
 
+    @rule(interval=st.sampled_from(["1m", "1h", None]))
+    def verify(self, interval: str | None) -> None:
+        self.change(verify={"interval": interval} if interval else None)
+
     @rule(name=st.sampled_from(SECRETS))
     def drop_and_make_again(self, name: str) -> None:
         """Another database behind the same URL, while no container is connected to the old one."""
@@ -522,6 +526,7 @@ class Life(RuleBasedStateMachine):
             owner = self.database[track].owner
             if owner is not None and owner.uid == "production":
                 self.database[track].owner = None
+        self.verify(None)
         self.suspend(False)
         self.withdraw("force")
         self.withdraw("take-over")

@@ -41,6 +41,9 @@ Pause = Annotated[
 Interval = Annotated[
     str, DURATION, duration(rule("duration(self) >= duration('10s')", "it must be at least 10s"))
 ]
+VerifyInterval = Annotated[
+    str, DURATION, duration(rule("duration(self) >= duration('1m')", "it must be at least 1m"))
+]
 QUANTITY: Final = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))([numkMGTPE]|[KMGTPE]i|[eE](\+|-)?[0-9]+)?$"
 """Kubernetes' own rule for amounts of CPU and memory."""
 
@@ -160,6 +163,11 @@ class TrackSpec(Model):
             "!has(self.recheckInterval) || (has(self.source) && has(self.source.persistentVolumeClaim))",
             "recheckInterval is for a persistentVolumeClaim; changes of a ConfigMap are noticed at once",
         ),
+        rule(
+            "!has(self.allowEmpty) || !self.allowEmpty || "
+            "(has(self.source) && has(self.source.persistentVolumeClaim))",
+            "allowEmpty is for a persistentVolumeClaim",
+        ),
     ]
 
     enabled: bool = True
@@ -183,6 +191,9 @@ class TrackSpec(Model):
     ) = None
     """Version tables of other programs in this database, as schema.name. While the tracking table has no
     version, a run is refused where any other table of golang-migrate's shape has one."""
+    allow_empty: bool = False
+    """Whether a volume without migration files leaves the set Ready as long as nothing was applied. false: it
+    is Pending, so that a mistyped path is noticed."""
     recheck_interval: Interval | None = None
     """How often to look into a volume for new files. Absent: when asked, or on a rollout restart."""
 
@@ -203,6 +214,13 @@ class Retry(Model):
     """Tries after the first. An unreachable server or a held lock does not count: tried for ever."""
     backoff: Pause = "10s"
     """Time until the first retry; doubled with each further one, up to five minutes."""
+
+
+class Verify(Model):
+    """A routine look at the database."""
+
+    interval: VerifyInterval
+    """Time between two looks."""
 
 
 class LocalReference(Model):
@@ -321,6 +339,8 @@ class Spec(Model):
     ] = ""
     """Name of the operator that is responsible (operatorName of its chart), where several watch this
     namespace. Empty: the one without a name."""
+    verify: Verify | None = None
+    """Looks at the database regularly by a Job that changes nothing where nothing is due. Absent: never."""
     suspend: bool = False
     """true starts no more runs; one that is running ends undisturbed."""
     lock_timeout: Timeout = "5m"

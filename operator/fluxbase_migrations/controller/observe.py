@@ -198,10 +198,15 @@ class Observer:
             *(wanted.foreign_tables or ()),
         )
         template = jobs.template_digest(spec, track, self._settings, namespace)
-        volume = source is not None and source.persistent_volume_claim is not None
-        interval = wanted.recheck_interval
-        recheck = timedelta(seconds=durations.seconds(interval)) if interval else None
-        want = Want(base, template, volume, recheck, versions, wanted.target_version)
+        want = Want(
+            base,
+            template,
+            volume=_volume(source),
+            allow_empty=wanted.allow_empty,
+            recheck=_recheck(wanted.recheck_interval, spec.verify.interval if spec.verify else None),
+            versions=versions,
+            target=wanted.target_version,
+        )
         if source is not None and seen is not None and not seen.versions:
             names = ", ".join(source.config_map_names())
             text = f"ConfigMap {names} has no migration files (NNN_name.up.sql); they are noticed at once"
@@ -318,6 +323,17 @@ def _owner(record: TrackStatus, pods: tuple[PodSeen, ...]) -> tuple[Owner | None
             owner = Owner(result.owner, result.owner_uid, result.owner_cluster) if result.owner else None
             return owner, result.database
     return record.claimed_by if record.outcome is Outcome.CONFLICT else None, record.database
+
+
+def _volume(source: Source | None) -> str | None:
+    claim = source.persistent_volume_claim if source else None
+    return f"{claim.claim_name}, path {claim.path}" if claim else None
+
+
+def _recheck(*intervals: str | None) -> timedelta | None:
+    """The shortest of the intervals after which the database is looked at."""
+    given = [durations.seconds(interval) for interval in intervals if interval]
+    return timedelta(seconds=min(given)) if given else None
 
 
 def _lost_at(lost: tuple[str, datetime] | None, uid: str) -> datetime | None:

@@ -23,6 +23,7 @@ def forgotten(record: TrackStatus) -> TrackStatus:
         database=None,
         read_at=None,
         inputs_digest=record.inputs_digest if record.outstanding else None,
+        routine=None,
         outcome=None,
         rolled_back=None,
         attempts=record.attempts if record.outstanding else 0,

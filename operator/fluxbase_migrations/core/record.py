@@ -69,6 +69,10 @@ def recorded(
     if made is Effect.RETRY and record.attempts <= retry.limit:
         delay = backoff(retry.backoff, record.attempts) * jitter
         return replace(after, waits=0, retry_at=now + timedelta(seconds=delay))
+    if made is Effect.EMPTY:
+        attempts = max(record.attempts - 1, 0)
+        after = replace(after, attempts=attempts, commands=replace(after.commands, requested=None))
+        return replace(after, waits=record.waits + 1)
     # For good: a request is over. A later change is nobody's request to run a file again that failed.
     after = replace(after, waits=0, commands=replace(after.commands, requested=None))
     if made is Effect.CLAIMED and result is not None and result.owner:

@@ -50,7 +50,8 @@ EFFECTS: Final[dict[Effect, str]] = {
     Effect.WAIT: "Pending; tried again without limit and without being counted, after `retry.backoff` "
     "doubled each time, up to five minutes (SourceChanged, DatabaseChanged: at once, then after 1, 2, 4 s "
     "and so on)",
-    Effect.EMPTY: "a volume: Skipped until it is looked at again; a ConfigMap: Pending until it changes; "
+    Effect.EMPTY: "a volume: Skipped with `allowEmpty`, otherwise Pending and looked at again after "
+    "`retry.backoff` doubled each time, up to five minutes; a ConfigMap: Pending until it changes; "
     "with versions applied: Failed, `AheadOfSource`",
     Effect.RETRY: "Pending; tried again after `retry.backoff` doubled each time, up to `retry.limit` times; "
     "then Failed",

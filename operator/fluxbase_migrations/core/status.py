@@ -197,6 +197,8 @@ class TrackStatus:
     """Number of the present run; only grows."""
     job: JobReference | None = None
     """The Job of the present run."""
+    routine: bool | None = None
+    """Whether the present run is a routine look, which shows only when it has found something."""
     outcome: Outcome | None = None
     """How the last finished run ended."""
     rolled_back: bool | None = None

@@ -112,7 +112,9 @@ def _dirty_message(tracks: TracksStatus, dirty: list[Track]) -> str:
 
 def _acts(record: TrackStatus) -> bool:
     """Whether the operator will go on by itself."""
-    return line_of(record.phase, record.reason).shows is Shows.RECONCILING
+    line = line_of(record.phase, record.reason)
+    looks = line.shows is Shows.READY and record.outstanding  # others may wait for it
+    return line.shows is Shows.RECONCILING or looks
 
 
 def _since(before: tuple[Condition, ...], kind: str, status: str) -> datetime | None:

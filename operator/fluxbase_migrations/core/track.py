@@ -46,6 +46,14 @@ from fluxbase_migrations.core.status import JobReference, TrackStatus
 from fluxbase_migrations.core.transitions import line_of
 from fluxbase_migrations.core.wish import Blocked, Note, Refused, Skip, Want, Wish
 
+_HINDERED: Final = (
+    Outcome.LOCK_HELD,
+    Outcome.INTERRUPTED,
+    Outcome.SOURCE_CHANGED,
+    Outcome.TRANSIENT,
+    None,
+)
+"""Ends of a routine look that say nothing about the database."""
 KEPT_JOBS: Final = 2
 """Finished Jobs of a track that are kept, for their logs."""
 
@@ -117,12 +125,10 @@ def _running(seen: TrackSeen, record: TrackStatus, run: InFlight, context: Conte
         progress=seen.progress or record.progress,
     )
     record = _as_far_as(record, seen.wish)
-    if run.lost:
-        shown = view.node_lost(run.pod)
-    else:
-        newer = wanted_digest(seen) != record.inputs_digest or unheard(seen, record)
-        shown = view.running(record.progress, newer=newer)
-    return Decision(view.shown(record, shown), due=context.now + LOOK_AGAIN if run.lost else None)
+    newer = wanted_digest(seen) != record.inputs_digest or unheard(seen, record)
+    shown = view.node_lost(run.pod) if run.lost else view.running(record.progress, newer=newer)
+    show = view.loudly if run.lost or newer or record.progress else view.shown
+    return Decision(show(record, shown), due=context.now + LOOK_AGAIN if run.lost else None)
 
 
 def _as_far_as(record: TrackStatus, wish: Wish) -> TrackStatus:
@@ -155,12 +161,12 @@ def _not_started(seen: TrackSeen, record: TrackStatus, run: NotStarted, context:
     )
     if not current:
         delete = DeleteJob(run.job.name, run.job.uid, wait=True)
-        return Decision(view.shown(record, view.replacing()), (delete,), due=context.now + LOOK_AGAIN)
+        return Decision(view.loudly(record, view.replacing()), (delete,), due=context.now + LOOK_AGAIN)
     age = context.now - run.since
     due = run.since + EVENTS_AFTER if age < EVENTS_AFTER else context.now + LOOK_AGAIN
     if record.reason == Reason.STARTING and run.reason is None and age < EVENTS_AFTER:
         return Decision(starting, due=due)  # not worth a write: it is about to run
-    return Decision(view.shown(record, view.waiting(run, seen.event)), due=due)
+    return Decision(view.kept_waiting(record, view.waiting(run, seen.event)), due=due)
 
 
 def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision | TrackStatus:
@@ -192,9 +198,9 @@ def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision 
     refusal = seen.refusal
     if refusal is not None and (refusal.run, refusal.template) == (record.run, wish.template):
         if refusal.permanent:
-            return Decision(view.shown(record, view.job_refused(refusal.message, permanent=True)))
+            return Decision(view.loudly(record, view.job_refused(refusal.message, permanent=True)))
         if context.now < refusal.retry_at:
-            shown = view.shown(record, view.job_refused(refusal.message, permanent=False))
+            shown = view.kept_waiting(record, view.job_refused(refusal.message, permanent=False))
             return Decision(shown, due=refusal.retry_at)
     return Decision(view.shown(record, view.starting()), (create(seen, record, wish, context),))
 
@@ -205,6 +211,7 @@ def _given_up(record: TrackStatus) -> TrackStatus:
         record,
         job=None,
         inputs_digest=None,
+        routine=None,
         started_at=None,
         finished_at=None,
         retry_at=None,
@@ -222,7 +229,21 @@ def _record(
         text = f"{seen.track}: run {record.run}, on the database that spec.database named before, has ended"
         return forgotten(record), (Note(False, "DatabaseChanged", text),)
     after = recorded(record, ended, context.retry, context.now, jitter=_jitter(context.uid, record.run))
+    if record.routine:
+        return _looked(seen, record, after, ended)
     return after, note_of(seen.track, after, ended.result)
+
+
+def _looked(
+    seen: TrackSeen, before: TrackStatus, record: TrackStatus, ended: Ended
+) -> tuple[TrackStatus, tuple[Note, ...]]:
+    """After a routine look: only what it has found is news."""
+    same = ended.result is not None and ended.result.outcome is Outcome.NO_CHANGE
+    if same and record.warnings == before.warnings:
+        return replace(record, routine=None), ()
+    again = record.retry_at is not None and record.outcome in _HINDERED
+    record = replace(record, routine=True if again else None)
+    return record, note_of(seen.track, record, ended.result)
 
 
 def _of_another_database(record: TrackStatus, context: Context) -> bool:
@@ -242,7 +263,7 @@ def _idle(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision:
         shown = (
             view.node_lost(straggler.name) if straggler.lost(context.now) else view.running(None, newer=True)
         )
-        return Decision(view.shown(record, shown), due=context.now + LOOK_AGAIN)
+        return Decision(view.loudly(record, shown), due=context.now + LOOK_AGAIN)
     match seen.wish:
         case Skip() as skip:
             return Decision(view.skipped(record, skip))
@@ -251,7 +272,7 @@ def _idle(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision:
         case Blocked() as blocked:
             return Decision(view.blocked(record, blocked))
         case Refused() as refused:
-            return Decision(view.shown(record, view.refused(refused)))
+            return Decision(view.loudly(record, view.refused(refused)))
         case Want() as want:
             return _wanted(seen, record, want, context)
 
@@ -268,30 +289,42 @@ def _wanted(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) 
     same = record.finished_at is not None and record.inputs_digest == wanted_digest(seen)
     handled = same and not unheard(seen, record)
     owner = gone_owner(seen, record)
-    recheck = _next_look(seen, record, want)
+    recheck = _next_look(seen, record, want, context)
     overdue = recheck is not None and recheck <= context.now and not context.suspended
     if handled and record.retry_at is None and not owner and not overdue:
         return Decision(
             view.settled(record, want, context, seen.owner), due=None if context.suspended else recheck
         )
+    routine = handled and not owner and (bool(record.routine) if record.retry_at else overdue)
+    record = replace(record, routine=routine or None)
     if context.suspended:
         return Decision(view.shown(record, view.suspended()))
     if handled and record.retry_at is not None and context.now < record.retry_at:
         return Decision(view.shown(record, view.retrying(record)), due=record.retry_at)
-    planned = gate(seen, record, context) or plan(seen, record, want, context, again=handled and not overdue)
+    again = handled and (not overdue or _waits_for_files(record, want))
+    planned = gate(seen, record, context) or plan(seen, record, want, context, again=again)
     if owner and planned.actions:
         text = f"{seen.track}: takes over from the set {owner.name}{EXPLANATIONS[seen.owner]}"
         return replace(planned, notes=(Note(False, "TakingOver", text),))
     return planned
 
 
-def _next_look(seen: TrackSeen, record: TrackStatus, want: Want) -> datetime | None:
+def _waits_for_files(record: TrackStatus, want: Want) -> bool:
+    """Whether the volume was empty, and must not be."""
+    empty = record.outcome is Outcome.SOURCE_EMPTY and record.version is None
+    return empty and want.volume is not None and not want.allow_empty
+
+
+def _next_look(seen: TrackSeen, record: TrackStatus, want: Want, context: Context) -> datetime | None:
     """When to look at the database again although nothing is known to have changed."""
     if record.finished_at is None or record.outcome is Outcome.CONFLICT:
         return None  # that another set owns it is known without a look
     if seen.lost_at is not None and seen.lost_at >= record.finished_at:
         return record.finished_at
-    return record.finished_at + want.recheck if want.recheck else None
+    pauses = [want.recheck] if want.recheck else []
+    if _waits_for_files(record, want):
+        pauses.append(timedelta(seconds=backoff(context.retry.backoff, record.waits)))
+    return record.finished_at + min(pauses) if pauses else None
 
 
 def _reference(record: TrackStatus, job: JobSeen | None) -> JobReference | None:

@@ -15,6 +15,9 @@ from fluxbase_migrations.core.status import Owner, Progress, TrackError, TrackSt
 from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.core.wish import Blocked, Refused, Skip, Want
 
+SETTLED: Final = (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED)
+"""Phases in which nothing is left to be done."""
+_ROUTINE: Final = "; routine look: "
 MESSAGE_LIMIT: Final = 1024
 """Characters."""
 
@@ -28,12 +31,34 @@ class View:
     message: str
 
 
+def is_quiet(record: TrackStatus) -> bool:
+    """Whether a routine look goes on, or is to be tried again, that has found nothing so far."""
+    if not record.routine:
+        return False
+    return record.phase is Phase.FAILED or (record.phase in SETTLED and not record.dirty)
+
+
 def shown(record: TrackStatus, view: View) -> TrackStatus:
-    """The record with this view of it."""
+    """The record with this view of it; a routine look is not shown."""
+    if is_quiet(record):
+        return record
     message = cut(visible(view.message), MESSAGE_LIMIT)
     running = view.phase is Phase.RUNNING
     progress = record.progress if running else None
     return replace(record, phase=view.phase, reason=view.reason, message=message, progress=progress)
+
+
+def loudly(record: TrackStatus, view: View) -> TrackStatus:
+    """The record with this view of it, also where the run was a routine look."""
+    return shown(replace(record, routine=None), view)
+
+
+def kept_waiting(record: TrackStatus, view: View) -> TrackStatus:
+    """A Job that does not start; of a routine look only the message tells."""
+    if not is_quiet(record) or view.reason == Reason.POD_PENDING:
+        return shown(record, view)
+    own = (record.message or "").partition(_ROUTINE)[0]
+    return replace(record, message=cut(f"{own}{_ROUTINE}{visible(view.message)}", MESSAGE_LIMIT))
 
 
 def _pending(reason: str, message: str) -> View:
@@ -184,12 +209,13 @@ def _reason_of(record: TrackStatus) -> str:
 def skipped(record: TrackStatus, skip: Skip) -> TrackStatus:
     """Left out; keeps its last known version. What was to be tried again is begun anew when it comes back."""
     handled = None if record.retry_at else record.inputs_digest
-    record = replace(record, retry_at=None, inputs_digest=handled)
+    record = replace(record, retry_at=None, inputs_digest=handled, routine=None)
     return shown(record, View(Phase.SKIPPED, skip.reason, skip.message))
 
 
 def blocked(record: TrackStatus, why: Blocked) -> TrackStatus:
     """Waits for something outside, unless the database is already ahead of an empty source."""
+    record = replace(record, routine=None)
     if why.empty and record.version is not None:
         return shown(record, View(Phase.FAILED, Outcome.AHEAD_OF_SOURCE, _ahead(record, why.message)))
     return shown(record, _pending(why.reason, why.message))
@@ -211,6 +237,7 @@ def settled(
     record: TrackStatus, want: Want, context: Context, owner: OwnerState | None = None
 ) -> TrackStatus:
     """Nothing more to do for these inputs: as the last run ended."""
+    record = replace(record, routine=None)
     version = "nothing is applied" if record.version is None else f"version {record.version}"
     match effect(record.outcome):
         case Effect.SETTLE if record.outcome is Outcome.ROLLED_BACK:
@@ -238,12 +265,18 @@ def _empty(record: TrackStatus, want: Want) -> TrackStatus:
     if record.version is not None:
         text = _ahead(record, "the source has no migration files")
         return shown(record, View(Phase.FAILED, Outcome.AHEAD_OF_SOURCE, text))
-    if want.volume:
+    if want.volume and want.allow_empty:
         text = (
             "the volume has no migration files; copy them there, then run kubectl rollout restart on the "
             "operator's deployment, set recheckInterval, or change the annotation fluxbase.io/requested-at"
         )
         return shown(record, View(Phase.SKIPPED, Outcome.SOURCE_EMPTY, text))
+    if want.volume:
+        text = (
+            f"the volume has no migration files ({want.volume}); copy them there or correct the path, "
+            "or set allowEmpty: true if it may be empty. It is looked at again by itself"
+        )
+        return shown(record, _pending(Outcome.SOURCE_EMPTY, text))
     text = "the source has no migration files (NNN_name.up.sql); they are picked up as soon as it does"
     return shown(record, _pending(Outcome.SOURCE_EMPTY, text))
 

@@ -49,8 +49,10 @@ class Want:
     """Digest of everything that decides the end state, without commands."""
     template: str
     """Digest of what the Job's pod would be made from."""
-    volume: bool = False
-    """The source is a volume: an empty one has just not been filled yet."""
+    volume: str | None = None
+    """The source is a volume: claim and path, for messages."""
+    allow_empty: bool = False
+    """An empty volume is fine as long as nothing was applied."""
     recheck: timedelta | None = None
     """How long after the end of a run the next one is due although nothing is known to have changed."""
     versions: tuple[int, ...] | None = None
