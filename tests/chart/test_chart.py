@@ -169,6 +169,16 @@ def test_a_configured_database_makes_a_set_without_any_password_in_it() -> None:
     assert migration_set["spec"]["tracks"]["user"]["source"] == {"configMap": {"name": "user-migrations"}}
 
 
+def test_the_set_is_looked_at_daily_and_may_begin_with_an_empty_volume() -> None:
+    [on_volume] = kinds(template(DATABASE, *VOLUME), "FluxbaseMigrationSet")
+    assert on_volume["spec"]["verify"] == {"interval": "24h"}
+    assert on_volume["spec"]["tracks"]["user"]["allowEmpty"] is True
+    settings = (DATABASE, 'userMigrations.configMap="files"', 'verify={"interval":""}')
+    [from_config_map] = kinds(template(*settings), "FluxbaseMigrationSet")
+    assert "verify" not in from_config_map["spec"]
+    assert "allowEmpty" not in from_config_map["spec"]["tracks"]["user"]
+
+
 def test_no_database_configured_makes_no_set() -> None:
     assert not kinds(template(), "FluxbaseMigrationSet")
 
@@ -278,6 +288,7 @@ VALUES: Mapping[str, tuple[tuple[str, ...], str, str]] = {
         "sslRootCertFrom:\n        secretKeyRef:\n          key: ca.crt\n          name: creds",
     ),
     "config.database.userMigrationsPath": (VOLUME, "Deployment", "mountPath: /m\n"),
+    "verify.interval": ((DATABASE, 'verify.interval="6h"'), "FluxbaseMigrationSet", "interval: 6h"),
     "userMigrations.configMap": (
         (DATABASE, 'userMigrations.configMap="files"'),
         "FluxbaseMigrationSet",

@@ -104,20 +104,25 @@ class Cluster:
         items: list[Json] = found["items"]
         return sorted(items, key=lambda job: int(job["metadata"]["resourceVersion"]))
 
-    async def next_job(self, track: str, run: int) -> Json:
-        """Wait for the Job of a run."""
+    async def next_job(self, track: str, run: int, name: str | None = None) -> Json:
+        """Wait for the Job of a run, of any set unless one is named."""
 
         async def there() -> Json | None:
             for job in await self.jobs(track):
-                if told(job).run == run:
+                if told(job).run == run and name in (None, told(job).set.name):
                     return job
             return None
 
         try:
             found: Json = await until(f"a Job of run {run} of {track}", there)
         except AssertionError as error:
-            raise AssertionError(f"{error}; its track is {await self.track(track)}") from None
+            raise AssertionError(f"{error}; its track is {await self.track(track, name or 'shop')}") from None
         return found
+
+    async def uid(self) -> str:
+        """Of the namespace: what claims name the cluster by."""
+        found = await self.kube.get(paths.namespace(self.namespace))
+        return str(found["metadata"]["uid"])
 
     # What the Job controller, the scheduler and the kubelet do
 
@@ -164,12 +169,18 @@ class Cluster:
         phase = pod_phase or ("Failed" if exit_code else "Succeeded")
         await self.pod_status(pod, phase=phase, containerStatuses=[_container(pod, {"terminated": ended})])
 
-    async def run(self, track: str, run: int, result: Result) -> Json:
-        """Wait for a run's Job and let its pod end with ``result``; returns the Job."""
-        job = await self.next_job(track, run)
+    async def run(
+        self, track: str, run: int, result: Result, name: str = "shop", *, routine: bool = False
+    ) -> Json:
+        """Wait for a run's Job and let its pod end with ``result``; returns the Job.
+
+        A ``routine`` look does not show that it runs.
+        """
+        job = await self.next_job(track, run, name)
         pod = await self.make_pod(job)
         await self.running(pod)
-        await self.reaches(track, "Running")
+        if not routine:
+            await self.reaches(track, "Running", name=name)
         await self.terminated(pod, result.to_json(), 0 if result.outcome.succeeded else 1)
         return job
 

@@ -299,23 +299,6 @@ async def test_a_set_made_again_waits_for_the_pods_of_its_predecessor(
     await until("a Job of the new set", other)
 
 
-async def test_a_second_set_on_a_database_takes_over_when_the_first_is_gone(
-    cluster: Cluster, operator: Running
-) -> None:
-    first = await cluster.make_set("first", suspend=True)
-    await cluster.make_set()
-    owner = f"{cluster.namespace}/first"
-    conflict = Result(Outcome.CONFLICT, owner=owner, owner_uid=first["metadata"]["uid"])
-    await cluster.run("system", 1, conflict)
-    found = await cluster.reaches("system", "Failed", "DatabaseClaimed")
-    assert owner in found["message"]
-    await cluster.kube.delete(
-        paths.one_set(cluster.namespace, "first"), first["metadata"]["uid"], "Background"
-    )
-    job = await cluster.next_job("system", 2)
-    assert told(job).take_over_from == first["metadata"]["uid"]
-
-
 @pytest.mark.parametrize("limit", [1, 2])
 async def test_no_more_jobs_at_once_than_allowed(cluster: Cluster, start_operator: Any, limit: int) -> None:
     await start_operator(max_concurrent_jobs=limit)

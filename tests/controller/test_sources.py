@@ -43,7 +43,7 @@ async def test_a_claim_that_is_not_there_is_the_schedulers_to_report(
 async def test_an_empty_volume_is_skipped_until_it_is_looked_at_again(
     cluster: Cluster, operator: Running, start_operator: Any
 ) -> None:
-    await cluster.make_set(tracks=volume())
+    await cluster.make_set(tracks=volume(allowEmpty=True))
     await cluster.run("user", 1, Result(Outcome.SOURCE_EMPTY))
     await cluster.reaches("user", "Skipped", "SourceEmpty")
     await operator.stop()
@@ -57,10 +57,23 @@ async def test_an_empty_volume_is_skipped_until_it_is_looked_at_again(
     await cluster.reaches("user", "Applied")
 
 
+async def test_an_empty_volume_that_must_not_be_empty_is_looked_at_again_by_itself(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.make_set(tracks=volume(), retry={"backoff": "1s"})
+    await cluster.run("user", 1, Result(Outcome.SOURCE_EMPTY))
+    found = await cluster.reaches("user", "Pending", "SourceEmpty")
+    assert "files, path ." in found["message"]
+    await cluster.run("user", 2, done(3))
+    await cluster.reaches("user", "Applied")
+
+
 async def test_a_volume_is_looked_at_on_its_interval(cluster: Cluster, operator: Running) -> None:
     await cluster.make_set(tracks=volume(recheckInterval="10s"))
     await cluster.run("user", 1, done(3))
-    await cluster.run("user", 2, done(3, Outcome.NO_CHANGE))
+    await cluster.reaches("user", "Applied")
+    await cluster.run("user", 2, done(3, Outcome.NO_CHANGE), routine=True)
+    await cluster.next_job("user", 3)
     await cluster.reaches("user", "Applied")
 
 
