@@ -167,7 +167,8 @@ class Life:
         until = asyncio.get_running_loop().time() + NOTICE
         while True:
             body = await self._kube_now()
-            if body and (body.get("status") or {}).get("lastHandledForce") == command:
+            commands = ((body or {}).get("status") or {}).get("commands") or {}
+            if (commands.get("force") or {}).get("value") == command:
                 return
             assert asyncio.get_running_loop().time() < until, f"{command} of {self.name} is not noticed"
             await asyncio.sleep(EVERY)

@@ -139,7 +139,7 @@ def test_new_files_are_noticed_on_a_rollout_restart_and_not_on_a_crash(new_set: 
 
 def test_an_empty_directory_is_skipped_until_a_request_finds_files(new_set: NewVolumeSet) -> None:
     shop = new_set("empty")
-    reads(shop)
+    reads(shop, allowEmpty=True)
     assert shop.wait("Skipped")["tracks"]["user"]["reason"] == "SourceEmpty"
     assert "kubectl rollout restart" in shop.track()["message"]
     copy(shop, 1)
@@ -195,7 +195,7 @@ def test_a_missing_claim_is_shown_and_its_creation_noticed(new_set: NewVolumeSet
     message = shop.wait_message(f'persistentvolumeclaim "{shop.name}" not found')
     report("missing claim", shop, message)
     claim(shop.kube, shop.name)
-    shop.wait("Skipped", reason="SourceEmpty")
+    shop.wait("Pending", reason="SourceEmpty")
     shop.kube.run("delete", "pvc", shop.name, "--wait=false")
 
 
@@ -207,7 +207,7 @@ def test_an_unbound_claim_is_shown_and_its_correction_noticed(new_set: NewVolume
     report("unbound claim", shop, message)
     shop.kube.run("delete", "pvc", shop.name, "--wait")
     claim(shop.kube, shop.name)
-    shop.wait("Skipped", reason="SourceEmpty")
+    shop.wait("Pending", reason="SourceEmpty")
     shop.kube.run("delete", "pvc", shop.name, "--wait=false")
 
 
