@@ -67,7 +67,7 @@ async def test_a_set_takes_over_when_the_owner_is_deleted(cluster: Cluster, oper
     await no_other_job(cluster)
     path = paths.one_set(cluster.namespace, "first")
     await cluster.kube.delete(path, owner["metadata"]["uid"], "Background")
-    job = await cluster.next_job("system", 2)
+    job = await cluster.next_job("system", 2, "shop")
     assert told(job).take_over_from == owner["metadata"]["uid"]
 
 
@@ -84,7 +84,7 @@ async def test_a_set_takes_over_when_the_owner_lets_go(cluster: Cluster, operato
         other = {"urlFrom": {"secretKeyRef": {"name": "other-db", "key": "url"}}}
         await cluster.patch_set("first", spec={"database": other})
         await cluster.run("system", 2, done(6, database=ELSEWHERE), name="first")
-    job = await cluster.next_job("system", 2)
+    job = await cluster.next_job("system", 2, "shop")
     assert told(job).take_over_from == owner["metadata"]["uid"]
     await cluster.event("TakingOver", "which no longer uses it")
 
@@ -111,6 +111,15 @@ async def test_the_set_of_another_cluster_is_never_gone(
     assert found["takenFrom"] == {"name": name, "uid": "uid-1"}
     await cluster.event("TakenOver", f"{name} (uid uid-1)")
     assert (await cluster.status())["commands"]["takeOver"]["state"] == "Obeyed"
+
+
+async def test_an_owner_s_name_is_no_path(cluster: Cluster, operator: Running) -> None:
+    """It is read from the database, where others may write."""
+    owner: Json = {"metadata": {"uid": "uid-1"}}
+    path = f"{cluster.namespace}/../../../../../../../api/v1/namespaces/kube-system/secrets"
+    text = await stalled(cluster, owner, await cluster.uid(), name=path)
+    assert "which is not in this cluster" in text
+    await no_other_job(cluster)
 
 
 async def test_an_owner_that_may_not_be_looked_up_is_named_with_the_command(

@@ -156,3 +156,17 @@ def test_a_dirty_track_is_never_ready(phase: Phase) -> None:
     made = decide(seen(READ, replace(READ, dirty=True), tracks=tracks))
     assert made.status.tracks.of(Track.USER).phase is phase
     assert conditions(made) == {"Ready": "False", "Stalled": "True"}
+
+
+def test_what_stands_in_the_database_is_shown_without_control_characters() -> None:
+    result = Result(
+        Outcome.CONFLICT,
+        owner="a\nb/c",
+        owner_uid="\x1b[31m",
+        taken_from="x\ry",
+        database=replace(OLD, name="shop\nReady"),
+    )
+    assert result.database is not None
+    for text in (result.owner, result.owner_uid, result.taken_from, result.database.name):
+        assert text is not None
+        assert text.isprintable()

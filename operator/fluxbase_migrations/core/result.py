@@ -152,6 +152,10 @@ class Result:
         object.__setattr__(self, "warnings", tuple(visible(text) for text in self.warnings))
         if self.recovered is not None:
             object.__setattr__(self, "recovered", visible(self.recovered))
+        for name in ("owner", "owner_uid", "owner_cluster", "taken_from", "taken_from_uid"):
+            value = getattr(self, name)
+            if value is not None:  # as it stands in the database, where others may write
+                object.__setattr__(self, name, visible(value))
         if self.database is not None:
             database = replace(self.database, name=visible(self.database.name))
             object.__setattr__(self, "database", database)
