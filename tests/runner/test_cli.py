@@ -230,7 +230,7 @@ def test_no_locale_and_no_encoding_stops_a_run(database: Database, tmp_path: Pat
     assert done.stderr.splitlines() == ["code=1"]
     assert "division by zero" in done.stdout
     with psycopg.connect(database.dsn) as connection:
-        rows = connection.execute("SELECT file FROM migrations.history ORDER BY id").fetchall()
+        rows = connection.execute("SELECT file FROM migrations.history WHERE id > 0 ORDER BY id").fetchall()
     assert rows == [("001_größe.up.sql",), ("002_größe.up.sql",)]
     for command in ("history", "--help", "up --no-such-größe", "create größe"):
         done = piped(f"$MIGRATE {command}", tmp_path, **variables)
@@ -368,7 +368,9 @@ def test_what_a_file_says_is_never_more_than_a_value(database: Database, tmp_pat
     assert len(history) == 2
     assert all(one.isprintable() for one in history)
     with psycopg.connect(database.dsn) as connection:
-        stored = connection.execute("SELECT error->>'message' FROM migrations.history").fetchone()
+        stored = connection.execute(
+            "SELECT error->>'message' FROM migrations.history WHERE id > 0"
+        ).fetchone()
     assert stored is not None
     assert str(stored[0]).isprintable()
 
