@@ -5,6 +5,7 @@ real. Each write of a status is held against kstatus' rules and the table of sta
 """
 
 import asyncio
+import difflib
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.events import Recorder
 from fluxbase_migrations.controller.kube import Json
@@ -32,6 +34,7 @@ from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND, CommandState, Phase, Rollback, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.status import SetStatus
 from fluxbase_migrations.core.transitions import line_of
 from tests import kstatus
 from tests.controller.cluster import told
@@ -126,9 +129,15 @@ class Decided(Reconciler):
         made = super()._decided(key, observed)
         seen = replace(observed.seen, status=made.status)
         again = super()._decided(key, replace(observed, seen=seen))
-        assert again.status == made.status, "a decision that does not last"
+        assert again.status == made.status, f"it does not last: {_changed(made.status, again.status)}"
         assert _created(again) == _created(made), f"{_created(again)} after {_created(made)}"
         return made
+
+
+def _changed(before: SetStatus, after: SetStatus) -> list[str]:
+    """What differs, for a person."""
+    old, new = (json.dumps(status_json.write(one), indent=1).splitlines() for one in (before, after))
+    return [line for line in difflib.unified_diff(old, new, n=1) if line[0] in "+-"]
 
 
 def _created(made: SetDecision) -> list[CreateJob]:

@@ -48,8 +48,7 @@ def _ending_in(*effects: Effect) -> frozenset[str]:
 
 
 _ANY: Final = frozenset(Phase)
-_NOT_STARTED: Final = frozenset({Phase.PENDING})
-_IN_A_RUN: Final = frozenset({Phase.PENDING, Phase.RUNNING})
+"""Also settled ones: a routine look goes on unseen until something happens."""
 
 TRANSITIONS: Final = (
     Transition(
@@ -140,7 +139,7 @@ TRANSITIONS: Final = (
     ),
     Transition(
         "The API server refuses the Job, for a quota or a policy.",
-        _NOT_STARTED,
+        _ANY,
         Phase.PENDING,
         frozenset({Reason.JOB_REFUSED}),
         Shows.RECONCILING,
@@ -149,7 +148,7 @@ TRANSITIONS: Final = (
     ),
     Transition(
         "The API server refuses the Job as invalid.",
-        _NOT_STARTED,
+        _ANY,
         Phase.FAILED,
         frozenset({Reason.JOB_REFUSED}),
         Shows.STALLED,
@@ -158,7 +157,7 @@ TRANSITIONS: Final = (
     ),
     Transition(
         "The Job exists, its container has not started.",
-        _IN_A_RUN,
+        _ANY,
         Phase.PENDING,
         frozenset({Reason.POD_PENDING}),
         Shows.RECONCILING,
@@ -167,7 +166,7 @@ TRANSITIONS: Final = (
     Transition(
         "The same, and Kubernetes says why: CreateContainerConfigError, ImagePullBackOff, Unschedulable, "
         "FailedMount, FailedCreate and so on.",
-        _IN_A_RUN,
+        _ANY,
         Phase.PENDING,
         frozenset(),
         Shows.RECONCILING,
@@ -176,7 +175,7 @@ TRANSITIONS: Final = (
     ),
     Transition(
         "Something newer is wanted than a Job whose container has not started.",
-        _IN_A_RUN,
+        _ANY,
         Phase.PENDING,
         frozenset({Reason.REPLACING}),
         Shows.RECONCILING,
@@ -184,7 +183,7 @@ TRANSITIONS: Final = (
     ),
     Transition(
         "Somebody deletes the Job before its container has started.",
-        _IN_A_RUN,
+        _ANY,
         Phase.PENDING,
         frozenset({Reason.JOB_DELETED}),
         Shows.RECONCILING,
