@@ -98,4 +98,5 @@ def test_nothing_is_touched_in_another_database_than_the_system_track_s(database
         result = runner.run(FILES, expected_database=other)
         assert (result.outcome, seen(result).oid) == (Outcome.DATABASE_CHANGED, here.oid)
         assert not runner.exists("a")
+        assert not runner.exists("migrations.app")
     assert runner.run(FILES, expected_database=replace(here, name="renamed")).outcome is Outcome.APPLIED

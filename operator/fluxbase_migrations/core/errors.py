@@ -167,14 +167,18 @@ class DatabaseChanged(MigrationError):
     """Another database than the run was planned for; nothing was touched."""
 
     outcome = Outcome.DATABASE_CHANGED
+    database: DatabaseIdentity | None = None
+    """The one that was found."""
 
     @classmethod
     def of(cls, expected: DatabaseIdentity, database: DatabaseIdentity | None) -> "DatabaseChanged":
         """Name both."""
-        return cls(
+        error = cls(
             "the database is another one than the run was planned for; nothing was changed",
             detail=f"expected {expected}, connected to {database}",
         )
+        error.database = database
+        return error
 
 
 class AheadOfSource(MigrationError):

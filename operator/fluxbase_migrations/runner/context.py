@@ -3,10 +3,12 @@
 import dataclasses
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.errors import DatabaseChanged
+from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner import identity, lock, tracking
 from fluxbase_migrations.runner.adoption import Guard
@@ -105,28 +107,32 @@ def under_lock(
     stop: Stop,
     *,
     create: bool,
+    expected: Sequence[DatabaseIdentity] = (),
     guard: Guard | None = None,
 ) -> Context:
     """Take the lock on ``session``, and create what is missing if told to.
 
     Raises:
         MigrationError: somebody else holds the lock, the tables are not ours or cannot be made, or ``guard``
-            found another version table.
+            found another version table, or the database is not one of the ``expected``.
     """
     ids = LockIds.of(table, session.database)
     there = tracking.exists(session, table)
     history = ledger.exists(session)
     lock.acquire(session, ids, lock_timeout, log)
+    facts = identity.read(session, history=history)
+    for wanted in expected:
+        if differs(wanted, facts.identity):
+            raise DatabaseChanged.of(wanted, facts.identity)
     if guard is not None and not there:
         guard.look(session, table)
     if create:
         tracking.ensure(session, table)
         ledger.ensure(session)
         ledger.require(session)
-    facts = identity.read(session, history=create or history)
-    if create and facts.identity.history_id is None:
-        identity.write_history_id(session, ledger.done_by)
-        facts = identity.read(session, history=True)
+        if facts.identity.history_id is None:
+            identity.write_history_id(session, ledger.done_by)
+            facts = identity.read(session, history=True)
     patience = max(1, round(lock_timeout * 1000))
     book = Bookkeeping(session, table, ledger, ids, facts.weak_commit, facts.role, patience)
     return Context(session, table, ledger, ids, book, log, stop, lock_timeout, facts.identity)

@@ -1,6 +1,6 @@
 """A track of a database while we hold its lock: the session, the version row, the ledger."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -36,6 +36,7 @@ class LockedTrack:
         label: str,
         lock_timeout: float,
         guard: Guard | None = None,
+        expected: Sequence[DatabaseIdentity] = (),
     ) -> None:
         """``label`` is the track's name in log lines; ``lock_timeout`` is in seconds.
 
@@ -48,6 +49,7 @@ class LockedTrack:
         self.label = label
         self._lock_timeout = lock_timeout
         self._guard = guard
+        self._expected = expected
         self._ledger = Ledger(table)
         self._entries: list[Entry] | None = None
         self._context: Context | None = None
@@ -100,7 +102,15 @@ class LockedTrack:
             self._name_table(self.table.resolved(session))
             limits = self._lock_timeout, self.log, self.stop
             guard = self._guard if create and guarded else None
-            self._context = under_lock(session, self.table, self._ledger, *limits, create=create, guard=guard)
+            self._context = under_lock(
+                session,
+                self.table,
+                self._ledger,
+                *limits,
+                create=create,
+                expected=self._expected,
+                guard=guard,
+            )
             self.database = self._context.database
             self.refresh()
             if guard is not None:

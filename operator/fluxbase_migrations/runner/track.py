@@ -17,7 +17,7 @@ from fluxbase_migrations.core.errors import (
     Transient,
 )
 from fluxbase_migrations.core.files import NIL, Direction, Source
-from fluxbase_migrations.core.identity import DatabaseIdentity, differs
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.job import ForceCommand, SetRef, TakeOverCommand
 from fluxbase_migrations.core.names import TRACKING_TABLE, Rollback, Track
 from fluxbase_migrations.core.plan import Plan, Step
@@ -70,8 +70,16 @@ def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], lo
     """Bring one track to its target; every failure becomes a result."""
     table = wish.table or Table(*TRACKING_TABLE[wish.track])
     limit = wish.lock_timeout
+    bound = (wish.expected_database, wish.command_database)
     track = LockedTrack(
-        connect, table, log, stop, label=wish.track.value, lock_timeout=limit, guard=wish.guard
+        connect,
+        table,
+        log,
+        stop,
+        label=wish.track.value,
+        lock_timeout=limit,
+        guard=wish.guard,
+        expected=tuple(one for one in bound if one is not None),
     )
     migrator = Migrator(track, source, wish.options)
     result = Result(Outcome.NO_CHANGE, latest=source.latest, source_digest=source.digest)
@@ -109,9 +117,6 @@ def _run(wish: TrackRun, migrator: Migrator, source: Source, answers: Answers) -
     commanded = wish.force is not None or (wish.owner is not None and wish.owner.take_over is not None)
     # A force names the version, and so answers what the guard would ask.
     track.open(create=bool(source.versions) or commanded, guarded=wish.force is None)
-    for expected in (wish.expected_database, wish.command_database):
-        if expected is not None and differs(expected, track.database):
-            raise DatabaseChanged.of(expected, track.database)
     if wish.owner is not None and (source.versions or commanded):
         answers.taken_from = claim(track, wish.owner)
         if wish.owner.take_over is not None:
@@ -198,6 +203,8 @@ def failed(result: Result, error: MigrationError) -> Result:
     if isinstance(error, Conflict):
         owner = error.owner
         result = replace(result, owner=str(owner), owner_uid=owner.uid, owner_cluster=owner.cluster)
+    if isinstance(error, DatabaseChanged):
+        result = replace(result, database=error.database)
     return result
 
 
@@ -223,7 +230,7 @@ def _observed(result: Result, migrator: Migrator, source: Source, target: int | 
         version=None if row.version == NIL or not track.observed else row.version,
         dirty=row.dirty,
         observed=track.observed,
-        database=track.database,
+        database=track.database or result.database,
         pending=plan.outstanding(source.versions, row.version, target, dirty=row.dirty),
         applied=tuple(migrator.applied[-20:]),
         applied_count=len(migrator.applied),
