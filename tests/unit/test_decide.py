@@ -10,8 +10,9 @@ from fluxbase_migrations.core.actions import CreateJob, DeleteJob, FreePod, SetT
 from fluxbase_migrations.core.commands import Annotation, inputs_digest
 from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
 from fluxbase_migrations.core.given import Given
+from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import CommandState, Phase, Track
-from fluxbase_migrations.core.observed import Queue, Refusal, TrackSeen
+from fluxbase_migrations.core.observed import Context, Queue, Refusal, TrackSeen
 from fluxbase_migrations.core.owner import OwnerState
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, PodSeen
@@ -28,6 +29,7 @@ from fluxbase_migrations.core.status import (
     TracksStatus,
     TrackStatus,
 )
+from fluxbase_migrations.core.track import decide_track
 from fluxbase_migrations.core.transitions import TRANSITIONS, line_of
 from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
 
@@ -835,31 +837,61 @@ def test_a_run_in_flight_is_taken_up_when_the_status_was_lost() -> None:
     assert taken.inputs_digest == "sha256:older", "what it runs is not what is wanted now"
 
 
+HERE = DatabaseIdentity("shop", "7001", 16384)
+THERE = DatabaseIdentity("shop", "7002", 16384)
+CORRECTED = replace(CHANGED, versions=(4, 5, 6))
+BROKEN = replace(FAILED, database=HERE, error=TrackError("syntax error", file="005_x.up.sql"))
+CONTEXT = Context(UID, "shop", NOW, RetryPolicy(), database_digest="spec", expected_database=HERE)
+
+
+def running(planned: TrackStatus, file: str, number: int, context: Context = CONTEXT) -> TrackStatus:
+    """The record while the run of ``planned`` is at ``file``."""
+    progress = Progress(file, number, 2, NOW + timedelta(seconds=1))
+    job = replace(JOB, run=2, inputs_digest=planned.inputs_digest or "")
+    pods = (replace(RUNNING, run=2),)
+    seen = TrackSeen(Track.USER, CORRECTED, record=planned, jobs=(job,), pods=pods, progress=progress)
+    return decide_track(seen, context).record
+
+
 def test_a_status_follows_the_progress_of_a_run() -> None:
     """005 failed and was corrected; while 006 runs, neither its error nor its mark is there any more."""
-    broken = replace(FAILED, error=TrackError("syntax error", file="005_x.up.sql"))
-    want = replace(CHANGED, versions=(4, 5, 6))
-    planned = user(look(broken, want))
+    planned = decide_track(TrackSeen(Track.USER, CORRECTED, record=BROKEN), CONTEXT).record
     assert planned.error is None
     assert (planned.version, planned.dirty) == (5, True), "the row is as it was read"
-    began = NOW + timedelta(seconds=1)
+    for file, number, row in (
+        ("005_x.up.sql", 1, (5, True)),
+        ("006_y.up.sql", 2, (5, False)),
+        ("006_y.down.sql", 1, (5, True)),
+        ("nothing", 2, (5, True)),
+    ):
+        record = running(planned, file, number)
+        assert (record.version, record.dirty) == row, file
 
-    def running(file: str, number: int) -> TrackStatus:
-        seen = TrackSeen(Track.USER, want, progress=Progress(file, number, 2, began))
-        job = replace(JOB, run=2, inputs_digest=planned.inputs_digest)
-        pod = replace(RUNNING, run=2)
-        return user(look(planned, seen=seen, jobs=(job,), pods=(pod,)))
 
-    assert (running("005_x.up.sql", 1).version, running("005_x.up.sql", 1).dirty) == (5, True)
-    assert (running("006_y.up.sql", 2).version, running("006_y.up.sql", 2).dirty) == (5, False)
-    assert (running("006_y.down.sql", 1).version, running("006_y.down.sql", 1).dirty) == (5, True)
-    assert (running("nothing", 2).version, running("nothing", 2).dirty) == (5, True)
+@pytest.mark.parametrize(
+    "context",
+    [
+        pytest.param(replace(CONTEXT, expected_database=None), id="the run takes whatever is there"),
+        pytest.param(replace(CONTEXT, expected_database=THERE), id="the run expects another one"),
+        pytest.param(replace(CONTEXT, database_digest="other"), id="the spec names another one by now"),
+    ],
+)
+def test_progress_in_what_may_be_another_database_is_no_fact_of_this_one(context: Context) -> None:
+    planned = decide_track(TrackSeen(Track.USER, CORRECTED, record=BROKEN), CONTEXT).record
+    record = running(planned, "006_y.up.sql", 2, context)
+    assert (record.version, record.dirty) == (5, True)
+
+
+def test_progress_in_a_database_that_was_never_read_is_no_fact() -> None:
+    planned = decide_track(TrackSeen(Track.USER, CORRECTED), CONTEXT).record
+    record = running(replace(planned, run=2), "006_y.up.sql", 2)
+    assert (record.version, record.dirty) == (None, False)
 
 
 @pytest.mark.parametrize("base", [f"content-{number}" for number in range(8)])
 def test_a_job_gives_way_to_other_content_whichever_digest_is_the_greater(base: str) -> None:
     newer = replace(WANT, base=base)
-    assert inputs_digest(base, None, None) != DIGEST
+    assert inputs_digest(base) != DIGEST
     waiting = look(PLANNED, newer, jobs=(JOB,))
     assert user(waiting).reason == Reason.REPLACING
     assert [type(action) for action in waiting.actions] == [DeleteJob]

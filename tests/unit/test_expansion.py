@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fluxbase_migrations.api.spec import Spec
 from fluxbase_migrations.controller import jobs
 from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
+from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
 from fluxbase_migrations.core.names import ENV_JOB, Track
 from tests.expansion import environment, expand
 
@@ -76,7 +77,7 @@ def a_spec(text: str, *, parts: bool) -> Spec:
 @given(text=HOSTILE, parts=st.booleans())
 def test_the_container_gets_what_is_written(text: str, parts: bool) -> None:
     spec = a_spec(text, parts=parts)
-    owner = SetRef("uid", "namespace", "shop")
+    owner = SetRef("uid", "namespace", "shop", text)
     job = jobs.job_spec(
         spec,
         Track.USER,
@@ -85,7 +86,12 @@ def test_the_container_gets_what_is_written(text: str, parts: bool) -> None:
         expected_digest=None,
         files=[("map", text)],
         force=ForceCommand(1, text),
+        take_over=TakeOverCommand(text, text),
+        command_database=DatabaseIdentity(text, text, 1, text),
         take_over_from=text,
+        expected_database=DatabaseIdentity(text, text, 1, text),
+        requested=True,
+        requested_at=text,
     )
     for files in ([], [("map", text)]):
         body = jobs.manifest(spec, SETTINGS, job, name="job", inputs_digest="i", template="t", files=files)
@@ -120,7 +126,16 @@ def literals(value: Any) -> list[str]:
 @given(text=HOSTILE)
 def test_nothing_is_left_that_kubernetes_would_expand(text: str) -> None:
     spec = a_spec(text, parts=True)
-    job = jobs.job_spec(spec, Track.USER, SetRef("u", "n", "s"), run=1, expected_digest=None)
+    database = DatabaseIdentity(text)
+    job = jobs.job_spec(
+        spec,
+        Track.USER,
+        SetRef("u", "n", "s"),
+        run=1,
+        expected_digest=None,
+        command_database=database,
+        expected_database=database,
+    )
     body = jobs.manifest(spec, SETTINGS, job, name="job", inputs_digest="i", template="t")
     for literal in literals(body):
         assert "$" not in literal.replace("$$", ""), literal

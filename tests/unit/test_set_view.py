@@ -199,6 +199,8 @@ def test_waiting_ends_where_a_suspended_set_has_no_source() -> None:
         raise LookupError(f"ConfigMap {name} not found")
 
     assert progress(migration_set("False", stalled=True), missing).done is False
+
+
 def test_a_claim_is_found_for_the_command_that_takes_over() -> None:
     found = migration_set("False", stalled=True)
     found["status"]["tracks"]["user"] = {"claimedBy": {"name": "a/first", "uid": "1"}}

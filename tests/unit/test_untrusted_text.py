@@ -14,11 +14,18 @@ from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.controller import logs, seen
 from fluxbase_migrations.core import view
 from fluxbase_migrations.core.commands import bounded
-from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.names import CommandState, Phase, Track
 from fluxbase_migrations.core.record import note_of, recorded
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Ended
-from fluxbase_migrations.core.status import LastCommand, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.status import (
+    CommandsStatus,
+    CommandStatus,
+    SetStatus,
+    TracksStatus,
+    TrackStatus,
+)
 from fluxbase_migrations.core.text import visible, visible_in
 from fluxbase_migrations.core.wish import RetryPolicy
 
@@ -98,7 +105,8 @@ def test_a_result_is_shown_without_being_obeyed() -> None:
         SetStatus(
             tracks=TracksStatus(user=record),
             last_handled_force=bounded(OBEYED),
-            last_command=LastCommand("fluxbase.io/force", bounded(OBEYED)),
+            database=DatabaseIdentity(OBEYED, system_identifier=OBEYED, history_id=OBEYED),
+            commands=CommandsStatus(force=CommandStatus(bounded(OBEYED), CommandState.REFUSED, OBEYED)),
         )
     )
     assert json.dumps(written, ensure_ascii=False).isprintable()

@@ -1,11 +1,10 @@
 """Observe: read one set and everything that belongs to it, and put it in the terms of decisions."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from fluxbase_migrations import system
 from fluxbase_migrations.api import status as status_json
@@ -34,7 +33,6 @@ from fluxbase_migrations.core.names import (
     ANNOTATION_REQUESTED_AT,
     ANNOTATION_TAKE_OVER,
     LABEL_SET,
-    LABEL_SET_UID,
     Phase,
     Track,
 )
@@ -47,9 +45,6 @@ from fluxbase_migrations.core.status import JobReference, Owner, Progress, SetSt
 from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
 
 Json = dict[str, Any]
-
-_NAME: Final = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}")
-"""A set's namespace and name; those of an owner come from the database, where others may write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +230,9 @@ class Observer:
         """What is known of the set that claims ``track`` of ``database``."""
         if owner is None:
             return None
-        if not _NAME.fullmatch(owner.name):
-            return OwnerState.ELSEWHERE
         namespace, _, name = owner.name.partition("/")
         if not (paths.NAME.fullmatch(namespace) and paths.NAME.fullmatch(name)):
-            return True  # whatever wrote that into the database: nothing that can be looked up
+            return OwnerState.ELSEWHERE  # others may write into the database: nothing that can be looked up
         try:
             found = await self._kube.find(paths.one_set(namespace, name))
         except KubeError as error:

@@ -26,9 +26,9 @@ from fluxbase_migrations.core.actions import Action, CreateJob, DeleteJob, FreeP
 from fluxbase_migrations.core.commands import parse_force, parse_take_over
 from fluxbase_migrations.core.decide import SetDecision, decide
 from fluxbase_migrations.core.job import SetRef
-from fluxbase_migrations.core.names import ANNOTATIONS_UNDISTURBED, ANNOTATION_CONTESTED, Phase, Track
+from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, ANNOTATIONS_UNDISTURBED, Phase, Track
 from fluxbase_migrations.core.observed import Refusal, works
-from fluxbase_migrations.core.states import Reason, backoff
+from fluxbase_migrations.core.states import backoff
 from fluxbase_migrations.core.status import JobReference, SetStatus, TrackStatus
 
 logger = logging.getLogger(__name__)

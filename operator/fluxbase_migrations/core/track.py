@@ -15,6 +15,7 @@ from fluxbase_migrations.core.actions import Action, Decision, DeleteJob, FreePo
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN
 from fluxbase_migrations.core.facts import forgotten
 from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.core.identity import differs
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Context, TrackSeen
 from fluxbase_migrations.core.owner import EXPLANATIONS
 from fluxbase_migrations.core.plan import outstanding
@@ -124,11 +125,24 @@ def _running(seen: TrackSeen, record: TrackStatus, run: InFlight, context: Conte
         retry_at=None,
         progress=seen.progress or record.progress,
     )
-    record = _as_far_as(record, seen.wish)
+    if _is_where_it_was_read(record, context):
+        record = _as_far_as(record, seen.wish)
     newer = wanted_digest(seen) != record.inputs_digest or unheard(seen, record)
     shown = view.node_lost(run.pod) if run.lost else view.running(record.progress, newer=newer)
     show = view.loudly if run.lost or newer or record.progress else view.shown
     return Decision(show(record, shown), due=context.now + LOOK_AGAIN if run.lost else None)
+
+
+def _is_where_it_was_read(record: TrackStatus, context: Context) -> bool:
+    """Whether the run can only be in the database that the record's facts were read from.
+
+    It says which one it found when it ends. Until then only one that was told which to expect is known to be
+    there: another run might go on in a database that was put in its place, and its facts are of that one.
+    """
+    expected = context.expected_database
+    if record.database is None or expected is None or _of_another_database(record, context):
+        return False
+    return not differs(record.database, expected)
 
 
 def _as_far_as(record: TrackStatus, wish: Wish) -> TrackStatus:
