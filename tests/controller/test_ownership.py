@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.kube import KubeError
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.result import Outcome, Result
+from fluxbase_migrations.core.summary import RECONCILE_ERROR
 from tests.controller.cluster import Cluster, Json, told, until
 from tests.controller.conftest import Running
 from tests.controller.test_lifecycle import done
@@ -87,6 +89,29 @@ async def test_a_set_takes_over_when_the_owner_lets_go(cluster: Cluster, operato
     job = await cluster.next_job("system", 2, "shop")
     assert told(job).take_over_from == owner["metadata"]["uid"]
     await cluster.event("TakingOver", "which no longer uses it")
+
+
+async def test_an_owner_that_cannot_be_looked_at_has_not_let_go(cluster: Cluster, operator: Running) -> None:
+    """Only its conditions are about the present spec; what it says of the track is of an older one."""
+    owner = await first(cluster)
+    await stalled(cluster, owner, await cluster.uid())
+    await cluster.patch_set("first", spec={"operator": "another"})  # so that nobody mends it meanwhile
+    path = paths.one_set(cluster.namespace, "first")
+
+    async def said() -> bool:
+        body = await cluster.kube.get(path)
+        body["status"]["tracks"]["system"] |= {"phase": "Skipped", "reason": "Disabled"}
+        body["status"]["observedGeneration"] = body["metadata"]["generation"]
+        for condition in body["status"]["conditions"]:
+            condition["reason"] = RECONCILE_ERROR
+        try:
+            await cluster.kube.replace(paths.set_status(cluster.namespace, "first"), body)
+        except KubeError as error:
+            return error.status != 409
+        return True
+
+    await until("its status says so", said)
+    await no_other_job(cluster)
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["another cluster", "a claim that does not say"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fluxbase_migrations.api.spec import Spec
+from fluxbase_migrations.api.spec import Database, Spec
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.app import Operator
 from fluxbase_migrations.controller.failing import PATIENCE, reason_why
@@ -119,6 +119,55 @@ def test_what_was_read_stays_and_the_time_of_the_transition_is_kept() -> None:
     assert written["status"]["tracks"] == {"user": track}
     found = {one["type"]: one["lastTransitionTime"] for one in written["status"]["conditions"]}
     assert found["Ready"] == "2026-01-01T00:00:00Z"
+
+
+def read_status(digest: str) -> dict[str, Any]:
+    """Of a set whose user track was read; its system track is left out."""
+    database = {"name": "shop", "systemIdentifier": "7001", "oid": 16384}
+    command = {"value": "user=4@a", "state": "Waiting", "database": database}
+    user = {"phase": "Applied", "reason": "Applied", "version": 4, "database": database, "run": 3}
+    return {
+        "observedGeneration": 1,
+        "phase": "Applied",
+        "dirty": False,
+        "pending": 0,
+        "database": database,
+        "databaseDigest": digest,
+        "tracks": {"system": {"phase": "Skipped", "reason": "Disabled"}, "user": user},
+        "commands": {"force": command},
+    }
+
+
+def test_what_was_read_in_the_former_database_goes_although_the_set_cannot_be_looked_at() -> None:
+    world = World(read_status("of another spec.database"))
+    world.look()
+    (written,) = world.writes
+    kstatus.check(written)
+    status = written["status"]
+    assert status.keys().isdisjoint({"database", "dirty", "pending"})
+    assert status["phase"] == "Pending"
+    user = status["tracks"]["user"]
+    assert user.keys() == {"phase", "dirty", "run", "attempts", "waits"}
+    assert (user["phase"], user["run"]) == ("Pending", 3)
+    assert status["tracks"]["system"]["phase"] == "Skipped"
+    assert status["commands"]["force"]["state"] == "Refused"
+    assert {one["reason"] for one in world.events()} == {
+        "ReconcileError",
+        "DatabaseChanged",
+        "CommandRefused",
+    }
+    world.look()
+    assert len(world.writes) == 1
+
+
+def test_what_was_read_in_the_database_of_the_spec_stays() -> None:
+    before = read_status(Database.model_validate({"urlFrom": SECRET}).digest())
+    world = World(before)
+    world.look()
+    (written,) = world.writes
+    assert {name: written["status"][name] for name in before if name != "observedGeneration"} == {
+        name: before[name] for name in before if name != "observedGeneration"
+    }
 
 
 def test_a_set_that_fails_stands_in_nobodys_way() -> None:

@@ -9,7 +9,7 @@ import pytest
 from fluxbase_migrations.core.actions import CreateJob, job_name
 from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
 from fluxbase_migrations.core.names import Phase, Track
-from fluxbase_migrations.core.observed import Refusal, TrackSeen
+from fluxbase_migrations.core.observed import Queue, Refusal, TrackSeen
 from fluxbase_migrations.core.owner import OwnerState
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Container
@@ -28,7 +28,7 @@ def look(record: TrackStatus | SetStatus, **more: Any) -> SetDecision:
     """Decide about a set whose system track is disabled, a day after its last run."""
     given = {
         name: more.pop(name)
-        for name in ("jobs", "pods", "progress", "slot", "refusal", "owner", "lost_at")
+        for name in ("jobs", "pods", "progress", "queue", "refusal", "owner", "lost_at")
         if name in more
     }
     user = TrackSeen(Track.USER, more.pop("wish", DAILY), **given)
@@ -77,7 +77,7 @@ def test_a_look_that_finds_nothing_is_not_seen(record: TrackStatus) -> None:
     assert job_of(planned) is not None
     steps = [planned]
     for more in (
-        {"slot": False},
+        {"queue": Queue("maxConcurrentJobs", 1, 0)},
         {"jobs": run_of(planned)["jobs"], "pods": (replace(POD, run=2),)},
         run_of(planned),
         run_of(planned, Result(Outcome.NO_CHANGE, version=4, observed=True, database=OLD, latest=9)),

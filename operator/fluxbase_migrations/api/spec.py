@@ -16,6 +16,7 @@ from fluxbase_migrations.api.model import (
     rule,
     text,
 )
+from fluxbase_migrations.core.commands import digest
 from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback, UnknownFiles
 
 PRESERVE: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
@@ -94,6 +95,10 @@ class Database(Model):
     golang-migrate's parameters are understood; x-migrations-table names the user track's tracking table."""
     connection: Connection | None = None
     """The connection in its parts."""
+
+    def digest(self) -> str:
+        """Tells one such reference from another; what is in a Secret is not read."""
+        return digest(self.model_dump_json())
 
 
 class ConfigMapRef(Model):

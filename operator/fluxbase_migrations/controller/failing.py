@@ -9,11 +9,12 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fluxbase_migrations.api import status as status_json
+from fluxbase_migrations.api.spec import Database
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.events import Recorder
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.sources import Key
-from fluxbase_migrations.core import summary
+from fluxbase_migrations.core import facts, summary
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import cut
 from fluxbase_migrations.core.status import Condition
@@ -77,12 +78,13 @@ class Failing:
             return None
 
     async def _write(self, key: Key, body: Json, message: str) -> str | None:
-        """Only the conditions change: what was read of the databases stays what was read."""
+        """The conditions change; what was read stays, unless spec.database names another one by now."""
         now, generation = self._clock(), body["metadata"]["generation"]
         before = body.get("status") or {}
         conditions = summary.failing(_conditions(before), generation, now, message)
         written = status_json.write_conditions(conditions)
-        news = {"phase": Phase.PENDING, **before, "observedGeneration": generation, "conditions": written}
+        kept, notes = _of_spec(before, body)
+        news = {"phase": Phase.PENDING, **kept, "observedGeneration": generation, "conditions": written}
         if news == before:
             return None
         try:
@@ -93,9 +95,23 @@ class Failing:
             # What is stored is no status of ours: it is begun anew.
             least = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
             answer = await self._kube.replace(paths.set_status(*key), {**body, "status": least})
-        await self._recorder.tell(body, Note(True, summary.RECONCILE_ERROR, message), now)
+        for note in (Note(True, summary.RECONCILE_ERROR, message), *notes):
+            await self._recorder.tell(body, note, now)
         version: str = answer["metadata"]["resourceVersion"]
         return version
+
+
+def _of_spec(status: Json, body: Json) -> tuple[Json, tuple[Note, ...]]:
+    """The status without facts of a database that ``spec.database`` does not name any more."""
+    try:
+        known = status_json.read(status)
+        named = Database.model_validate(body["spec"]["database"]).digest()
+    except (ValueError, LookupError, TypeError):
+        return status, ()  # whether it names another one cannot be told
+    if known.database_digest in (None, named):
+        return status, ()
+    changed, notes = facts.undecided(known, named)
+    return status_json.write(changed), notes
 
 
 def _conditions(status: Json) -> tuple[Condition, ...]:

@@ -22,7 +22,7 @@ from fluxbase_migrations.controller.seen import (
 )
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.sources import Key, References, Sources, SourceSeen, of_files
-from fluxbase_migrations.core import durations
+from fluxbase_migrations.core import durations, summary
 from fluxbase_migrations.core.commands import Annotation, digest
 from fluxbase_migrations.core.decide import SetSeen
 from fluxbase_migrations.core.errors import describe
@@ -136,7 +136,7 @@ class Observer:
             now=now,
             tracks=tracks,
             status=recorded,
-            database_digest=digest(spec.database.model_dump_json()),
+            database_digest=spec.database.digest(),
             retry=RetryPolicy(spec.retry.limit, durations.seconds(spec.retry.backoff)),
             suspended=spec.suspend,
             given=Given(
@@ -348,6 +348,8 @@ def _let_go(body: Json, track: Track, database: DatabaseIdentity | None) -> bool
     record = status.tracks.of(track)
     if status.observed_generation != body["metadata"]["generation"] or record.outstanding:
         return False
+    if summary.is_failing(status.conditions):
+        return False  # only the conditions are about this generation
     left_out = record.phase is Phase.SKIPPED and record.reason in (Reason.DISABLED, Reason.NO_SOURCE)
     return left_out or differs(record.database, database)
 

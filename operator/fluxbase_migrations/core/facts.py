@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fluxbase_migrations.core.given import refused_by_change
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
-from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.status import SetStatus, TracksStatus, TrackStatus
 from fluxbase_migrations.core.wish import Note
 
@@ -48,6 +48,22 @@ def of_spec(status: SetStatus, digest: str | None) -> tuple[SetStatus, tuple[Not
         text = f"spec.database changed: the state of {status.database} is no longer shown"
         notes = (Note(False, "DatabaseChanged", text), *notes)
     return replace(status, database=None, tracks=tracks, commands=commands), notes
+
+
+def undecided(status: SetStatus, digest: str) -> tuple[SetStatus, tuple[Note, ...]]:
+    """As :func:`of_spec`, where nobody can decide what follows: tracks wait to be read again."""
+    before = status.database_digest
+    status, notes = of_spec(status, digest)
+    if before in (None, digest):
+        return status, ()
+    tracks = TracksStatus(*(one and _waiting(one) for one in (status.tracks.system, status.tracks.user)))
+    return replace(status, phase=Phase.PENDING, dirty=None, pending=None, tracks=tracks), notes
+
+
+def _waiting(record: TrackStatus) -> TrackStatus:
+    if record.outstanding or record.phase is Phase.SKIPPED:
+        return record
+    return replace(record, phase=Phase.PENDING, reason=None, message=None, progress=None)
 
 
 def agreed(status: SetStatus, before: DatabaseIdentity | None) -> tuple[SetStatus, tuple[Note, ...]]:

@@ -64,6 +64,11 @@ def failing(
     )
 
 
+def is_failing(conditions: tuple[Condition, ...]) -> bool:
+    """Whether the set could not be looked at: the rest of its status may be of an older spec."""
+    return any(one.reason == RECONCILE_ERROR for one in conditions)
+
+
 def _stated(
     stated: Sequence[tuple[str, str]],
     reason: str,
