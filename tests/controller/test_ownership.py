@@ -2,15 +2,17 @@
 
 import asyncio
 import secrets
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.kube import KubeError
+from fluxbase_migrations.core import summary
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.core.summary import RECONCILE_ERROR
 from tests.controller.cluster import Cluster, Json, told, until
 from tests.controller.conftest import Running
 from tests.controller.test_lifecycle import done
@@ -101,9 +103,13 @@ async def test_an_owner_that_cannot_be_looked_at_has_not_let_go(cluster: Cluster
     async def said() -> bool:
         body = await cluster.kube.get(path)
         body["status"]["tracks"]["system"] |= {"phase": "Skipped", "reason": "Disabled"}
-        body["status"]["observedGeneration"] = body["metadata"]["generation"]
-        for condition in body["status"]["conditions"]:
-            condition["reason"] = RECONCILE_ERROR
+        generation = body["metadata"]["generation"]
+        conditions = summary.failing((), generation, datetime.now(UTC).replace(microsecond=0), "forbidden")
+        body["status"] |= {
+            "phase": "Skipped",
+            "observedGeneration": generation,
+            "conditions": status_json.write_conditions(conditions),
+        }
         try:
             await cluster.kube.replace(paths.set_status(cluster.namespace, "first"), body)
         except KubeError as error:

@@ -7,6 +7,7 @@ real. Each write of a status is held against kstatus' rules and the table of sta
 import asyncio
 import difflib
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key, References
 from fluxbase_migrations.core.actions import CreateJob
+from fluxbase_migrations.core.commands import parse_force
 from fluxbase_migrations.core.decide import SetDecision
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
@@ -155,8 +157,12 @@ class Life(RuleBasedStateMachine):
         """Paths of Jobs whose container runs."""
         self.databases: dict[str, dict[Track, Row]] = {}
         self.generations = 0
-        self.dropped: list[str] = []
-        """Tokens of force commands that were obeyed in databases that are gone."""
+        self.dropped: Counter[tuple[Track, str]] = Counter()
+        """Force commands, by track and token, that were obeyed in databases that are gone."""
+        self.given: Counter[tuple[Track, str]] = Counter()
+        """How often each was given."""
+        self.for_any_database: set[tuple[Track, str]] = set()
+        """Those that were given when no database was known."""
         for name in SECRETS:
             self.drop_and_make_again(name)
         self.was_disabled = False
@@ -235,6 +241,9 @@ class Life(RuleBasedStateMachine):
         """What must hold of every status that is written."""
         before, self.before = self.before, body
         kstatus.check(body, before)
+        force = body["status"].get("commands", {}).get("force")
+        if force and force["state"] != CommandState.REFUSED and "database" not in force:
+            self.for_any_database.add(forced(force["value"]))
         for track in Track:
             self.check_track(body, before, track)
 
@@ -329,7 +338,7 @@ class Life(RuleBasedStateMachine):
         """Another database behind the same URL, while no container is connected to the old one."""
         if not self.in_flight:
             self.generations += 1
-            self.dropped += [token for row in self.databases.get(name, {}).values() for token in row.tokens]
+            self.dropped += obeyed_in(self.databases.get(name, {}))
             identity = database_of(name, self.generations)
             self.databases[name] = {track: Row(database=identity) for track in Track}
 
@@ -350,7 +359,29 @@ class Life(RuleBasedStateMachine):
 
     @rule(track=TRACKS, version=st.sampled_from([-1, 1, 2]), token=st.sampled_from("xy"))
     def force(self, track: Track, version: int, token: str) -> None:
-        self.annotate("force", f"{track}={version}@{token}")
+        value, annotations = (
+            f"{track}={version}@{token}",
+            self.api.objects[SET]["metadata"].get("annotations", {}),
+        )
+        if annotations.get("fluxbase.io/force") != value:
+            self.given[track, token] += 1
+        self.annotate("force", value)
+
+    @rule(track=TRACKS, token=st.sampled_from("xy"))
+    def exchange_the_database_after_a_force_that_nobody_heard_of(self, track: Track, token: str) -> None:
+        """It was obeyed while the operator was down; what the run has told is gone, and then the database."""
+        self.force(track, 1, token)
+        self.the_operator_looks()
+        self.go_on("ContainerCreating", ["later", "later"])
+        up, self.up = self.up, False
+        self.end(Outcome.APPLIED)
+        for each in Track:
+            self.delete_jobs_by_hand(each)
+        self.drop_and_make_again(self.database[track].database.name)
+        self.up = up
+        self.the_operator_looks()
+        self.time_passes(400)
+        self.go_on("ContainerCreating", ["later", "later", Outcome.APPLIED])
 
     @rule(name=st.sampled_from(["requested-at", "force", "take-over"]))
     def withdraw(self, name: str) -> None:
@@ -504,8 +535,15 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def a_force_is_obeyed_once(self) -> None:
-        for row in [row for rows in self.databases.values() for row in rows.values()]:
-            assert len(row.tokens) == len(set(row.tokens))
+        """A database knows the tokens that were obeyed in it, and another one does not: the command must."""
+        for command, times in self.obeyed().items():
+            assert command in self.for_any_database or times <= self.given[command], (
+                f"{command}: {times} times"
+            )
+
+    def obeyed(self) -> Counter[tuple[Track, str]]:
+        """How often each force was obeyed, in all databases that there ever were."""
+        return sum(map(obeyed_in, self.databases.values()), self.dropped)
 
     @invariant()
     def the_user_track_never_goes_before_the_system_track(self) -> None:
@@ -564,8 +602,18 @@ class Life(RuleBasedStateMachine):
     def was_forced(self, track: Track, command: Json) -> None:
         value = command.get("value", "")
         if value.startswith(f"{track}=") and command["state"] == CommandState.OBEYED:
-            tokens = [token for rows in self.databases.values() for token in rows[track].tokens]
-            assert value.partition("@")[2] in tokens + self.dropped, f"{value} was never obeyed"
+            assert self.obeyed()[forced(value)], f"{value} was never obeyed"
+
+
+def obeyed_in(rows: dict[Track, Row]) -> Counter[tuple[Track, str]]:
+    """The force commands that were obeyed in one database, by track and token."""
+    return Counter((track, token) for track, row in rows.items() for token in row.tokens)
+
+
+def forced(value: str) -> tuple[Track, str]:
+    """Track and token of a force command."""
+    track, command = parse_force(value)
+    return track, command.token
 
 
 def _ended(job: Json) -> bool:
