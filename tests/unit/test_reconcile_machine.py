@@ -381,6 +381,7 @@ class Life(RuleBasedStateMachine):
         self.up = up
         self.the_operator_looks()
         self.time_passes(400)
+        self.the_operator_looks()
         self.go_on("ContainerCreating", ["later", "later", Outcome.APPLIED])
 
     @rule(name=st.sampled_from(["requested-at", "force", "take-over"]))
