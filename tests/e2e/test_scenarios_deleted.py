@@ -84,7 +84,11 @@ def test_a_namespace_deleted_in_mid_run_leaves_a_clean_database(
     other_namespace_made_again()
     shop.start(tables(1, 2, up2=GATED))
     seen = scenario("The namespace is deleted in mid-run")
-    seen.sees("it and the set are created again, and the chart's Role with helm upgrade", shop, "Applied")
+    again = "it and the set are created again, and the chart's Role with helm upgrade"
+    seen.sees(again, shop, "DatabaseClaimed")
+    owner = shop.track()["claimedBy"]["uid"]
+    shop.annotate(take_over=f"user={owner}@again")
+    seen.sees("kubectl fluxbase take-over shop", shop, "Applied", event="TakenOver")
     each_once(shop)
 
 
