@@ -159,7 +159,9 @@ def test_a_short_password_does_not_blank_names_that_contain_it(runner: Runner, t
     assert done.returncode == 1
     assert 'relation "my_app" does not exist' in done.stdout
     with psycopg.connect(database.admin_dsn) as admin:
-        told = admin.execute("SELECT error->>'message' FROM migrations.history").fetchall()
+        told = admin.execute(
+            "SELECT error->>'message' FROM migrations.history WHERE kind <> 'identity'"
+        ).fetchall()
     assert told == [('relation "my_app" does not exist',)]
 
 
