@@ -61,6 +61,16 @@ def test_first_runs_at_once_agree_on_one_id(database: Database, tracks: tuple[Tr
     assert Runner(database).query("SELECT count(*) FROM migrations.history WHERE kind = 'identity'") == [(1,)]
 
 
+def test_a_type_in_the_histories_place_is_not_taken_for_it(database: Database) -> None:
+    """A table that somebody else makes at the same time shows as its row type, too."""
+    runner = Runner(database)
+    runner.query("CREATE SCHEMA migrations; CREATE TYPE migrations.history AS ENUM ()")
+    result = runner.run(FILES)
+    assert not result.outcome.succeeded
+    assert result.error is not None
+    assert 'type "history" already exists' in result.error.message
+
+
 def test_a_copy_is_another_database_though_it_has_the_same_history(database: Database) -> None:
     original = seen(Runner(database).run(FILES))
     copy = Database(database.server, f"{database.name}_copy", database.user, database.password)

@@ -13,8 +13,9 @@ from fluxbase_migrations.core.names import HISTORY_TABLE, QUALIFIED_TABLE
 from fluxbase_migrations.runner.session import Session
 
 _VERSION_TYPES: Final = frozenset(("bigint", "integer"))
-_EXISTS_ALREADY: Final = frozenset(("23505", "42P06", "42P07"))
-"""Somebody else created it between our look and our CREATE."""
+_TYPE_EXISTS: Final = "42710"
+_EXISTS_ALREADY: Final = frozenset(("23505", "42P06", "42P07", _TYPE_EXISTS))
+"""Somebody else created it between our look and our CREATE; its row type may be found first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,13 @@ def create(session: Session, statement: sql.Composed, what: Table) -> None:
     except psycopg.Error as error:
         if error.sqlstate not in _EXISTS_ALREADY:
             raise
+        if error.sqlstate == _TYPE_EXISTS and not _is_relation(session, what):
+            raise
+
+
+def _is_relation(session: Session, table: Table) -> bool:
+    name = table.identifier.as_string(session.connection)
+    return bool(session.query("SELECT pg_catalog.to_regclass(%s) IS NOT NULL", (name,))[0][0])
 
 
 def require(session: Session, table: Table, *privileges: str) -> None:
