@@ -145,8 +145,9 @@ def _stepwise(
     # Where a transaction may only read, nothing that the file does can take effect by itself.
     marker = [] if any(b"READ ONLY" in one for one in group.modes) else [_marker(context, attempt)]
     replies = send([book.begin_marked(b", ".join(group.modes)), *marker], rows=3)
-    attempt.xid = opened(replies)
-    attempt.marker = int((replies[2].row or (b"0",))[0] or 0) if marker else None
+    number = (replies[2].row or (None,))[0] if marker else None
+    # A trigger may have left the entry out. 0 would be the history's own.
+    attempt.xid, attempt.marker = opened(replies), int(number) if number else None
     for message in prepared.messages(group, book.hygiene()):
         send(message)
         if how := misread(context, prepared, message):
