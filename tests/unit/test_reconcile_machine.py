@@ -629,3 +629,18 @@ Life.TestCase.settings = settings(
     max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestLife = pytest.mark.timeout(1200)(Life.TestCase)  # a failure takes long to shrink
+
+
+def test_a_command_that_was_obeyed_already_replaces_no_job() -> None:
+    """It was given again after another one, while the Job of a run in another database waits for its pod."""
+    life = Life()
+    life.make_set(False, [])
+    life.correct_the_database("other")
+    life.the_operator_looks()
+    life.exchange_the_database_after_a_force_that_nobody_heard_of(Track.USER, "y")
+    life.exchange_the_database_after_a_force_that_nobody_heard_of(Track.SYSTEM, "x")
+    life.correct_the_database("db")
+    life.the_operator_looks()
+    life.force(Track.USER, 1, "y")
+    life.the_operator_looks()
+    life.loop.close()

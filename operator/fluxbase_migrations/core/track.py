@@ -61,6 +61,7 @@ KEPT_JOBS: Final = 2
 
 def decide_track(seen: TrackSeen, context: Context) -> Decision:
     """Decide what to do about one track."""
+    seen = replace(seen, armed=seen.armed.without(seen.record.commands.obeyed))
     seen = replace(seen, wish=_wish(seen))
     record = _adopted(seen)
     current = _state_of(seen, record.run, context.now)
