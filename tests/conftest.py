@@ -122,6 +122,9 @@ def create_database(server: Endpoint, name: str, owner: str) -> None:
     # template0 is never connected to, so several tests can copy it at once.
     statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0")
     administer(server, statement.format(sql.Identifier(name), sql.Identifier(owner)))
+    if server.version < 15:
+        # Since 15 it belongs to the database's owner anyhow.
+        administer(server, sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(owner)), name)
 
 
 def drop_database(server: Endpoint, name: str) -> None:

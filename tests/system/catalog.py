@@ -5,7 +5,12 @@ from tests.system.track import Connection
 # Privileges are compared by their meaning: where none were ever given, the built-in defaults stand for them,
 # and the order in which they were given is no difference.
 PICTURE = """
-SELECT 'role', rolname, concat_ws(' ', rolinherit, rolcanlogin, rolbypassrls) FROM pg_roles
+SELECT 'role', rolname,
+       concat_ws(' ', rolinherit, rolcanlogin, rolbypassrls, shobj_description(oid, 'pg_authid'))
+FROM pg_roles
+UNION ALL
+SELECT 'database', datname, privileges(coalesce(datacl, acldefault('d', datdba)))
+FROM pg_database WHERE datname = current_database()
 UNION ALL
 SELECT 'member', roleid::regrole::text, member::regrole::text FROM pg_auth_members
 UNION ALL

@@ -24,6 +24,16 @@ from tests.system.conftest import bypasses_policies, roles
 from tests.system.track import connect, migrate, roll_back, run_example
 
 NO_BYPASSRLS = 'NOTICE: role "service_role" is made without BYPASSRLS: "{}" may not grant it'
+INHERITS = 'WARNING: "{}" has the rights of "service_role" in every database that it can connect to'
+CONNECT_REVOKED = 'NOTICE: CONNECT on database "{}" is revoked from PUBLIC'
+CONNECT_OPEN = 'WARNING: every login of this server can connect to database "{}"'
+
+
+def said_by_a_maker(database: Database, *, owner: bool = True) -> list[str]:
+    """What the server says to a login with CREATEROLE that makes the roles."""
+    inherits = [INHERITS.format(database.user)] if database.server.version < 16 else []
+    connect = (CONNECT_REVOKED if owner else CONNECT_OPEN).format(database.name)
+    return [NO_BYPASSRLS.format(database.user), *inherits, connect]
 
 
 @pytest.fixture
@@ -40,8 +50,11 @@ def guest(database: Database) -> Iterator[Database]:
     made = Database(database.server, database.name, name, secrets.token_hex(8))
     create_login(database.server, made.user, made.password)
     guest_role = sql.Identifier(made.user)
-    grant = sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(sql.Identifier(made.name), guest_role)
+    grant = sql.SQL("GRANT CREATE, CONNECT ON DATABASE {} TO {}").format(
+        sql.Identifier(made.name), guest_role
+    )
     administer(made.server, grant)
+    administer(made.server, sql.SQL("REVOKE CREATE ON SCHEMA public FROM PUBLIC"), made.name)
     administer(made.server, sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(guest_role), made.name)
     yield made
     administer(made.server, sql.SQL("DROP OWNED BY {} CASCADE").format(guest_role), made.name)
@@ -56,14 +69,17 @@ def make_roles(server: Endpoint) -> None:
 
 def test_a_login_that_owns_the_database_suffices(database: Database) -> None:
     notices = migrate(database.dsn)
-    assert notices.messages == [NO_BYPASSRLS.format(database.user)]
-    assert notices.hints == ["As a superuser: ALTER ROLE service_role BYPASSRLS."]
+    assert notices.messages == said_by_a_maker(database)
+    assert notices.hints[:1] == ["As a superuser: ALTER ROLE service_role BYPASSRLS."]
     assert roles(database.server) == set(PLATFORM_ROLES)
 
 
 def test_a_login_with_create_on_the_database_and_on_public_suffices(guest: Database) -> None:
     notices = migrate(guest.dsn)
-    assert notices.messages == [NO_BYPASSRLS.format(guest.user)]
+    assert notices.messages == said_by_a_maker(guest, owner=False)
+    assert (
+        notices.hints[-1] == f"As the database's owner: REVOKE CONNECT ON DATABASE {guest.name} FROM PUBLIC."
+    )
     with connect(guest.dsn) as connection:
         run_example(connection, "migrations/001_create_products_table.up.sql")
         connection.execute("INSERT INTO products (name, price) VALUES ('Teapot', 24.5)")
@@ -71,7 +87,7 @@ def test_a_login_with_create_on_the_database_and_on_public_suffices(guest: Datab
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
             assert connection.execute(
                 "SELECT has_schema_privilege('public', 'USAGE'), has_schema_privilege('public', 'CREATE')"
-            ).fetchall() == [(True, connection.info.server_version < 150000)]
+            ).fetchall() == [(True, False)]
             connection.execute("RESET ROLE")
         run_example(connection, "migrations/001_create_products_table.down.sql")
     roll_back(guest.dsn)
@@ -81,18 +97,17 @@ def test_a_login_with_create_on_the_database_and_on_public_suffices(guest: Datab
 def test_a_login_that_may_not_open_a_closed_public_says_who_can(guest: Database) -> None:
     administer(guest.server, sql.SQL("REVOKE USAGE ON SCHEMA public FROM PUBLIC"), guest.name)
     notices = migrate(guest.dsn)
-    assert len(notices.messages) == 4
-    assert notices.messages[1:] == [
+    assert notices.messages[-3:] == [
         f'NOTICE: role "{role}" has no USAGE on schema public, and "{guest.user}" may not grant it'
         for role in PLATFORM_ROLES
     ]
-    assert notices.hints[1] == "As the schema's owner: GRANT USAGE ON SCHEMA public TO anon."
+    assert notices.hints[-3] == "As the schema's owner: GRANT USAGE ON SCHEMA public TO anon."
 
 
 def test_a_superuser_gives_service_role_bypassrls(database: Database) -> None:
     with connect(database.admin_dsn) as connection:
         before = picture(connection)
-        assert migrate(database.admin_dsn).messages == []
+        assert migrate(database.admin_dsn).messages == [CONNECT_REVOKED.format(database.name)]
         assert bypasses_policies(connection, "service_role")
         roll_back(database.admin_dsn)
         assert picture(connection) == before
@@ -103,10 +118,10 @@ def test_a_login_with_bypassrls_passes_it_on_where_postgresql_lets_it(database: 
     notices = migrate(database.dsn)
     with connect(database.dsn) as connection:
         if connection.info.server_version >= 160000:
-            assert notices.messages == []
+            assert notices.messages == [CONNECT_REVOKED.format(database.name)]
             assert bypasses_policies(connection, "service_role")
         else:
-            assert notices.messages == [NO_BYPASSRLS.format(database.user)]
+            assert notices.messages == said_by_a_maker(database)
             assert not bypasses_policies(connection, "service_role")
 
 
@@ -137,31 +152,18 @@ def test_roles_do_not_log_in_or_inherit(platform: Database) -> None:
     assert rows == [(False, False, False, False)] * 3
 
 
-def test_roles_made_by_somebody_else_are_used_as_they_are(database: Database) -> None:
+def test_roles_made_by_somebody_else_are_used_and_left_as_they_are(database: Database) -> None:
     make_roles(database.server)
-    notices = migrate(database.dsn)
-    with connect(database.dsn) as connection:
+    with connect(database.admin_dsn) as connection:
+        before = picture(connection)
+        notices = migrate(database.dsn)
+        assert notices.messages == [CONNECT_REVOKED.format(database.name)]
         assert not bypasses_policies(connection, "service_role")
-        if connection.info.server_version >= 160000:
-            assert notices.messages == [
-                f'NOTICE: "{database.user}" may not grant itself role "{role}", which somebody else has made'
-                for role in PLATFORM_ROLES
-            ]
-            assert notices.hints[0] == f"As an administrator: GRANT anon TO {database.user}."
-        else:
-            assert notices.messages == []
-            connection.execute("SET ROLE anon")
-
-
-def test_roles_made_by_somebody_else_stay_when_the_login_may_not_drop_them(database: Database) -> None:
-    make_roles(database.server)
-    migrate(database.dsn)
-    notices = roll_back(database.dsn)
-    if database.server.version >= 16:
-        assert notices.messages == [
-            f'NOTICE: role "{role}" stays: "{database.user}" may not drop it' for role in PLATFORM_ROLES
+        assert connection.execute("SELECT count(*) FROM pg_auth_members WHERE roleid > 16383").fetchall() == [
+            (0,)
         ]
-        assert roles(database.server) == set(PLATFORM_ROLES)
+        assert roll_back(database.dsn).messages == []
+        assert picture(connection) == before
 
 
 def test_a_superuser_never_gives_bypassrls_to_a_service_role_it_found(database: Database) -> None:
@@ -174,9 +176,7 @@ def test_a_superuser_never_gives_bypassrls_to_a_service_role_it_found(database: 
 def test_without_createrole_it_suffices_that_the_roles_are_there(database: Database) -> None:
     administer(database.server, sql.SQL("ALTER ROLE {} NOCREATEROLE").format(sql.Identifier(database.user)))
     make_roles(database.server)
-    notices = migrate(database.dsn)
-    assert all("may not grant itself" in message for message in notices.messages)
-    assert len(notices.messages) == 3
+    assert migrate(database.dsn).messages == [CONNECT_REVOKED.format(database.name)]
     roll_back(database.dsn)
     migrate(database.dsn)
 
@@ -189,7 +189,7 @@ def test_without_createrole_and_without_roles_the_error_says_what_to_do(database
         f'role "anon" does not exist and "{database.user}" may not create it'
     )
     assert caught.value.diag.message_hint == (
-        f"As an administrator: ALTER ROLE {database.user} CREATEROLE, or CREATE ROLE anon NOLOGIN NOINHERIT."
+        'As an administrator run what "fluxbase-migrate system roles --sql" prints.'
     )
 
 

@@ -12,6 +12,7 @@ from tests.system.conftest import roles
 from tests.system.track import EXAMPLES, LATEST, apply, connect, down, migrate, roll_back, run_example, up
 
 TABLES = {
+    "auth.setup_changes",
     "auth.app_users",
     "auth.password_credentials",
     "auth.sessions",

@@ -61,9 +61,10 @@ def test_claims_come_from_the_requests_settings(
     assert ask(standing.dsn, "role", settings, "anon") == role
 
 
-def test_without_claims_the_role_is_the_databases(standing: Database) -> None:
-    assert ask(standing.dsn, "role", {}) == standing.user
-    assert ask(standing.dsn, "role", {}, "authenticated") == "authenticated"
+@pytest.mark.parametrize("role", [None, "authenticated", "service_role"])
+def test_without_claims_everybody_is_a_stranger(standing: Database, role: str | None) -> None:
+    assert ask(standing.dsn, "role", {}, role) == "anon"
+    assert ask(standing.dsn, "is_admin", {}, role) is False
 
 
 def test_is_admin_is_never_null(standing: Database) -> None:
@@ -90,7 +91,7 @@ def test_a_callers_search_path_cannot_change_what_they_mean(standing: Database) 
             """ AS $$ SELECT '{"role": "admin"}' $$"""
         )
         connection.execute("SET search_path = hostile, pg_catalog")
-        assert connection.execute("SELECT auth.role()").fetchall() == [(standing.user,)]
+        assert connection.execute("SELECT auth.role()").fetchall() == [("anon",)]
 
 
 def test_any_login_may_ask(standing: Database) -> None:

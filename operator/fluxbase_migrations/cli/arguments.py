@@ -249,6 +249,12 @@ def parser() -> argparse.ArgumentParser:
     history.add_argument("-n", type=_count, default=20, metavar="N", help="the last N entries (default: 20)")
     create = add("create", "make an empty pair of files with the next number or timestamp", "NAME")
     create.add_argument("name", metavar="NAME", help="like add_users_table")
+    system = add("system", "print what an administrator runs before the first migration", "roles --sql")
+    system.add_argument("topic", choices=["roles"], metavar="roles", help="the platform's three roles")
+    system.add_argument("--sql", action="store_true", required=True, help="as SQL, for psql")
+    system.add_argument(
+        "--login", metavar="NAME", help="also make the application's login NAME a member of them"
+    )
     # Shared, because a command's own namespace replaces what stands before the command.
     collected: dict[str, tuple[Any, ...]] = {}
     for each in (top, *commands.choices.values()):

@@ -38,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     if given.command == "down" and given.all and given.count is not None:
         _usage("down takes a number or --all, not both")
+    if given.command == "system":
+        from fluxbase_migrations.system import roles_sql
+
+        print(roles_sql(given.login), end="")
+        return 0
     try:
         variables = config.load(os.environ, _working_directory())
         chosen = chosen_options(given, variables)

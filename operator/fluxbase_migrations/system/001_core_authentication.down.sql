@@ -13,24 +13,34 @@ DROP FUNCTION auth.role();
 DROP FUNCTION auth.uid();
 DROP FUNCTION auth.jwt();
 
-DROP SCHEMA auth;
-
-ALTER DEFAULT PRIVILEGES IN SCHEMA public
-    REVOKE SELECT, INSERT, UPDATE, DELETE ON TABLES FROM authenticated, service_role;
-ALTER DEFAULT PRIVILEGES IN SCHEMA public
-    REVOKE USAGE, SELECT ON SEQUENCES FROM authenticated, service_role;
-ALTER DEFAULT PRIVILEGES IN SCHEMA public
-    REVOKE EXECUTE ON FUNCTIONS FROM authenticated, service_role;
-
+-- What 001 gave and took outside of its schema, and only that: what was there before stays.
 DO $$
+DECLARE
+    done record;
 BEGIN
-    IF has_schema_privilege(current_user, 'public', 'USAGE WITH GRANT OPTION') THEN
-        REVOKE USAGE ON SCHEMA public FROM anon, authenticated, service_role;
-    END IF;
+    FOR done IN SELECT * FROM auth.setup_changes LOOP
+        CASE
+            WHEN done.object IN ('tables', 'sequences', 'functions') THEN
+                EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE %s ON %s FROM %I',
+                               done.privilege, done.object, done.grantee);
+            WHEN done.object = 'all functions' THEN
+                ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC;
+            WHEN done.object = 'database' THEN
+                EXECUTE format('GRANT CONNECT ON DATABASE %I TO PUBLIC', current_database());
+            WHEN done.change = 'revoke' THEN
+                GRANT CREATE ON SCHEMA public TO PUBLIC;
+            ELSE
+                EXECUTE format('REVOKE USAGE ON SCHEMA public FROM %I', done.grantee);
+        END CASE;
+    END LOOP;
 END
 $$;
 
--- A role goes only when nothing on the whole server depends on it. The order is that of 001, see there.
+DROP TABLE auth.setup_changes;
+DROP SCHEMA auth;
+
+-- A role goes only if 001 made it, in this database or another one, and nothing on the whole server depends on it.
+-- The order is that of 001, see there.
 DO $$
 DECLARE
     role_name text;
@@ -39,7 +49,7 @@ BEGIN
     FOREACH role_name IN ARRAY ARRAY['anon', 'authenticated', 'service_role'] LOOP
         FOR attempt IN 1..20 LOOP
             BEGIN
-                IF to_regrole(role_name) IS NOT NULL THEN
+                IF shobj_description(to_regrole(role_name), 'pg_authid') = 'Fluxbase: made by system migration 1' THEN
                     EXECUTE format('DROP ROLE %I', role_name);
                 END IF;
                 EXIT;

@@ -1,11 +1,37 @@
 -- Core authentication: the platform's roles, the schema auth, users and their sessions, the functions that
 -- policies ask who is calling, and default privileges for the application's tables in public.
 --
--- Needs a login that may create schemas in this database and roles on this server (CREATEROLE, unless the three
--- roles are there already). No superuser.
+-- Needs a login that may create schemas in this database, and the three roles; a login with CREATEROLE makes those
+-- that are missing. No superuser.
+
+DO $$
+BEGIN
+    IF to_regnamespace('public') IS NULL THEN
+        RAISE EXCEPTION 'schema "public" does not exist in database "%"', current_database()
+            USING ERRCODE = 'invalid_schema_name',
+                  DETAIL = 'The application''s tables belong there.',
+                  HINT = 'CREATE SCHEMA public;';
+    END IF;
+END
+$$;
 
 CREATE SCHEMA auth;
 COMMENT ON SCHEMA auth IS 'Fluxbase: users, sessions, sign-in, and who is calling';
+
+-- What this file finds and changes outside of its own schema, so that the down file undoes that and nothing else.
+CREATE TABLE auth.setup_changes (
+    change    text NOT NULL CONSTRAINT setup_changes_change_known CHECK (change IN ('grant', 'revoke')),
+    object    text NOT NULL CONSTRAINT setup_changes_object_known
+              CHECK (object IN ('database', 'schema', 'tables', 'sequences', 'functions', 'all functions')),
+    privilege text NOT NULL CONSTRAINT setup_changes_privilege_known
+              CHECK (privilege IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'USAGE', 'EXECUTE', 'CREATE', 'CONNECT')),
+    grantee   text NOT NULL CONSTRAINT setup_changes_grantee_known
+              CHECK (grantee IN ('anon', 'authenticated', 'service_role', 'PUBLIC')),
+    PRIMARY KEY (object, privilege, grantee)
+);
+COMMENT ON TABLE auth.setup_changes IS
+    'Privileges of this database, of schema public and by default that migration 1 gave or took';
+ALTER TABLE auth.setup_changes ENABLE ROW LEVEL SECURITY;
 
 
 -- Roles ---------------------------------------------------------------------------------------------------
@@ -16,10 +42,10 @@ COMMENT ON SCHEMA auth IS 'Fluxbase: users, sessions, sign-in, and who is callin
 -- finds a settled state. All databases go through the roles in this order, which rules out deadlocks.
 DO $$
 DECLARE
-    role_name    text;
-    role_is_ours boolean;
-    may_set_role text := CASE WHEN current_setting('server_version_num')::integer >= 160000
-                              THEN 'SET' ELSE 'MEMBER' END;
+    role_name          text;
+    role_is_ours       boolean;
+    too_much           text;
+    login_is_superuser boolean := (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user);
 BEGIN
     FOREACH role_name IN ARRAY ARRAY['anon', 'authenticated', 'service_role'] LOOP
         role_is_ours := false;
@@ -28,6 +54,8 @@ BEGIN
             BEGIN
                 IF to_regrole(role_name) IS NULL THEN
                     EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', role_name);
+                    -- The down file of whichever database is the last drops a role with this comment, and no other.
+                    EXECUTE format('COMMENT ON ROLE %I IS %L', role_name, 'Fluxbase: made by system migration 1');
                     role_is_ours := true;
                 END IF;
                 -- A role that this database's privileges name can no longer be dropped by another's migration.
@@ -48,10 +76,37 @@ BEGIN
                 WHEN insufficient_privilege THEN
                     RAISE EXCEPTION 'role "%" does not exist and "%" may not create it', role_name, current_user
                         USING ERRCODE = 'insufficient_privilege',
-                              HINT = format('As an administrator: ALTER ROLE %I CREATEROLE, or CREATE ROLE %I '
-                                            'NOLOGIN NOINHERIT.', current_user, role_name);
+                              HINT = 'As an administrator run what "fluxbase-migrate system roles --sql" prints.';
             END;
         END LOOP;
+
+        -- A request runs as anon or authenticated: with any of these, privileges and policies would not bind it.
+        SELECT string_agg(item, ', ' ORDER BY item) INTO too_much
+        FROM (
+            SELECT attribute
+            FROM pg_catalog.pg_roles,
+                 LATERAL (VALUES ('SUPERUSER', rolsuper), ('LOGIN', rolcanlogin), ('CREATEROLE', rolcreaterole),
+                                 ('CREATEDB', rolcreatedb), ('REPLICATION', rolreplication),
+                                 ('BYPASSRLS', rolbypassrls AND role_name <> 'service_role')) AS a (attribute, has)
+            WHERE rolname = role_name AND has
+            UNION ALL
+            SELECT format('membership of "%s"', g.rolname)
+            FROM pg_catalog.pg_auth_members AS m
+            JOIN pg_catalog.pg_roles AS r ON r.oid = m.member
+            JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
+            WHERE r.rolname = role_name AND g.rolname NOT IN ('anon', 'authenticated')
+        ) AS found (item);
+        IF too_much IS NULL THEN
+            NULL;
+        ELSIF role_name = 'service_role' THEN
+            RAISE WARNING 'role "service_role" exists with more rights than it needs: %', too_much
+                USING HINT = 'As an administrator take them away with ALTER ROLE and REVOKE.';
+        ELSE
+            RAISE EXCEPTION 'role "%" exists with rights that no request may have: %', role_name, too_much
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      DETAIL = 'Requests of users would pass by privileges and row-level security.',
+                      HINT = 'As an administrator take them away with ALTER ROLE and REVOKE.';
+        END IF;
 
         -- Only for a role made here: whether one that was there before may pass by every policy of every database
         -- of this server is its maker's decision.
@@ -68,38 +123,102 @@ BEGIN
             END;
         END IF;
 
-        -- The application connects with this login and takes on one of the roles for each request.
-        FOR attempt IN 1..20 LOOP
-            BEGIN
-                -- Since PostgreSQL 16 a role's maker is a member of it, but not one who may SET ROLE to it.
-                IF NOT pg_has_role(current_user, role_name, may_set_role) THEN
-                    EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
-                END IF;
-                EXIT;
-            EXCEPTION
-                WHEN duplicate_object OR unique_violation THEN
-                    IF attempt = 20 THEN
-                        RAISE;
-                    END IF;
-                WHEN internal_error THEN
-                    IF attempt = 20 OR SQLERRM NOT LIKE 'tuple concurrently %' THEN
-                        RAISE;
-                    END IF;
-                WHEN insufficient_privilege THEN
-                    RAISE NOTICE '"%" may not grant itself role "%", which somebody else has made',
-                                 current_user, role_name
-                        USING DETAIL = 'Migrations do not need it. An application that connects with this login '
-                                       'and uses SET ROLE does.',
-                              HINT = format('As an administrator: GRANT %I TO %I.', role_name, current_user);
+        -- Migrations need no membership. Whoever makes the roles gets it, so that one login can do everything; with
+        -- SET ROLE and, where the server knows the difference, without having the role's rights all the time.
+        IF role_is_ours AND NOT login_is_superuser THEN
+            FOR attempt IN 1..20 LOOP
+                BEGIN
+                    EXECUTE format('GRANT %I TO CURRENT_USER', role_name)
+                            || CASE WHEN current_setting('server_version_num')::integer >= 160000
+                                    THEN ' WITH INHERIT FALSE, SET TRUE' ELSE '' END;
                     EXIT;
-            END;
-        END LOOP;
+                EXCEPTION
+                    WHEN duplicate_object OR unique_violation THEN
+                        IF attempt = 20 THEN
+                            RAISE;
+                        END IF;
+                    WHEN internal_error THEN
+                        IF attempt = 20 OR SQLERRM NOT LIKE 'tuple concurrently %' THEN
+                            RAISE;
+                        END IF;
+                END;
+            END LOOP;
+        END IF;
     END LOOP;
+
+    -- service_role has all rights in every platform database of the server.
+    IF pg_has_role(current_user, 'service_role', 'USAGE') AND NOT login_is_superuser THEN
+        RAISE WARNING '"%" has the rights of "service_role" in every database that it can connect to', current_user
+            USING HINT = CASE WHEN current_setting('server_version_num')::integer >= 160000
+                THEN format('As an administrator: GRANT service_role TO %I WITH INHERIT FALSE.', current_user)
+                ELSE format('Give the application a login of its own ("fluxbase-migrate system roles --sql"); then, '
+                            'as an administrator: REVOKE anon, authenticated, service_role FROM %I.', current_user)
+                END;
+    END IF;
 END
 $$;
 
 
--- The application's tables in public ----------------------------------------------------------------------
+-- This database and schema public ---------------------------------------------------------------------------
+
+-- The roles are the same in every database of the server, so a neighbour's login may well be a member of them.
+-- What keeps it out is that it cannot connect.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
+        WHERE datname = current_database() AND grantee = 0 AND privilege_type = 'CONNECT'
+    ) THEN
+        RETURN;
+    END IF;
+    IF pg_has_role(current_user, (SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database()),
+                   'USAGE') THEN
+        EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
+        INSERT INTO auth.setup_changes VALUES ('revoke', 'database', 'CONNECT', 'PUBLIC');
+        RAISE NOTICE 'CONNECT on database "%" is revoked from PUBLIC', current_database()
+            USING HINT = format('For each other login that needs it: GRANT CONNECT ON DATABASE %I TO name.',
+                                current_database());
+    ELSE
+        RAISE WARNING 'every login of this server can connect to database "%"', current_database()
+            USING DETAIL = 'A member of "service_role" reads and changes everything of the platform here.',
+                  HINT = format('As the database''s owner: REVOKE CONNECT ON DATABASE %I FROM PUBLIC.',
+                                current_database());
+    END IF;
+END
+$$;
+
+-- Whoever may create in public can put a function of his own where a better-ranking role will call it. Up to
+-- PostgreSQL 14, and in databases that come from there, everybody may.
+DO $$
+DECLARE
+    role_name text;
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
+        WHERE nspname = 'public' AND grantee = 0 AND privilege_type = 'CREATE'
+    ) THEN
+        IF NOT pg_has_role(current_user,
+                           (SELECT nspowner FROM pg_catalog.pg_namespace WHERE nspname = 'public'), 'USAGE') THEN
+            RAISE EXCEPTION 'everybody may create objects in schema "public", and "%" may not revoke that',
+                            current_user
+                USING ERRCODE = 'insufficient_privilege',
+                      DETAIL = 'Users of the application could make functions that others call by mistake.',
+                      HINT = format('As an administrator, in database "%s": ALTER SCHEMA public OWNER TO %I, '
+                                    'or REVOKE CREATE ON SCHEMA public FROM PUBLIC and GRANT CREATE ON SCHEMA '
+                                    'public TO %I.', current_database(), current_user, current_user);
+        END IF;
+        REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+        INSERT INTO auth.setup_changes VALUES ('revoke', 'schema', 'CREATE', 'PUBLIC');
+    END IF;
+    FOREACH role_name IN ARRAY ARRAY['anon', 'authenticated'] LOOP
+        IF has_schema_privilege(role_name, 'public', 'CREATE') THEN
+            RAISE EXCEPTION 'role "%" may create objects in schema "public"', role_name
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = format('As the schema''s owner: REVOKE CREATE ON SCHEMA public FROM %I.', role_name);
+        END IF;
+    END LOOP;
+END
+$$;
 
 -- Everybody has USAGE on public unless an administrator took it away. A grant of our own outlasts that, but only
 -- the schema's owner can make it; for anybody else GRANT would be a warning without effect.
@@ -109,7 +228,13 @@ DECLARE
 BEGIN
     FOREACH role_name IN ARRAY ARRAY['anon', 'authenticated', 'service_role'] LOOP
         IF has_schema_privilege(current_user, 'public', 'USAGE WITH GRANT OPTION') THEN
-            EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', role_name);
+            IF NOT EXISTS (
+                SELECT FROM pg_catalog.pg_namespace, aclexplode(nspacl)
+                WHERE nspname = 'public' AND grantee = to_regrole(role_name) AND privilege_type = 'USAGE'
+            ) THEN
+                EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', role_name);
+                INSERT INTO auth.setup_changes VALUES ('grant', 'schema', 'USAGE', role_name);
+            END IF;
         ELSIF NOT has_schema_privilege(role_name, 'public', 'USAGE') THEN
             RAISE NOTICE 'role "%" has no USAGE on schema public, and "%" may not grant it', role_name, current_user
                 USING HINT = format('As the schema''s owner: GRANT USAGE ON SCHEMA public TO %I.', role_name);
@@ -118,15 +243,50 @@ BEGIN
 END
 $$;
 
--- These apply to what this login creates in public from now on, and to nobody else's tables. A policy can only
--- narrow what a privilege allows: without the privilege nobody could use a table that has only policies.
--- anon gets nothing, because a table on which row-level security was forgotten would be open to the world.
-ALTER DEFAULT PRIVILEGES IN SCHEMA public
-    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO authenticated, service_role;
-ALTER DEFAULT PRIVILEGES IN SCHEMA public
-    GRANT USAGE, SELECT ON SEQUENCES TO authenticated, service_role;
-ALTER DEFAULT PRIVILEGES IN SCHEMA public
-    GRANT EXECUTE ON FUNCTIONS TO authenticated, service_role;
+-- These apply to what this login creates from now on, and to nobody else's tables. A policy can only narrow what a
+-- privilege allows: without the privilege nobody could use a table that has only policies. anon gets nothing,
+-- because a table on which row-level security was forgotten would be open to the world.
+--
+-- PostgreSQL lets everybody execute a new function, anon included. What is given to PUBLIC everywhere cannot be
+-- taken away in one schema, hence for all that this login creates in this database.
+DO $$
+DECLARE
+    wanted record;
+BEGIN
+    FOR wanted IN
+        SELECT r.grantee, p.object, p.privilege, p.object_type
+        FROM unnest(ARRAY['authenticated', 'service_role']) AS r (grantee),
+             (VALUES ('tables', 'SELECT', 'r'), ('tables', 'INSERT', 'r'), ('tables', 'UPDATE', 'r'),
+                     ('tables', 'DELETE', 'r'), ('sequences', 'USAGE', 'S'), ('sequences', 'SELECT', 'S'),
+                     ('functions', 'EXECUTE', 'f')) AS p (object, privilege, object_type)
+    LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_catalog.pg_default_acl, aclexplode(defaclacl) AS given
+            WHERE defaclrole = to_regrole(quote_ident(current_user))
+              AND defaclnamespace = 'public'::regnamespace
+              AND defaclobjtype = wanted.object_type::"char"
+              AND given.grantee = to_regrole(wanted.grantee)
+              AND given.privilege_type = wanted.privilege
+        ) THEN
+            EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT %s ON %s TO %I',
+                           wanted.privilege, wanted.object, wanted.grantee);
+            INSERT INTO auth.setup_changes VALUES ('grant', wanted.object, wanted.privilege, wanted.grantee);
+        END IF;
+    END LOOP;
+
+    IF EXISTS (
+        SELECT FROM aclexplode(coalesce(
+            (SELECT defaclacl FROM pg_catalog.pg_default_acl
+             WHERE defaclrole = to_regrole(quote_ident(current_user)) AND defaclnamespace = 0
+               AND defaclobjtype = 'f'),
+            acldefault('f', to_regrole(quote_ident(current_user)))))
+        WHERE grantee = 0 AND privilege_type = 'EXECUTE'
+    ) THEN
+        ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+        INSERT INTO auth.setup_changes VALUES ('revoke', 'all functions', 'EXECUTE', 'PUBLIC');
+    END IF;
+END
+$$;
 
 
 -- Who is calling ------------------------------------------------------------------------------------------
@@ -162,12 +322,15 @@ CREATE FUNCTION auth.uid() RETURNS uuid
 COMMENT ON FUNCTION auth.uid() IS
     'The caller''s auth.app_users.id: the claim sub; null without one, error 22P02 if it is no UUID';
 
--- With claims only they count: a token that names no role has none, whatever the connection's own user is called.
+-- From the claims alone, whatever the connection's own user is called: inside a SECURITY DEFINER function that is
+-- the function's owner. A token that names no role has none.
 CREATE FUNCTION auth.role() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN CASE WHEN auth.jwt() IS NULL THEN current_user::text ELSE nullif(auth.jwt() ->> 'role', '') END;
+    RETURN CASE WHEN auth.jwt() IS NULL THEN 'anon' ELSE nullif(auth.jwt() ->> 'role', '') END;
 COMMENT ON FUNCTION auth.role() IS
-    'The caller''s role: the claim role, null if the claims have none; without any claims the database role';
+    'The caller''s role: the claim role, null if the claims have none; without any claims anon';
+
+GRANT EXECUTE ON FUNCTION auth.jwt(), auth.uid(), auth.role() TO PUBLIC;
 
 
 -- Users and sessions --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ CREATE FUNCTION auth.is_admin() RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN coalesce(auth.role() = 'admin', false);
 COMMENT ON FUNCTION auth.is_admin() IS 'Whether the caller''s role is admin; never null';
+GRANT EXECUTE ON FUNCTION auth.is_admin() TO PUBLIC;
 
 
 -- Users
