@@ -102,6 +102,45 @@ def test_users_edit_their_own_profile_and_nothing_else(shop: Connection) -> None
             changed(shop, forbidden, "authenticated", sub=ADA, role="admin")
 
 
+def test_a_disabled_user_cannot_edit_the_profile(shop: Connection) -> None:
+    rename: LiteralString = "UPDATE auth.app_users SET display_name = 'Me'"
+    shop.execute("UPDATE auth.app_users SET disabled_at = now() WHERE id = %s", [ADA])
+    assert changed(shop, rename, "authenticated", sub=ADA) == 0
+    assert changed(shop, rename, "authenticated", sub=BOB) == 1
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        "avatar_url = 'javascript:alert(1)'",
+        "avatar_url = 'data:text/html,x'",
+        "user_metadata = jsonb_build_object('x', repeat('x', 65536))",
+        "user_metadata = '[]'",
+        "display_name = repeat('x', 201)",
+    ],
+)
+def test_a_profile_takes_no_scripts_and_nothing_huge(shop: Connection, profile: LiteralString) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        changed(shop, "UPDATE auth.app_users SET " + profile, "authenticated", sub=ADA)
+
+
+def test_a_refresh_token_is_replaced_once(shop: Connection) -> None:
+    shop.execute(
+        "WITH s AS (INSERT INTO auth.sessions (user_id, expires_at) VALUES (%s, now() + interval '1 day')"
+        " RETURNING id, expires_at)"
+        " INSERT INTO auth.refresh_tokens (session_id, token_hash, expires_at)"
+        " SELECT id, sha256('one'), expires_at FROM s",
+        [ADA],
+    )
+    replace = (
+        "INSERT INTO auth.refresh_tokens (session_id, parent_id, token_hash, expires_at)"
+        " SELECT session_id, id, sha256(%s), expires_at FROM auth.refresh_tokens WHERE parent_id IS NULL"
+    )
+    shop.execute(replace, [b"two"])
+    with pytest.raises(psycopg.errors.UniqueViolation, match="refresh_tokens_parent_id_key"):
+        shop.execute(replace, [b"three"])
+
+
 def test_users_see_and_end_only_their_own_sessions(shop: Connection) -> None:
     shop.execute(
         "INSERT INTO auth.sessions (user_id, expires_at)"
@@ -177,7 +216,7 @@ def test_a_change_by_somebody_without_rights_on_webhooks_is_delivered(shop: Conn
     )
     shop.execute("INSERT INTO webhooks.endpoints (name, url) VALUES ('erp', 'https://erp.example/hook')")
     shop.execute(
-        "INSERT INTO webhooks.subscriptions (endpoint_id, table_name, operations)"
+        "INSERT INTO webhooks.subscriptions (endpoint_id, relation, operations)"
         " SELECT id, 'products', '{INSERT,DELETE}' FROM webhooks.endpoints"
     )
     assert changed(shop, INSERT_KETTLE, "authenticated", sub=ADA, role="admin") == 1
@@ -187,7 +226,7 @@ def test_a_change_by_somebody_without_rights_on_webhooks_is_delivered(shop: Conn
     delivered = rows(
         shop,
         "SELECT payload ->> 'operation', payload -> 'new' ->> 'name', payload -> 'old' ->> 'name'"
-        " FROM webhooks.deliveries ORDER BY payload ->> 'occurredAt'",
+        " FROM webhooks.deliveries ORDER BY sequence",
         "service_role",
     )
     assert delivered == [("INSERT", "Kettle", None), ("DELETE", None, "Kettle")]

@@ -109,7 +109,9 @@ def test_definer_functions_have_a_pinned_search_path_and_are_not_everybodys(plat
         ).fetchall()
     assert {(name, tuple(settings), public) for name, settings, public in definers} == {
         ("webhooks.capture()", ("search_path=pg_catalog, pg_temp",), False),
+        ("webhooks.purge(interval,integer)", ("search_path=pg_catalog, pg_temp",), False),
         ("storage.is_public(text)", ("search_path=pg_catalog, pg_temp",), False),
+        ("storage.check_object()", ("search_path=pg_catalog, pg_temp",), False),
     }
 
 

@@ -352,15 +352,18 @@ CREATE TABLE auth.app_users (
                                    CHECK (email ~ '^[^@[:space:]]+@[^@[:space:]]+$' AND length(email) <= 320),
     email_confirmed_at timestamptz,
     display_name       text        CONSTRAINT app_users_display_name_length CHECK (length(display_name) <= 200),
-    avatar_url         text        CONSTRAINT app_users_avatar_url_length CHECK (length(avatar_url) <= 2048),
+    avatar_url         text        CONSTRAINT app_users_avatar_url_form
+                                   CHECK (avatar_url ~ '^https?://[^[:space:]]+$' AND length(avatar_url) <= 2048),
     role               text        NOT NULL DEFAULT 'authenticated'
                                    CONSTRAINT app_users_role_form CHECK (role ~ '^[a-z][a-z0-9_]{0,62}$'),
     app_metadata       jsonb       NOT NULL DEFAULT '{}'
                                    CONSTRAINT app_users_app_metadata_object
-                                   CHECK (jsonb_typeof(app_metadata) = 'object'),
+                                   CHECK (jsonb_typeof(app_metadata) = 'object'
+                                          AND octet_length(app_metadata::text) <= 65536),
     user_metadata      jsonb       NOT NULL DEFAULT '{}'
                                    CONSTRAINT app_users_user_metadata_object
-                                   CHECK (jsonb_typeof(user_metadata) = 'object'),
+                                   CHECK (jsonb_typeof(user_metadata) = 'object'
+                                          AND octet_length(user_metadata::text) <= 65536),
     disabled_at        timestamptz,
     last_sign_in_at    timestamptz,
     created_at         timestamptz NOT NULL DEFAULT now(),
@@ -415,6 +418,8 @@ CREATE TABLE auth.refresh_tokens (
     used_at    timestamptz,
     revoked_at timestamptz,
     CONSTRAINT refresh_tokens_token_hash_key UNIQUE (token_hash),
+    -- Of two requests that use one token at the same moment, one cannot go on.
+    CONSTRAINT refresh_tokens_parent_id_key UNIQUE (parent_id),
     CONSTRAINT refresh_tokens_expire_later CHECK (expires_at > created_at)
 );
 COMMENT ON TABLE auth.refresh_tokens IS 'One-time tokens that prolong a session; each use makes the next one';
@@ -422,7 +427,6 @@ COMMENT ON COLUMN auth.refresh_tokens.token_hash IS 'SHA-256 of the token, which
 COMMENT ON COLUMN auth.refresh_tokens.parent_id IS
     'The token this one replaced: a used one that comes again was stolen';
 CREATE INDEX refresh_tokens_session_id_idx ON auth.refresh_tokens (session_id);
-CREATE INDEX refresh_tokens_parent_id_idx ON auth.refresh_tokens (parent_id);
 CREATE INDEX refresh_tokens_expires_at_idx ON auth.refresh_tokens (expires_at);
 
 -- Closed to everybody but the owner until 003 says who may see what.

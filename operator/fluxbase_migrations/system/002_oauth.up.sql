@@ -44,7 +44,8 @@ CREATE TABLE auth.oauth_identities (
                                 CHECK (length(subject) BETWEEN 1 AND 255),
     email           text,
     claims          jsonb       NOT NULL DEFAULT '{}'
-                                CONSTRAINT oauth_identities_claims_object CHECK (jsonb_typeof(claims) = 'object'),
+                                CONSTRAINT oauth_identities_claims_object
+                                CHECK (jsonb_typeof(claims) = 'object' AND octet_length(claims::text) <= 65536),
     last_sign_in_at timestamptz,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),

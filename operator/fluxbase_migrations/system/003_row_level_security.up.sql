@@ -27,10 +27,11 @@ CREATE POLICY "Admins can read all users"
     ON auth.app_users FOR SELECT TO authenticated
     USING ((SELECT auth.is_admin()));
 
+-- A token outlives the moment at which its user is disabled.
 CREATE POLICY "Users can edit their own profile"
     ON auth.app_users FOR UPDATE TO authenticated
-    USING (id = (SELECT auth.uid()))
-    WITH CHECK (id = (SELECT auth.uid()));
+    USING (id = (SELECT auth.uid()) AND disabled_at IS NULL)
+    WITH CHECK (id = (SELECT auth.uid()) AND disabled_at IS NULL);
 
 CREATE POLICY "The service manages users"
     ON auth.app_users FOR ALL TO service_role

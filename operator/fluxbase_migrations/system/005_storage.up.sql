@@ -26,24 +26,35 @@ CREATE TRIGGER touch_updated_at BEFORE UPDATE ON storage.buckets
 CREATE TABLE storage.objects (
     id               uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     bucket_id        text        NOT NULL REFERENCES storage.buckets (id) ON UPDATE CASCADE ON DELETE RESTRICT,
-    path             text        NOT NULL
+    path             text        COLLATE "C" NOT NULL
                                  CONSTRAINT objects_path_form
-                                 CHECK (length(path) BETWEEN 1 AND 1024 AND path !~ '(^|/)\.{0,2}(/|$)'),
+                                 CHECK (octet_length(path) BETWEEN 1 AND 1024 AND path !~ '(^|/)\.{0,2}(/|$)'
+                                        AND path !~ '[[:cntrl:]]'),
     owner_id         uuid        REFERENCES auth.app_users (id) ON DELETE SET NULL,
     size_bytes       bigint      NOT NULL CONSTRAINT objects_size_range CHECK (size_bytes >= 0),
-    mime_type        text        NOT NULL DEFAULT 'application/octet-stream',
+    mime_type        text        NOT NULL DEFAULT 'application/octet-stream'
+                                 CONSTRAINT objects_mime_type_form CHECK (mime_type ~ '^[^[:space:]/]+/[^[:space:]/]+$'),
     checksum_sha256  bytea       CONSTRAINT objects_checksum_length CHECK (octet_length(checksum_sha256) = 32),
     metadata         jsonb       NOT NULL DEFAULT '{}'
-                                 CONSTRAINT objects_metadata_object CHECK (jsonb_typeof(metadata) = 'object'),
+                                 CONSTRAINT objects_metadata_object
+                                 CHECK (jsonb_typeof(metadata) = 'object' AND octet_length(metadata::text) <= 65536),
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
     last_accessed_at timestamptz,
     CONSTRAINT objects_bucket_path_key UNIQUE (bucket_id, path)
 );
 COMMENT ON TABLE storage.objects IS 'Files, without their content';
-COMMENT ON COLUMN storage.objects.path IS 'Within the bucket; no empty segment, "." or ".."';
--- LIKE 'folder/%' cannot use the unique key in most collations.
-CREATE INDEX objects_prefix_idx ON storage.objects (bucket_id, path text_pattern_ops);
+COMMENT ON COLUMN storage.objects.path IS
+    'Within the bucket, up to 1024 bytes; no empty segment, "." or "..", no control character';
+-- A folder is listed with path ^@ 'folder/'. Unlike LIKE it is leakproof, so that it can be looked up in an index
+-- although row-level security applies. Since PostgreSQL 15 the unique key serves it, the collation being "C".
+DO $$
+BEGIN
+    IF current_setting('server_version_num')::integer < 150000 THEN
+        CREATE INDEX objects_prefix_idx ON storage.objects USING spgist (path);
+    END IF;
+END
+$$;
 CREATE INDEX objects_owner_id_idx ON storage.objects (owner_id);
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON storage.objects
     FOR EACH ROW EXECUTE FUNCTION auth.touch_updated_at();
@@ -59,6 +70,31 @@ COMMENT ON FUNCTION storage.is_public(text) IS 'Whether anybody may read the fil
 REVOKE EXECUTE ON FUNCTION storage.is_public(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION storage.is_public(text) TO anon, authenticated, service_role;
 
+-- Whoever uploads may not be able to see the bucket; this looks at it as its owner.
+CREATE FUNCTION storage.check_object() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    bucket storage.buckets;
+BEGIN
+    SELECT * INTO bucket FROM storage.buckets AS b WHERE b.id = NEW.bucket_id;
+    IF NEW.size_bytes > bucket.file_size_limit THEN
+        RAISE EXCEPTION 'the file has % bytes, bucket "%" takes up to %',
+                        NEW.size_bytes, NEW.bucket_id, bucket.file_size_limit
+            USING ERRCODE = 'check_violation', SCHEMA = 'storage', TABLE = 'objects', COLUMN = 'size_bytes';
+    END IF;
+    IF NEW.mime_type <> ALL (bucket.allowed_mime_types) THEN
+        RAISE EXCEPTION 'bucket "%" takes no files of type %', NEW.bucket_id, NEW.mime_type
+            USING ERRCODE = 'check_violation', SCHEMA = 'storage', TABLE = 'objects', COLUMN = 'mime_type';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION storage.check_object() IS 'Trigger: holds a bucket''s limits';
+REVOKE EXECUTE ON FUNCTION storage.check_object() FROM PUBLIC;
+CREATE TRIGGER check_object BEFORE INSERT OR UPDATE OF bucket_id, size_bytes, mime_type ON storage.objects
+    FOR EACH ROW EXECUTE FUNCTION storage.check_object();
+
 
 -- Privileges and policies. Reading follows from public and owner. Who may upload, replace or delete what is the
 -- application's decision: it adds policies of its own to storage.objects, and without them only the service may.
@@ -67,9 +103,16 @@ ALTER TABLE storage.buckets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE storage.objects ENABLE ROW LEVEL SECURITY;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON storage.buckets, storage.objects TO service_role;
-GRANT SELECT ON storage.buckets TO anon, authenticated;
-GRANT SELECT ON storage.objects TO anon;
-GRANT SELECT, INSERT, UPDATE, DELETE ON storage.objects TO authenticated;
+-- A stranger gets what a listing needs, not whose a file is or what was noted about it.
+GRANT SELECT (id, public) ON storage.buckets TO anon;
+GRANT SELECT (id, bucket_id, path, size_bytes, mime_type, created_at, updated_at) ON storage.objects TO anon;
+GRANT SELECT ON storage.buckets TO authenticated;
+GRANT SELECT, DELETE ON storage.objects TO authenticated;
+GRANT INSERT (id, bucket_id, path, owner_id, size_bytes, mime_type, checksum_sha256, metadata)
+    ON storage.objects TO authenticated;
+-- What a file is and where stays as it was uploaded, whatever policy the application makes: the content is in the
+-- object store under that name, and the policies rest on it. Moving and replacing are the service's.
+GRANT UPDATE (metadata, last_accessed_at) ON storage.objects TO authenticated;
 
 CREATE POLICY "Anybody can see public buckets"
     ON storage.buckets FOR SELECT TO anon, authenticated
