@@ -1,0 +1,180 @@
+"""What anon and authenticated can reach although no row-level security protects it.
+
+Default privileges give authenticated rights on every relation that a migration makes in public, views like
+tables. Policies apply to tables that have row-level security enabled, reached by their own name: not to a
+table without it, a partition reached directly, a view that reads with its owner's rights, a materialized view
+or a foreign table. A SECURITY DEFINER function runs with its owner's rights, too.
+
+This looks in the catalog and changes nothing; objects of extensions are theirs.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, LiteralString
+
+from fluxbase_migrations.runner.session import Session
+
+
+class ExposureKind(StrEnum):
+    """Why policies do not protect an object."""
+
+    TABLE = "table without row-level security"
+    VERSION_TABLE = "version table of a migration tool"
+    PARTITION = "partition without row-level security"
+    VIEW = "view with its owner's rights"
+    MATERIALIZED_VIEW = "materialized view"
+    FOREIGN_TABLE = "foreign table"
+    PUBLIC_FUNCTION = "SECURITY DEFINER function that everybody may execute"
+    LOOSE_FUNCTION = "SECURITY DEFINER function whose search_path is not pinned"
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One object that a request can reach past every policy."""
+
+    kind: ExposureKind
+    name: str
+    """Quoted and with its schema; a function's with its arguments."""
+    roles: tuple[str, ...]
+    """Which of anon and authenticated."""
+    privileges: tuple[str, ...]
+    """What they can do, together: SELECT, INSERT, UPDATE, DELETE, TRUNCATE, EXECUTE."""
+    statement: str
+    """SQL that closes it."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {', '.join(self.roles)} can {', '.join(self.privileges)}"
+
+
+_RELATIONS: Final[LiteralString] = """
+WITH request_roles AS (
+    SELECT oid, rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated')
+),
+ours AS (
+    SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace AS n
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+),
+reached AS (
+    SELECT c.oid, c.relkind, c.relispartition, c.reloptions, n.nspname, c.relname,
+           pg_catalog.array_agg(DISTINCT r.rolname::pg_catalog.text) AS roles,
+           pg_catalog.array_agg(DISTINCT p.privilege) AS privileges
+    FROM pg_catalog.pg_class AS c
+    JOIN ours AS n ON n.oid = c.relnamespace
+    CROSS JOIN request_roles AS r
+    CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS p (privilege)
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+      AND NOT c.relrowsecurity
+      AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE')
+      AND CASE WHEN p.privilege IN ('DELETE', 'TRUNCATE')
+               THEN pg_catalog.has_table_privilege(r.oid, c.oid, p.privilege)
+               ELSE pg_catalog.has_any_column_privilege(r.oid, c.oid, p.privilege) END
+      AND NOT EXISTS (
+          SELECT FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            AND d.objid = c.oid AND d.deptype = 'e')
+    GROUP BY c.oid, c.relkind, c.relispartition, c.reloptions, n.nspname, c.relname
+),
+judged AS (
+    SELECT *, CASE
+        WHEN relkind = 'v' THEN 'VIEW'
+        WHEN relkind = 'm' THEN 'MATERIALIZED_VIEW'
+        WHEN relkind = 'f' THEN 'FOREIGN_TABLE'
+        WHEN relispartition THEN 'PARTITION'
+        WHEN ARRAY(SELECT a.attname || ' ' || pg_catalog.format_type(a.atttypid, NULL)
+                   FROM pg_catalog.pg_attribute AS a
+                   WHERE a.attrelid = reached.oid AND a.attnum > 0 AND NOT a.attisdropped
+                   ORDER BY a.attnum) = '{version bigint,dirty boolean}' THEN 'VERSION_TABLE'
+        ELSE 'TABLE' END AS kind
+    FROM reached
+    -- A view that reads nothing shows nothing.
+    WHERE relkind <> 'v' OR (
+        NOT EXISTS (
+            SELECT FROM pg_catalog.pg_options_to_table(reloptions) AS o
+            WHERE o.option_name = 'security_invoker' AND o.option_value IN ('true', 'on', 'yes', '1'))
+        AND EXISTS (
+            SELECT FROM pg_catalog.pg_rewrite AS w
+            JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                AND d.objid = w.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            WHERE w.ev_class = reached.oid AND d.refobjid <> reached.oid))
+)
+SELECT kind, pg_catalog.format('%I.%I', nspname, relname), roles, privileges,
+       CASE
+           WHEN kind = 'TABLE' THEN
+               pg_catalog.format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', nspname, relname)
+           WHEN kind = 'VIEW' AND pg_catalog.current_setting('server_version_num')::integer >= 150000 THEN
+               pg_catalog.format('ALTER VIEW %I.%I SET (security_invoker = true)', nspname, relname)
+           ELSE pg_catalog.format('REVOKE ALL ON %I.%I FROM PUBLIC, anon, authenticated', nspname, relname)
+       END
+FROM judged
+ORDER BY 2
+"""
+
+_FUNCTIONS: Final[LiteralString] = """
+WITH request_roles AS (
+    SELECT oid, rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated')
+),
+ours AS (
+    SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace AS n
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+),
+definers AS (
+    SELECT p.oid, n.oid AS schema_oid, n.nspname, p.proname, p.prokind,
+           p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AS is_trigger,
+           (SELECT pg_catalog.substr(s, 13) FROM pg_catalog.unnest(p.proconfig) AS s
+            WHERE s LIKE 'search_path=%') AS path,
+           EXISTS (SELECT FROM pg_catalog.aclexplode(
+                       coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS a
+                   WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE') AS everybody
+    FROM pg_catalog.pg_proc AS p
+    JOIN ours AS n ON n.oid = p.pronamespace
+    WHERE p.prosecdef
+      AND NOT EXISTS (
+          SELECT FROM pg_catalog.pg_depend AS d
+          WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e')
+),
+reached AS (
+    SELECT f.*,
+           ARRAY(SELECT r.rolname::pg_catalog.text FROM request_roles AS r
+                 -- A trigger fires for whoever changes the table, and cannot be called otherwise.
+                 WHERE CASE WHEN f.is_trigger
+                            THEN EXISTS (
+                                SELECT FROM pg_catalog.pg_trigger AS t
+                                JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+                                WHERE t.tgfoid = f.oid
+                                  AND pg_catalog.has_schema_privilege(r.oid, c.relnamespace, 'USAGE')
+                                  AND (pg_catalog.has_table_privilege(r.oid, c.oid, 'DELETE, TRUNCATE')
+                                       OR pg_catalog.has_any_column_privilege(
+                                           r.oid, c.oid, 'INSERT, UPDATE')))
+                            ELSE pg_catalog.has_schema_privilege(r.oid, f.schema_oid, 'USAGE')
+                                 AND pg_catalog.has_function_privilege(r.oid, f.oid, 'EXECUTE') END
+                 ORDER BY 1) AS roles,
+           pg_catalog.format('%I.%I(%s)', f.nspname, f.proname,
+                             pg_catalog.pg_get_function_identity_arguments(f.oid)) AS name,
+           -- Unless it is named, the temporary schema, where everybody may create, comes first for relations.
+           NOT coalesce(f.path IN ('', '""') OR f.path ~ ',\\s*pg_temp$', false) AS loose
+    FROM definers AS f
+)
+SELECT 'PUBLIC_FUNCTION', name, roles, '{EXECUTE}'::pg_catalog.text[],
+       pg_catalog.format('REVOKE EXECUTE ON %s %s FROM PUBLIC',
+                         CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, name)
+FROM reached WHERE roles <> '{}' AND everybody AND NOT is_trigger
+UNION ALL
+SELECT 'LOOSE_FUNCTION', name, roles, '{EXECUTE}'::pg_catalog.text[],
+       pg_catalog.format('ALTER %s %s SET search_path = %s, pg_temp',
+                         CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, name,
+                         coalesce(path, pg_catalog.quote_ident(nspname)))
+FROM reached WHERE roles <> '{}' AND loose
+ORDER BY 2, 1
+"""
+
+
+def exposed(session: Session) -> list[Exposure]:
+    """What anon and authenticated can reach in this database past row-level security, by name.
+
+    Nothing where those roles do not exist. Takes no locks that a migration waits for.
+    """
+    return [
+        Exposure(ExposureKind[kind], name, tuple(roles), tuple(privileges), statement)
+        for query in (_RELATIONS, _FUNCTIONS)
+        for kind, name, roles, privileges, statement in session.query(query)
+    ]
