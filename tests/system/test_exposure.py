@@ -65,7 +65,7 @@ INVOKER = "ALTER VIEW public.v SET (security_invoker = true)"
             INVOKER,
         ),
         (
-            "CREATE VIEW public.v WITH (security_invoker = false) AS SELECT id, role FROM auth.app_users",
+            "CREATE VIEW public.v WITH (security_barrier) AS SELECT id, role FROM auth.app_users",
             ExposureKind.VIEW,
             "UPDATE v SET role = 'admin'",
             INVOKER,

@@ -32,6 +32,12 @@ def files() -> dict[str, bytes]:
     return {entry.name: entry.read_bytes() for entry in sorted(found, key=lambda entry: entry.name)}
 
 
+def contents() -> list[tuple[int, str]]:
+    """What each version makes, a line each: tables, functions, policies, privileges and so on."""
+    lines = _resources(__name__).joinpath("contents.txt").read_text("utf-8").splitlines()
+    return [(int(version), fact) for version, _, fact in (line.partition(" ") for line in lines)]
+
+
 def roles_sql(login: str | None = None) -> str:
     """What an administrator runs once on a server so that migrating needs no CREATEROLE.
 
