@@ -26,6 +26,12 @@ def standing_connection(standing: Database) -> Iterator[Connection]:
 def test_the_written_contents_and_the_table_in_the_docs_are_the_catalogs(database: Database) -> None:
     made = versions(database)
     renew = "renew with: python -m tests.system.contents"
+    if database.server.version < 15:  # has no views
+        session = observe(database)
+        assert missing(session, LATEST) == []
+        session.connection.close()
+        assert {fact for _, fact in contents()} > {fact for _, fact in made}
+        return
     assert contents_text(made) == contents_text(contents()), renew
     page = PAGE.read_text()
     assert with_privileges(page, made) == page, renew

@@ -154,6 +154,9 @@ def test_users_see_and_end_only_their_own_sessions(shop: Connection) -> None:
 SECRETS: list[LiteralString] = [
     "auth.password_credentials",
     "auth.refresh_tokens",
+    "auth.one_time_tokens",
+    "auth.audit_log",
+    "functions.secrets",
     "auth.oauth_client_secrets",
     "auth.oauth_tokens",
     "auth.oauth_flows",

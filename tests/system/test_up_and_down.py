@@ -13,6 +13,11 @@ from tests.system.track import EXAMPLES, LATEST, apply, connect, down, migrate, 
 
 TABLES = {
     "auth.setup_changes",
+    "auth.one_time_tokens",
+    "auth.mfa_factors",
+    "auth.api_keys",
+    "auth.audit_log",
+    "functions.secrets",
     "auth.app_users",
     "auth.password_credentials",
     "auth.sessions",

@@ -3,12 +3,18 @@
 -- Nothing is dropped with CASCADE: if the application's own tables refer to auth.app_users or its policies to
 -- auth.role(), this fails and changes nothing. Roll the application's migrations back first.
 
+DROP TABLE auth.audit_log;
+DROP TABLE auth.api_keys;
+DROP TABLE auth.mfa_factors;
+DROP TABLE auth.one_time_tokens;
 DROP TABLE auth.refresh_tokens;
 DROP TABLE auth.sessions;
 DROP TABLE auth.password_credentials;
 DROP TABLE auth.app_users;
 
 DROP FUNCTION auth.touch_updated_at();
+DROP FUNCTION auth.current_user_role();
+DROP FUNCTION auth.current_user_id();
 DROP FUNCTION auth.role();
 DROP FUNCTION auth.uid();
 DROP FUNCTION auth.jwt();

@@ -330,7 +330,19 @@ CREATE FUNCTION auth.role() RETURNS text
 COMMENT ON FUNCTION auth.role() IS
     'The caller''s role: the claim role, null if the claims have none; without any claims anon';
 
-GRANT EXECUTE ON FUNCTION auth.jwt(), auth.uid(), auth.role() TO PUBLIC;
+-- The names that Fluxbase's own schema has for the same.
+CREATE FUNCTION auth.current_user_id() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN auth.uid();
+COMMENT ON FUNCTION auth.current_user_id() IS 'auth.uid() by its other name';
+
+CREATE FUNCTION auth.current_user_role() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN auth.role();
+COMMENT ON FUNCTION auth.current_user_role() IS 'auth.role() by its other name';
+
+GRANT EXECUTE ON FUNCTION
+    auth.jwt(), auth.uid(), auth.role(), auth.current_user_id(), auth.current_user_role() TO PUBLIC;
 
 
 -- Users and sessions --------------------------------------------------------------------------------------
@@ -429,8 +441,86 @@ COMMENT ON COLUMN auth.refresh_tokens.parent_id IS
 CREATE INDEX refresh_tokens_session_id_idx ON auth.refresh_tokens (session_id);
 CREATE INDEX refresh_tokens_expires_at_idx ON auth.refresh_tokens (expires_at);
 
+CREATE TABLE auth.one_time_tokens (
+    id         uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id    uuid        NOT NULL REFERENCES auth.app_users (id) ON DELETE CASCADE,
+    purpose    text        NOT NULL CONSTRAINT one_time_tokens_purpose_known
+                           CHECK (purpose IN ('confirm_email', 'change_email', 'reset_password', 'magic_link')),
+    email      text        NOT NULL CONSTRAINT one_time_tokens_email_length CHECK (length(email) <= 320),
+    token_hash bytea       NOT NULL CONSTRAINT one_time_tokens_hash_length CHECK (octet_length(token_hash) = 32),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    used_at    timestamptz,
+    CONSTRAINT one_time_tokens_token_hash_key UNIQUE (token_hash),
+    CONSTRAINT one_time_tokens_expire_soon
+        CHECK (expires_at > created_at AND expires_at <= created_at + interval '7 days')
+);
+COMMENT ON TABLE auth.one_time_tokens IS 'Links that were sent to confirm an address, reset a password or sign in';
+COMMENT ON COLUMN auth.one_time_tokens.email IS 'Where it was sent; for change_email the address to be';
+COMMENT ON COLUMN auth.one_time_tokens.token_hash IS 'SHA-256 of the token, which is stored nowhere';
+CREATE INDEX one_time_tokens_user_id_idx ON auth.one_time_tokens (user_id);
+CREATE INDEX one_time_tokens_expires_at_idx ON auth.one_time_tokens (expires_at);
+
+CREATE TABLE auth.mfa_factors (
+    id               uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id          uuid        NOT NULL REFERENCES auth.app_users (id) ON DELETE CASCADE,
+    kind             text        NOT NULL CONSTRAINT mfa_factors_kind_known
+                                 CHECK (kind IN ('totp', 'webauthn', 'recovery_codes')),
+    name             text        NOT NULL CONSTRAINT mfa_factors_name_length CHECK (length(name) BETWEEN 1 AND 200),
+    secret_encrypted bytea       NOT NULL,
+    counter          bigint      NOT NULL DEFAULT 0,
+    confirmed_at     timestamptz,
+    last_used_at     timestamptz,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT mfa_factors_user_name_key UNIQUE (user_id, name)
+);
+COMMENT ON TABLE auth.mfa_factors IS 'Second factors of users';
+COMMENT ON COLUMN auth.mfa_factors.secret_encrypted IS 'The key is not in this database';
+COMMENT ON COLUMN auth.mfa_factors.counter IS
+    'The last time step or signature counter that was accepted: only a higher one is';
+COMMENT ON COLUMN auth.mfa_factors.confirmed_at IS 'Null until the user has shown once that it works';
+
+CREATE TABLE auth.api_keys (
+    id           uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id      uuid        REFERENCES auth.app_users (id) ON DELETE CASCADE,
+    name         text        NOT NULL CONSTRAINT api_keys_name_length CHECK (length(name) BETWEEN 1 AND 200),
+    prefix       text        NOT NULL CONSTRAINT api_keys_prefix_form CHECK (prefix ~ '^[A-Za-z0-9_]{1,12}$'),
+    key_hash     bytea       NOT NULL CONSTRAINT api_keys_hash_length CHECK (octet_length(key_hash) = 32),
+    scopes       text[]      NOT NULL DEFAULT '{}',
+    expires_at   timestamptz,
+    revoked_at   timestamptz,
+    last_used_at timestamptz,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash)
+);
+COMMENT ON TABLE auth.api_keys IS 'Keys with which programs call, for a user or for the application itself';
+COMMENT ON COLUMN auth.api_keys.prefix IS 'How the key begins, so that its owner can tell it from others';
+COMMENT ON COLUMN auth.api_keys.key_hash IS 'SHA-256 of the key, which is stored nowhere: it has to be random';
+CREATE INDEX api_keys_user_id_idx ON auth.api_keys (user_id);
+
+-- No foreign key: an entry outlives whoever it is about.
+CREATE TABLE auth.audit_log (
+    id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    occurred_at timestamptz NOT NULL DEFAULT now(),
+    actor_id    uuid,
+    action      text        NOT NULL CONSTRAINT audit_log_action_form CHECK (action ~ '^[a-z][a-z0-9_.]{0,99}$'),
+    subject     text        CONSTRAINT audit_log_subject_length CHECK (length(subject) <= 1000),
+    ip_address  inet,
+    details     jsonb       NOT NULL DEFAULT '{}'
+                            CONSTRAINT audit_log_details_object
+                            CHECK (jsonb_typeof(details) = 'object' AND octet_length(details::text) <= 65536)
+);
+COMMENT ON TABLE auth.audit_log IS 'Who did what. The service may add entries, and nobody but the owner remove them';
+COMMENT ON COLUMN auth.audit_log.action IS 'Like user.sign_in';
+CREATE INDEX audit_log_actor_id_idx ON auth.audit_log (actor_id, occurred_at);
+CREATE INDEX audit_log_occurred_at_idx ON auth.audit_log (occurred_at);
+
 -- Closed to everybody but the owner until 003 says who may see what.
 ALTER TABLE auth.app_users ENABLE ROW LEVEL SECURITY;
 ALTER TABLE auth.password_credentials ENABLE ROW LEVEL SECURITY;
 ALTER TABLE auth.sessions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE auth.refresh_tokens ENABLE ROW LEVEL SECURITY;
+ALTER TABLE auth.one_time_tokens ENABLE ROW LEVEL SECURITY;
+ALTER TABLE auth.mfa_factors ENABLE ROW LEVEL SECURITY;
+ALTER TABLE auth.api_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE auth.audit_log ENABLE ROW LEVEL SECURITY;

@@ -71,6 +71,47 @@ CREATE POLICY "The service manages refresh tokens"
     USING (true) WITH CHECK (true);
 
 
+-- One-time tokens, second factors, API keys: users see which they have, never what is secret of them
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.one_time_tokens, auth.mfa_factors, auth.api_keys TO service_role;
+GRANT SELECT (id, user_id, kind, name, confirmed_at, last_used_at, created_at) ON auth.mfa_factors TO authenticated;
+GRANT SELECT (id, user_id, name, prefix, scopes, expires_at, revoked_at, last_used_at, created_at)
+    ON auth.api_keys TO authenticated;
+
+CREATE POLICY "The service manages one-time tokens"
+    ON auth.one_time_tokens FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+CREATE POLICY "Users can see their own factors"
+    ON auth.mfa_factors FOR SELECT TO authenticated
+    USING (user_id = (SELECT auth.uid()));
+
+CREATE POLICY "The service manages factors"
+    ON auth.mfa_factors FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+CREATE POLICY "Users can see their own API keys"
+    ON auth.api_keys FOR SELECT TO authenticated
+    USING (user_id = (SELECT auth.uid()));
+
+CREATE POLICY "The service manages API keys"
+    ON auth.api_keys FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+
+-- The audit log is only added to
+
+GRANT SELECT, INSERT ON auth.audit_log TO service_role;
+
+CREATE POLICY "The service reads the audit log"
+    ON auth.audit_log FOR SELECT TO service_role
+    USING (true);
+
+CREATE POLICY "The service adds to the audit log"
+    ON auth.audit_log FOR INSERT TO service_role
+    WITH CHECK (true);
+
+
 -- OAuth
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON auth.oauth_providers TO service_role;
@@ -112,3 +153,21 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON auth.oauth_flows TO service_role;
 CREATE POLICY "The service manages flows"
     ON auth.oauth_flows FOR ALL TO service_role
     USING (true) WITH CHECK (true);
+
+
+-- The users by the name that Fluxbase's own schema has for them. A view that reads with its reader's rights exists
+-- since PostgreSQL 15; one that reads with its owner's would show everybody.
+DO $$
+BEGIN
+    IF current_setting('server_version_num')::integer >= 150000 THEN
+        EXECUTE $view$
+            CREATE VIEW auth.users WITH (security_invoker = true) AS
+            SELECT id, email, email_confirmed_at, email_confirmed_at IS NOT NULL AS email_verified, display_name,
+                   avatar_url, role, app_metadata, user_metadata, last_sign_in_at, created_at, updated_at
+            FROM auth.app_users
+        $view$;
+        COMMENT ON VIEW auth.users IS 'auth.app_users by its other name, to be read with the same policies';
+        GRANT SELECT ON auth.users TO authenticated, service_role;
+    END IF;
+END
+$$;

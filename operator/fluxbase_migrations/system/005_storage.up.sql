@@ -41,11 +41,13 @@ CREATE TABLE storage.objects (
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
     last_accessed_at timestamptz,
+    name             text        COLLATE "C" GENERATED ALWAYS AS (path) STORED,
     CONSTRAINT objects_bucket_path_key UNIQUE (bucket_id, path)
 );
 COMMENT ON TABLE storage.objects IS 'Files, without their content';
 COMMENT ON COLUMN storage.objects.path IS
     'Within the bucket, up to 1024 bytes; no empty segment, "." or "..", no control character';
+COMMENT ON COLUMN storage.objects.name IS 'The path, by the name that Fluxbase''s own schema has for it';
 -- A folder is listed with path ^@ 'folder/'. Unlike LIKE it is leakproof, so that it can be looked up in an index
 -- although row-level security applies. Since PostgreSQL 15 the unique key serves it, the collation being "C".
 DO $$
@@ -69,6 +71,12 @@ $$;
 COMMENT ON FUNCTION storage.is_public(text) IS 'Whether anybody may read the files of a bucket; false if there is none';
 REVOKE EXECUTE ON FUNCTION storage.is_public(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION storage.is_public(text) TO anon, authenticated, service_role;
+
+CREATE FUNCTION storage.foldername(name text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (string_to_array(name, '/'))[1:cardinality(string_to_array(name, '/')) - 1];
+COMMENT ON FUNCTION storage.foldername(text) IS 'The folders that a path leads through: {a,b} for a/b/c.png';
+GRANT EXECUTE ON FUNCTION storage.foldername(text) TO PUBLIC;
 
 -- Whoever uploads may not be able to see the bucket; this looks at it as its owner.
 CREATE FUNCTION storage.check_object() RETURNS trigger
@@ -105,7 +113,7 @@ ALTER TABLE storage.objects ENABLE ROW LEVEL SECURITY;
 GRANT SELECT, INSERT, UPDATE, DELETE ON storage.buckets, storage.objects TO service_role;
 -- A stranger gets what a listing needs, not whose a file is or what was noted about it.
 GRANT SELECT (id, public) ON storage.buckets TO anon;
-GRANT SELECT (id, bucket_id, path, size_bytes, mime_type, created_at, updated_at) ON storage.objects TO anon;
+GRANT SELECT (id, bucket_id, path, name, size_bytes, mime_type, created_at, updated_at) ON storage.objects TO anon;
 GRANT SELECT ON storage.buckets TO authenticated;
 GRANT SELECT, DELETE ON storage.objects TO authenticated;
 GRANT INSERT (id, bucket_id, path, owner_id, size_bytes, mime_type, checksum_sha256, metadata)

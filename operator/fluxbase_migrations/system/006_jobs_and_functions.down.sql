@@ -1,6 +1,7 @@
 -- Undoes 006.
 
 DROP TABLE functions.invocations;
+DROP TABLE functions.secrets;
 DROP TABLE functions.versions;
 DROP TABLE functions.functions;
 DROP SCHEMA functions;

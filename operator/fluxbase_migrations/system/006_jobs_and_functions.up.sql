@@ -387,6 +387,19 @@ COMMENT ON TABLE functions.versions IS
     'The code of each release of a function; the highest version is the one that runs';
 CREATE INDEX versions_created_by_idx ON functions.versions (created_by);
 
+CREATE TABLE functions.secrets (
+    function_id     uuid        NOT NULL REFERENCES functions.functions (id) ON DELETE CASCADE,
+    name            text        NOT NULL CONSTRAINT secrets_name_form CHECK (name ~ '^[A-Z][A-Z0-9_]{0,99}$'),
+    value_encrypted bytea       NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (function_id, name)
+);
+COMMENT ON TABLE functions.secrets IS 'Environment variables of a function that nobody may read';
+COMMENT ON COLUMN functions.secrets.value_encrypted IS 'The key is not in this database';
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON functions.secrets
+    FOR EACH ROW EXECUTE FUNCTION auth.touch_updated_at();
+
 CREATE TABLE functions.invocations (
     id            uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     function_id   uuid        NOT NULL,
@@ -417,10 +430,12 @@ ALTER TABLE jobs.schedules ENABLE ROW LEVEL SECURITY;
 ALTER TABLE jobs.jobs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE functions.functions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE functions.versions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE functions.secrets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE functions.invocations ENABLE ROW LEVEL SECURITY;
 
 GRANT SELECT, INSERT, UPDATE, DELETE
-    ON jobs.schedules, jobs.jobs, functions.functions, functions.versions, functions.invocations TO service_role;
+    ON jobs.schedules, jobs.jobs, functions.functions, functions.versions, functions.secrets, functions.invocations
+    TO service_role;
 GRANT SELECT (id, queue, kind, status, run_at, created_by, created_at, started_at, finished_at)
     ON jobs.jobs TO authenticated;
 GRANT SELECT (id, name, description, requires_jwt) ON functions.functions TO authenticated;
@@ -449,6 +464,10 @@ CREATE POLICY "The service manages functions"
 
 CREATE POLICY "The service manages versions"
     ON functions.versions FOR ALL TO service_role
+    USING (true) WITH CHECK (true);
+
+CREATE POLICY "The service manages secrets"
+    ON functions.secrets FOR ALL TO service_role
     USING (true) WITH CHECK (true);
 
 CREATE POLICY "Users can see their own invocations"
