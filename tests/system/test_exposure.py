@@ -6,6 +6,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from fluxbase_migrations.runner import tracking
 from fluxbase_migrations.runner.exposure import Exposure, ExposureKind, exposed
 from tests.conftest import Database
 from tests.runner.track import Runner, connect_as
@@ -148,6 +149,19 @@ def test_a_right_on_a_single_column_and_names_that_need_quotes_are_seen(
     assert str(exposure) == 'table without row-level security "My App"."a ""b": anon can SELECT'
     app.execute(exposure.statement.encode())
     assert look(app, standing) == []
+
+
+def test_a_version_table_that_we_make_in_public_is_its_owners_alone(
+    app: Connection, standing: Database
+) -> None:
+    session = connect_as(Runner(standing))
+    own, session.connection = session.connection, app
+    own.close()
+    tracking.ensure(session, tracking.Table("public", "schema_migrations"))
+    assert exposed(session) == []
+    assert app.execute("SELECT count(*) FROM public.schema_migrations").fetchall() == [(0,)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        changed(app, "INSERT INTO public.schema_migrations VALUES (1, false)", "service_role")
 
 
 # --- Functions

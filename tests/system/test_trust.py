@@ -3,9 +3,11 @@
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -122,6 +124,20 @@ def test_roles_that_an_administrator_takes_over_are_no_longer_dropped(platform: 
         assert connection.execute(
             "SELECT rolbypassrls FROM pg_roles WHERE rolname = 'service_role'"
         ).fetchall()
+
+
+def test_the_runner_says_the_statement_for_an_administrator(database: Database) -> None:
+    program = str(Path(sys.executable).with_name("fluxbase-migrate"))
+    done = subprocess.run(
+        [program, "up", "--track", "system"],
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": database.dsn},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    statement = f"GRANT CONNECT ON DATABASE {database.name} TO name"
+    (line,) = [line for line in done.stdout.splitlines() if "is revoked from PUBLIC" in line]
+    assert statement in line
 
 
 # --- Roles that were there before

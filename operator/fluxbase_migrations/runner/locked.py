@@ -212,7 +212,10 @@ class LockedTrack:
         text = self.session.scrub(diagnostic.message_primary or "") if self._context else ""
         if not text:
             return
+        # What to do about it, where the file says so: the statement for an administrator, for instance.
+        hint = self.session.scrub(diagnostic.message_hint or "")
+        advice = {"hint": hint} if hint else {}
         if diagnostic.severity_nonlocalized == "WARNING":
-            self.log.warn(FROM_SERVER, warning=text, source=self.label)
+            self.log.warn(FROM_SERVER, warning=text, source=self.label, **advice)
         elif diagnostic.source_function == "exec_stmt_raise":
-            self.log.info(FROM_SERVER, notice=text, source=self.label)
+            self.log.info(FROM_SERVER, notice=text, source=self.label, **advice)

@@ -193,7 +193,23 @@ def ensure(session: Session, table: Table) -> None:
     ensure_schema(session, table.schema)
     statement = sql.SQL("CREATE TABLE {} (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)")
     create(session, statement.format(table.identifier), table)
+    _close_to_requests(session, table)
     exists(session, table)
+
+
+def _close_to_requests(session: Session, table: Table) -> None:
+    """Take away what default privileges gave the platform's roles: in public they could write versions."""
+    grantees = session.query(
+        "SELECT DISTINCT r.rolname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+        " ON n.oid = c.relnamespace, pg_catalog.aclexplode(c.relacl) a"
+        " JOIN pg_catalog.pg_roles r ON r.oid = a.grantee"
+        " WHERE n.nspname = %s AND c.relname = %s AND c.relowner <> a.grantee"
+        " AND r.rolname IN ('anon', 'authenticated', 'service_role')",
+        (table.schema, table.name),
+    )
+    for (role,) in grantees:
+        revoke = sql.SQL("REVOKE ALL ON {} FROM {}")
+        session.query(revoke.format(table.identifier, sql.Identifier(role)))
 
 
 def ensure_schema(session: Session, schema: str) -> None:
