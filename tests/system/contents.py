@@ -59,7 +59,7 @@ def privileges_table(made: Iterable[tuple[int, str]]) -> str:
     """A row for each relation and function of the platform, a column for each role."""
     objects: dict[str, dict[str, list[str]]] = {}
     for _, fact in made:
-        if match := re.fullmatch(r"(?:table|view|function) (.+)", fact):
+        if match := re.fullmatch(r"(?:table|view|sequence|function) (.+)", fact):
             objects.setdefault(match[1], {})
         elif match := re.fullmatch(r"(\w+)(?: \((\w+)\))? on (.+) for (\w+)", fact):
             cells = objects.setdefault(match[3], {})

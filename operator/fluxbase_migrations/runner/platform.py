@@ -18,7 +18,7 @@ WITH ours AS (
 relations AS (
     SELECT c.oid, c.relkind, c.relowner, c.relacl, c.relrowsecurity, n.nspname || '.' || c.relname AS name
     FROM pg_catalog.pg_class AS c JOIN ours AS n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'v')
+    WHERE c.relkind IN ('r', 'p', 'v', 'S')
 ),
 routines AS (
     SELECT p.oid, p.proowner, p.proacl,
@@ -55,7 +55,8 @@ grants (grantee, privilege, object) AS (
 )
 SELECT 'role ' || rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role')
 UNION ALL SELECT 'schema ' || nspname FROM ours
-UNION ALL SELECT CASE relkind WHEN 'v' THEN 'view ' ELSE 'table ' END || name FROM relations
+UNION ALL SELECT CASE relkind WHEN 'v' THEN 'view ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END || name
+          FROM relations
 UNION ALL SELECT 'row-level security of ' || name FROM relations WHERE relrowsecurity
 UNION ALL SELECT 'function ' || name FROM routines
 UNION ALL
