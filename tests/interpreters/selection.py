@@ -9,6 +9,8 @@ EVERYWHERE: Final = ("tests/unit", "tests/splitting", "tests/runner", "tests/sys
 ENVIRONMENT: Final = {"PG_VERSIONS": "15", "CRASH_RUNS": "20"}
 """Less of what .venv's interpreter does in full; what the user sets wins."""
 
+WITHOUT: Final = ("-m", "not clients")
+"""No test of Python needs PostgreSQL's client programs, which the image lacks."""
 NO_TESTS: Final = 5
 """Pytest's exit code where nothing was selected."""
 
@@ -22,10 +24,10 @@ def choose(arguments: Sequence[str]) -> list[str] | None:
     paths = [word for word in arguments if _is_path(word)]
     options = [word for word in arguments if not _is_path(word)]
     if not paths:
-        return [*options, *EVERYWHERE]
+        return [*WITHOUT, *options, *EVERYWHERE]
     here = [word for word in paths if _path(word).startswith(tuple(f"{part}/" for part in EVERYWHERE))]
     here += [part for part in EVERYWHERE if any(f"{part}/".startswith(f"{_path(word)}/") for word in paths)]
-    return [*options, *here] if here else None
+    return [*WITHOUT, *options, *here] if here else None
 
 
 def _path(word: str) -> str:

@@ -94,6 +94,7 @@ def program(name: str, *arguments: str, check: bool = True) -> None:
     subprocess.run([path, *arguments], check=check, capture_output=True, env=environment)
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("roles_first", [False, True], ids=["without roles", "with roles"])
 def test_a_dump_restored_on_another_server_is_complete_only_with_roles(
     tmp_path_factory: pytest.TempPathFactory, roles_first: bool

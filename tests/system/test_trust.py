@@ -291,6 +291,7 @@ def dump(database: Database) -> list[str]:
     return printed
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("closed", [False, True], ids=["open as PostgreSQL makes it", "closed before"])
 def test_what_was_there_before_is_there_afterwards(premade: Database, closed: bool) -> None:
     with connect(premade.dsn) as connection:
