@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -117,7 +117,14 @@ def test_a_run_on_the_former_database_tells_nothing_of_the_new_one() -> None:
         assert [one.run for one in after.actions if isinstance(one, CreateJob)] == [3]
 
 
-def test_another_database_behind_the_same_spec_is_told_and_looked_at_from_the_beginning() -> None:
+@pytest.mark.parametrize(
+    "finished_at",
+    [NOW + timedelta(seconds=1), NOW, NOW - timedelta(minutes=1)],
+    ids=["later", "the same second", "by a clock that is behind"],
+)
+def test_another_database_behind_the_same_spec_is_told_and_looked_at_from_the_beginning(
+    finished_at: datetime,
+) -> None:
     """Restored, dropped and made again, or the Secret's content was exchanged."""
     name = job_name("shop", UID, Track.USER, 2)
     planned = replace(READ, run=2, job=JobReference(name, "job"), finished_at=None)
@@ -128,7 +135,7 @@ def test_another_database_behind_the_same_spec_is_told_and_looked_at_from_the_be
     tracks[Track.USER] = replace(
         tracks[Track.USER],
         jobs=(replace(JOB, name=name, run=2),),
-        pods=(replace(ended(result), run=2, finished_at=NOW + timedelta(seconds=1)),),
+        pods=(replace(ended(result), run=2, finished_at=finished_at),),
     )
     made = decide(seen(READ, planned, tracks=tracks))
     assert shown(made, Track.SYSTEM) == NOTHING

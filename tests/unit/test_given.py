@@ -214,3 +214,29 @@ def test_a_request_is_over_when_both_tracks_have_run_with_it() -> None:
         made = decide(replace(seen, status=made.status, tracks=tracks))
         assert command(made, "request").state is state
         status = made.status
+
+
+@pytest.mark.parametrize("kind", ["force", "take-over"])
+@pytest.mark.parametrize("hidden", ["\x01", "\x1b", "\u202e", "\ufeff"], ids=ascii)
+def test_a_token_that_cannot_be_shown_is_refused(kind: str, hidden: str) -> None:
+    """Status could not hold it as it is, and no run would ever answer to it."""
+    annotation = Annotation(f"user=1@{hidden}")
+    given = Given(force=annotation) if kind == "force" else Given(take_over=annotation)
+    made = look(READ, given)
+    assert command(made, kind).state is CommandState.REFUSED
+    assert job_of(made) is None
+    assert look(made.status, given).status == made.status
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_that_was_given_before_any_database_was_known_is_for_the_first_that_is_read(
+    kind: str,
+) -> None:
+    unread = SetStatus(database_digest="old")
+    waiting = look(unread, KINDS[kind], suspended=True)
+    assert command(waiting, kind).database is None
+    known = replace(waiting.status, database=OLD, tracks=TracksStatus(None, READ))
+    bound = look(known, KINDS[kind], suspended=True)
+    assert command(bound, kind).database == OLD
+    exchanged = replace(bound.status, database=NEW, tracks=TracksStatus(None, replace(READ, database=NEW)))
+    assert command(look(exchanged, KINDS[kind]), kind).state is CommandState.REFUSED

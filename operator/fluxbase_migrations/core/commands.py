@@ -40,7 +40,7 @@ def parse_force(value: str) -> tuple[Track, ForceCommand]:
         ValueError: malformed, with how to write it.
     """
     found = _FORCE.fullmatch(value)
-    if not found or not -1 <= int(found[2]) <= _MAX_VERSION:
+    if not found or visible(value) != value or not -1 <= int(found[2]) <= _MAX_VERSION:
         raise ValueError(
             f"{value[:80]!r} is not <track>=<version>@<token>, for example user=4@2025-01-31T12:00:00Z; "
             "the version is -1 (nothing applied) or higher"
@@ -55,7 +55,7 @@ def parse_take_over(value: str) -> tuple[Track, TakeOverCommand]:
         ValueError: malformed, with how to write it.
     """
     found = _TAKE_OVER.fullmatch(value)
-    if not found:
+    if not found or visible(value) != value:
         raise ValueError(
             f"{value[:80]!r} is not <track>=<uid of the owner>@<token>; status.tracks.<track>.claimedBy.uid "
             "is the owner's uid, and kubectl fluxbase take-over writes the annotation"

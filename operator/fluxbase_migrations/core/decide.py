@@ -49,11 +49,12 @@ def decide(seen: SetSeen) -> SetDecision:
     commands, command_notes = given.noted(status, seen.given)
     status = replace(status, commands=commands)
     made = _decide(replace(seen, status=status))
-    status, replaced = facts.agreed(made.status, status.database)
+    status, replaced = facts.agreed(made.status, status)
     told = notes + command_notes + replaced + made.notes
-    if replaced or status.tracks != made.status.tracks:
+    bound = given.bound(status.commands, status.database)
+    if replaced or status.tracks != made.status.tracks or bound != status.commands:
         # A run has found another database: what is to be done there follows from what was read there.
-        commands, command_notes = given.noted(status, seen.given)
+        commands, command_notes = given.noted(replace(status, commands=bound), seen.given)
         status = replace(status, commands=commands, conditions=seen.status.conditions)
         made = _decide(replace(seen, status=status))
         told += command_notes + made.notes

@@ -1,6 +1,7 @@
 """Facts belong to one database: those of another one are dropped before anything is decided from them."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from fluxbase_migrations.core.given import refused_by_change
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
@@ -66,19 +67,27 @@ def _waiting(record: TrackStatus) -> TrackStatus:
     return replace(record, phase=Phase.PENDING, reason=None, message=None, progress=None)
 
 
-def agreed(status: SetStatus, before: DatabaseIdentity | None) -> tuple[SetStatus, tuple[Note, ...]]:
+def _read(record: TrackStatus) -> tuple[datetime | None, DatabaseIdentity | None]:
+    return record.read_at, record.database
+
+
+def agreed(status: SetStatus, before: SetStatus) -> tuple[SetStatus, tuple[Note, ...]]:
     """The status with the database that was read last, without the facts of any other.
 
-    ``before`` is the database that was known until now.
+    ``before`` is the status until now: what it does not have yet was read last, whatever the clocks of the
+    nodes say that the runs were on.
     """
-    records = [(track, status.tracks.of(track)) for track in Track]
-    read = [(record.read_at, record.database, track) for track, record in records if record.read_at]
+    read = [
+        (_read(record) != _read(before.tracks.of(track)), record.read_at, record.database, track)
+        for track in Track
+        if (record := status.tracks.of(track)).read_at
+    ]
     if not read:
         return replace(status, database=None), ()
-    _, database, found_by = max(read, key=lambda one: one[0])
+    *_, database, found_by = max(read, key=lambda one: one[:2])
     notes: tuple[Note, ...] = ()
-    if before is not None and differs(before, database):
-        text = f"{found_by}: the database was replaced: it was {before}, now it is {database}"
+    if differs(before.database, database):
+        text = f"{found_by}: the database was replaced: it was {before.database}, now it is {database}"
         notes = (Note(True, "DatabaseReplaced", text),)
     tracks = TracksStatus(
         *(

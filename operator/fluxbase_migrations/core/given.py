@@ -136,6 +136,16 @@ def refused(name: str, command: CommandStatus, why: str) -> tuple[CommandStatus,
     return replace(command, state=CommandState.REFUSED, message=why), (note,)
 
 
+def bound(commands: CommandsStatus, database: DatabaseIdentity | None) -> CommandsStatus:
+    """Commands that were given before any database was known are for the first one that was read."""
+    return CommandsStatus(
+        *(
+            replace(one, database=database) if one and one.state in OPEN and one.database is None else one
+            for one in (commands.requested_at, commands.force, commands.take_over)
+        )
+    )
+
+
 def refused_by_change(commands: CommandsStatus) -> tuple[CommandsStatus, tuple[Note, ...]]:
     """``spec.database`` names another database now: what was given for the former one is refused."""
     looks = [
