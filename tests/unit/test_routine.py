@@ -13,7 +13,7 @@ from fluxbase_migrations.core.observed import Queue, Refusal, TrackSeen
 from fluxbase_migrations.core.owner import OwnerState
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.runs import Container
-from fluxbase_migrations.core.status import Owner, Progress, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.status import Owner, Progress, SetStatus, TrackError, TracksStatus, TrackStatus
 from tests.unit.test_decide import APPLIED, DISABLED, JOB, NOW, POD, RUNNING, UID, WANT, conditions, ended
 from tests.unit.test_facts import NEW, OLD, READ
 
@@ -222,3 +222,36 @@ def test_a_former_owner_is_looked_at_once_and_sees_that_it_lost_the_track() -> N
     assert user(made).reason == "DatabaseClaimed"
     assert user(made).claimed_by == Owner("a/second", "2")
     assert job_of(look(made.status, owner=OwnerState.PRESENT, **at)) is None
+
+
+@pytest.mark.parametrize("started", [False, True], ids=["no Job yet", "a Job that has not started"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        READ,
+        replace(
+            READ,
+            phase=Phase.FAILED,
+            reason=Outcome.SQL_ERROR,
+            message="syntax error",
+            error=TrackError("syntax error", hint="correct it"),
+            outcome=Outcome.SQL_ERROR,
+        ),
+    ],
+    ids=["Applied", "Failed"],
+)
+def test_a_look_that_is_put_off_by_suspending_leaves_what_was_found_before(
+    before: TrackStatus, started: bool
+) -> None:
+    planned = look(before)
+    assert job_of(planned)
+    jobs = run_of(planned)["jobs"] if started else ()
+    made = look(planned.status, jobs=jobs, suspended=True)
+    assert len(made.actions) == (1 if started else 0)
+    made = look(made.status, suspended=True)
+    shown = user(made)
+    assert (shown.phase, shown.reason, shown.message) == (before.phase, before.reason, before.message)
+    assert job_of(made) is None
+    assert job_of(look(made.status)), "it is still due"
+    changed = look(made.status, wish=replace(DAILY, base="newer"), suspended=True)
+    assert user(changed).reason == "Suspended"

@@ -176,7 +176,10 @@ def _not_started(seen: TrackSeen, record: TrackStatus, run: NotStarted, context:
     )
     if not current:
         delete = DeleteJob(run.job.name, run.job.uid, wait=True)
-        return Decision(view.loudly(record, view.replacing()), (delete,), due=context.now + LOOK_AGAIN)
+        # A look that is put off changes nothing about what was found before.
+        put_off = context.suspended and is_wanted(seen, record)
+        show = view.shown if put_off else view.loudly
+        return Decision(show(record, view.replacing()), (delete,), due=context.now + LOOK_AGAIN)
     age = context.now - run.since
     due = run.since + EVENTS_AFTER if age < EVENTS_AFTER else context.now + LOOK_AGAIN
     if record.reason == Reason.STARTING and run.reason is None and age < EVENTS_AFTER:
@@ -190,7 +193,7 @@ def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision 
     assert job is not None  # noqa: S101 - outstanding says so
     if record.started_at is not None:
         return _record(seen, record, Ended(None, None, because="its Job and pod were deleted"), context)[0]
-    if record.reason == Reason.REPLACING:
+    if record.reason == Reason.REPLACING or (record.routine and context.suspended):
         return _given_up(record)
     created = seen.created is not None and seen.created.name == job.name
     if created or job.uid is not None:
@@ -221,7 +224,13 @@ def _absent(seen: TrackSeen, record: TrackStatus, context: Context) -> Decision 
 
 
 def _given_up(record: TrackStatus) -> TrackStatus:
-    """The run is not wanted any more; its number is used up, and its inputs were never handled."""
+    """The run is not wanted any more; its number is used up, and its inputs were never handled.
+
+    Those of a routine look were, by the run before: the look is still due.
+    """
+    if record.routine and record.read_at is not None:
+        read_at = record.read_at
+        return replace(record, job=None, started_at=None, finished_at=read_at, retry_at=read_at)
     return replace(
         record,
         job=None,
