@@ -99,3 +99,17 @@ def test_a_name_that_another_ones_job_has_is_told() -> None:
     track = world.look(times=3)
     assert (track["phase"], track["reason"]) == ("Pending", "JobRefused")
     assert "already exists" in track["message"]
+
+
+def test_a_set_whose_job_cannot_be_created_keeps_no_slot_from_others() -> None:
+    """Neither where the API server does not answer, nor where its answer is one that nobody foresaw."""
+    world = World(KubeError(404, "NotFound", "the server could not find the requested resource"))
+    for failures in range(3):
+        with pytest.raises(KubeError) as raised:
+            world.look()
+        asyncio.run(world.reconciler.failed(KEY, raised.value, failures))
+        assert world.reconciler._slots.held == 0
+    world.api.error = None
+    world.look()
+    asyncio.run(world.reconciler.failed(KEY, raised.value, 1))
+    assert world.reconciler._slots.held == 1, "a Job that was created keeps its slot"

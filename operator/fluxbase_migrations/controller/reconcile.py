@@ -45,6 +45,8 @@ class _Remembered:
     refusals: dict[Track, Refusal] = field(default_factory=dict)
     created: dict[Track, JobReference] = field(default_factory=dict)
     refused: dict[Track, int] = field(default_factory=lambda: defaultdict(int))
+    reserved: set[Track] = field(default_factory=set)
+    """Tracks with a slot for a Job that has not been created yet."""
     rival: Rival | None = None
     """The one that was told of last."""
     written: str | None = None
@@ -123,9 +125,15 @@ class Reconciler:
                     self._again(key, 0.0)
 
     async def failed(self, key: Key, error: BaseException, failures: int) -> None:
-        """Looking at a set has failed, ``failures`` times in a row: it says so, and waits for no slot."""
+        """Looking at a set has failed, ``failures`` times in a row: it says so, and waits for no slot.
+
+        Nor does it keep one for a Job that it could not get as far as creating.
+        """
+        reserved = self._remembered[key].reserved
         for track in Track:
-            self._slots.leave((key, track))
+            give_up = self._slots.release if track in reserved else self._slots.leave
+            give_up((key, track))
+        reserved.clear()
         message = reason_why(error, failures)
         if message is None:
             return
@@ -206,6 +214,7 @@ class Reconciler:
         seen = observed.seen
         made = decide(seen)
         creates = [action.track for action in made.actions if isinstance(action, CreateJob)]
+        self._remembered[key].reserved = {one for one in creates if not works(seen.tracks[one], seen.now)}
         for track in Track:
             if works(seen.tracks[track], seen.now):
                 self._slots.hold((key, track))
@@ -297,6 +306,7 @@ class Reconciler:
             )
             self._again(key, 0.0)
             return
+        remembered.reserved.discard(track)
         remembered.created[track] = JobReference(wanted.name, made["metadata"]["uid"])
         remembered.refusals.pop(track, None)
         remembered.refused.pop(track, None)
