@@ -10,8 +10,10 @@ from psycopg import sql
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome, Result
+from fluxbase_migrations.runner.signals import Stop
+from fluxbase_migrations.runner.track import TrackRun, run_track
 from tests.conftest import Database, administer, drop_database
-from tests.runner.track import Runner, numbered
+from tests.runner.track import Runner, numbered, source
 
 FILES = numbered("CREATE TABLE a (i int);")
 
@@ -110,3 +112,26 @@ def test_nothing_is_touched_in_another_database_than_the_system_track_s(database
         assert not runner.exists("a")
         assert not runner.exists("migrations.app")
     assert runner.run(FILES, expected_database=replace(here, name="renamed")).outcome is Outcome.APPLIED
+
+
+def test_a_run_does_not_go_on_in_another_database_after_a_lost_connection(database: Database) -> None:
+    """A name that leads elsewhere by then: what was read and applied before is not true there."""
+    runner = Runner(database)
+    copy = Database(database.server, f"{database.name}_copy", database.user, database.password)
+    names = sql.Identifier(copy.name), sql.Identifier(database.name), sql.Identifier(database.user)
+    here = seen(runner.run(FILES))
+    administer(database.server, sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names))
+    sessions = iter([runner.setup.connect(), Runner(copy).setup.connect()])
+    files = {**FILES, "9_lost.up.sql": "SELECT pg_terminate_backend(pg_backend_pid())"}
+    try:
+        result = run_track(
+            TrackRun(Track.USER, lock_timeout=5.0), source(files), lambda: next(sessions), runner.log, Stop()
+        )
+    finally:
+        next(sessions, None)
+        drop_database(database.server, copy.name)
+    assert result.outcome is Outcome.TRANSIENT
+    assert result.error is not None
+    assert "another one than the run was planned for" in (result.error.effect or "")
+    assert result.database == here
+    assert not result.observed

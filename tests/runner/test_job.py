@@ -189,6 +189,28 @@ def test_a_take_over_is_recorded_and_names_whom_it_takes_from(pod: Pod, database
     assert rows == [("uid-1", None, None), ("uid-2", "uid-1", "t")]
 
 
+def test_a_take_over_is_obeyed_once_whatever_the_status_has_forgotten(pod: Pod) -> None:
+    """Its annotation stands in Git: a set that is made again must not take back what was handed on."""
+    pod.run(pod.spec(FILES))
+    other = replace(pod.spec({}), set=SetRef("uid-2", "fluxbase", "shop-2"))
+    command = TakeOverCommand("uid-1", "t")
+    assert pod.run(replace(other, take_over=command)).obeyed == ("take-over",)
+    back = pod.run(replace(pod.spec({}), take_over=TakeOverCommand("uid-2", "back")))
+    assert back.obeyed == ("take-over",)
+    again = replace(other, set=SetRef("uid-3", "fluxbase", "shop-2"), take_over=command)
+    result = pod.run(again)
+    assert (result.outcome, result.owner_uid, result.obeyed) == (Outcome.CONFLICT, "uid-1", ())
+    assert pod.run(replace(again, take_over=replace(command, token="new"))).obeyed == ("take-over",)
+
+
+def test_tokens_of_two_kinds_of_command_are_not_taken_for_each_other(pod: Pod, database: Database) -> None:
+    pod.run(pod.spec(FILES))
+    other = replace(pod.spec({}), set=SetRef("uid-2", "fluxbase", "shop-2"), target=1)
+    pod.run(replace(other, target=2, take_over=TakeOverCommand("uid-1", "1")))
+    assert pod.run(replace(other, force=ForceCommand(1, "1"))).obeyed == ("force",)
+    assert Runner(database).row == [(1, False)]
+
+
 @pytest.mark.parametrize("files", [{}, {"002_b.up.sql": "SELECT 1 / 0;"}], ids=["no files", "a failure"])
 def test_a_command_that_was_obeyed_is_told_though_the_run_fails(pod: Pod, files: dict[str, str]) -> None:
     pod.source.mkdir(exist_ok=True)

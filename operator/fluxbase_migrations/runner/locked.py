@@ -102,13 +102,15 @@ class LockedTrack:
             self._name_table(self.table.resolved(session))
             limits = self._lock_timeout, self.log, self.stop
             guard = self._guard if create and guarded else None
+            # What was read before a loss is of the database of then: nothing of it holds in another one.
+            known = () if self.database is None else (self.database,)
             self._context = under_lock(
                 session,
                 self.table,
                 self._ledger,
                 *limits,
                 create=create,
-                expected=self._expected,
+                expected=(*self._expected, *known),
                 guard=guard,
             )
             self.database = self._context.database
@@ -182,9 +184,9 @@ class LockedTrack:
         """The ledger was written: read it anew when it is next asked for."""
         self._entries = None
 
-    def token_known(self, token: str) -> bool:
-        """Whether a force command was obeyed already."""
-        return any(one.token == token for one in self.entries())
+    def token_known(self, kind: Kind, token: str) -> bool:
+        """Whether the command of this kind with this token was obeyed already."""
+        return any((one.kind, one.token) == (kind, token) for one in self.entries())
 
     def record(self, kind: Kind, outcome: Entered, **more: bytes) -> None:
         """Write an entry that is about no file, durably."""

@@ -122,7 +122,7 @@ def _run(wish: TrackRun, migrator: Migrator, source: Source, answers: Answers) -
         if wish.owner.take_over is not None:
             answers.obeyed.append(TAKE_OVER)
     if wish.force is not None:
-        if not track.token_known(wish.force.token):
+        if not track.token_known(Kind.FORCE, wish.force.token):
             track.log.info("forcing the version", source=wish.track.value, version=wish.force.version)
             track.force(wish.force.version, wish.force.token)
         answers.obeyed.append(FORCE)
@@ -169,7 +169,10 @@ def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
     known = current is not None and current.uid == mine.uid
     if known and (current == mine or mine.cluster is None):
         return None
-    allowed = (owner.take_over_from, owner.take_over.uid if owner.take_over else None)
+    told = owner.take_over
+    if told is not None and track.token_known(Kind.OWNER, told.token):
+        told = None  # it was obeyed before; since then somebody else has taken the track over
+    allowed = (owner.take_over_from, told.uid if told else None)
     if current is not None and not known and current.uid not in allowed:
         # Deleted and created again, by a new installation for example.
         earlier = f" of the uid {current.uid}" if str(current) == str(mine) else ""
@@ -178,8 +181,7 @@ def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
     details = dataclasses.asdict(mine)
     if taken_from is not None:
         details["taken_from"] = dataclasses.asdict(taken_from)
-    by_command = taken_from is not None and owner.take_over is not None
-    token = owner.take_over.token if by_command and owner.take_over is not None else None
+    token = told.token if taken_from is not None and told is not None else None
     literal = track.session.literal
     track.record(
         Kind.OWNER, Entered.APPLIED, details=ledger.as_json(track.session, details), token=literal(token)
