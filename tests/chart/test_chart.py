@@ -231,7 +231,7 @@ VALUES: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     ),
     "watchNamespaces": (('watchNamespaces=["a","b"]',), "Deployment", "value: a,b"),
     "replicas": (("replicas=2",), "Deployment", "replicas: 2"),
-    "operatorName": (('operatorName="blue"', DATABASE), "FluxbaseMigrationSet", "operator: blue"),
+    "operatorName": (('operatorName="1"', DATABASE), "FluxbaseMigrationSet", "operator: '1'"),
     "maxConcurrentJobs": (("maxConcurrentJobs=3",), "Deployment", "value: '3'"),
     "maxConcurrentJobsPerNamespace": (("maxConcurrentJobsPerNamespace=4",), "Deployment", "value: '4'"),
     "progress": (("progress=false",), "Deployment", "value: 'off'"),

@@ -1,11 +1,16 @@
 """Jobs and pods as the API server shows them."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from fluxbase_migrations.controller.kube import Kube, KubeError, Query
+from fluxbase_migrations.controller.observe import Observer
 from fluxbase_migrations.controller.seen import job_seen, pod_seen
+from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.sources import References
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.core.runs import Container, InFlight, state
 
@@ -85,3 +90,19 @@ def test_a_job_says_how_it_ended() -> None:
     seen = job_seen({"metadata": metadata, "spec": {}, "status": {"conditions": [failed]}})
     assert (seen.run, seen.ended, seen.reason, seen.ttl) == (2, True, "DeadlineExceeded", False)
     assert job_seen({"metadata": metadata, "spec": {"ttlSecondsAfterFinished": 0}}).ttl
+
+
+def test_a_cluster_that_may_not_be_read_yet_is_asked_for_again() -> None:
+    """The right may come later than the operator; what was read once holds as long as the set."""
+    answers: list[Any] = [KubeError(403, "Forbidden", "no"), {"metadata": {"uid": "cluster"}}]
+
+    class Asked(Kube):
+        async def get(self, path: str, query: Query | None = None, accept: str | None = None) -> Any:
+            answer = answers.pop(0)
+            if isinstance(answer, KubeError):
+                raise answer
+            return answer
+
+    observer = Observer(Asked(cast("Any", None)), Settings(image="image"), References())
+    key = ("fluxbase", "shop")
+    assert [asyncio.run(observer.cluster(key, "uid")) for _ in range(3)] == [None, "cluster", "cluster"]

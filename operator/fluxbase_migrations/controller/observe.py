@@ -81,7 +81,7 @@ class Observer:
         self._settings = settings
         self._references = references
         self._sources = Sources(kube)
-        self._clusters: dict[str, str | None] = {}
+        self._clusters: dict[str, str] = {}
         """By uid of the set."""
         self._built_in = of_files(system.files())
 
@@ -250,9 +250,12 @@ class Observer:
 
         A set never outlives its namespace, so it is asked for once.
         """
-        if uid not in self._clusters:
-            self._clusters[uid] = await self._namespace_uid(key[0])
-        return self._clusters[uid]
+        known = self._clusters.get(uid)
+        if known is None:
+            known = await self._namespace_uid(key[0])
+            if known is not None:  # otherwise the right to look may still come
+                self._clusters[uid] = known
+        return known
 
     async def _namespace_uid(self, namespace: str) -> str | None:
         found = await self._allowed(paths.namespace(namespace))
