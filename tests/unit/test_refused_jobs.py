@@ -8,6 +8,7 @@ import pytest
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.app import Operator
+from fluxbase_migrations.controller.failing import PATIENCE
 from fluxbase_migrations.controller.kube import Json, KubeError
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.core.names import API_VERSION, KIND
@@ -113,3 +114,26 @@ def test_a_set_whose_job_cannot_be_created_keeps_no_slot_from_others() -> None:
     world.look()
     asyncio.run(world.reconciler.failed(KEY, raised.value, 1))
     assert world.reconciler._slots.held == 1, "a Job that was created keeps its slot"
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "held"),
+    [
+        (KubeError(403, "Forbidden", "no right any more"), 1, 1),
+        (KubeError(403, "Forbidden", "no right any more"), PATIENCE, 0),
+        (ValueError("unreadable"), PATIENCE, 0),
+        (KubeError(0, "Unreachable", "away"), 9, 1),
+        (KubeError(503, "Unavailable", "busy"), 9, 1),
+    ],
+    ids=["once", "rights lost", "unreadable", "API server away", "API server busy"],
+)
+def test_a_job_whose_end_nobody_can_see_keeps_no_slot_for_good(
+    error: Exception, failures: int, held: int
+) -> None:
+    world = World(KubeError(403, "Forbidden", "not used"))
+    world.api.error = None
+    world.look()
+    asyncio.run(world.reconciler.failed(KEY, error, failures))
+    assert world.reconciler._slots.held == held
+    world.look()
+    assert world.reconciler._slots.held == 1, "what can be looked at counts again"

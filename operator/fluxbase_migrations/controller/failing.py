@@ -33,10 +33,20 @@ _PASSING: Final = frozenset({0, 404, 409, 429})
 """An API server that does not answer, was faster, or asks for patience."""
 
 
+def passes(error: BaseException) -> bool:
+    """Whether it is about the API server, and so passes by itself."""
+    return isinstance(error, KubeError) and (error.status in _PASSING or error.status >= 500)
+
+
+def lasts(error: BaseException, failures: int) -> bool:
+    """Whether the set may not be looked at again for long: what its Job does is not known until then."""
+    return failures >= PATIENCE and not passes(error)
+
+
 def reason_why(error: BaseException, failures: int) -> str | None:
     """What to tell of ``error`` as the message of a condition; None while it may well pass by itself."""
     match error:
-        case KubeError() if (error.status in _PASSING or error.status >= 500) and failures < PATIENCE:
+        case KubeError() if passes(error) and failures < PATIENCE:
             return None
         case KubeError():
             return _line(f"the API server refused a request: {error}")

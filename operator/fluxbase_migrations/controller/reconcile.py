@@ -12,7 +12,7 @@ from typing import Final
 from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.controller import jobs, paths
 from fluxbase_migrations.controller.events import Recorder
-from fluxbase_migrations.controller.failing import Failing, reason_why
+from fluxbase_migrations.controller.failing import Failing, lasts, reason_why
 from fluxbase_migrations.controller.kube import Json, Kube, KubeError
 from fluxbase_migrations.controller.metrics import Metrics
 from fluxbase_migrations.controller.observe import Memory, Observed, Observer
@@ -127,11 +127,12 @@ class Reconciler:
     async def failed(self, key: Key, error: BaseException, failures: int) -> None:
         """Looking at a set has failed, ``failures`` times in a row: it says so, and waits for no slot.
 
-        Nor does it keep one for a Job that it could not get as far as creating.
+        Nor does it keep one for a Job that it could not get as far as creating, or whose end nobody will see.
         """
         reserved = self._remembered[key].reserved
         for track in Track:
-            give_up = self._slots.release if track in reserved else self._slots.leave
+            unseen = track in reserved or lasts(error, failures)
+            give_up = self._slots.release if unseen else self._slots.leave
             give_up((key, track))
         reserved.clear()
         message = reason_why(error, failures)
