@@ -644,3 +644,13 @@ def test_a_command_that_was_obeyed_already_replaces_no_job() -> None:
     life.force(Track.USER, 1, "y")
     life.the_operator_looks()
     life.loop.close()
+
+
+def test_the_end_of_a_force_without_files_is_told_as_it_stays() -> None:
+    life = Life()
+    life.make_set(enabled=True, ends=[])
+    life.the_operator_looks()
+    life.edit(count=0, flavour="a", track=Track.SYSTEM)
+    life.the_operator_looks()
+    life.exchange_the_database_after_a_force_that_nobody_heard_of(token="x", track=Track.SYSTEM)
+    life.teardown()

@@ -62,6 +62,7 @@ KEPT_JOBS: Final = 2
 def decide_track(seen: TrackSeen, context: Context) -> Decision:
     """Decide what to do about one track."""
     seen = replace(seen, armed=seen.armed.without(seen.record.commands.obeyed))
+    wanted = seen.wish
     seen = replace(seen, wish=_wish(seen))
     record = _adopted(seen)
     current = _state_of(seen, record.run, context.now)
@@ -81,7 +82,8 @@ def decide_track(seen: TrackSeen, context: Context) -> Decision:
                 if isinstance(again, Decision):
                     return _finish(seen, context, again)
                 record = again
-    seen = replace(seen, armed=seen.armed.without(record.commands.obeyed))
+    seen = replace(seen, armed=seen.armed.without(record.commands.obeyed), wish=wanted)
+    seen = replace(seen, wish=_wish(seen))  # what a command that is obeyed now needed is needed no more
     idle = _idle(seen, record, context)
     return _finish(seen, context, replace(idle, notes=notes + idle.notes))
 
