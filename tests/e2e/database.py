@@ -11,8 +11,10 @@ import psycopg
 from psycopg import sql
 
 GATE = 20250131
-GATED = f"SELECT pg_advisory_xact_lock({GATE});\n".encode()
-"""A migration that waits while :meth:`Database.gate` is held."""
+GATED = (
+    f"DO $$ BEGIN WHILE NOT pg_try_advisory_xact_lock({GATE}) LOOP PERFORM pg_sleep(0.1); END LOOP; END $$;\n"
+).encode()
+"""A migration that takes long while :meth:`Database.gate` is held; a wait for a lock would be told of."""
 
 
 @dataclass(frozen=True)
