@@ -25,6 +25,8 @@ from tests.controller.watched import every_write_checked
 ROOT = Path(__file__).resolve().parents[2]
 CRD = ROOT / "crds" / "fluxbase.io_fluxbasemigrationsets.yaml"
 
+STOPPED_WITHIN = 60  # seconds; kopf takes its time on a busy machine
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let pass what aiohttp leaves: it closes TLS connections a moment after its session."""
@@ -201,14 +203,14 @@ async def start_operator(
 
         async def halt() -> None:
             stop.set()
-            await asyncio.wait_for(task, 15)
+            await asyncio.wait_for(task, STOPPED_WITHIN)
 
         return Running(operator, halt, requests)
 
     yield start
     for stop, task in started:
         stop.set()
-        await asyncio.wait_for(task, 15)
+        await asyncio.wait_for(task, STOPPED_WITHIN)
     # On a busy machine kopf's loop ends before its connections are closed; later tests are not to blame.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
