@@ -199,6 +199,11 @@ class Source:
         return self.versions[-1] if self.versions else None
 
     @cached_property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(len(one.content) for one in self._files.values())
+
+    @cached_property
     def digest(self) -> str:
         """See :func:`fluxbase_migrations.core.digest.source_digest`."""
         return source_digest({one.name: one.content for one in self._files.values()})

@@ -48,7 +48,7 @@ def require(available: int | None, source: Source, prepared: "Prepared") -> None
     """
     if available is None:
         return
-    needed = BASE + sum(len(one.content) for one in source) + prepared.memory
+    needed = BASE + source.size + prepared.memory
     needed += _PER_STATEMENT * len(prepared.statements)
     if needed <= available:
         return
