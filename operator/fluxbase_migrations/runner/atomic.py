@@ -179,13 +179,12 @@ def opened(replies: Sequence[Reply]) -> str:
 def misread(context: Context, prepared: Prepared, message: Sequence[Chunk]) -> str | None:
     """How the strings of what follows would be read, if that is another way than was taken for granted."""
     last = next((chunk for chunk in reversed(message) if chunk.origin is not None), None)
-    if last is None or last.first + last.results >= len(prepared.statements):
+    following = last.first + last.results if last else len(prepared.statements)
+    if following >= len(prepared.statements):
         return None
-    if context.session.standard_conforming_strings == prepared.statements.conforming_at(
-        last.first + last.results
-    ):
+    if context.session.standard_conforming_strings == prepared.statements.conforming_at(following):
         return None
-    return f"after statement {last.first + last.results} standard_conforming_strings has another value"
+    return f"after statement {following} standard_conforming_strings has another value"
 
 
 def _confirm(prepared: Prepared, chunks: Sequence[Chunk], replies: Sequence[Reply]) -> None:

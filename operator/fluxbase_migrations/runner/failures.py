@@ -15,7 +15,7 @@ from fluxbase_migrations.core.errors import (
     Transient,
 )
 from fluxbase_migrations.core.files import MigrationFile
-from fluxbase_migrations.runner import do_blocks
+from fluxbase_migrations.runner import do_blocks, lexer
 from fluxbase_migrations.runner.lexer import Statements
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.statements import tag
@@ -181,12 +181,6 @@ def calls_for_groups(failure: SqlFailure, statements: Statements, index: int | N
     return not do_blocks.cannot_end_transactions(statements.text(index))
 
 
-def line_column(sql: bytes, offset: int) -> tuple[int, int]:
-    """Line, and column in characters, of a byte offset; both from 1."""
-    begin = sql.rfind(b"\n", 0, offset) + 1
-    return sql.count(b"\n", 0, offset) + 1, len(sql[begin:offset].decode("utf-8", "replace")) + 1
-
-
 def statement_label(statements: Statements, index: int) -> str:
     """Like ``2 of 3, ALTER TABLE``."""
     return f"{index + 1} of {len(statements)}, {tag(statements, index)}"
@@ -210,7 +204,7 @@ def to_error(
         return recording_failed(failure, session, file.name if file else None)
     line = column = None
     if offset is not None:
-        line, column = line_column(statements.sql, offset)
+        line, column = lexer.line_column(statements.sql, offset)
     kind = Transient if transient_state(failure.sqlstate) else StatementFailed
     detail = failure.detail
     inner = _PLPGSQL.search(failure.context or "")

@@ -406,6 +406,12 @@ def tokens(
         position = floor = after
 
 
+def line_column(sql: bytes, offset: int) -> tuple[int, int]:
+    """Line, and column in characters, of a byte offset; both from 1."""
+    begin = sql.rfind(b"\n", 0, offset) + 1
+    return sql.count(b"\n", 0, offset) + 1, len(sql[begin:offset].decode("utf-8", "replace")) + 1
+
+
 def leading_words(sql: bytes, start: int, end: int, count: int = 8) -> tuple[str, ...]:
     """The first ``count`` tokens, in upper case: enough to know a statement's kind in nearly every case.
 

@@ -37,7 +37,7 @@ def refuse_unusable(statements: Statements, specials: Mapping[int, Special], nam
     first = min((place for place in places if place is not None), default=None)
     if first is None:
         return
-    line, column = _place(statements.sql, first)
+    line, column = lexer.line_column(statements.sql, first)
     if copy is not None and first == statements.starts[copy]:
         raise InvalidSource(
             "COPY … FROM STDIN reads from psql, and a migration has no such input",
@@ -78,7 +78,7 @@ def refuse_left_out(statements: Statements, name: str) -> None:
     for start, end in zip((*statements.starts, len(sql)), (*statements.ends, len(sql)), strict=True):
         gap = sql[position:start]
         if gap.strip(b" \t\r\n\f\v;") and not lexer.is_blank(gap):
-            line, column = _place(sql, position)
+            line, column = lexer.line_column(sql, position)
             raise InvalidSource(
                 "a part of the file behind this place would not be run",
                 file=name,
@@ -87,8 +87,3 @@ def refuse_left_out(statements: Statements, name: str) -> None:
                 hint="this is a bug; please report it with the file",
             )
         position = end
-
-
-def _place(sql: bytes, offset: int) -> tuple[int, int]:
-    begin = sql.rfind(b"\n", 0, offset) + 1
-    return sql.count(b"\n", 0, offset) + 1, len(sql[begin:offset].decode("utf-8", "replace")) + 1
