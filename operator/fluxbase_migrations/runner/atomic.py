@@ -243,13 +243,8 @@ def _stop(
 ) -> None:
     """The server's answers do not fit: say what is known to have taken effect, mark it, and stop."""
     prepared = attempt.prepared
-    error: MigrationError = Unproven(
-        f"the server read the file in another way than this program: {disagreed.how}",
-        file=prepared.step.label,
-        detail=context.session.scrub(failure.message) if failure else None,
-        hint="look at what the file left in the database, then force the version that is true; and please "
-        "report this file as a bug",
-    )
+    detail = context.session.scrub(failure.message) if failure else None
+    error = failures.read_otherwise(disagreed.how, prepared.step.label, detail)
     error.with_effect(_known_effect(context, attempt, disagreed))
     attempt.proven = False
     record_failure(context, attempt, error)

@@ -13,6 +13,7 @@ from fluxbase_migrations.core.errors import (
     ServerRefused,
     StatementFailed,
     Transient,
+    Unproven,
 )
 from fluxbase_migrations.core.files import MigrationFile
 from fluxbase_migrations.runner import do_blocks, lexer
@@ -249,6 +250,17 @@ def _beyond(failure: SqlFailure, chunks: Sequence[Chunk]) -> bool:
             return chunk.origin is None
         left -= length
     return True
+
+
+def read_otherwise(how: str, file: str, detail: str | None = None) -> MigrationError:
+    """The error where the server's answers are not those of the statements that were meant."""
+    return Unproven(
+        f"the server read the file in another way than this program: {how}",
+        file=file,
+        detail=detail,
+        hint="look at what the file left in the database, then force the version that is true; and please "
+        "report this file as a bug",
+    )
 
 
 def recording_failed(failure: SqlFailure, session: Session, file: str | None = None) -> MigrationError:

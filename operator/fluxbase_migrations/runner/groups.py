@@ -186,12 +186,7 @@ class GroupRun:
             Unproven: always.
         """
         self.progress.nothing_is_known()
-        raise Unproven(
-            f"the server read the file in another way than this program: {how}",
-            file=self.attempt.prepared.step.label,
-            hint="look at what the file left in the database, then force the version that is true; and "
-            "please report this file as a bug",
-        )
+        raise failures.read_otherwise(how, self.attempt.prepared.step.label)
 
     def _alone(self, group: Group) -> None:
         """One statement outside a transaction: marked started, run, marked done."""
