@@ -96,7 +96,7 @@ def _offset(failure: SqlFailure, chunks: Sequence[Chunk]) -> int | None:
     """Byte offset in the file of a place that the server gives within the message."""
     left, last = (failure.position or 1) - 1, None
     for chunk in chunks:
-        length = len(chunk.sql) if failure.counts_bytes else _characters(chunk.sql)
+        length = _length(failure, chunk)
         if chunk.origin is not None:
             last = chunk
             if left <= length:
@@ -107,6 +107,11 @@ def _offset(failure: SqlFailure, chunks: Sequence[Chunk]) -> int | None:
             return (last.origin or 0) + len(last.sql.rstrip()) if last and incomplete else None
         left -= length
     return None
+
+
+def _length(failure: SqlFailure, chunk: Chunk) -> int:
+    """Of a piece of the message, in what the server counts places in."""
+    return len(chunk.sql) if failure.counts_bytes else _characters(chunk.sql)
 
 
 def _characters(text: bytes) -> int:
@@ -245,7 +250,7 @@ def _beyond(failure: SqlFailure, chunks: Sequence[Chunk]) -> bool:
     """Whether the place of the error is in our own text."""
     left = (failure.position or 1) - 1
     for chunk in chunks:
-        length = len(chunk.sql) if failure.counts_bytes else _characters(chunk.sql)
+        length = _length(failure, chunk)
         if left < length:
             return chunk.origin is None
         left -= length
