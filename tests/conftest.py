@@ -7,6 +7,7 @@ and a superuser of it instead.
 import contextlib
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import LiteralString
@@ -53,6 +54,8 @@ class Database:
 
 def pytest_configure() -> None:
     """One seed for the random tests of all processes, drawn before they are started."""
+    # Under nohup it is ignored, by every program that a test starts, too.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for name in SEEDS:
         os.environ.setdefault(name, secrets.token_hex(4))
 
