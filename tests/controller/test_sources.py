@@ -60,7 +60,7 @@ async def test_an_empty_volume_is_skipped_until_it_is_looked_at_again(
 async def test_an_empty_volume_that_must_not_be_empty_is_looked_at_again_by_itself(
     cluster: Cluster, operator: Running
 ) -> None:
-    await cluster.make_set(tracks=volume(), retry={"backoff": "1s"})
+    await cluster.make_set(tracks=volume(), retry={"backoff": "5s"})
     await cluster.run("user", 1, Result(Outcome.SOURCE_EMPTY))
     found = await cluster.reaches("user", "Pending", "SourceEmpty")
     assert "files, path ." in found["message"]

@@ -91,7 +91,10 @@ def test_a_failed_migration_is_shown_and_a_corrected_file_recovers(new_set: NewS
     assert "default for column" in error["message"]
     assert shop.condition("Stalled")["status"] == "True"
     assert shop.database.row("user") == [(5, True)]
-    [event] = [event for event in shop.events() if event.startswith("Warning")]
+    warnings = eventually(
+        "the Event", lambda: [event for event in shop.events() if event.startswith("Warning SQLError")]
+    )
+    [event] = warnings
     assert all(part in event for part in ("005_add_order_status_enum.up.sql", "42804", "default for column"))
 
     shop.write_config_map(files(SHOP, FIXED))
