@@ -150,7 +150,7 @@ async def test_a_run_in_flight_is_left_alone_and_the_newer_wish_follows(
     await cluster.reaches("user", "Running")
     await cluster.edit_config_map("files", {"002_b.up.sql": "select 2"})
     await cluster.patch_set(spec={"lockTimeout": "1m", "suspend": True})
-    await until("the newer wish is seen", lambda: _says(cluster, "follows when this run has ended"))
+    await until("the newer wish is seen", lambda: _says(cluster, "will be applied after this run"))
     (condition,) = (one for one in (await cluster.status())["conditions"] if one["type"] == "Reconciling")
     assert condition["observedGeneration"] == 2
     assert "deletionTimestamp" not in (await cluster.jobs())[0]["metadata"]
@@ -223,7 +223,7 @@ async def test_a_run_without_result_is_tried_again_until_the_limit(
         await cluster.running(pod)
         await cluster.reaches("system", "Running")
         await cluster.terminated(pod, "", 137, "OOMKilled")
-    found = await cluster.reaches("system", "Failed", "NoResult")
+    found = await cluster.reaches("system", "Failed", "ResultMissing")
     assert "OOMKilled" in found["message"]
     assert found["attempts"] == 2
     await cluster.patch_set(metadata={"annotations": {"fluxbase.io/requested-at": "now"}})
@@ -290,7 +290,7 @@ async def test_a_set_made_again_waits_for_the_pods_of_its_predecessor(
     path = paths.one_set(cluster.namespace, "shop")
     await cluster.kube.delete(path, (await cluster.get_set())["metadata"]["uid"], "Background")
     await cluster.make_set()
-    await cluster.reaches("system", "Pending", "WaitingForOldPods")
+    await cluster.reaches("system", "Pending", "WaitingForPreviousPods")
     await cluster.remove_pod(pod)
 
     async def other() -> bool:

@@ -80,7 +80,7 @@ async def test_a_volume_is_looked_at_on_its_interval(cluster: Cluster, operator:
 async def test_a_claim_for_one_pod_only_is_refused(cluster: Cluster, operator: Running) -> None:
     await claim(cluster, "ReadWriteOncePod")
     await cluster.make_set(tracks=volume())
-    found = await cluster.reaches("user", "Failed", "AccessModeRefused")
+    found = await cluster.reaches("user", "Failed", "UnsupportedAccessMode")
     assert "ReadWriteOncePod" in found["message"]
     assert await cluster.jobs() == []
 

@@ -76,7 +76,7 @@ def test_wrong_password(new_set: NewSet, scenario: NewScenario) -> None:
     shop.write_secret(re.sub(r":[0-9a-f]+@", ":wr0ng-passw0rd@", shop.database.inside))
     shop.annotate(requested_at="now")
     seen = scenario("The password is wrong")
-    message = seen.sees("", shop, "Auth")
+    message = seen.sees("", shop, "AuthenticationFailed")
     assert "password authentication failed" in message
     assert "wr0ng-passw0rd" not in message + str(shop.events())
     shop.write_secret()

@@ -67,7 +67,7 @@ def test_recovery_manual_leaves_a_dirty_version_to_a_person(new_set: NewSet, sce
     shop.start(tables(1, 2, up2=WRONG_HALFWAY), recovery="Manual")
     seen.sees("a statement fails after others took effect", shop, "SQLError")
     shop.write_config_map(tables(1, 2))
-    seen.sees("the file is corrected", shop, "Dirty")
+    seen.sees("the file is corrected", shop, "DirtyDatabase")
     assert shop.database.row("user") == [(2, True)]
     shop.annotate(force="user=1@repaired")
     seen.sees("fluxbase.io/force=user=1@repaired", shop, "Applied")
@@ -86,7 +86,7 @@ def test_a_dirty_row_of_golang_migrate_is_recovered_as_the_policy_says(
     assert shop.database.row("user") == [(2, True)]
     seen = scenario("golang-migrate left version 2 dirty")
     shop.start(tables(1, 2), recovery="Proven")
-    seen.sees("recovery: Proven", shop, "Dirty")
+    seen.sees("recovery: Proven", shop, "DirtyDatabase")
     shop.apply(recovery="Automatic")
     seen.sees("recovery: Automatic", shop, "Applied", event="Recovered")
 

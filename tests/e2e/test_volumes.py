@@ -3,8 +3,6 @@
 import contextlib
 import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import DEPLOYMENT, Report, a_set, kube_for, operator_pods
-from tests.e2e.harness import ROOT, Kube, MigrationSet, eventually
+from tests.e2e.harness import ROOT, Kube, MigrationSet, eventually, fluxbase
 from tests.localcluster.cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -79,19 +77,6 @@ def claim(kube: Kube, name: str, mode: str = "ReadWriteOnce", size: str = "1Mi")
             "spec": {"accessModes": [mode], "resources": {"requests": {"storage": size}}},
         }
     )
-
-
-def fluxbase(shop: MigrationSet, command: str) -> str:
-    """`kubectl fluxbase COMMAND` on the set."""
-    [kubeconfig] = [argument for argument in shop.kube.argv if argument.startswith("--kubeconfig")]
-    program = Path(sys.executable).with_name("kubectl-fluxbase")
-    return subprocess.run(
-        [program, command, shop.name, "-n", shop.kube.namespace, kubeconfig],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=360,
-    ).stdout
 
 
 def one_operator(kube: Kube) -> None:
@@ -215,7 +200,7 @@ def test_a_claim_for_one_pod_only_is_refused_with_the_way_out(new_set: NewVolume
     shop = new_set("one-pod")
     claim(shop.kube, shop.name, mode="ReadWriteOncePod")
     reads(shop, claim=shop.name, path=".")
-    assert shop.wait("Failed")["tracks"]["user"]["reason"] == "AccessModeRefused"
+    assert shop.wait("Failed")["tracks"]["user"]["reason"] == "UnsupportedAccessMode"
     assert "Use ReadWriteOnce or ReadWriteMany." in shop.message()
     assert shop.condition("Stalled")["status"] == "True"
     report("claim for one pod", shop, shop.message())

@@ -1,7 +1,7 @@
 """Many migration processes at once on one database, with CREATE INDEX CONCURRENTLY among the files.
 
 Ours apply each migration exactly once, never hang and are never a deadlock's victim. golang-migrate's
-processes deadlock each other around CREATE INDEX CONCURRENTLY (its issue #960) and may end with `Dirty`;
+processes deadlock each other around CREATE INDEX CONCURRENTLY (its issue #960) and may end dirty;
 whatever they leave, nothing is applied twice.
 """
 

@@ -211,7 +211,7 @@ CASES = {
         Phase.RUNNING,
         "Running",
         look(PLANNED, CHANGED, jobs=(JOB,), pods=(RUNNING,), suspended=True),
-        says="follows when this run has ended",
+        says="will be applied after this run",
     ),
     "a running container without a Job is left alone": Case(
         Phase.RUNNING, "Running", look(replace(PLANNED, started_at=NOW), pods=(RUNNING,))
@@ -271,7 +271,7 @@ CASES = {
         "Unreachable",
         look(PLANNED, jobs=(JOB,), pods=(ended(Result(Outcome.UNREACHABLE, error=ErrorInfo("no route"))),)),
         stalled=False,
-        says="no route; tried again at",
+        says="no route; next retry at",
     ),
     "a server that was refused before anything ran is tried again": Case(
         Phase.PENDING,
@@ -280,7 +280,7 @@ CASES = {
             PLANNED, jobs=(JOB,), pods=(ended(Result(Outcome.SERVER_REFUSED, error=ErrorInfo("no right"))),)
         ),
         stalled=False,
-        says="no right; tried again at",
+        says="no right; next retry at",
     ),
     "another version table is Failed until the spec says what it is": Case(
         Phase.FAILED,
@@ -318,19 +318,19 @@ CASES = {
         says="lost",
     ),
     "no result is tried again": Case(
-        Phase.PENDING, "NoResult", look(PLANNED, jobs=(JOB,), pods=(ended(None),)), says="exit code 137"
+        Phase.PENDING, "ResultMissing", look(PLANNED, jobs=(JOB,), pods=(ended(None),)), says="exit code 137"
     ),
     "no result too often is Failed": Case(
         Phase.FAILED,
-        "NoResult",
+        "ResultMissing",
         look(PLANNED, jobs=(JOB,), pods=(ended(None),), retry=RetryPolicy(limit=0)),
         stalled=True,
     ),
     "a run whose Job and pod were deleted has no result": Case(
-        Phase.PENDING, "NoResult", look(replace(PLANNED, started_at=NOW)), says="deleted"
+        Phase.PENDING, "ResultMissing", look(replace(PLANNED, started_at=NOW)), says="deleted"
     ),
     "a Job that is Complete without a result is not believed": Case(
-        Phase.PENDING, "NoResult", look(PLANNED, jobs=(replace(JOB, ended=True),))
+        Phase.PENDING, "ResultMissing", look(PLANNED, jobs=(replace(JOB, ended=True),))
     ),
     "an empty volume that must not be empty is waited for": Case(
         Phase.PENDING,
@@ -403,7 +403,7 @@ CASES = {
         Phase.PENDING, "PodPending", look(PLANNED, RECHECKED, jobs=(JOB,), now=NOW + timedelta(hours=1))
     ),
     "a claim that no second pod can use is Failed": Case(
-        Phase.FAILED, "AccessModeRefused", look(APPLIED, Refused(Reason.ACCESS_MODE, "no")), stalled=True
+        Phase.FAILED, "UnsupportedAccessMode", look(APPLIED, Refused(Reason.ACCESS_MODE, "no")), stalled=True
     ),
     "a track without source is Skipped and keeps its version": Case(
         Phase.SKIPPED, "NoSource", look(APPLIED, Skip(Reason.NO_SOURCE, "no source"))
@@ -420,7 +420,7 @@ CASES = {
     ),
     "pods of a former set of the name are waited for": Case(
         Phase.PENDING,
-        "WaitingForOldPods",
+        "WaitingForPreviousPods",
         look(seen=TrackSeen(Track.USER, WANT, foreign_pods=(replace(RUNNING, set_uid="old"),))),
     ),
     "a Job of an earlier run that has ended keeps nobody, though a finalizer keeps it": Case(
@@ -436,7 +436,7 @@ CASES = {
         creates=2,
     ),
     "a Job that is being deleted and may still run is waited for": Case(
-        Phase.PENDING, "WaitingForOldPods", look(APPLIED, CHANGED, jobs=(replace(JOB, deleting=True),))
+        Phase.PENDING, "WaitingForPreviousPods", look(APPLIED, CHANGED, jobs=(replace(JOB, deleting=True),))
     ),
     "a pod whose Job was deleted without it is waited for": Case(
         Phase.PENDING, "JobDeleted", look(PLANNED, pods=(replace(POD, orphan=True),))

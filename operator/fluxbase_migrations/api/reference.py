@@ -65,7 +65,7 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 def _outcomes() -> Iterator[tuple[str, ...]]:
     for outcome in (*Outcome, None):
-        name = f"`{outcome}`" if outcome else "none (`NoResult`)"
+        name = f"`{outcome}`" if outcome else "none (`ResultMissing`)"
         advice = ADVICE.get(outcome, "") if outcome else ""
         yield name, _cell(OUTCOMES[outcome]), _cell(EFFECTS[effect(outcome)]), _cell(advice)
 

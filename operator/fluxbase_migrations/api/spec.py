@@ -166,7 +166,7 @@ class TrackSpec(Model):
     rules: ClassVar = [
         rule(
             "!has(self.recheckInterval) || (has(self.source) && has(self.source.persistentVolumeClaim))",
-            "recheckInterval is for a persistentVolumeClaim; changes of a ConfigMap are noticed at once",
+            "recheckInterval is for a persistentVolumeClaim; changes of a ConfigMap are always picked up",
         ),
         rule(
             "!has(self.allowEmpty) || !self.allowEmpty || "
@@ -204,7 +204,7 @@ class TrackSpec(Model):
 
 
 class Tracks(Model):
-    """The two independent tracks. The user track starts when the system track is Applied."""
+    """The two independent tracks. The user track waiting for the system track."""
 
     system: TrackSpec = TrackSpec()
     """The platform's own migrations, tracked in migrations.fluxbase."""

@@ -51,7 +51,7 @@ def reason_why(error: BaseException, failures: int) -> str | None:
         case KubeError():
             return _line(f"the API server refused a request: {error}")
         case TimeoutError():
-            return "looking at the set took too long; it is tried again automatically"
+            return "reconciling the set took too long; it will be retried automatically"
         case ValidationError():
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             where = ".".join(str(part) for part in ("spec", *first["loc"]))

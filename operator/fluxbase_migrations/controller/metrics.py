@@ -78,7 +78,7 @@ class Metrics:
 
     def run_ended(self, track: Track, record: TrackStatus) -> None:
         """The end of a run is in the status."""
-        self._runs.labels(track, record.outcome or "NoResult").inc()
+        self._runs.labels(track, record.outcome or "ResultMissing").inc()
         if record.started_at and record.finished_at:
             self._duration.labels(track).observe((record.finished_at - record.started_at).total_seconds())
 

@@ -208,7 +208,10 @@ class Observer:
         )
         if source is not None and seen is not None and not seen.versions:
             names = ", ".join(source.config_map_names())
-            text = f"ConfigMap {names} has no migration files (NNN_name.up.sql); they are noticed at once"
+            text = (
+                f"ConfigMap {names} has no migration files (NNN_name.up.sql); "
+                "changes are picked up automatically"
+            )
             return Blocked(Outcome.SOURCE_EMPTY, text, empty=want), seen
         return want, seen
 
@@ -363,7 +366,7 @@ def _problem(source: Source, seen: SourceSeen) -> Blocked | Refused | None:
     if seen.missing:
         text = (
             f"ConfigMap {', '.join(seen.missing)} not found; create it with kubectl create configmap NAME "
-            "--from-file=DIRECTORY, it is noticed at once"
+            "--from-file=DIRECTORY; it is picked up automatically"
         )
         return Blocked(Reason.SOURCE_MISSING, text)
     if seen.invalid:

@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     ROLLED_BACK = "RolledBack"
     # The world was not ready: tried again without limit.
     UNREACHABLE = "Unreachable"
-    AUTH = "Auth"
+    AUTH = "AuthenticationFailed"
     SERVER_REFUSED = "ServerRefused"
     """Seen before anything ran: a pooler in transaction mode, missing privileges, a read-only role."""
     LOCK_HELD = "LockHeld"
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
     TARGET_NOT_FOUND = "TargetNotFound"
     AHEAD_OF_SOURCE = "AheadOfSource"
     OUT_OF_ORDER = "OutOfOrder"
-    DIRTY = "Dirty"
+    DIRTY = "DirtyDatabase"
     FOREIGN_TABLE = "ForeignTable"
     """Our tracking table has no version, and another table of golang-migrate's shape has one."""
     INTERNAL = "Internal"

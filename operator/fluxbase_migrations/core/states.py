@@ -15,14 +15,14 @@ class Reason(StrEnum):
     RUNNING = "Running"
     NODE_LOST = "NodeLost"
     WAITING_FOR_SYSTEM = "WaitingForSystem"
-    WAITING_FOR_OLD_PODS = "WaitingForOldPods"
+    WAITING_FOR_OLD_PODS = "WaitingForPreviousPods"
     QUEUED = "Queued"
     SUSPENDED = "Suspended"
     SOURCE_MISSING = "SourceMissing"
-    ACCESS_MODE = "AccessModeRefused"
+    ACCESS_MODE = "UnsupportedAccessMode"
     JOB_REFUSED = "JobRefused"
     JOB_DELETED = "JobDeleted"
-    NO_RESULT = "NoResult"
+    NO_RESULT = "ResultMissing"
     DATABASE_CLAIMED = "DatabaseClaimed"
     DISABLED = "Disabled"
     NO_SOURCE = "NoSource"
@@ -47,13 +47,13 @@ class Effect(StrEnum):
 
 EFFECTS: Final[dict[Effect, str]] = {
     Effect.SETTLE: "Applied, or RolledBack",
-    Effect.WAIT: "Pending; tried again without limit and without being counted, after `retry.backoff` "
+    Effect.WAIT: "Pending; retried without limit and without being counted, after `retry.backoff` "
     "doubled each time, up to five minutes (SourceChanged, DatabaseChanged: at once, then after 1, 2, 4 s "
     "and so on)",
     Effect.EMPTY: "a volume: Skipped with `allowEmpty`, otherwise Pending and looked at again after "
     "`retry.backoff` doubled each time, up to five minutes; a ConfigMap: Pending until it changes; "
     "with versions applied: Failed, `AheadOfSource`",
-    Effect.RETRY: "Pending; tried again after `retry.backoff` doubled each time, up to `retry.limit` times; "
+    Effect.RETRY: "Pending; retried after `retry.backoff` doubled each time, up to `retry.limit` times; "
     "then Failed",
     Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is deleted or lets go, or the annotation "
     "`fluxbase.io/take-over` hands over",
@@ -132,18 +132,21 @@ def look_again_backoff(count: int) -> float:
 
 
 ADVICE: Final[dict[Outcome, str]] = {
-    Outcome.SQL_ERROR: "Correct the file, or ask for another try by the annotation fluxbase.io/requested-at.",
+    Outcome.SQL_ERROR: "Correct the file. To try it again unchanged: kubectl fluxbase retry, or annotation "
+    "fluxbase.io/requested-at.",
     Outcome.INVALID_SOURCE: "Correct the source.",
     Outcome.MISSING_DOWN_FILE: "Add the down file, or raise targetVersion.",
     Outcome.ROLLBACK_FORBIDDEN: "Set rollback: Allow, or raise targetVersion.",
     Outcome.TARGET_NOT_FOUND: "Set targetVersion to a version of the source.",
     Outcome.AHEAD_OF_SOURCE: "Bring back the newer source, or set targetVersion and rollback on purpose.",
     Outcome.OUT_OF_ORDER: "Renumber the file, or set outOfOrder: Warn.",
-    Outcome.DIRTY: "Look at the database, repair it, then set the version by annotation fluxbase.io/force.",
-    Outcome.UNPROVEN: "Look at what the statement left; then correct it in the file, or ask for it to be run "
-    "again by the annotation fluxbase.io/requested-at, or set the version by annotation fluxbase.io/force.",
+    Outcome.DIRTY: "Repair the database, then set its version: kubectl fluxbase force, or annotation "
+    "fluxbase.io/force.",
+    Outcome.UNPROVEN: "Look at what the statement left; then correct it in the file, run it again (kubectl "
+    "fluxbase retry, or annotation fluxbase.io/requested-at), or set the version (kubectl fluxbase force, or "
+    "annotation fluxbase.io/force).",
     Outcome.FOREIGN_TABLE: "Use that table (x-migrations-table in the database URL), take its version over "
-    "(annotation fluxbase.io/force), or name it in foreignTables.",
+    "(kubectl fluxbase force, or annotation fluxbase.io/force), or name it in foreignTables.",
     Outcome.INTERNAL: "This is a fault of the operator; please report it.",
 }
 """What to do about an outcome where the runner gave no hint of its own."""

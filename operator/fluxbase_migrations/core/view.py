@@ -67,7 +67,7 @@ def _pending(reason: str, message: str) -> View:
 
 def starting() -> View:
     """The run is planned."""
-    return _pending(Reason.STARTING, "the Job is being created")
+    return _pending(Reason.STARTING, "Job is being created")
 
 
 def queued(queue: Queue) -> View:
@@ -86,7 +86,7 @@ def suspended(blocked: Blocked | None = None) -> View:
 
 def waiting_for_system(why: str) -> View:
     """The user track's turn has not come."""
-    return _pending(Reason.WAITING_FOR_SYSTEM, f"starts when the system track is Applied; {why}")
+    return _pending(Reason.WAITING_FOR_SYSTEM, f"waiting for the system track; {why}")
 
 
 def waiting_for_old(old: JobSeen | PodSeen) -> View:
@@ -108,7 +108,7 @@ def orphaned(pod: PodSeen) -> View:
     """The Job is gone, and its pod, which may start at any time, belongs to nobody."""
     why = f": {pod.waiting_message or pod.waiting_reason}" if pod.waiting_reason else ""
     text = (
-        f"pod {pod.name} has not started and its Job was deleted without it{why}; a new Job follows after: "
+        f"pod {pod.name} has not started and its Job was deleted without it{why}; to continue: "
         f"kubectl delete pod {pod.name}"
     )
     return _pending(Reason.JOB_DELETED, text)
@@ -116,15 +116,13 @@ def orphaned(pod: PodSeen) -> View:
 
 def replacing() -> View:
     """A Job that has not started gives way."""
-    return _pending(
-        Reason.REPLACING, "something newer is wanted: the Job, which has not started, is being replaced"
-    )
+    return _pending(Reason.REPLACING, "replacing the Job, which has not started, with a newer one")
 
 
 def being_deleted(since: datetime) -> View:
     """Somebody deletes the Job."""
     return _pending(
-        Reason.JOB_DELETED, f"the Job of {since:%H:%M:%S} is being deleted; another follows when it is gone"
+        Reason.JOB_DELETED, f"Job created at {since:%H:%M:%S} is being deleted; a new one will be created"
     )
 
 
@@ -138,7 +136,9 @@ def job_refused(message: str, *, permanent: bool) -> View:
     if permanent:
         text = f"the API server refused the Job: {message}. Correct spec.job."
         return View(Phase.FAILED, Reason.JOB_REFUSED, text)
-    return _pending(Reason.JOB_REFUSED, f"the API server refused the Job: {message}. It is tried again.")
+    return _pending(
+        Reason.JOB_REFUSED, f"the API server refused the Job: {message}; it will be retried automatically"
+    )
 
 
 def running(progress: Progress | None, *, newer: bool) -> View:
@@ -149,7 +149,7 @@ def running(progress: Progress | None, *, newer: bool) -> View:
         if progress.waiting:
             text += f"; waiting for {progress.waiting}"
     if newer:
-        text += "; what was changed meanwhile follows when this run has ended"
+        text += "; newer changes will be applied after this run"
     return View(Phase.RUNNING, Reason.RUNNING, text)
 
 
@@ -160,21 +160,21 @@ def node_lost(pod: str) -> View:
     """
     job = pod.rpartition("-")[0]
     text = (
-        f"the node of pod {pod} no longer answers; nothing is started while the migration may run there. "
+        f"node of pod {pod} is not responding; nothing is started while this migration may still run. "
         f"If the node is gone for good: kubectl delete job/{job} pod/{pod} --force --grace-period=0"
     )
     return View(Phase.RUNNING, Reason.NODE_LOST, text)
 
 
 _POD_ADVICE: Final[dict[str, str]] = {
-    "CreateContainerConfigError": "Create it or correct the reference; the Job goes on by itself.",
+    "CreateContainerConfigError": "Create it or correct the reference; it will be retried automatically.",
     "ImagePullBackOff": "Correct the image in the operator's installation, or the access to its registry.",
     "ErrImagePull": "Correct the image in the operator's installation, or the access to its registry.",
     "ErrImageNeverPull": "Load the image onto the node, or change the operator's JOB_IMAGE_PULL_POLICY.",
     "InvalidImageName": "Correct the image in the operator's installation.",
     "Unschedulable": "Make room, or change spec.job (resources, nodeSelector, tolerations, affinity).",
-    "FailedMount": "Make the volume available; the Job goes on by itself.",
-    "FailedCreate": "The Job goes on by itself when the namespace lets its pod in.",
+    "FailedMount": "Make the volume available; it will be retried automatically.",
+    "FailedCreate": "It will be retried automatically when the namespace admits the pod.",
 }
 
 
@@ -185,18 +185,18 @@ def waiting(run: NotStarted, event: Explanation | None) -> View:
         reason, message = event.reason, event.message
     if reason is None:
         said = f": {event.message}" if event and event.message else ""
-        return _pending(Reason.POD_PENDING, f"the Job waits for its pod to start{said}")
+        return _pending(Reason.POD_PENDING, f"waiting for the pod to start{said}")
     advice = _POD_ADVICE.get(reason, "")
     if reason == "Unschedulable" and "persistent" in (message or "").lower():
-        advice = "Create the claim, or a volume that fits it; the Job goes on by itself."
-    text = f"the Job's pod does not start: {message or reason}"
+        advice = "Create the claim, or a volume that fits it; it will be retried automatically."
+    text = f"pod has not started: {message or reason}"
     return _pending(reason, f"{text.rstrip('.')}. {advice}" if advice else text)
 
 
 def retrying(record: TrackStatus) -> View:
     """The last run did not get there; another one is due."""
-    why = error_text(record.error) if record.error else "the last run did not get to its end"
-    when = f"; tried again at {record.retry_at:%Y-%m-%dT%H:%M:%SZ}" if record.retry_at else ""
+    why = error_text(record.error) if record.error else "the last run did not complete"
+    when = f"; next retry at {record.retry_at:%Y-%m-%dT%H:%M:%SZ}" if record.retry_at else ""
     return _pending(_reason_of(record), why + when)
 
 
@@ -238,10 +238,11 @@ def settled(
 ) -> TrackStatus:
     """Nothing more to do for these inputs: as the last run ended."""
     record = replace(record, routine=None)
-    version = "nothing is applied" if record.version is None else f"version {record.version}"
+    version = "no version applied" if record.version is None else f"version {record.version}"
     match effect(record.outcome):
         case Effect.SETTLE if record.outcome is Outcome.ROLLED_BACK:
-            return shown(record, View(Phase.ROLLED_BACK, Outcome.ROLLED_BACK, f"rolled back, {version}"))
+            text = "rolled back everything" if record.version is None else f"rolled back to {version}"
+            return shown(record, View(Phase.ROLLED_BACK, Outcome.ROLLED_BACK, text))
         case Effect.SETTLE:
             return shown(record, View(Phase.APPLIED, Outcome.APPLIED, version))
         case Effect.EMPTY:
@@ -274,10 +275,10 @@ def _empty(record: TrackStatus, want: Want) -> TrackStatus:
     if want.volume:
         text = (
             f"the volume has no migration files ({want.volume}); copy them there or correct the path, "
-            "or set allowEmpty: true if it may be empty. It is looked at again by itself"
+            "or set allowEmpty: true if it may be empty. It is checked again automatically"
         )
         return shown(record, _pending(Outcome.SOURCE_EMPTY, text))
-    text = "the source has no migration files (NNN_name.up.sql); they are picked up as soon as it does"
+    text = "the source has no migration files (NNN_name.up.sql); changes are picked up automatically"
     return shown(record, _pending(Outcome.SOURCE_EMPTY, text))
 
 
@@ -293,7 +294,7 @@ def _advice(record: TrackStatus) -> str | None:
     """What to do, as far as the runner's hint has not said it already."""
     if effect(record.outcome) is Effect.RETRY:
         return (
-            "It was tried as often as retry.limit allows; ask for another try by the annotation "
+            "retry.limit is reached. To try again: kubectl fluxbase retry, or annotation "
             "fluxbase.io/requested-at."
         )
     hinted = record.error is not None and record.error.hint is not None

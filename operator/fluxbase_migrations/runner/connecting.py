@@ -190,7 +190,8 @@ def read_only_server() -> Unreachable:
     """A server that can only be read now."""
     return Unreachable(
         "the server accepts no writes: it is read-only",
-        hint="it is tried again; if it stays so, look at default_transaction_read_only and at the failover",
+        hint="it will be retried automatically; if it persists, look at default_transaction_read_only and at "
+        "the failover",
     )
 
 
