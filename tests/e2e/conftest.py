@@ -16,7 +16,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.database import Database, create_database, drop_database
+from tests.e2e.database import (
+    Database,
+    copy_database,
+    create_database,
+    drop_database,
+    recreate_database,
+)
 from tests.e2e.harness import Kube, MigrationSet, eventually
 from tests.e2e.scenarios import Scenario
 from tests.e2e.watching import StatusWatch
@@ -31,6 +37,8 @@ Report = Callable[[str, MigrationSet, str], None]
 NAMESPACE = "-".join(filter(None, ("e2e", os.environ.get("PYTEST_XDIST_WORKER"))))
 OTHER_NAMESPACE = f"{NAMESPACE}-other"
 DEPLOYMENT = "deployment/fluxbase"
+SECOND = "canary"
+"""Another release of the chart in the same namespace."""
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +66,7 @@ def create_namespace(cluster: Cluster, name: str) -> None:
     cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
 
 
-def helm_upgrade(cluster: Cluster, *values: str) -> None:
+def helm_upgrade(cluster: Cluster, *values: str, release: str = "fluxbase") -> None:
     """Install or upgrade the release, with these values beside the tests' own."""
     repository, _, tag = cluster.ensure_image().rpartition(":")
     given = (
@@ -68,7 +76,7 @@ def helm_upgrade(cluster: Cluster, *values: str) -> None:
         *values,
     )
     cluster.helm(
-        "upgrade", "--install", "fluxbase", str(ROOT / "deploy/helm/fluxbase"), "--namespace", NAMESPACE,
+        "upgrade", "--install", release, str(ROOT / "deploy/helm/fluxbase"), "--namespace", NAMESPACE,
         *(argument for value in given for argument in ("--set", value)),
         "--wait", "--timeout", "2m",
     )  # fmt: skip
@@ -116,6 +124,7 @@ def a_set(cluster: Cluster, kube: Kube, name: str, scratch: Path) -> Iterator[Mi
         made = MigrationSet(kube, database, unique, scratch)
         try:
             yield made
+            assert str(urlsplit(database.inside).password) not in made.shown(), "a credential is shown"
         finally:
             made.delete()
             kube.run("delete", "secret", made.secret, "--ignore-not-found")
@@ -132,6 +141,34 @@ def a_database(cluster: Cluster) -> Iterator[Database]:
         yield database
     finally:
         drop_database(server, database)
+
+
+@pytest.fixture
+def new_database(cluster: Cluster) -> Iterator[Callable[[], Database]]:
+    """Make another empty database, with a login of its own."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(a_database(cluster))
+
+
+@pytest.fixture
+def restored(cluster: Cluster) -> Iterator[Callable[[Database], Database]]:
+    """Make a copy of a database, as a restored backup is one."""
+    server = cluster.dsn(role="postgres", database="postgres")
+    with contextlib.ExitStack() as stack:
+
+        def restore(database: Database) -> Database:
+            copy = copy_database(server, database)
+            stack.callback(drop_database, server, copy)
+            return copy
+
+        yield restore
+
+
+@pytest.fixture
+def made_again(cluster: Cluster) -> Callable[[Database], None]:
+    """Drop a database and make it again, empty, for the same login."""
+    server = cluster.dsn(role="postgres", database="postgres")
+    return lambda database: recreate_database(server, database)
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +230,13 @@ def two_operators(cluster: Cluster, release: Kube) -> Iterator[None]:
     helm_upgrade(cluster, "replicas=2")
     yield
     helm_upgrade(cluster)
+
+
+@pytest.fixture
+def second_release(cluster: Cluster, release: Kube) -> Iterator[Callable[..., None]]:
+    """Install the chart once more, beside the release, with these values; it is removed after the test."""
+    yield lambda *values: helm_upgrade(cluster, *values, release=SECOND)
+    cluster.helm("uninstall", SECOND, "--namespace", NAMESPACE, "--wait")
 
 
 @pytest.fixture

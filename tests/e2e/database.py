@@ -81,9 +81,34 @@ def create_database(server_outside: str, inside_host: str) -> Database:
     return Database(outside, f"postgres://{name}:{password}@{inside_host}/{name}?sslmode=disable", name)
 
 
+def copy_database(server_outside: str, database: Database) -> Database:
+    """A second database as :func:`create_database` made the first, with its content: a restored backup."""
+    name = f"e2e_{secrets.token_hex(5)}"
+    with psycopg.connect(server_outside, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+                *map(sql.Identifier, (name, database.name, database.name))
+            )
+        )
+    outside, inside = (
+        urlsplit(address)._replace(path=f"/{name}").geturl()
+        for address in (database.outside, database.inside)
+    )
+    return Database(outside, inside, name)
+
+
+def recreate_database(server_outside: str, database: Database) -> None:
+    """Drop it, whoever is connected, and make it again, empty."""
+    with psycopg.connect(server_outside, autocommit=True) as connection:
+        name = sql.Identifier(database.name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
+
+
 def drop_database(server_outside: str, database: Database) -> None:
     """Remove what :func:`create_database` made; roles that the system track shares stay."""
     with psycopg.connect(server_outside, autocommit=True) as connection:
         name = sql.Identifier(database.name)
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-        connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(name))
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [database.name]).fetchone():
+            connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(name))

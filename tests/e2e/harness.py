@@ -6,6 +6,7 @@ import functools
 import json
 import secrets
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -275,8 +276,33 @@ class MigrationSet:
         items.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
         return [f"{item['type']} {item['reason']} {item['message']}" for item in items]
 
+    def shown(self) -> str:
+        """Whatever anybody may read of the set: itself, its Events, Jobs and pods, and all logs."""
+        selector = {"labelSelector": f"fluxbase.io/set={self.name}"}
+        parts = [self.kube.run("get", "fbms", self.name, "-o", "yaml", check=False), *self.events()]
+        parts += [json.dumps(self.kube.read(path, **selector)) for path in ("batch/v1 jobs", "v1 pods")]
+        for pod in self.kube.read("v1 pods")["items"]:
+            with contextlib.suppress(AssertionError):
+                parts.append(self.kube.text(f"v1 pods/{pod['metadata']['name']}/log"))
+        return "\n".join(parts)
+
     def delete(self) -> None:
         self.kube.run("delete", "fbms", self.name, "--ignore-not-found", "--wait=false")
+
+
+def fluxbase(shop: MigrationSet, command: str, *arguments: str) -> str:
+    """``kubectl fluxbase COMMAND`` on the set."""
+    [kubeconfig] = [argument for argument in shop.kube.argv if argument.startswith("--kubeconfig")]
+    program = Path(sys.executable).with_name("kubectl-fluxbase")
+    done = subprocess.run(
+        [program, command, shop.name, *arguments, "-n", shop.kube.namespace, kubeconfig],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=360,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _newness(pod: Mapping[str, Any]) -> tuple[bool, int]:

@@ -24,10 +24,13 @@ SECTIONS: Final = {
     "test_config_maps": "ConfigMaps",
     "test_scenarios_rollback": "Rolling back",
     "test_scenarios_commands": "Commands",
+    "test_scenarios_databases": "Another database",
+    "test_scenarios_ownership": "Who owns a database",
     "test_scenarios_recovery": "Retries and recovery",
     "test_scenarios_changes": "Changes in mid-run",
     "test_scenarios_deleted": "What somebody deletes",
     "test_scenarios_operator": "Several sets, several operators",
+    "test_scenarios_tenants": "What tenants do to each other",
 }
 """Heading of each module whose scenarios are in the docs, in this order."""
 
