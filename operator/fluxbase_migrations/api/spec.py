@@ -17,7 +17,7 @@ from fluxbase_migrations.api.model import (
     text,
 )
 from fluxbase_migrations.core.commands import digest
-from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback, UnknownFiles
+from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrder, Recovery, Rollback, UnknownFiles
 
 PRESERVE: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
 """For objects whose schema is Kubernetes' own: the API server checks them when the Job is created."""
@@ -337,6 +337,9 @@ class Spec(Model):
     recovery: Recovery = Recovery.AUTOMATIC
     """How far to go from a dirty state: Automatic (where nothing is proven, run the file again once), Proven
     (only where the ledger proves what the file left), or Manual."""
+    exposure: ExposurePolicy = ExposurePolicy.WARN
+    """What to make of objects that anon or authenticated reach past row-level security once the user track's
+    files are applied: Warn, Fail (the track is Failed until they are closed), or Ignore (nobody looks)."""
     retry: Retry = Retry()
     """How faults that may pass are tried again."""
     operator: Annotated[

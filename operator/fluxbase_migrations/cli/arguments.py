@@ -10,7 +10,14 @@ from typing import Any, Final, NoReturn
 from fluxbase_migrations import __version__
 from fluxbase_migrations.cli import config, process_list
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
-from fluxbase_migrations.core.names import QUALIFIED_TABLE, OutOfOrder, Recovery, Track, UnknownFiles
+from fluxbase_migrations.core.names import (
+    QUALIFIED_TABLE,
+    ExposurePolicy,
+    OutOfOrder,
+    Recovery,
+    Track,
+    UnknownFiles,
+)
 from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.log import LogFormat
 from fluxbase_migrations.runner.signals import OnSignal
@@ -196,6 +203,13 @@ _OPTIONS: Final = (
         "FLUXBASE_OUT_OF_ORDER",
         OutOfOrder,
         "about files below the recorded version that were never applied (default: warn)",
+    ),
+    _choice(
+        "--exposure",
+        "FLUXBASE_EXPOSURE",
+        ExposurePolicy,
+        "about what anon and authenticated reach past row-level security once your migrations are applied "
+        "(default: warn)",
     ),
     _choice(
         "--unknown-files",

@@ -22,7 +22,7 @@ from fluxbase_migrations.cli.arguments import (
     without_connection,
 )
 from fluxbase_migrations.core.files import NIL, Source
-from fluxbase_migrations.core.names import OutOfOrder, Track, UnknownFiles
+from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrder, Track, UnknownFiles
 from fluxbase_migrations.core.text import decoded, visible
 from fluxbase_migrations.runner.log import Log, LogFormat
 from fluxbase_migrations.runner.signals import OnSignal, Stop
@@ -144,6 +144,7 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
         lock_timeout=chosen.get("lock_timeout", 300.0),
         recovery=chosen.get("recovery"),
         out_of_order=chosen.get("out_of_order", OutOfOrder.WARN),
+        exposure=chosen.get("exposure", ExposurePolicy.WARN),
     )
 
 

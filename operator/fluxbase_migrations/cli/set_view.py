@@ -99,6 +99,14 @@ def _track(track: Track, state: Object) -> Iterator[str]:
                 yield f"          {name}: {error[name]}"
     for warning in state.get("warnings", []):
         yield f"          warning: {warning}"
+    exposures = state.get("exposures", [])
+    for one in exposures:
+        access = f"{', '.join(one.get('roles', []))} can {', '.join(one.get('privileges', []))}"
+        yield f"          exposed: {one['kind']} {one['name']}: {access}"
+        if one.get("statement"):
+            yield f"            close it with: {one['statement']}"
+    if (more := state.get("exposed", 0) - len(exposures)) > 0:
+        yield f"          exposed: {more} more"
     for one in state.get("applied", []):
         yield f"          {one['direction']:<4} {one['version']} {one['name']} ({one['seconds']:.2f} s)"
 

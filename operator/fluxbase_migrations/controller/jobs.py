@@ -94,6 +94,7 @@ def job_spec(
         out_of_order=wanted.out_of_order,
         unknown_files=wanted.unknown_files,
         recovery=spec.recovery,
+        exposure=spec.exposure,
         foreign_tables=wanted.foreign_tables or (),
         lock_timeout=durations.seconds(spec.lock_timeout),
         ddl_lock_timeout=durations.seconds(ddl) if ddl else None,

@@ -33,6 +33,7 @@ from fluxbase_migrations.core.names import (
     ANNOTATION_REQUESTED_AT,
     ANNOTATION_TAKE_OVER,
     LABEL_SET,
+    ExposurePolicy,
     Phase,
     Track,
 )
@@ -195,6 +196,7 @@ class Observer:
             spec.recovery,
             spec.database.model_dump_json(),
             *(wanted.foreign_tables or ()),
+            *_exposure_part(spec, track),
         )
         template = jobs.template_digest(spec, track, self._settings, namespace)
         want = Want(
@@ -328,6 +330,13 @@ def _owner(record: TrackStatus, pods: tuple[PodSeen, ...]) -> tuple[Owner | None
             owner = Owner(result.owner, result.owner_uid, result.owner_cluster) if result.owner else None
             return owner, result.database
     return record.claimed_by if record.outcome is Outcome.CONFLICT else None, record.database
+
+
+def _exposure_part(spec: Spec, track: Track) -> tuple[str, ...]:
+    """Another policy is a reason to look again; the default one was none before there was a choice."""
+    if track is not Track.USER or spec.exposure is ExposurePolicy.WARN:
+        return ()
+    return (f"exposure={spec.exposure}",)
 
 
 def _volume(source: Source | None) -> str | None:

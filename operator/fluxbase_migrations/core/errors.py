@@ -14,6 +14,7 @@
     ├── Conflict             another set owns this database's track
     ├── Interrupted          a signal ended the run
     ├── DatabaseChanged      another database than the run was planned for
+    ├── PlatformIncomplete   what the system track's recorded version makes is not all there
     ├── AheadOfSource        the recorded version is not among the files
     ├── TargetNotFound       the wanted version is not among the files
     ├── RollbackForbidden    the target is lower than the recorded version
@@ -24,16 +25,18 @@
     ├── Dirty                golang-migrate's dirty row, and nothing proves what it left
     │   └── Unproven         the same, because a statement may have taken effect in part
     ├── StatementFailed      PostgreSQL refused a statement
+    ├── Exposed              requests reach something past row-level security, and that is to be an error
     ├── Transient            a fault that may pass (40001, 40P01, 55P03, 57P01, connection lost)
     └── InternalError        a fault of ours
 """
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, ClassVar, Final
 
+from fluxbase_migrations.core.exposure import Exposure, bounded, counted, listed
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.job import SetRef
 from fluxbase_migrations.core.result import ErrorInfo, Outcome
@@ -43,6 +46,10 @@ LOCK_ADVICE: Final = (
     "nothing is retried: run the command again when that session has ended its transaction, or wait longer "
     "with {option}"
 )
+_NAMED: Final = 5
+"""How many objects a message names."""
+_EXPLAINED: Final = 3
+"""The same, where it has to say more of each than its name."""
 LOCK_RETRIED: Final = "it will be retried, up to spec.retry.limit times"
 
 
@@ -58,7 +65,7 @@ class MigrationError(Exception):
     @property
     def may_pass(self) -> bool:
         """Whether the same run, tried again later, can succeed without anybody changing anything."""
-        if self.outcome is Outcome.SERVER_REFUSED:
+        if self.outcome in (Outcome.SERVER_REFUSED, Outcome.PLATFORM_INCOMPLETE):
             return False
         return self.outcome.waits_for_the_world or self.outcome is Outcome.TRANSIENT
 
@@ -181,6 +188,27 @@ class DatabaseChanged(MigrationError):
         return error
 
 
+class PlatformIncomplete(MigrationError):
+    """The database lacks something that the system track's recorded version makes."""
+
+    outcome = Outcome.PLATFORM_INCOMPLETE
+
+    @classmethod
+    def of(cls, version: int, lacks: Sequence[str]) -> "PlatformIncomplete":
+        """Name what is missing, roles first: the rest follows from them."""
+        roles = [one for one in lacks if one.startswith("role ")]
+        ordered = roles + [one for one in lacks if one not in roles]
+        more = f", and {len(lacks) - _NAMED} more" if len(lacks) > _NAMED else ""
+        restore = "restore the dump into an empty database (docs/restore.md)"
+        return cls(
+            f"the database lacks what system version {version} makes: {', '.join(ordered[:_NAMED])}{more}",
+            hint=f"make the roles first (fluxbase-migrate system roles --sql), then {restore}"
+            if roles
+            else f"create it again as in the system migrations, or {restore}",
+            effect="nothing was changed",
+        )
+
+
 class AheadOfSource(MigrationError):
     """The recorded version is not among the files."""
 
@@ -271,6 +299,24 @@ class StatementFailed(MigrationError):
     """PostgreSQL refused a statement of a file."""
 
     outcome = Outcome.SQL_ERROR
+
+
+class Exposed(MigrationError):
+    """Requests reach something past row-level security, and the policy is Fail; all files are applied."""
+
+    outcome = Outcome.EXPOSED
+    exposures: Sequence[Exposure] = ()
+
+    @classmethod
+    def of(cls, exposures: Sequence[Exposure], version: str) -> "Exposed":
+        """Name them, and the statements; ``version`` is where the database is now."""
+        error = cls(
+            f"{counted(len(exposures))}: {listed(bounded(exposures)[:_EXPLAINED], len(exposures))}",
+            hint="close them in a further migration, or set exposure: Warn (--exposure warn)",
+            effect=f"all files are applied, {version}",
+        )
+        error.exposures = exposures
+        return error
 
 
 class Transient(MigrationError):

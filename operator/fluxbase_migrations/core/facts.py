@@ -20,6 +20,8 @@ def forgotten(record: TrackStatus) -> TrackStatus:
         applied=(),
         skipped_versions=(),
         warnings=(),
+        exposed=None,
+        exposures=(),
         recovered=None,
         database=None,
         read_at=None,

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from fluxbase_migrations.core.identity import DatabaseIdentity
-from fluxbase_migrations.core.names import OutOfOrder, Recovery, Rollback, Track, UnknownFiles
+from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrder, Recovery, Rollback, Track, UnknownFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ _ENUMERATIONS: Final[dict[str, type[StrEnum]]] = {
     "out_of_order": OutOfOrder,
     "unknown_files": UnknownFiles,
     "recovery": Recovery,
+    "exposure": ExposurePolicy,
 }
 """Fields that hold one of a list."""
 
@@ -72,6 +73,8 @@ class JobSpec:
     out_of_order: OutOfOrder = OutOfOrder.WARN
     unknown_files: UnknownFiles = UnknownFiles.FAIL
     recovery: Recovery = Recovery.AUTOMATIC
+    exposure: ExposurePolicy = ExposurePolicy.WARN
+    """The user track: what to make of objects that requests reach past row-level security."""
     foreign_tables: tuple[str, ...] = ()
     """Version tables of other programs, ``schema.name``; they say nothing about this track."""
     lock_timeout: float = 300.0

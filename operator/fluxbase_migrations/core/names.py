@@ -135,6 +135,15 @@ class OutOfOrder(StrEnum):
     IGNORE = "Ignore"
 
 
+class ExposurePolicy(StrEnum):
+    """What to make of objects that anon or authenticated reach past row-level security."""
+
+    WARN = "Warn"
+    FAIL = "Fail"
+    IGNORE = "Ignore"
+    """They are not looked for."""
+
+
 class UnknownFiles(StrEnum):
     """What to make of a ``.sql`` file whose name is no migration's."""
 

@@ -64,7 +64,9 @@ def up(source: Source, current: int, limit: int | None = None) -> Plan:
     if limit is None:
         return Plan(_ups(source, current, ahead))
     if limit and not ahead:
-        raise NothingToStep("file does not exist", detail=f"nothing is left to apply after {_name(current)}")
+        raise NothingToStep(
+            "file does not exist", detail=f"nothing is left to apply after {name_of(current)}"
+        )
     return Plan(_ups(source, current, ahead[:limit]), short=max(0, limit - len(ahead)))
 
 
@@ -157,5 +159,6 @@ def _downs(source: Source, versions: list[int] | tuple[int, ...], target: int) -
     )
 
 
-def _name(version: int) -> str:
+def name_of(version: int) -> str:
+    """A recorded version, in words."""
     return "nothing" if version == NIL else f"version {version}"

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fluxbase_migrations.core.errors import describe
+from fluxbase_migrations.core.exposure import counted, listed
 from fluxbase_migrations.core.identity import differs
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import FORCE, TAKE_OVER, ErrorInfo, Outcome, Result
@@ -14,6 +15,8 @@ from fluxbase_migrations.core.status import AppliedFile, Owner, TrackError, Trac
 from fluxbase_migrations.core.wish import Note, RetryPolicy
 
 DEADLINE: Final = "DeadlineExceeded"
+NOT_EXPOSED: Final = "NotExposed"
+"""Reason of the Event that tells that what was reachable past row-level security no longer is."""
 
 
 def recorded(
@@ -46,7 +49,9 @@ def recorded(
     else:
         if differs(record.database, result.database):
             after = replace(after, version=None, dirty=False, pending=None, rolled_back=None)
+            after = replace(after, exposed=None, exposures=())
         after = _as_read(after, result)
+        after = _as_looked_for(after, result)
     made = effect(after.outcome)
     if result is not None and result.obeyed:
         carried = {FORCE: after.commands.force, TAKE_OVER: after.commands.take_over}
@@ -55,6 +60,9 @@ def recorded(
         after = replace(after, commands=replace(after.commands, obeyed=obeyed))
     if made is Effect.SETTLE:
         after = replace(after, rolled_back=after.outcome is Outcome.ROLLED_BACK or None)
+    if result is not None and after.outcome is Outcome.EXPOSED and result.applied:
+        # Closed, it is where it is now: the next run has nothing to do.
+        after = replace(after, rolled_back=result.applied[-1].direction == "down" or None)
     if made is Effect.WAIT and ended.job is not None and ended.job.reason == DEADLINE:
         # Its own limit, not the world, ended it, and would do so for ever.
         made, after = Effect.RETRY, replace(after, error=_deadline(after.error))
@@ -118,6 +126,13 @@ def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
     return record
 
 
+def _as_looked_for(record: TrackStatus, result: Result) -> TrackStatus:
+    """What requests reach past policies, as far as this run has looked."""
+    if result.exposed is None and not result.outcome.succeeded:
+        return record
+    return replace(record, exposed=result.exposed, exposures=result.exposures)
+
+
 def _error(error: ErrorInfo) -> TrackError:
     return TrackError(**asdict(error))
 
@@ -125,6 +140,18 @@ def _error(error: ErrorInfo) -> TrackError:
 def error_text(error: TrackError) -> str:
     """One line for a person, in the same words as the command line's."""
     return describe(ErrorInfo(**asdict(error)))
+
+
+def exposure_notes(track: Track, before: TrackStatus, record: TrackStatus) -> tuple[Note, ...]:
+    """What has changed of what requests reach past policies."""
+    if (record.exposed, record.exposures) == (before.exposed, before.exposures):
+        return ()
+    if record.exposed:
+        text = f"{counted(record.exposed)}: {listed(record.exposures, record.exposed)}"
+        return (Note(True, Outcome.EXPOSED, f"{track}: {text}"),)
+    if record.exposed == 0 and before.exposed:
+        return (Note(False, NOT_EXPOSED, f"{track}: nothing is reachable past row-level security any more"),)
+    return ()
 
 
 def note_of(track: Track, record: TrackStatus, result: Result | None) -> tuple[Note, ...]:

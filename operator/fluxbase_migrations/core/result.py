@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from fluxbase_migrations.core.exposure import Exposure, bounded
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.text import visible, visible_in
 
@@ -35,6 +36,8 @@ class Outcome(StrEnum):
     DATABASE_CHANGED = "DatabaseChanged"
     """Another database than the system track was applied to, or a command was given for."""
     SOURCE_EMPTY = "SourceEmpty"
+    PLATFORM_INCOMPLETE = "PlatformIncomplete"
+    """The database lacks something that the recorded system version makes: a dump restored without roles."""
     # A fault that may pass: tried again up to retry.limit.
     TRANSIENT = "Transient"
     # Nothing helps but a change.
@@ -51,6 +54,8 @@ class Outcome(StrEnum):
     DIRTY = "DirtyDatabase"
     FOREIGN_TABLE = "ForeignTable"
     """Our tracking table has no version, and another table of golang-migrate's shape has one."""
+    EXPOSED = "Exposed"
+    """All files are applied; users reach something past row-level security, and the policy is Fail."""
     INTERNAL = "Internal"
     """A fault of ours; the message says what to report."""
 
@@ -70,6 +75,7 @@ class Outcome(StrEnum):
             Outcome.SOURCE_CHANGED,
             Outcome.INTERRUPTED,
             Outcome.DATABASE_CHANGED,
+            Outcome.PLATFORM_INCOMPLETE,
         )
 
 
@@ -132,6 +138,10 @@ class Result:
     skipped_versions: tuple[int, ...] = ()
     """Below the recorded version, never applied."""
     warnings: tuple[str, ...] = ()
+    exposed: int | None = None
+    """How many objects requests reach past row-level security; None: nobody looked."""
+    exposures: tuple[Exposure, ...] = ()
+    """The first of them; cut to fit."""
     recovered: str | None = None
     """What recovery did, in a sentence."""
     owner: str | None = None
@@ -150,6 +160,7 @@ class Result:
     def __post_init__(self) -> None:
         """Warnings name files."""
         object.__setattr__(self, "warnings", tuple(visible(text) for text in self.warnings))
+        object.__setattr__(self, "exposures", bounded(self.exposures))
         if self.recovered is not None:
             object.__setattr__(self, "recovered", visible(self.recovered))
         for name in ("owner", "owner_uid", "owner_cluster", "taken_from", "taken_from_uid"):
@@ -187,6 +198,7 @@ class Result:
                 ),
                 skipped_versions=self.skipped_versions[:items],
                 warnings=tuple(cut(text, chars) for text in self.warnings[:items]),
+                exposures=self.exposures[:items],
                 recovered=cut(self.recovered, chars) if self.recovered else None,
                 owner=cut(self.owner, 320) if self.owner else None,
                 taken_from=cut(self.taken_from, 320) if self.taken_from else None,
@@ -207,6 +219,7 @@ class Result:
             fields["skipped_versions"] = tuple(fields.get("skipped_versions", ()))
             fields["warnings"] = tuple(fields.get("warnings", ()))
             fields["obeyed"] = tuple(fields.get("obeyed", ()))
+            fields["exposures"] = tuple(_exposure(**one) for one in fields.get("exposures", ()))
             if "error" in fields:
                 fields["error"] = ErrorInfo(**fields["error"])
             if "database" in fields:
@@ -214,6 +227,11 @@ class Result:
             return cls(**fields)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"not a result: {error}") from error
+
+
+def _exposure(**fields: Any) -> Exposure:
+    lists = {name: tuple(fields.get(name, ())) for name in ("roles", "privileges")}
+    return Exposure(**{**fields, **lists})
 
 
 def cut(text: str, chars: int) -> str:

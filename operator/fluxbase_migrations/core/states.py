@@ -75,6 +75,8 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.INTERRUPTED: "The pod was told to stop; what was begun is finished or undone.",
     Outcome.DATABASE_CHANGED: "The database is not the one that the system track was applied to, or that a "
     "command was given for; nothing was touched.",
+    Outcome.PLATFORM_INCOMPLETE: "The database lacks something that the recorded version of the system track "
+    "makes (roles, policies, privileges, functions): a dump was restored without roles, for example.",
     Outcome.SOURCE_EMPTY: "There are no migration files.",
     Outcome.TRANSIENT: "A fault that may pass: serialization, deadlock, lock timeout, connection lost.",
     Outcome.CONFLICT: "Another set owns this track of this database.",
@@ -90,6 +92,8 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     "part, or what took effect is not known.",
     Outcome.FOREIGN_TABLE: "The tracking table has no version, and another table of golang-migrate's shape "
     "has one: the files may have been applied already.",
+    Outcome.EXPOSED: "The files are applied; `anon` or `authenticated` reach something past row-level "
+    "security, and `exposure` is Fail.",
     Outcome.INTERNAL: "A fault of the operator.",
     None: "The container ended without a result: out of memory, evicted, deleted, deadline.",
 }
@@ -147,6 +151,9 @@ ADVICE: Final[dict[Outcome, str]] = {
     "annotation fluxbase.io/force).",
     Outcome.FOREIGN_TABLE: "Use that table (x-migrations-table in the database URL), take its version over "
     "(kubectl fluxbase force, or annotation fluxbase.io/force), or name it in foreignTables.",
+    Outcome.PLATFORM_INCOMPLETE: "Make the roles, then restore the dump again (docs/restore.md).",
+    Outcome.EXPOSED: "Run the statements of status.tracks.user.exposures in a further migration, or set "
+    "exposure: Warn.",
     Outcome.INTERNAL: "This is a fault of the operator; please report it.",
 }
 """What to do about an outcome where the runner gave no hint of its own."""

@@ -6,6 +6,7 @@ The docstrings are the descriptions in the CRD; JSON names are camelCase.
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.json_names import JSON_NAMES
 from fluxbase_migrations.core.names import CommandState, Phase, Track
@@ -181,6 +182,10 @@ class TrackStatus:
     """Versions below the recorded one that were never applied."""
     warnings: tuple[str, ...] = ()
     """What the last run found worth a warning."""
+    exposed: int | None = None
+    """How many objects anon or authenticated reach past row-level security. Absent: nobody looked."""
+    exposures: tuple[Exposure, ...] = ()
+    """The first of these objects, each with the statement that closes it."""
     recovered: str | None = None
     """What the last run did to recover from a dirty state."""
     source_digest: str | None = None

@@ -19,7 +19,7 @@ from fluxbase_migrations.core.identity import differs
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Context, TrackSeen
 from fluxbase_migrations.core.owner import EXPLANATIONS
 from fluxbase_migrations.core.plan import outstanding
-from fluxbase_migrations.core.record import note_of, recorded
+from fluxbase_migrations.core.record import exposure_notes, note_of, recorded
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.runs import (
     Absent,
@@ -257,19 +257,27 @@ def _record(
     after = recorded(record, ended, context.retry, context.now, jitter=_jitter(context.uid, record.run))
     if record.routine:
         return _looked(seen, record, after, ended)
-    return after, note_of(seen.track, after, ended.result)
+    return after, _end_notes(seen, record, after, ended)
 
 
 def _looked(
     seen: TrackSeen, before: TrackStatus, record: TrackStatus, ended: Ended
 ) -> tuple[TrackStatus, tuple[Note, ...]]:
     """After a routine look: only what it has found is news."""
-    same = ended.result is not None and ended.result.outcome is Outcome.NO_CHANGE
-    if same and record.warnings == before.warnings:
+    outcome = ended.result.outcome if ended.result else None
+    same = outcome is Outcome.NO_CHANGE or outcome is before.outcome is Outcome.EXPOSED
+    found = (record.warnings, record.exposed, record.exposures)
+    if same and found == (before.warnings, before.exposed, before.exposures):
         return replace(record, routine=None), ()
     again = record.retry_at is not None and record.outcome in _HINDERED
     record = replace(record, routine=True if again else None)
-    return record, note_of(seen.track, record, ended.result)
+    return record, _end_notes(seen, before, record, ended)
+
+
+def _end_notes(seen: TrackSeen, before: TrackStatus, record: TrackStatus, ended: Ended) -> tuple[Note, ...]:
+    """The Events of a run's end. That it failed because of exposures is told by its error already."""
+    exposed = () if record.outcome is Outcome.EXPOSED else exposure_notes(seen.track, before, record)
+    return note_of(seen.track, record, ended.result) + exposed
 
 
 def _of_another_database(record: TrackStatus, context: Context) -> bool:

@@ -227,9 +227,19 @@ TRANSITIONS: Final = (
         "A run finds the world not ready.",
         _ANY,
         Phase.PENDING,
-        _ending_in(Effect.WAIT),
+        _ending_in(Effect.WAIT) - {Outcome.PLATFORM_INCOMPLETE},
         Shows.RECONCILING,
         "runs again after `retry.backoff`, doubled each time up to 5 min; does not count it",
+        warns=True,
+    ),
+    Transition(
+        "A run finds that the database lacks something of what the system track has made: a dump was "
+        "restored without roles, for example.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Outcome.PLATFORM_INCOMPLETE}),
+        Shows.RECONCILING,
+        "looks again after `retry.backoff`, doubled each time up to 5 min; runs no file until all is there",
         warns=True,
     ),
     Transition(
@@ -260,10 +270,20 @@ TRANSITIONS: Final = (
         warns=True,
     ),
     Transition(
+        "A run has applied its files, `anon` or `authenticated` reach something past row-level security, and "
+        "`exposure` is Fail.",
+        _ANY,
+        Phase.FAILED,
+        frozenset({Outcome.EXPOSED}),
+        Shows.STALLED,
+        "looks again when the source or the spec changes, when asked, and each `verify.interval`",
+        warns=True,
+    ),
+    Transition(
         "A run ends by anything else; or the operator itself finds a file that cannot be used.",
         _ANY,
         Phase.FAILED,
-        _ending_in(Effect.STOP) - {Outcome.AHEAD_OF_SOURCE},
+        _ending_in(Effect.STOP) - {Outcome.AHEAD_OF_SOURCE, Outcome.EXPOSED},
         Shows.STALLED,
         "nothing until the source, the spec or a command changes",
         warns=True,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from fluxbase_migrations.core.exposure import counted
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, Phase
 from fluxbase_migrations.core.observed import Context, Queue
 from fluxbase_migrations.core.owner import EXPLANATIONS, OwnerState
@@ -242,14 +243,19 @@ def settled(
     match effect(record.outcome):
         case Effect.SETTLE if record.outcome is Outcome.ROLLED_BACK:
             text = "rolled back everything" if record.version is None else f"rolled back to {version}"
-            return shown(record, View(Phase.ROLLED_BACK, Outcome.ROLLED_BACK, text))
+            return shown(record, View(Phase.ROLLED_BACK, Outcome.ROLLED_BACK, f"{text}{_exposed(record)}"))
         case Effect.SETTLE:
-            return shown(record, View(Phase.APPLIED, Outcome.APPLIED, version))
+            return shown(record, View(Phase.APPLIED, Outcome.APPLIED, f"{version}{_exposed(record)}"))
         case Effect.EMPTY:
             return _empty(record, want)
         case _:
             text = claimed(record.claimed_by, owner, context) if record.claimed_by else _failure(record)
             return shown(record, View(Phase.FAILED, _reason_of(record), text))
+
+
+def _exposed(record: TrackStatus) -> str:
+    """A warning, where it is to be no more than that."""
+    return f"; {counted(record.exposed)}, see exposures" if record.exposed else ""
 
 
 def claimed(by: Owner, owner: OwnerState | None, context: Context) -> str:

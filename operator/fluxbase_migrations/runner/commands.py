@@ -14,10 +14,10 @@ from fluxbase_migrations.core.errors import (
     with_advice,
 )
 from fluxbase_migrations.core.files import NIL, Direction, Source
-from fluxbase_migrations.core.names import TRACKING_TABLE, OutOfOrder, Recovery, Track
+from fluxbase_migrations.core.names import TRACKING_TABLE, ExposurePolicy, OutOfOrder, Recovery, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner import connecting, memory, tracking
+from fluxbase_migrations.runner import connecting, exposure, memory, platform, tracking
 from fluxbase_migrations.runner.adoption import Guard
 from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entry, Ledger
@@ -46,6 +46,7 @@ class Setup:
     lock_timeout: float = 300.0
     recovery: Recovery | None = None
     out_of_order: OutOfOrder = OutOfOrder.WARN
+    exposure: ExposurePolicy = ExposurePolicy.WARN
     foreign_tables: tuple[Table, ...] = ()
     """Version tables of other programs."""
     built_in: bool = False
@@ -154,11 +155,20 @@ def _migrate(
     with setup.locked(guarded=guarded) as track:
         migrator = Migrator(track, source, options)
         migrator.look_back()
-        ran = migrator.migrate(make_plan, wanted)
-    if ran:
-        setup.log.info("Migrations finished", source=track.label, version=track.row.version, files=ran)
-    else:
-        setup.log.info("no change", source=track.label, version=track.row.version)
+
+        def checked_plan(current: int, already: int) -> Plan:
+            made = make_plan(current, already)
+            if setup.built_in:
+                platform.require(migrator, made)
+            return made
+
+        ran = migrator.migrate(checked_plan, wanted)
+        if ran:
+            setup.log.info("Migrations finished", source=track.label, version=track.row.version, files=ran)
+        else:
+            setup.log.info("no change", source=track.label, version=track.row.version)
+        if setup.track is Track.USER:
+            exposure.check(track, setup.exposure)
     return 0
 
 
@@ -222,5 +232,7 @@ def _run_track(setup: Setup, track: Track, read: Callable[[], Source]) -> Result
     table = setup.table if track is setup.track else None
     options = Options(policy, setup.out_of_order, memory_limit=memory.limit())
     guard = setup.guard(track) if track is Track.USER else None  # system: the built-in files
-    wish = TrackRun(track, options, setup.lock_timeout, table, guard)
+    built_in = track is Track.SYSTEM
+    limit = setup.lock_timeout
+    wish = TrackRun(track, options, limit, table, guard, built_in=built_in, exposure=setup.exposure)
     return run_track(wish, source, setup.connect, setup.log, setup.stop)

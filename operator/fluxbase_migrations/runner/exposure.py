@@ -8,53 +8,27 @@ or a foreign table. A SECURITY DEFINER function runs with its owner's rights, to
 This looks in the catalog and changes nothing; objects of extensions are theirs.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, LiteralString
 
+import psycopg
+
+from fluxbase_migrations.core import plan
+from fluxbase_migrations.core.errors import Exposed
+from fluxbase_migrations.core.exposure import Exposure, ExposureKind
+from fluxbase_migrations.core.names import ExposurePolicy
+from fluxbase_migrations.runner.locked import LockedTrack
 from fluxbase_migrations.runner.session import Session
 
-
-class ExposureKind(StrEnum):
-    """Why policies do not protect an object."""
-
-    TABLE = "table without row-level security"
-    VERSION_TABLE = "version table of a migration tool"
-    PARTITION = "partition without row-level security"
-    VIEW = "view with its owner's rights"
-    MATERIALIZED_VIEW = "materialized view"
-    FOREIGN_TABLE = "foreign table"
-    PUBLIC_FUNCTION = "SECURITY DEFINER function that everybody may execute"
-    LOOSE_FUNCTION = "SECURITY DEFINER function whose search_path is not pinned"
-
-
-@dataclass(frozen=True, slots=True)
-class Exposure:
-    """One object that a request can reach past every policy."""
-
-    kind: ExposureKind
-    name: str
-    """Quoted and with its schema; a function's with its arguments."""
-    roles: tuple[str, ...]
-    """Which of anon and authenticated."""
-    privileges: tuple[str, ...]
-    """What they can do, together: SELECT, INSERT, UPDATE, DELETE, TRUNCATE, EXECUTE."""
-    statement: str
-    """SQL that closes it."""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}: {', '.join(self.roles)} can {', '.join(self.privileges)}"
-
-
-_RELATIONS: Final[LiteralString] = """
+_EXPOSED: Final[LiteralString] = """
 WITH request_roles AS (
     SELECT oid, rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated')
 ),
 ours AS (
     SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace AS n
-    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    -- Without the roles nobody looks at the rest.
+    WHERE EXISTS (SELECT FROM request_roles) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ),
-reached AS (
+reached_relations AS (
     SELECT c.oid, c.relkind, c.relispartition, c.reloptions, n.nspname, c.relname,
            pg_catalog.array_agg(DISTINCT r.rolname::pg_catalog.text) AS roles,
            pg_catalog.array_agg(DISTINCT p.privilege) AS privileges
@@ -74,7 +48,7 @@ reached AS (
             AND d.objid = c.oid AND d.deptype = 'e')
     GROUP BY c.oid, c.relkind, c.relispartition, c.reloptions, n.nspname, c.relname
 ),
-judged AS (
+relations AS (
     SELECT *, CASE
         WHEN relkind = 'v' THEN 'VIEW'
         WHEN relkind = 'm' THEN 'MATERIALIZED_VIEW'
@@ -82,10 +56,10 @@ judged AS (
         WHEN relispartition THEN 'PARTITION'
         WHEN ARRAY(SELECT a.attname || ' ' || pg_catalog.format_type(a.atttypid, NULL)
                    FROM pg_catalog.pg_attribute AS a
-                   WHERE a.attrelid = reached.oid AND a.attnum > 0 AND NOT a.attisdropped
+                   WHERE a.attrelid = reached_relations.oid AND a.attnum > 0 AND NOT a.attisdropped
                    ORDER BY a.attnum) = '{version bigint,dirty boolean}' THEN 'VERSION_TABLE'
         ELSE 'TABLE' END AS kind
-    FROM reached
+    FROM reached_relations
     -- A view that reads nothing shows nothing.
     WHERE relkind <> 'v' OR (
         NOT EXISTS (
@@ -95,27 +69,8 @@ judged AS (
             SELECT FROM pg_catalog.pg_rewrite AS w
             JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
                 AND d.objid = w.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-            WHERE w.ev_class = reached.oid AND d.refobjid <> reached.oid))
-)
-SELECT kind, pg_catalog.format('%I.%I', nspname, relname), roles, privileges,
-       CASE
-           WHEN kind = 'TABLE' THEN
-               pg_catalog.format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', nspname, relname)
-           WHEN kind = 'VIEW' AND pg_catalog.current_setting('server_version_num')::integer >= 150000 THEN
-               pg_catalog.format('ALTER VIEW %I.%I SET (security_invoker = true)', nspname, relname)
-           ELSE pg_catalog.format('REVOKE ALL ON %I.%I FROM PUBLIC, anon, authenticated', nspname, relname)
-       END
-FROM judged
-ORDER BY 2
-"""
-
-_FUNCTIONS: Final[LiteralString] = """
-WITH request_roles AS (
-    SELECT oid, rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated')
-),
-ours AS (
-    SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace AS n
-    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+            WHERE w.ev_class = reached_relations.oid
+                AND d.refobjid <> reached_relations.oid))
 ),
 definers AS (
     SELECT p.oid, n.oid AS schema_oid, n.nspname, p.proname, p.prokind,
@@ -132,7 +87,7 @@ definers AS (
           SELECT FROM pg_catalog.pg_depend AS d
           WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e')
 ),
-reached AS (
+functions AS (
     SELECT f.*,
            ARRAY(SELECT r.rolname::pg_catalog.text FROM request_roles AS r
                  -- A trigger fires for whoever changes the table, and cannot be called otherwise.
@@ -154,27 +109,81 @@ reached AS (
            NOT coalesce(f.path IN ('', '""') OR f.path ~ ',\\s*pg_temp$', false) AS loose
     FROM definers AS f
 )
+SELECT kind, pg_catalog.format('%I.%I', nspname, relname) AS name, roles, privileges,
+       CASE
+           WHEN kind = 'TABLE' THEN
+               pg_catalog.format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', nspname, relname)
+           WHEN kind = 'VIEW' AND pg_catalog.current_setting('server_version_num')::integer >= 150000 THEN
+               pg_catalog.format('ALTER VIEW %I.%I SET (security_invoker = true)', nspname, relname)
+           ELSE pg_catalog.format('REVOKE ALL ON %I.%I FROM PUBLIC, anon, authenticated', nspname, relname)
+       END
+FROM relations
+UNION ALL
 SELECT 'PUBLIC_FUNCTION', name, roles, '{EXECUTE}'::pg_catalog.text[],
        pg_catalog.format('REVOKE EXECUTE ON %s %s FROM PUBLIC',
                          CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, name)
-FROM reached WHERE roles <> '{}' AND everybody AND NOT is_trigger
+FROM functions WHERE roles <> '{}' AND everybody AND NOT is_trigger
 UNION ALL
 SELECT 'LOOSE_FUNCTION', name, roles, '{EXECUTE}'::pg_catalog.text[],
        pg_catalog.format('ALTER %s %s SET search_path = %s, pg_temp',
                          CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, name,
                          coalesce(path, pg_catalog.quote_ident(nspname)))
-FROM reached WHERE roles <> '{}' AND loose
+FROM functions WHERE roles <> '{}' AND loose
 ORDER BY 2, 1
 """
+
+
+_TOLD: Final = 100
+"""How many objects a log names."""
+NOT_PROTECTED: Final = "Not protected by row-level security"
+UNKNOWN: Final = "What requests reach past row-level security is not known"
 
 
 def exposed(session: Session) -> list[Exposure]:
     """What anon and authenticated can reach in this database past row-level security, by name.
 
-    Nothing where those roles do not exist. Takes no locks that a migration waits for.
+    Nothing where those roles do not exist. One round trip; takes no locks that a migration waits for.
     """
     return [
         Exposure(ExposureKind[kind], name, tuple(roles), tuple(privileges), statement)
-        for query in (_RELATIONS, _FUNCTIONS)
-        for kind, name, roles, privileges, statement in session.query(query)
+        for kind, name, roles, privileges, statement in session.query(_EXPOSED)
     ]
+
+
+def check(track: LockedTrack, policy: ExposurePolicy) -> list[Exposure] | None:
+    """Look, once the files are applied, and warn about what is found; None: nobody has looked.
+
+    Raises:
+        Exposed: there is something and the policy is Fail.
+        psycopg.Error: nobody could look and the policy is Fail.
+    """
+    if policy is ExposurePolicy.IGNORE:
+        return None
+    try:
+        found = exposed(track.session)
+    except (psycopg.Error, UnicodeDecodeError) as error:
+        if policy is ExposurePolicy.FAIL:
+            raise
+        # The files are applied, whatever became of the look at what they left.
+        reason = track.session.scrub(" ".join(str(error).split()))
+        track.log.warn(f"{UNKNOWN}: the catalog cannot be read", reason=reason, source=track.label)
+        return None
+    _warn(track, found)
+    if found and policy is ExposurePolicy.FAIL:
+        raise Exposed.of(found, plan.name_of(track.row.version))
+    return found
+
+
+def _warn(track: LockedTrack, found: list[Exposure]) -> None:
+    for one in found[:_TOLD]:
+        track.log.warn(
+            NOT_PROTECTED,
+            object=one.name,
+            kind=one.kind,
+            roles=", ".join(one.roles),
+            privileges=", ".join(one.privileges),
+            close_with=one.statement,
+            source=track.label,
+        )
+    if len(found) > _TOLD:
+        track.log.warn(f"{NOT_PROTECTED}: {len(found) - _TOLD} more objects", source=track.label)

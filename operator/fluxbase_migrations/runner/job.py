@@ -113,6 +113,8 @@ def _run(spec: JobSpec, source: Source, environment: Mapping[str, str], log: Log
         spec.lock_timeout,
         database.table(spec.track, None, log),
         guard,
+        built_in=built_in,
+        exposure=spec.exposure,
         target=spec.target,
         rollback=spec.rollback,
         force=spec.force,

@@ -7,6 +7,10 @@ module describes a database; ``python -m tests.system.contents`` writes it.
 
 from typing import Final, LiteralString
 
+from fluxbase_migrations.core.errors import PlatformIncomplete
+from fluxbase_migrations.core.files import NIL, Direction
+from fluxbase_migrations.core.plan import Plan
+from fluxbase_migrations.runner.engine import Migrator
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.system import contents
 
@@ -78,6 +82,13 @@ WHERE g.grantee = 0 OR i.rolname IN ('anon', 'authenticated', 'service_role')
 
 _VIEWS_SINCE: Final = 150000
 """The platform's views read with their reader's rights, which needs PostgreSQL 15: before, there are none."""
+_VIEW: Final = "auth.users"
+_NAMED: Final = 5
+"""How many missing things a message names."""
+
+
+_TOLD: Final = 100
+"""How many missing things a log names."""
 
 
 def facts(session: Session) -> set[str]:
@@ -93,3 +104,40 @@ def missing(session: Session, version: int) -> list[str]:
         expected = [fact for fact in expected if not any(view in fact.split() for view in views)]
     there = facts(session)
     return [fact for fact in expected if fact not in there]
+
+
+def require(migrator: Migrator, plan: Plan) -> None:
+    """See that what the recorded version makes is there, before ``plan`` goes on from it.
+
+    A rollback goes on all the same: what is half there may have to be removed.
+
+    Raises:
+        PlatformIncomplete: something is not.
+    """
+    track = migrator.track
+    version = track.row.version
+    if version == NIL or (plan.steps and plan.steps[0].direction is Direction.DOWN):
+        return
+    lacks = missing(track.session, version)
+    if not lacks:
+        return
+    for fact in lacks[:_TOLD]:
+        track.log.warn("Missing in the database", object=fact, source=track.label)
+    required = [fact for fact in lacks if not _is_optional(fact)]
+    if required:
+        raise PlatformIncomplete.of(version, required)
+    migrator.warnings.append(_optional(lacks))
+
+
+def _is_optional(fact: str) -> bool:
+    """Whether the platform itself works without it.
+
+    A server that was upgraded from PostgreSQL 14 has no views, and what new tables in public come with is the
+    application's: it may have been narrowed on purpose.
+    """
+    return fact.endswith(_VIEW) or f" {_VIEW} " in fact or " on new " in fact
+
+
+def _optional(lacks: list[str]) -> str:
+    more = f", and {len(lacks) - _NAMED} more" if len(lacks) > _NAMED else ""
+    return f"the database lacks what the system migrations make: {', '.join(lacks[:_NAMED])}{more}"

@@ -11,18 +11,20 @@ from fluxbase_migrations.core.errors import (
     AheadOfSource,
     Conflict,
     DatabaseChanged,
+    Exposed,
     InternalError,
     MigrationError,
     SourceEmpty,
     Transient,
 )
+from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.files import NIL, Direction, Source
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.job import ForceCommand, SetRef, TakeOverCommand
-from fluxbase_migrations.core.names import TRACKING_TABLE, Rollback, Track
+from fluxbase_migrations.core.names import TRACKING_TABLE, ExposurePolicy, Rollback, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import FORCE, TAKE_OVER, Outcome, Result
-from fluxbase_migrations.runner import failures, ledger
+from fluxbase_migrations.runner import exposure, failures, ledger, platform
 from fluxbase_migrations.runner.adoption import Guard
 from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
@@ -55,6 +57,10 @@ class TrackRun:
     """None: the track's own."""
     guard: Guard | None = None
     """Looks for another version table before the first file runs."""
+    built_in: bool = False
+    """The files are the platform's own: what they made is known, and looked for."""
+    exposure: ExposurePolicy = ExposurePolicy.WARN
+    """The user track: what to make of objects that requests reach past row-level security."""
     target: int | None = None
     """None: the latest; 0: nothing applied."""
     rollback: Rollback = Rollback.FORBID
@@ -90,6 +96,8 @@ def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], lo
         if ran:
             outcome = Outcome.ROLLED_BACK if direction is Direction.DOWN else Outcome.APPLIED
         result = replace(result, outcome=outcome)
+        if wish.track is Track.USER:
+            result = _with(result, exposure.check(track, wish.exposure))
     except MigrationError as error:
         result = failed(result, error)
     except (psycopg.Error, ConnectionLost) as error:
@@ -101,6 +109,12 @@ def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], lo
         owner = answers.taken_from
         result = replace(result, taken_from=str(owner), taken_from_uid=owner.uid)
     return _observed(result, migrator, source, wish.target)
+
+
+def _with(result: Result, found: Sequence[Exposure] | None) -> Result:
+    if found is None:
+        return result
+    return replace(result, exposed=len(found), exposures=tuple(found))
 
 
 @dataclass(slots=True)
@@ -141,6 +155,8 @@ def _run(wish: TrackRun, migrator: Migrator, source: Source, answers: Answers) -
         made = plan.to_target(source, current, wish.target, wish.rollback)
         if made.steps:
             direction = made.steps[0].direction
+        if wish.built_in:
+            platform.require(migrator, made)
         return made
 
     before = len(migrator.applied)
@@ -207,6 +223,8 @@ def failed(result: Result, error: MigrationError) -> Result:
         result = replace(result, owner=str(owner), owner_uid=owner.uid, owner_cluster=owner.cluster)
     if isinstance(error, DatabaseChanged):
         result = replace(result, database=error.database)
+    if isinstance(error, Exposed):
+        result = _with(result, error.exposures)
     return result
 
 
