@@ -6,8 +6,9 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from fluxbase_migrations.core.exposure import Exposure, ExposureKind
 from fluxbase_migrations.runner import tracking
-from fluxbase_migrations.runner.exposure import Exposure, ExposureKind, exposed
+from fluxbase_migrations.runner.exposure import exposed
 from tests.conftest import Database
 from tests.runner.track import Runner, connect_as
 from tests.system.gateway import ADA, BOB, changed, rows
@@ -22,6 +23,11 @@ def look(connection: Connection, database: Database) -> list[Exposure]:
         return exposed(session)
     finally:
         own.close()
+
+
+def close(connection: Connection, exposure: Exposure) -> None:
+    assert exposure.statement is not None
+    connection.execute(exposure.statement.encode())
 
 
 def test_no_platform_nothing_exposed(database: Database) -> None:
@@ -110,7 +116,7 @@ def test_a_relation_that_no_policy_protects_is_closed_by_its_statement(
     assert (exposure.kind, exposure.name, exposure.roles) == (kind, "public.v", ("authenticated",))
     assert exposure.privileges[0] == "DELETE"
     assert exposure.statement == statement
-    app.execute(exposure.statement.encode())
+    close(app, exposure)
     assert look(app, standing) == []
     assert attempt(app, attack) == 0
 
@@ -147,7 +153,7 @@ def test_a_right_on_a_single_column_and_names_that_need_quotes_are_seen(
     app.execute('GRANT SELECT (id) ON "My App"."a ""b" TO anon')
     (exposure,) = look(app, standing)
     assert str(exposure) == 'table without row-level security "My App"."a ""b": anon can SELECT'
-    app.execute(exposure.statement.encode())
+    close(app, exposure)
     assert look(app, standing) == []
 
 
@@ -219,9 +225,9 @@ def test_a_definer_function_is_told_if_everybody_may_call_it_or_its_search_path_
     if grant:
         app.execute(grant)
     seen = look(app, standing)
-    assert [(one.kind.name, one.roles[0], one.statement) for one in seen] == expected
+    assert [(ExposureKind(one.kind).name, one.roles[0], one.statement) for one in seen] == expected
     for one in seen:
-        app.execute(one.statement.encode())
+        close(app, one)
     assert look(app, standing) == []
 
 
@@ -240,7 +246,7 @@ def test_a_loose_definer_function_is_a_way_in_and_its_statement_closes_it(
     changed(app, "GRANT ALL ON pg_temp.notes TO PUBLIC", "authenticated", sub=ADA)
     assert rows(app, ask, "authenticated", sub=ADA) == [(0,)]
     (exposure,) = look(app, standing)
-    app.execute(exposure.statement.encode())
+    close(app, exposure)
     assert rows(app, ask, "authenticated", sub=ADA) == [(2,)]
 
 

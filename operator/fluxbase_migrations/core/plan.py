@@ -64,9 +64,8 @@ def up(source: Source, current: int, limit: int | None = None) -> Plan:
     if limit is None:
         return Plan(_ups(source, current, ahead))
     if limit and not ahead:
-        raise NothingToStep(
-            "file does not exist", detail=f"nothing is left to apply after {name_of(current)}"
-        )
+        detail = f"nothing is left to apply after {name_of(current)}"
+        raise NothingToStep("file does not exist", detail=detail)
     return Plan(_ups(source, current, ahead[:limit]), short=max(0, limit - len(ahead)))
 
 
