@@ -34,7 +34,12 @@ def typed(*words: str, directory: Path, **variables: str) -> subprocess.Complete
 
 
 def test_run_reads_as_the_documentation_shows(database: Database, tmp_path: Path) -> None:
-    source = write_files(tmp_path / "user", FILES)
+    files = {
+        f"00{number}_{name}.up.sql": f"CREATE TABLE {name} (i int);"
+        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY;"
+        for number, name in enumerate("ab", 1)
+    }
+    source = write_files(tmp_path / "user", files)
     variables = {"DATABASE_URL": database.dsn, "DB_USER_MIGRATIONS_PATH": str(source)}
     done = typed("run", directory=tmp_path, **variables)
     assert done.returncode == 0, done.stdout

@@ -135,6 +135,8 @@ RECHECKED = replace(WANT, volume="files, path .", recheck=timedelta(seconds=10))
 VOLUME = replace(WANT, volume="files, path .", allow_empty=True)
 ERROR = ErrorInfo("syntax error", file="005_x.up.sql", line=3, sql_state="42601", hint="no")
 SQL_ERROR = Result(Outcome.SQL_ERROR, version=5, dirty=True, observed=True, error=ERROR)
+EXPOSED = Result(Outcome.EXPOSED, version=4, observed=True, error=ErrorInfo("public.t"))
+INCOMPLETE = Result(Outcome.PLATFORM_INCOMPLETE, version=4, observed=True, error=ErrorInfo("role anon"))
 FAILED = replace(APPLIED, phase=Phase.FAILED, outcome=Outcome.SQL_ERROR, dirty=True, version=5)
 WAITING = replace(APPLIED, outcome=Outcome.UNREACHABLE, waits=1, retry_at=NOW + timedelta(seconds=10))
 LATER = NOW + timedelta(seconds=11)
@@ -257,6 +259,20 @@ CASES = {
         look(PLANNED, jobs=(JOB,), pods=(ended(SQL_ERROR),)),
         stalled=True,
         says="005_x.up.sql:3",
+    ),
+    "something is reachable past row-level security, and must not be": Case(
+        Phase.FAILED,
+        "Exposed",
+        look(PLANNED, jobs=(JOB,), pods=(ended(EXPOSED),)),
+        stalled=True,
+        says="public.t",
+    ),
+    "the platform is not all there": Case(
+        Phase.PENDING,
+        "PlatformIncomplete",
+        look(PLANNED, jobs=(JOB,), pods=(ended(INCOMPLETE),)),
+        stalled=False,
+        says="role anon",
     ),
     "a failed track stays failed": Case(Phase.FAILED, "SQLError", look(FAILED), stalled=True),
     "a failed track runs again when its source changes": Case(

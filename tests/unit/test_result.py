@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.result import LIMIT, Applied, ErrorInfo, Outcome, Result, cut
 
 LONG = st.text(max_size=20) | st.sampled_from(
@@ -24,6 +25,14 @@ ERRORS = st.builds(
     effect=MAYBE,
 )
 APPLIED = st.builds(Applied, st.integers(0, 2**63 - 1), LONG, st.just("up"), st.floats(0, 1e6))
+EXPOSURES = st.builds(
+    Exposure,
+    kind=LONG,
+    name=LONG,
+    roles=st.lists(LONG, max_size=3).map(tuple),
+    privileges=st.lists(LONG, max_size=3).map(tuple),
+    statement=MAYBE,
+)
 RESULTS = st.builds(
     Result,
     outcome=st.sampled_from(Outcome),
@@ -37,6 +46,8 @@ RESULTS = st.builds(
     applied_count=st.integers(0, 10**6),
     skipped_versions=st.lists(st.integers(0, 2**63 - 1), max_size=400).map(tuple),
     warnings=st.lists(LONG, max_size=30).map(tuple),
+    exposed=st.none() | st.integers(0, 10**6),
+    exposures=st.lists(EXPOSURES, max_size=30).map(tuple),
     recovered=MAYBE,
     owner=MAYBE,
     owner_uid=st.none() | st.just("3f0c7f6e-0000-0000-0000-000000000000"),
@@ -49,7 +60,17 @@ def test_it_fits_and_says_what_counts(result: Result) -> None:
     text = result.to_json()
     assert len(text.encode()) <= LIMIT
     read = Result.from_json(text)
-    kept = ("outcome", "version", "dirty", "observed", "latest", "pending", "source_digest", "applied_count")
+    kept = (
+        "outcome",
+        "version",
+        "dirty",
+        "observed",
+        "latest",
+        "pending",
+        "source_digest",
+        "applied_count",
+        "exposed",
+    )
     assert {name: getattr(read, name) for name in kept} == {name: getattr(result, name) for name in kept}
     assert (read.error is None) == (result.error is None)
     assert len(read.applied) <= len(result.applied)

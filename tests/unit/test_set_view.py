@@ -153,6 +153,20 @@ def test_status_names_version_dirty_flag_and_error_with_its_place() -> None:
         assert words in text
 
 
+def test_status_shows_what_is_exposed_with_what_closes_it_and_how_many_more() -> None:
+    found = migration_set()
+    view = {"kind": "materialized view", "name": "public.m", "roles": ["anon"], "privileges": ["SELECT"]}
+    statement = "REVOKE ALL ON public.m FROM PUBLIC, anon, authenticated"
+    found["status"]["tracks"]["user"].update(exposed=3, exposures=[{**view, "statement": statement}, view])
+    shown = [line.strip() for line in render(found).splitlines()]
+    assert shown[-4:] == [
+        "exposed: materialized view public.m: anon can SELECT",
+        f"close it with: {statement}",
+        "exposed: materialized view public.m: anon can SELECT",
+        "exposed: 1 more",
+    ]
+
+
 def test_a_set_that_nobody_has_looked_at_is_shown_as_such() -> None:
     assert "not looked at yet" in render({"metadata": {"namespace": "a", "name": "b"}})
 

@@ -13,7 +13,7 @@ from typing import Final, LiteralString
 import psycopg
 
 from fluxbase_migrations.core import plan
-from fluxbase_migrations.core.errors import Exposed
+from fluxbase_migrations.core.errors import Exposed, ServerRefused, Transient
 from fluxbase_migrations.core.exposure import Exposure, ExposureKind
 from fluxbase_migrations.core.names import ExposurePolicy
 from fluxbase_migrations.runner.locked import LockedTrack
@@ -136,7 +136,7 @@ ORDER BY 2, 1
 _TOLD: Final = 100
 """How many objects a log names."""
 NOT_PROTECTED: Final = "Not protected by row-level security"
-UNKNOWN: Final = "What requests reach past row-level security is not known"
+UNKNOWN: Final = "what requests reach past row-level security is not known"
 
 
 def exposed(session: Session) -> list[Exposure]:
@@ -155,23 +155,28 @@ def check(track: LockedTrack, policy: ExposurePolicy) -> list[Exposure] | None:
 
     Raises:
         Exposed: there is something and the policy is Fail.
-        psycopg.Error: nobody could look and the policy is Fail.
+        ServerRefused, Transient: nobody could look and the policy is Fail.
     """
     if policy is ExposurePolicy.IGNORE:
         return None
     try:
         found = exposed(track.session)
-    except (psycopg.Error, UnicodeDecodeError) as error:
-        if policy is ExposurePolicy.FAIL:
-            raise
-        # The files are applied, whatever became of the look at what they left.
+    except psycopg.Error as error:
         reason = track.session.scrub(" ".join(str(error).split()))
+        if policy is ExposurePolicy.FAIL:
+            kind = Transient if isinstance(error, psycopg.OperationalError) else ServerRefused
+            raise kind(f"{UNKNOWN}: {reason}", effect=f"all files are applied, {_version(track)}") from error
+        # The files are applied, whatever became of the look at what they left.
         track.log.warn(f"{UNKNOWN}: the catalog cannot be read", reason=reason, source=track.label)
         return None
     _warn(track, found)
     if found and policy is ExposurePolicy.FAIL:
-        raise Exposed.of(found, plan.name_of(track.row.version))
+        raise Exposed.of(found, _version(track))
     return found
+
+
+def _version(track: LockedTrack) -> str:
+    return plan.name_of(track.row.version)
 
 
 def _warn(track: LockedTrack, found: list[Exposure]) -> None:
