@@ -32,9 +32,19 @@ from fluxbase_migrations.core.actions import CreateJob
 from fluxbase_migrations.core.commands import parse_force
 from fluxbase_migrations.core.decide import SetDecision
 from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.job import JobSpec, SetRef
-from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND, CommandState, Phase, Rollback, Track
+from fluxbase_migrations.core.names import (
+    API_VERSION,
+    CONTAINER,
+    KIND,
+    CommandState,
+    ExposurePolicy,
+    Phase,
+    Rollback,
+    Track,
+)
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.status import SetStatus
 from fluxbase_migrations.core.transitions import line_of
@@ -64,7 +74,17 @@ ENDS = st.sampled_from(
 )
 SECRETS = ("db", "other")
 """Each leads to a database of its own."""
-READ = frozenset({Outcome.APPLIED, Outcome.NO_CHANGE, Outcome.ROLLED_BACK, Outcome.SQL_ERROR})
+EXPOSURE = Exposure("materialized view", "public.m", ("authenticated",), ("SELECT",), "REVOKE …")
+READ = frozenset(
+    {
+        Outcome.APPLIED,
+        Outcome.NO_CHANGE,
+        Outcome.ROLLED_BACK,
+        Outcome.SQL_ERROR,
+        Outcome.EXPOSED,
+        Outcome.PLATFORM_INCOMPLETE,
+    }
+)
 """Outcomes of runs that have read the row at their end."""
 
 
@@ -76,6 +96,10 @@ class Row:
     dirty: bool = False
     tokens: list[str] = field(default_factory=list)
     owner: SetRef | None = None
+    open: bool = False
+    """Whether requests reach something past row-level security; of the user track."""
+    lacking: bool = False
+    """Whether something is gone of what its files have made; of the system track."""
 
     database: DatabaseIdentity = field(default_factory=lambda: database_of("db", 0))
 
@@ -114,6 +138,8 @@ def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool
     if at > latest or target > latest:
         gone = Outcome.AHEAD_OF_SOURCE if at > latest else Outcome.TARGET_NOT_FOUND
         return row.result(gone, error=ErrorInfo("not among the files"), **known)
+    if row.lacking and 0 < at <= target:
+        return row.result(Outcome.PLATFORM_INCOMPLETE, error=ErrorInfo("role anon is missing"), **known)
     if at > target and job.rollback is Rollback.FORBID:
         return row.result(Outcome.ROLLBACK_FORBIDDEN, error=ErrorInfo("rollback is Forbid"), **known)
     if not to_the_end:
@@ -121,6 +147,11 @@ def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool
         return row.result(Outcome.SQL_ERROR, error=ErrorInfo("syntax error"), pending=1, **known)
     outcome = Outcome.NO_CHANGE if at == target else Outcome.APPLIED if at < target else Outcome.ROLLED_BACK
     row.version, row.dirty = target or None, False
+    if job.track is Track.USER and job.exposure is not ExposurePolicy.IGNORE:
+        found = (EXPOSURE,) if row.open else ()
+        known |= {"exposed": len(found), "exposures": found}
+        if found and job.exposure is ExposurePolicy.FAIL:
+            known["error"], outcome = ErrorInfo("public.m"), Outcome.EXPOSED
     return row.result(outcome, pending=latest - target, **known)
 
 
@@ -267,7 +298,15 @@ class Life(RuleBasedStateMachine):
         if found.get("finishedAt") != was.get("finishedAt") and found.get("outcome") in READ:
             told = found.get("version"), found.get("dirty", False)
             assert told == (row.version, row.dirty), f"status tells {told} of {row}"
+        self.check_exposure(body, found)
         return self.check_order(body, track, found)
+
+    def check_exposure(self, body: Json, found: Json) -> None:
+        """What is not to be is never shown as fine."""
+        policy = body["spec"].get("exposure", ExposurePolicy.WARN)
+        present = body["status"]["observedGeneration"] == body["metadata"]["generation"]
+        if present and found["phase"] in (Phase.APPLIED, Phase.ROLLED_BACK):
+            assert not found.get("exposed") or policy == ExposurePolicy.WARN, f"{policy}: {found['message']}"
 
     def check_order(self, body: Json, track: Track, found: Json) -> None:
         line = line_of(Phase(found["phase"]), found["reason"])
@@ -341,6 +380,16 @@ class Life(RuleBasedStateMachine):
             self.dropped += obeyed_in(self.databases.get(name, {}))
             identity = database_of(name, self.generations)
             self.databases[name] = {track: Row(database=identity) for track in Track}
+
+    @rule(name=st.sampled_from(SECRETS), is_open=st.booleans(), lacking=st.booleans())
+    def somebody_changes_the_database(self, name: str, is_open: bool, lacking: bool) -> None:
+        """Makes or closes a view, drops or makes a policy."""
+        self.databases[name][Track.USER].open = is_open
+        self.databases[name][Track.SYSTEM].lacking = lacking
+
+    @rule(policy=st.sampled_from(list(ExposurePolicy)))
+    def guard(self, policy: ExposurePolicy) -> None:
+        self.change(exposure=str(policy))
 
     @rule(name=st.sampled_from(SECRETS))
     def correct_the_database(self, name: str) -> None:
@@ -574,6 +623,9 @@ class Life(RuleBasedStateMachine):
             owner = self.database[track].owner
             if owner is not None and owner.uid == "production":
                 self.database[track].owner = None
+        self.database[Track.SYSTEM].lacking = False
+        if self.api.objects[SET]["spec"].get("exposure") == ExposurePolicy.FAIL:
+            self.database[Track.USER].open = False
         self.verify(None)
         self.suspend(False)
         self.withdraw("force")
