@@ -391,6 +391,18 @@ class Life(RuleBasedStateMachine):
     def guard(self, policy: ExposurePolicy) -> None:
         self.change(exposure=str(policy))
 
+    @rule(before=st.sampled_from(list(ExposurePolicy)), after=st.sampled_from(list(ExposurePolicy)))
+    def something_is_found_open_and_the_policy_changes(
+        self, before: ExposurePolicy, after: ExposurePolicy
+    ) -> None:
+        self.database[Track.USER].open = True
+        self.guard(before)
+        self.request(f"{before} {after}")
+        self.the_operator_looks()
+        self.go_on("ContainerCreating", ["later", "later", Outcome.APPLIED] * 2)
+        self.guard(after)
+        self.the_operator_looks()
+
     @rule(name=st.sampled_from(SECRETS))
     def correct_the_database(self, name: str) -> None:
         self.change(database={"urlFrom": {"secretKeyRef": {"name": name, "key": "url"}}})
@@ -705,4 +717,33 @@ def test_the_end_of_a_force_without_files_is_told_as_it_stays() -> None:
     life.edit(count=0, flavour="a", track=Track.SYSTEM)
     life.the_operator_looks()
     life.exchange_the_database_after_a_force_that_nobody_heard_of(token="x", track=Track.SYSTEM)
+    life.teardown()
+
+
+@pytest.mark.parametrize("after", ExposurePolicy)
+@pytest.mark.parametrize("before", ExposurePolicy)
+def test_another_policy_about_what_requests_reach_is_obeyed(
+    before: ExposurePolicy, after: ExposurePolicy
+) -> None:
+    life = Life()
+    life.make_set(enabled=True, ends=[Outcome.APPLIED, "later", "later", Outcome.APPLIED])
+    life.something_is_found_open_and_the_policy_changes(before, after)
+    life.go_on("ContainerCreating", ["later", "later", Outcome.APPLIED])
+    found = life.api.objects[SET]["status"]["tracks"]["user"]
+    assert found["phase"] == (Phase.FAILED if after is ExposurePolicy.FAIL else Phase.APPLIED)
+    assert found.get("exposed") == (None if after is ExposurePolicy.IGNORE else 1)
+    life.teardown()
+
+
+def test_a_platform_that_lost_something_keeps_the_user_track_waiting() -> None:
+    life = Life()
+    life.make_set(enabled=True, ends=[Outcome.APPLIED, "later", "later", Outcome.APPLIED])
+    life.somebody_changes_the_database("db", is_open=False, lacking=True)
+    life.request("again")
+    life.edit(Track.USER, 3, "")
+    life.the_operator_looks()
+    life.go_on("ContainerCreating", ["later", "later", Outcome.APPLIED])
+    tracks = life.api.objects[SET]["status"]["tracks"]
+    assert (tracks["system"]["phase"], tracks["system"]["reason"]) == (Phase.PENDING, "PlatformIncomplete")
+    assert tracks["user"]["reason"] == "WaitingForSystem"
     life.teardown()
