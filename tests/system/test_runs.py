@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from fluxbase_migrations.core.files import Source
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import ExposurePolicy, Rollback, Track
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner.exposure import NOT_PROTECTED, UNKNOWN
+from fluxbase_migrations.runner.exposure import NOT_PROTECTED, UNKNOWN, exposed
+from fluxbase_migrations.runner.platform import missing
 from fluxbase_migrations.runner.track import TrackRun, run_track
 from fluxbase_migrations.system import files as built_in
 from tests.conftest import Database, create_database, create_login
 from tests.peers import environment, write_files
 from tests.postgres_server import Endpoint, start_server
-from tests.runner.track import Runner
+from tests.runner.track import Runner, connect_as
 from tests.system.test_contents import RESTORE_VERSION, program
 from tests.system.track import EXAMPLES, LATEST
 
@@ -28,6 +30,7 @@ TABLE = "CREATE TABLE public.notes (id int);"
 PROTECTED = f"{TABLE} ALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;"
 VIEW = "CREATE VIEW public.v AS SELECT * FROM public.notes;"
 CLOSED = "REVOKE ALL ON public.v FROM PUBLIC, anon, authenticated;"
+SHOP = SetRef("uid", "fluxbase", "shop")
 COMMAND = str(Path(sys.executable).with_name("fluxbase-migrate"))
 
 
@@ -160,6 +163,19 @@ def test_many_objects_are_counted_and_the_log_is_bounded(runner: Runner) -> None
     assert (read.exposed, len(read.exposures)) == (300, 10)
 
 
+def run_job(spec: JobSpec, database: Database, directory: Path) -> tuple[int, Result]:
+    """As its pod does; returns exit code and result."""
+    log = directory / "termination-log"
+    variables = {
+        "FLUXBASE_JOB": spec.to_json(),
+        "FLUXBASE_TERMINATION_LOG": str(log),
+        "DATABASE_URL": database.dsn,
+    }
+    argv = [sys.executable, "-m", "fluxbase_migrations.runner"]
+    done = subprocess.run(argv, env=environment(variables), capture_output=True, check=False, timeout=60)
+    return done.returncode, Result.from_json(log.read_text())
+
+
 def typed(*words: str, database: Database, directory: Path) -> subprocess.CompletedProcess[str]:
     variables = environment({"DATABASE_URL": database.dsn})
     return subprocess.run(
@@ -187,6 +203,37 @@ def test_the_command_line_warns_fails_or_is_silent(
         assert (done.returncode, done.stderr) == (code, ""), done.stdout
         assert words in done.stdout
         assert ("public.notes" in done.stdout) is (policy != "ignore")
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "outcome", "count"),
+    [
+        (ExposurePolicy.WARN, 0, Outcome.APPLIED, 1),
+        (ExposurePolicy.FAIL, 1, Outcome.EXPOSED, 1),
+        (ExposurePolicy.IGNORE, 0, Outcome.APPLIED, None),
+    ],
+)
+def test_a_job_does_as_the_set_says(
+    platform: Database,
+    tmp_path: Path,
+    policy: ExposurePolicy,
+    code: int,
+    outcome: Outcome,
+    count: int | None,
+) -> None:
+    source = write_files(tmp_path / "user", {"1_notes.up.sql": TABLE})
+    spec = JobSpec(SHOP, Track.USER, 1, paths=(str(source),), exposure=policy)
+    ended, result = run_job(spec, platform, tmp_path)
+    assert (ended, result.outcome, result.version, result.exposed) == (code, outcome, 1, count)
+
+
+def test_a_look_leaves_the_session_as_it_was(runner: Runner) -> None:
+    with closing(connect_as(runner)) as session:
+        before = session.query("SHOW jit")
+        exposed(session)
+        missing(session, LATEST)
+        assert session.query("SHOW jit") == before
+        assert not session.in_transaction
 
 
 # --- The platform
@@ -299,24 +346,8 @@ def test_a_dump_restored_on_a_bare_server_is_not_called_complete(
     run_system(Runner(source))
     program("pg_dump", "--format=custom", f"--file={dump}", f"--dbname={source.dsn}")
     program("pg_restore", f"--dbname={target.dsn}", str(dump), check=False)
-    log = tmp_path / "termination-log"
-    spec = JobSpec(SetRef("uid", "fluxbase", "shop"), Track.SYSTEM, 1)
-    variables = environment(
-        {
-            "FLUXBASE_JOB": spec.to_json(),
-            "FLUXBASE_TERMINATION_LOG": str(log),
-            "DATABASE_URL": target.dsn,
-        }
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "fluxbase_migrations.runner"],
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    result = Result.from_json(log.read_text())
-    assert (done.returncode, result.outcome, result.version) == (1, Outcome.PLATFORM_INCOMPLETE, LATEST)
+    code, result = run_job(JobSpec(SHOP, Track.SYSTEM, 1), target, tmp_path)
+    assert (code, result.outcome, result.version) == (1, Outcome.PLATFORM_INCOMPLETE, LATEST)
     assert result.error is not None
     assert "role anon, role authenticated, role service_role" in result.error.message
     ran = typed("run", database=target, directory=tmp_path)

@@ -17,7 +17,7 @@ from fluxbase_migrations.core.errors import Exposed, ServerRefused, Transient
 from fluxbase_migrations.core.exposure import Exposure, ExposureKind
 from fluxbase_migrations.core.names import ExposurePolicy
 from fluxbase_migrations.runner.locked import LockedTrack
-from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.session import CATALOG_QUERY, Session
 
 _EXPOSED: Final[LiteralString] = """
 WITH request_roles AS (
@@ -146,7 +146,7 @@ def exposed(session: Session) -> list[Exposure]:
     """
     return [
         Exposure(ExposureKind[kind], name, tuple(roles), tuple(privileges), statement)
-        for kind, name, roles, privileges, statement in session.query(_EXPOSED)
+        for kind, name, roles, privileges, statement in session.query(CATALOG_QUERY + _EXPOSED)
     ]
 
 

@@ -11,7 +11,7 @@ from fluxbase_migrations.core.errors import PlatformIncomplete
 from fluxbase_migrations.core.files import NIL, Direction
 from fluxbase_migrations.core.plan import Plan
 from fluxbase_migrations.runner.engine import Migrator
-from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.session import CATALOG_QUERY, Session
 from fluxbase_migrations.system import contents
 
 _FACTS: Final[LiteralString] = """
@@ -93,7 +93,7 @@ _TOLD: Final = 100
 
 def facts(session: Session) -> set[str]:
     """What of the platform is in this database: a line for each role, table, policy, privilege and so on."""
-    return {fact for (fact,) in session.query(_FACTS)}
+    return {fact for (fact,) in session.query(CATALOG_QUERY + _FACTS)}
 
 
 def missing(session: Session, version: int) -> list[str]:

@@ -19,6 +19,9 @@ from fluxbase_migrations.runner.wire import Chunk, Reply, Watch
 
 CONNECT_PATIENCE: Final = 60.0
 """Seconds during which an unreachable server is tried again."""
+CATALOG_QUERY: Final[LiteralString] = "SET LOCAL jit = off; "
+"""Before a query of many catalogs, in one message with it: the server compiles what it thinks expensive, and
+with thousands of tables that takes longer than the query by far."""
 _NO_ESCAPES: Final = "SQL_ASCII"
 """An encoding in which PostgreSQL has no Unicode escapes, and converts nothing."""
 
@@ -112,12 +115,14 @@ class Session:
     def query(
         self, text: LiteralString | sql.Composed | sql.SQL, params: Sequence[Any] = ()
     ) -> list[tuple[Any, ...]]:
-        """Run one statement of our own and return its rows.
+        """Run a statement of our own and return its rows; of several without ``params``, those of the last.
 
         Raises:
             psycopg.Error: as the server says.
         """
         cursor = self.connection.execute(text, params or None)
+        while cursor.nextset():
+            pass
         return cursor.fetchall() if cursor.description else []
 
     def run(
