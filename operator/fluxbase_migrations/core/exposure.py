@@ -24,6 +24,7 @@ class ExposureKind(StrEnum):
     VIEW = "view with its owner's rights"
     MATERIALIZED_VIEW = "materialized view"
     FOREIGN_TABLE = "foreign table"
+    TRUNCATE = "table that can be truncated past its policies"
     PUBLIC_FUNCTION = "SECURITY DEFINER function that everybody may execute"
     LOOSE_FUNCTION = "SECURITY DEFINER function whose search_path is not pinned"
 

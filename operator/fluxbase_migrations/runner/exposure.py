@@ -3,7 +3,7 @@
 Default privileges give authenticated rights on every relation that a migration makes in public, views like
 tables. Policies apply to tables that have row-level security enabled, reached by their own name: not to a
 table without it, a partition reached directly, a view that reads with its owner's rights, a materialized view
-or a foreign table. A SECURITY DEFINER function runs with its owner's rights, too.
+or a foreign table, and not to TRUNCATE. A SECURITY DEFINER function runs with its owner's rights, too.
 
 This looks in the catalog and changes nothing; objects of extensions are theirs.
 """
@@ -29,7 +29,7 @@ ours AS (
     WHERE EXISTS (SELECT FROM request_roles) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ),
 reached_relations AS (
-    SELECT c.oid, c.relkind, c.relispartition, c.reloptions, n.nspname, c.relname,
+    SELECT c.oid, c.relkind, c.relispartition, c.relrowsecurity, c.reloptions, n.nspname, c.relname,
            pg_catalog.array_agg(DISTINCT r.rolname::pg_catalog.text) AS roles,
            pg_catalog.array_agg(DISTINCT p.privilege) AS privileges
     FROM pg_catalog.pg_class AS c
@@ -37,7 +37,9 @@ reached_relations AS (
     CROSS JOIN request_roles AS r
     CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS p (privilege)
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-      AND NOT c.relrowsecurity
+      -- Policies say nothing about TRUNCATE. Of a materialized view only reading is possible.
+      AND (NOT c.relrowsecurity OR p.privilege = 'TRUNCATE')
+      AND (c.relkind <> 'm' OR p.privilege = 'SELECT')
       AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE')
       AND CASE WHEN p.privilege IN ('DELETE', 'TRUNCATE')
                THEN pg_catalog.has_table_privilege(r.oid, c.oid, p.privilege)
@@ -46,10 +48,11 @@ reached_relations AS (
           SELECT FROM pg_catalog.pg_depend AS d
           WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
             AND d.objid = c.oid AND d.deptype = 'e')
-    GROUP BY c.oid, c.relkind, c.relispartition, c.reloptions, n.nspname, c.relname
+    GROUP BY c.oid, c.relkind, c.relispartition, c.relrowsecurity, c.reloptions, n.nspname, c.relname
 ),
 relations AS (
     SELECT *, CASE
+        WHEN relrowsecurity THEN 'TRUNCATE'
         WHEN relkind = 'v' THEN 'VIEW'
         WHEN relkind = 'm' THEN 'MATERIALIZED_VIEW'
         WHEN relkind = 'f' THEN 'FOREIGN_TABLE'
@@ -111,6 +114,9 @@ functions AS (
 )
 SELECT kind, pg_catalog.format('%I.%I', nspname, relname) AS name, roles, privileges,
        CASE
+           WHEN kind = 'TRUNCATE' THEN
+               pg_catalog.format('REVOKE TRUNCATE ON %I.%I FROM PUBLIC, anon, authenticated',
+                                 nspname, relname)
            WHEN kind = 'TABLE' THEN
                pg_catalog.format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', nspname, relname)
            WHEN kind = 'VIEW' AND pg_catalog.current_setting('server_version_num')::integer >= 150000 THEN
