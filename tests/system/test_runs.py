@@ -130,6 +130,7 @@ def test_files_count_as_applied_where_nobody_can_look_unless_that_is_to_fail(
     assert result.exposed is None
     assert result.outcome is (Outcome.NO_CHANGE if policy is ExposurePolicy.WARN else Outcome.SERVER_REFUSED)
     assert len(warnings(runner, UNKNOWN)) == (policy is ExposurePolicy.WARN)
+    assert len(result.warnings) == (policy is ExposurePolicy.WARN)
 
 
 def test_a_version_table_of_golang_migrate_is_named_with_the_statement_that_closes_it(

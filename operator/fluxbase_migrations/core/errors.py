@@ -205,7 +205,7 @@ class PlatformIncomplete(MigrationError):
             hint=f"make the roles first (fluxbase-migrate system roles --sql), then {restore}"
             if roles
             else f"create it again as in the system migrations, or {restore}",
-            effect="nothing was changed",
+            effect="no further file was run",
         )
 
 

@@ -168,7 +168,7 @@ def _migrate(
         else:
             setup.log.info("no change", source=track.label, version=track.row.version)
         if setup.track is Track.USER:
-            exposure.check(track, setup.exposure)
+            exposure.check(migrator, setup.exposure)
     return 0
 
 

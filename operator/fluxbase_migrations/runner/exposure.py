@@ -16,6 +16,7 @@ from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import Exposed, ServerRefused, Transient
 from fluxbase_migrations.core.exposure import Exposure, ExposureKind
 from fluxbase_migrations.core.names import ExposurePolicy
+from fluxbase_migrations.runner.engine import Migrator
 from fluxbase_migrations.runner.locked import LockedTrack
 from fluxbase_migrations.runner.session import CATALOG_QUERY, Session
 
@@ -156,7 +157,7 @@ def exposed(session: Session) -> list[Exposure]:
     ]
 
 
-def check(track: LockedTrack, policy: ExposurePolicy) -> list[Exposure] | None:
+def check(migrator: Migrator, policy: ExposurePolicy) -> list[Exposure] | None:
     """Look, once the files are applied, and warn about what is found; None: nobody has looked.
 
     Raises:
@@ -165,6 +166,7 @@ def check(track: LockedTrack, policy: ExposurePolicy) -> list[Exposure] | None:
     """
     if policy is ExposurePolicy.IGNORE:
         return None
+    track = migrator.track
     try:
         found = exposed(track.session)
     except psycopg.Error as error:
@@ -173,7 +175,8 @@ def check(track: LockedTrack, policy: ExposurePolicy) -> list[Exposure] | None:
             kind = Transient if isinstance(error, psycopg.OperationalError) else ServerRefused
             raise kind(f"{UNKNOWN}: {reason}", effect=f"all files are applied, {_version(track)}") from error
         # The files are applied, whatever became of the look at what they left.
-        track.log.warn(f"{UNKNOWN}: the catalog cannot be read", reason=reason, source=track.label)
+        track.log.warn(UNKNOWN, reason=reason, source=track.label)
+        migrator.warnings.append(f"{UNKNOWN}: {reason}")
         return None
     _warn(track, found)
     if found and policy is ExposurePolicy.FAIL:

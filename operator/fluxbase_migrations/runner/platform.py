@@ -85,8 +85,6 @@ _VIEWS_SINCE: Final = 150000
 _VIEW: Final = "auth.users"
 _NAMED: Final = 5
 """How many missing things a message names."""
-
-
 _TOLD: Final = 100
 """How many missing things a log names."""
 

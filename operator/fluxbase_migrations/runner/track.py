@@ -97,7 +97,7 @@ def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], lo
             outcome = Outcome.ROLLED_BACK if direction is Direction.DOWN else Outcome.APPLIED
         result = replace(result, outcome=outcome)
         if wish.track is Track.USER:
-            result = _with(result, exposure.check(track, wish.exposure))
+            result = _with(result, exposure.check(migrator, wish.exposure))
     except MigrationError as error:
         result = failed(result, error)
     except (psycopg.Error, ConnectionLost) as error:
