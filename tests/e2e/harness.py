@@ -125,7 +125,9 @@ def tables(*versions: int, **replaced: bytes) -> dict[str, bytes]:
     """Pairs of files, each for a table; ``up2=…`` replaces the up file of version 2."""
     content = {}
     for one in versions:
-        content[f"00{one}_t{one}.up.sql"] = f"CREATE TABLE public.t{one} (id int);\n".encode()
+        table = f"public.t{one}"
+        up = f"CREATE TABLE {table} (id int);\nALTER TABLE {table} ENABLE ROW LEVEL SECURITY;\n"
+        content[f"00{one}_t{one}.up.sql"] = up.encode()
         content[f"00{one}_t{one}.down.sql"] = f"DROP TABLE public.t{one};\n".encode()
     for name, data in replaced.items():
         direction, version = name.rstrip("0123456789"), name.lstrip("updown")
