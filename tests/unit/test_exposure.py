@@ -13,6 +13,7 @@ from fluxbase_migrations.core.record import NOT_EXPOSED
 from fluxbase_migrations.core.result import LIMIT, Applied, Outcome, Result
 from fluxbase_migrations.core.status import TrackStatus
 from tests.unit.test_decide import (
+    APPLIED,
     CHANGED,
     JOB,
     LATER,
@@ -25,6 +26,7 @@ from tests.unit.test_decide import (
     user,
 )
 from tests.unit.test_decide import look as decided
+from tests.unit.test_facts import NEW, OLD
 
 VIEW = Exposure(
     ExposureKind.VIEW,
@@ -96,7 +98,6 @@ def test_what_was_found_is_kept_until_somebody_has_looked_again(found: Result, k
 
 
 def test_another_database_has_exposures_of_its_own() -> None:
-    from tests.unit.test_facts import NEW, OLD
 
     record = replace(PLANNED, exposed=1, exposures=(VIEW,), database=OLD, version=3)
     made = run(replace(result(looked=False, outcome=Outcome.SQL_ERROR), database=NEW), record)
@@ -134,6 +135,20 @@ def test_a_failed_look_is_repeated_when_something_changes_or_time_has_come() -> 
     closed = decided(user(planned), daily, now=LATER, jobs=(second,), pods=pods)
     assert conditions(closed) == {"Ready": "True"}
     assert (False, NOT_EXPOSED) in told(closed)
+
+
+def test_a_routine_look_that_finds_something_open_leaves_the_set_ready_and_says_so() -> None:
+    daily = replace(WANT, recheck=timedelta(seconds=10))
+    planned = decided(replace(APPLIED, exposed=0), daily, now=LATER)
+    second, pods = replace(JOB, run=2), (replace(ended(result(VIEW)), run=2, finished_at=LATER),)
+    made = decided(user(planned), daily, now=LATER, jobs=(second,), pods=pods)
+    assert conditions(made) == {"Ready": "True"}
+    assert (True, "Exposed") in told(made)
+    assert "1 object reachable past row-level security" in (user(made).message or "")
+    third, pods = replace(JOB, run=3), (replace(ended(result(VIEW)), run=3, finished_at=LATER),)
+    again = decided(user(made), daily, now=LATER + timedelta(minutes=1))
+    same = decided(user(again), daily, now=LATER + timedelta(minutes=1), jobs=(third,), pods=pods)
+    assert told(same) == []
 
 
 def test_a_rollback_that_exposes_is_rolled_back_once_it_is_closed() -> None:

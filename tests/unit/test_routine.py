@@ -99,6 +99,14 @@ FOUND = {
         Result(Outcome.SQL_ERROR, version=5, dirty=True, observed=True, error=ErrorInfo("no")),
         "Failed",
     ),
+    "a view that everybody reads": (
+        Result(Outcome.EXPOSED, version=4, observed=True, database=OLD, error=ErrorInfo("public.v")),
+        "Failed",
+    ),
+    "a platform without its roles": (
+        Result(Outcome.PLATFORM_INCOMPLETE, version=4, observed=True, database=OLD, error=ErrorInfo("anon")),
+        "Pending",
+    ),
     "no server": (Result(Outcome.UNREACHABLE, error=ErrorInfo("no such database")), "Pending"),
     "no login": (Result(Outcome.AUTH, error=ErrorInfo("no")), "Pending"),
     "another owner": (Result(Outcome.CONFLICT, owner="a/b", owner_uid="1", observed=True), "Failed"),
