@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 from fluxbase_migrations import __version__
-from fluxbase_migrations.cli import config, process_list
+from fluxbase_migrations.cli import config, golang_arguments, process_list
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
 from fluxbase_migrations.core.names import (
     QUALIFIED_TABLE,
@@ -136,7 +136,7 @@ _OPTIONS: Final = (
     _Option(
         "--source",
         "FLUXBASE_SOURCE",
-        str,
+        golang_arguments.source_directory,
         "DIR",
         f"directory of the migration files (default: {SOURCE_VARIABLE}, or {DEFAULT_SOURCE})",
     ),
@@ -233,10 +233,16 @@ def parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         usage=f"{PROGRAM} [OPTION …] COMMAND [ARGUMENT] [OPTION …]",
         description="PostgreSQL migrations, compatible with golang-migrate's files and version tables.",
-        epilog="Options come from the command line, then the environment, then .env, then fluxbase.yaml.",
+        epilog="Options come from the command line, then the environment, then .env, then fluxbase.yaml. "
+        "golang-migrate's own (-path, -source, -database, …) mean what they mean there.",
     )
+    top.add_argument("-help", action="help", help=argparse.SUPPRESS)
     top.add_argument(
-        "--version", action="version", version=f"{PROGRAM} {__version__}", help="print this program's version"
+        "--version",
+        "-version",
+        action="version",
+        version=f"{PROGRAM} {__version__}",
+        help="print this program's version",
     )
     commands = top.add_subparsers(
         dest="command", metavar="COMMAND", required=True, title="commands", prog=PROGRAM
@@ -254,6 +260,7 @@ def parser() -> argparse.ArgumentParser:
     down.add_argument("count", nargs="?", type=_count, metavar="N", help="how many (default: 1)")
     down.add_argument("--all", action="store_true", help="revert everything; asks first")
     down.add_argument("--yes", action="store_true", help="do not ask")
+    down.add_argument("-all", action="store_true", dest="all_unasked", help=argparse.SUPPRESS)
     goto = add("goto", "go up or down to version V", "V")
     goto.add_argument("target", type=_version, metavar="V", help="a version of the source")
     force = add("force", "record version V as applied and clean, running nothing", "V")
@@ -263,6 +270,7 @@ def parser() -> argparse.ArgumentParser:
     history.add_argument("-n", type=_count, default=20, metavar="N", help="the last N entries (default: 20)")
     create = add("create", "make an empty pair of files with the next number or timestamp", "NAME")
     create.add_argument("name", metavar="NAME", help="like add_users_table")
+    golang_arguments.add_create_options(create)
     system = add("system", "print what an administrator runs before the first migration", "roles --sql")
     system.add_argument("topic", choices=["roles"], metavar="roles", help="the platform's three roles")
     system.add_argument("--sql", action="store_true", required=True, help="as SQL, for psql")
@@ -273,6 +281,7 @@ def parser() -> argparse.ArgumentParser:
     collected: dict[str, tuple[Any, ...]] = {}
     for each in (top, *commands.choices.values()):
         _add_options(each, collected)
+        golang_arguments.add_options(each, _url, _seconds)
     return top
 
 
@@ -298,7 +307,7 @@ def chosen_options(given: argparse.Namespace, variables: Mapping[str, str]) -> d
     Raises:
         ConfigError: a variable that cannot be understood.
     """
-    chosen = {}
+    chosen: dict[str, Any] = {}
     for one in _OPTIONS:
         if one.name in given:
             chosen[one.name] = getattr(given, one.name)
@@ -307,4 +316,7 @@ def chosen_options(given: argparse.Namespace, variables: Mapping[str, str]) -> d
                 chosen[one.name] = one.parse(value)
             except argparse.ArgumentTypeError as error:
                 raise config.ConfigError(f"{one.variable}: {error}") from None
+    if golang_arguments.DATABASE in given:
+        chosen["database_url"] = getattr(given, golang_arguments.DATABASE)
+        chosen["default_table"] = golang_arguments.DEFAULT_TABLE
     return chosen

@@ -1,11 +1,14 @@
 """``fluxbase-migrate create``: an empty pair of files, numbered like those that are there."""
 
+import argparse
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fluxbase_migrations.cli import output
 from fluxbase_migrations.core.errors import InvalidSource
@@ -116,8 +119,93 @@ def _stamp(form: _Calendar | _Unix, last: datetime, now: datetime, prefix: str) 
     return stamp
 
 
-def create(directory: Path, name: str) -> int:
-    """Make the two files and print their paths; returns the exit code."""
+_GO_LAYOUT: Final = (
+    ("2006", "%Y"),
+    ("01", "%m"),
+    ("02", "%d"),
+    ("15", "%H"),
+    ("04", "%M"),
+    ("05", "%S"),
+    ("06", "%y"),
+)
+"""Go's names for the parts of a time, as its package `time` documents them: those that are digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class GolangNumbers:
+    """How golang-migrate's `create` numbers files, by its own options."""
+
+    sequence_digits: int | None
+    """None: a timestamp."""
+    layout: str
+    """A Go layout, ``unix`` or ``unixNano``."""
+    zone: ZoneInfo
+
+    @classmethod
+    def of(cls, given: argparse.Namespace) -> "GolangNumbers | None":
+        """The options as they were given; None: without -ext.
+
+        Raises:
+            ValueError: what golang-migrate refuses, too, or an extension that is not run.
+        """
+        names = {"seq", "digits", "format", "tz", "dir"} & vars(given).keys()
+        if "ext" not in given:
+            if names:
+                raise ValueError(
+                    f"-{min(names)} is an option of golang-migrate's create, which needs -ext sql"
+                )
+            return None
+        if given.ext.removeprefix(".") != "sql":
+            raise ValueError(f"-ext {given.ext}: the files' extension is sql")
+        if "seq" in given and "format" in given:
+            raise ValueError("-seq and -format cannot be combined")
+        digits = getattr(given, "digits", 6)
+        if digits < 1:
+            raise ValueError(f"-digits {digits}: it must be at least 1")
+        layout, name = getattr(given, "format", "20060102150405"), getattr(given, "tz", "UTC")
+        try:
+            zone = ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"-tz {name}: no time zone of that name") from None
+        return cls(digits if "seq" in given else None, layout, zone)
+
+    def prefix(self, names: list[str], now: datetime) -> str:
+        """What the name of the next file begins with.
+
+        Raises:
+            InvalidSource: no such number is left, or it is there already.
+        """
+        versions = [parsed.version for name in names if (parsed := parse_name(name)) is not None]
+        prefix = self._sequence(versions) if self.sequence_digits else self._stamp(now)
+        if not prefix.isdecimal() or int(prefix) > MAX_VERSION:
+            raise InvalidSource(f"{prefix!r} is no version", hint="choose a -format of digits only")
+        if int(prefix) in versions:
+            raise InvalidSource(f"version {int(prefix)} is there already")
+        return prefix
+
+    def _sequence(self, versions: list[int]) -> str:
+        digits = self.sequence_digits or 0
+        number = str(max(versions, default=0) + 1).zfill(digits)
+        if len(number) > digits:
+            raise InvalidSource(f"the next number, {number}, has more than {digits} digits")
+        return number
+
+    def _stamp(self, now: datetime) -> str:
+        if self.layout == "unix":
+            return str(int(now.timestamp()))
+        if self.layout == "unixNano":
+            return str(int(now.timestamp() * 1_000_000) * 1000)
+        form = self.layout
+        for go, ours in _GO_LAYOUT:
+            form = form.replace(go, ours)
+        return now.astimezone(self.zone).strftime(form)
+
+
+def create(directory: Path, name: str, prefix_of: Callable[[list[str], datetime], str] = next_prefix) -> int:
+    """Make the two files and print their paths; returns the exit code.
+
+    ``prefix_of`` says what their names begin with, from the names that are there and the time.
+    """
     title = re.sub(r"[^\w]+", "_", name.strip()).strip("_")
     if not title:
         print(f"ERROR {name!r} is no name for a file", file=sys.stderr)
@@ -125,7 +213,7 @@ def create(directory: Path, name: str) -> int:
     made = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        prefix = next_prefix([path.name for path in directory.iterdir()], datetime.now(UTC))
+        prefix = prefix_of([path.name for path in directory.iterdir()], datetime.now(UTC))
         for direction in Direction:
             path = directory / f"{prefix}_{title}.{direction}.sql"
             with path.open("x", encoding="utf-8"):

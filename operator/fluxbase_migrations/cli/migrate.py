@@ -36,8 +36,10 @@ USAGE_ERROR: Final = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse and run; returns the exit code: 0 done or no change, 1 failed, 2 usage."""
     given = parser().parse_args(arguments)
-    if given.command == "down" and given.all and given.count is not None:
-        _usage("down takes a number or --all, not both")
+    if given.command == "down":
+        given.all, given.yes = given.all or given.all_unasked, given.yes or given.all_unasked
+        if given.all and given.count is not None:
+            _usage("down takes a number or --all, not both")
     if given.command == "system":
         from fluxbase_migrations.system import roles_sql
 
@@ -49,15 +51,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except config.ConfigError as error:
         _usage(without_connection(str(error)))
     if given.command == "create":
-        from fluxbase_migrations.cli.create import create
-
-        return create(Path(_source_path(chosen, variables)), given.name)
+        return _create(given, chosen, variables)
     config.export_libpq(variables)
     if given.command == "job":
         from fluxbase_migrations.runner.job import main as job
 
         return job()
     return _database_command(given, chosen, variables)
+
+
+def _create(given: argparse.Namespace, chosen: Mapping[str, Any], variables: Mapping[str, str]) -> int:
+    from fluxbase_migrations.cli.create import GolangNumbers, create
+
+    try:
+        golang = GolangNumbers.of(given)
+    except ValueError as error:
+        _usage(str(error))
+    if golang is None:
+        return create(Path(_source_path(chosen, variables)), given.name)
+    return create(Path(getattr(given, "dir", ".")), given.name, golang.prefix)
 
 
 def _usage(message: str) -> NoReturn:
@@ -124,6 +136,9 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
     except dsn.NotConfigured as error:
         _usage(str(error))
     track = chosen.get("track", Track.USER)
+    table = database.table(track, table, log)
+    if table is None and track is Track.USER and "default_table" in chosen:
+        table = tracking.Table("", chosen["default_table"])
     return commands.Setup(
         database.parameters,
         database.hidden,
@@ -135,7 +150,7 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
         log,
         stop,
         track=track,
-        table=database.table(track, table, log),
+        table=table,
         foreign_tables=(
             *map(tracking.Table.parse, chosen.get("foreign_table", ())),
             *database.foreign(track),
