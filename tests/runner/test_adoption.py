@@ -47,7 +47,7 @@ def test_a_command_that_would_run_everything_again_is_refused(
     code, said = ours(runner, tmp_path, source, *words)
     assert code == 1
     assert f"migrations.app has no version, but {other} records version 2" in said
-    for way in (f"--table {other}", "force 2", f"--foreign-table {other}"):
+    for way in (f"--table {other}", f"baseline --from {other}", f"--foreign-table {other}"):
         assert way in said
     assert not runner.exists("price")
     assert not runner.exists("migrations.app")
@@ -178,3 +178,56 @@ def test_a_track_that_has_a_version_is_never_stopped(runner: Runner, tmp_path: P
     runner.query(f"CREATE TABLE {OTHER} {SHAPE}; INSERT INTO {OTHER} VALUES (2, false)")
     code, said = ours(runner, tmp_path, source, "up")
     assert code == 0, said
+
+
+def test_a_version_is_taken_over_from_another_table(
+    runner: Runner, tmp_path: Path, source: str, other: str
+) -> None:
+    code, said = ours(runner, tmp_path, source, "baseline", "--from", other)
+    assert code == 0, said
+    assert runner.row == [(2, False)]
+    assert runner.query(f"SELECT version, dirty FROM {other}") == [(2, False)], "the old table is left alone"
+    assert runner.query(
+        "SELECT kind, version, details->>'from' FROM migrations.history WHERE kind = 'baseline'"
+    ) == [("baseline", 2, other)]
+    (Path(source) / "3_next.up.sql").write_text("CREATE TABLE next ();")
+    code, said = ours(runner, tmp_path, source, "up")
+    assert code == 0, said
+    assert runner.row == [(3, False)]
+    assert not runner.exists("price"), "the files up to the baseline never ran"
+
+
+def test_a_baseline_is_recorded_once(runner: Runner, tmp_path: Path, source: str) -> None:
+    assert ours(runner, tmp_path, source, "baseline", "1")[0] == 0
+    assert runner.row == [(1, False)]
+    code, said = ours(runner, tmp_path, source, "baseline", "2")
+    assert code == 1
+    assert "records version 1 already; a baseline never changes what is recorded" in said
+    assert runner.row == [(1, False)]
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        ("UPDATE {} SET dirty = true", "Dirty database version 2"),
+        ("DELETE FROM {}", "records no version"),
+        ("ALTER TABLE {} ADD COLUMN description text", "is not a version table"),
+        ("DROP TABLE {}", "is not a version table"),
+    ],
+    ids=["dirty", "empty", "another table", "none"],
+)
+def test_a_table_that_says_nothing_certain_is_no_baseline(
+    runner: Runner, tmp_path: Path, source: str, other: str, before: str, why: str
+) -> None:
+    runner.query(before.format(other))
+    code, said = ours(runner, tmp_path, source, "baseline", "--from", other)
+    assert code == 1
+    assert why in said
+    assert runner.row == []
+
+
+@pytest.mark.parametrize("words", [(), ("1", "--from", OTHER), ("--from", "schema_migrations"), ("-1",)])
+def test_a_baseline_is_one_version_or_one_table(
+    runner: Runner, tmp_path: Path, source: str, words: tuple[str, ...]
+) -> None:
+    assert ours(runner, tmp_path, source, "baseline", *words)[0] == 2

@@ -265,6 +265,17 @@ def parser() -> argparse.ArgumentParser:
     goto.add_argument("target", type=_version, metavar="V", help="a version of the source")
     force = add("force", "record version V as applied and clean, running nothing", "V")
     force.add_argument("target", type=_forced, metavar="V", help="a version; -1: nothing is applied")
+    baseline = add(
+        "baseline", "record the version of a database that something else has migrated", "V | --from TABLE"
+    )
+    baseline.add_argument("target", nargs="?", type=_version, metavar="V", help="a version of the source")
+    baseline.add_argument(
+        "--from",
+        dest="other",
+        type=_table,
+        metavar="SCHEMA.NAME",
+        help="take the version of golang-migrate's table over, which stays as it is",
+    )
     add("version", "print the recorded version")
     history = add("history", "print what was done, by whom and when", "[-n N]")
     history.add_argument("-n", type=_count, default=20, metavar="N", help="the last N entries (default: 20)")

@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.all, given.yes = given.all or given.all_unasked, given.yes or given.all_unasked
         if given.all and given.count is not None:
             _usage("down takes a number or --all, not both")
+    if given.command == "baseline" and (given.target is None) == (given.other is None):
+        _usage("baseline takes a version or --from SCHEMA.NAME")
     if given.command == "system":
         from fluxbase_migrations.system import roles_sql
 
@@ -95,7 +97,7 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
     stop = Stop(policy, math.inf) if policy is OnSignal.FINISH else Stop(policy)
     stop.install()
     log = Log(chosen.get("log_format", LogFormat.TEXT))
-    from fluxbase_migrations.runner import commands
+    from fluxbase_migrations.runner import commands, tracking
 
     def act() -> int:
         setup = _setup(chosen, variables, log, stop)
@@ -110,6 +112,9 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
                 return show(commands.history(setup, given.n))
             case "force":
                 return commands.force(setup, given.target)
+            case "baseline":
+                other = None if given.other is None else tracking.Table.parse(given.other)
+                return commands.baseline(setup, given.target, other)
             case "goto":
                 return commands.goto(setup, _source(chosen, variables, log), given.target)
             case "up":

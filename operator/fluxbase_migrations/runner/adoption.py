@@ -11,7 +11,7 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
-from fluxbase_migrations.core.errors import ForeignTable
+from fluxbase_migrations.core.errors import Dirty, ForeignTable, ServerRefused
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, TRACKING_TABLE, Track
 from fluxbase_migrations.runner.recovery_case import repair
 from fluxbase_migrations.runner.session import Session
@@ -90,6 +90,28 @@ class Guard:
             raise _refusal(self.track, table, found)
 
 
+def recorded(session: Session, other: Table) -> Row:
+    """The version that another version table records, clean.
+
+    Raises:
+        ServerRefused: it is no version table, cannot be read, or has no version.
+        Dirty: what its version left is not known.
+    """
+    other = other.resolved(session)
+    readable = {Table(schema, name): readable for schema, name, readable in session.query(_CANDIDATES)}
+    if other not in readable:
+        raise ServerRefused(f"{other} is not a version table: columns version and dirty, and no others")
+    found = _read(session, other, readable[other])
+    if found is None:
+        raise ServerRefused(f"{other} records no version", hint="nothing was applied by it: run up")
+    if found.row is None:
+        raise ServerRefused(str(found), hint="grant SELECT on it, or give its version: baseline V")
+    if found.row.dirty:
+        why = f"{other} records it, and what the failed file left is not known"
+        raise Dirty.of(found.row.version, why, hint=repair(found.row, None).replace("force", "baseline"))
+    return found.row
+
+
 def _is_empty(session: Session, table: Table) -> bool:
     found = _read(session, table, readable=True)
     return found is None
@@ -116,7 +138,7 @@ def _refusal(track: Track, table: Table, found: list[_Found]) -> ForeignTable:
     row, name = found[0].row, found[0].table.argument
     version = row.version if row and not row.dirty else "V"
     # What a dirty version left is not known: to force it as it is would declare a failed migration applied.
-    force = repair(row, None) if row and row.dirty else f"force {version}"
+    force = repair(row, None) if row and row.dirty else f"baseline --from {name}"
     return ForeignTable(
         f"{table} has no version, but {listed}: the files may have been applied already",
         hint=f"to use that table: --table {name}, or x-migrations-table in the URL; to take its version "

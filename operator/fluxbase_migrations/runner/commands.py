@@ -18,7 +18,7 @@ from fluxbase_migrations.core.names import TRACKING_TABLE, ExposurePolicy, OutOf
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner import connecting, exposure, memory, platform, tracking
-from fluxbase_migrations.runner.adoption import Guard
+from fluxbase_migrations.runner.adoption import Guard, recorded
 from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entry, Ledger
 from fluxbase_migrations.runner.locked import LockedTrack
@@ -178,6 +178,17 @@ def force(setup: Setup, version: int) -> int:
         before = track.row
         track.force(version)
         setup.log.info("version forced", source=track.label, was=before, version=track.row.version)
+    return 0
+
+
+def baseline(setup: Setup, version: int | None, other: Table | None) -> int:
+    """Record the version of a database that something else migrated: ``version``, or that of ``other``."""
+    with setup.locked() as track:
+        found = version if other is None else recorded(track.session, other).version
+        if found is None:
+            raise AssertionError("one of the two is given")
+        track.baseline(found, other)
+        track.log.info("baseline recorded", source=track.label, version=track.row.version)
     return 0
 
 

@@ -14,7 +14,7 @@ def applied(entries: Sequence[Entry]) -> dict[int, Entry]:
     for entry in entries:
         if entry.outcome != Entered.APPLIED or entry.version is None:
             continue
-        if entry.kind is Kind.FORCE:
+        if entry.kind in (Kind.FORCE, Kind.BASELINE):
             found = {version: one for version, one in found.items() if version <= entry.version}
         elif entry.kind is Kind.MIGRATION and entry.direction == Direction.UP:
             found[entry.version] = entry

@@ -95,6 +95,8 @@ class Kind(StrEnum):
 
     MIGRATION = "migration"
     FORCE = "force"
+    BASELINE = "baseline"
+    """The first version of a database that was migrated by something else."""
     OWNER = "owner"
     RECOVERY = "recovery"
     IDENTITY = "identity"

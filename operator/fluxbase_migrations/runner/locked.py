@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import psycopg
 
-from fluxbase_migrations.core.errors import InternalError, MigrationError
+from fluxbase_migrations.core.errors import InternalError, MigrationError, ServerRefused
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.log_lines import FROM_SERVER
 from fluxbase_migrations.runner import failures, records, tracking
@@ -202,6 +202,19 @@ class LockedTrack:
     def force(self, version: int, token: str | None = None) -> None:
         """Record ``version``, clean, whatever was there; -1 is nothing applied."""
         self.write_row(version, Kind.FORCE, token, **{"from": str(self.row)})
+
+    def baseline(self, version: int, other: Table | None) -> None:
+        """Record ``version``, clean, of a database that something else brought there: ``other``, if known.
+
+        Raises:
+            ServerRefused: a version is recorded already.
+        """
+        if self.row.xmin is not None:
+            raise ServerRefused(
+                f"{self.table} records version {self.row} already; a baseline never changes what is recorded",
+                hint=f"to set it nevertheless: force {version}",
+            )
+        self.write_row(version, Kind.BASELINE, **({"from": str(other)} if other else {}))
 
     def write_row(self, version: int, kind: Kind, token: str | None = None, **details: object) -> None:
         """Write a clean version row, with its entry in the ledger."""
