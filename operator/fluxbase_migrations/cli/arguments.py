@@ -282,6 +282,14 @@ def parser() -> argparse.ArgumentParser:
     create = add("create", "make an empty pair of files with the next number or timestamp", "NAME")
     create.add_argument("name", metavar="NAME", help="like add_users_table")
     golang_arguments.add_create_options(create)
+    validate = add("validate", "check the files by themselves, without a database", "[DIR]")
+    validate.add_argument("directory", nargs="?", metavar="DIR", help="of the files (default: --source)")
+    validate.add_argument(
+        "--write", action="store_true", help="record the files' checksums in migrations.sum"
+    )
+    validate.add_argument(
+        "-o", dest="form", choices=["text", "json", "github"], default="text", help="(default: %(default)s)"
+    )
     system = add("system", "print what an administrator runs before the first migration", "roles --sql")
     system.add_argument("topic", choices=["roles"], metavar="roles", help="the platform's three roles")
     system.add_argument("--sql", action="store_true", required=True, help="as SQL, for psql")

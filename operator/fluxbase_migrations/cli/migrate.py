@@ -54,6 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _usage(without_connection(str(error)))
     if given.command == "create":
         return _create(given, chosen, variables)
+    if given.command == "validate":
+        from fluxbase_migrations.cli.validate import validate
+
+        directory = Path(given.directory or _source_path(chosen, variables))
+        unknown_files = chosen.get("unknown_files", UnknownFiles.FAIL)
+        return validate(directory, given.form, write=given.write, unknown_files=unknown_files)
     config.export_libpq(variables)
     if given.command == "job":
         from fluxbase_migrations.runner.job import main as job
