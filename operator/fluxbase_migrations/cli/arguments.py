@@ -277,6 +277,10 @@ def parser() -> argparse.ArgumentParser:
         help="take the version of golang-migrate's table over, which stays as it is",
     )
     add("version", "print the recorded version")
+    status = add("status", "print where each migration of both tracks stands", "[-o text|json]")
+    status.add_argument(
+        "-o", dest="form", choices=["text", "json"], default="text", help="(default: %(default)s)"
+    )
     history = add("history", "print what was done, by whom and when", "[-n N]")
     history.add_argument("-n", type=_count, default=20, metavar="N", help="the last N entries (default: 20)")
     create = add("create", "make an empty pair of files with the next number or timestamp", "NAME")

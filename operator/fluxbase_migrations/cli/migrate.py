@@ -112,6 +112,10 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
                 return commands.run_tracks(setup, _tracks(chosen, variables, log))
             case "version":
                 return _print_version(commands.version(setup), log)
+            case "status":
+                from fluxbase_migrations.cli.status import show as show_status
+
+                return show_status(commands.status(setup, _sources(chosen, variables, log)), given.form)
             case "history":
                 from fluxbase_migrations.cli.history import show
 
@@ -203,6 +207,16 @@ def _tracks(
     if path:
         tracks.append((Track.USER, str(path), lambda: _directory(str(path), chosen, log)))
     return tracks
+
+
+def _sources(chosen: Mapping[str, Any], variables: Mapping[str, str], log: Log) -> list[tuple[Track, Source]]:
+    """For `status`: the track that was chosen, or both; without a directory, what the history knows."""
+    if "track" in chosen:
+        return [(chosen["track"], _source(chosen, variables, log))]
+    path = _source_path(chosen, variables)
+    named = "source" in chosen or variables.get(SOURCE_VARIABLE)
+    user = _directory(path, chosen, log) if named or Path(path).is_dir() else Source({})
+    return [(Track.SYSTEM, _built_in()), (Track.USER, user)]
 
 
 def _print_version(row: Any, log: Log) -> int:

@@ -23,6 +23,7 @@ from fluxbase_migrations.runner.engine import Migrator, Options
 from fluxbase_migrations.runner.ledger import Entry, Ledger
 from fluxbase_migrations.runner.locked import LockedTrack
 from fluxbase_migrations.runner.log import Log
+from fluxbase_migrations.runner.overview import Migration, migrations
 from fluxbase_migrations.runner.recovery_case import Policy
 from fluxbase_migrations.runner.report import report
 from fluxbase_migrations.runner.session import Session, Settings
@@ -199,6 +200,34 @@ def version(setup: Setup) -> Row:
         return tracking.peek(session, setup.tracking.resolved(session))
     finally:
         session.close()
+
+
+@dataclass(frozen=True, slots=True)
+class TrackOverview:
+    """One track as it stands."""
+
+    label: str
+    table: str
+    row: Row
+    migrations: list[Migration]
+
+
+def status(setup: Setup, tracks: list[tuple[Track, Source]]) -> list[TrackOverview]:
+    """Where each migration of these tracks stands; read without the lock, nothing is created."""
+    session = setup.connect()
+    try:
+        return [_overview(setup, session, track, source) for track, source in tracks]
+    finally:
+        session.close()
+
+
+def _overview(setup: Setup, session: Session, track: Track, source: Source) -> TrackOverview:
+    named = setup.table if track is setup.track else None
+    table = (named or Table(*TRACKING_TABLE[track])).resolved(session)
+    ledger = Ledger(table)
+    entries = ledger.entries(session) if ledger.exists(session) else []
+    row = tracking.peek(session, table)
+    return TrackOverview(track.value, str(table), row, migrations(row, entries, source))
 
 
 def history(setup: Setup, limit: int) -> list[Entry]:

@@ -1,0 +1,61 @@
+"""Where each migration of a track stands, from the version row, the history and the files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fluxbase_migrations.core.files import Direction, Source
+from fluxbase_migrations.runner import history
+from fluxbase_migrations.runner.ledger import Entry, standing
+from fluxbase_migrations.runner.tracking import Row
+
+
+class FileState(StrEnum):
+    """Of one version."""
+
+    APPLIED = "applied"
+    EDITED = "applied, edited since"
+    FILE_GONE = "applied, no file"
+    DIRTY = "dirty"
+    OUT_OF_ORDER = "out of order"
+    """Below the recorded version, and never applied."""
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One version of a track."""
+
+    version: int
+    name: str
+    """Of its up file, or of the file that was applied."""
+    state: FileState
+    entry: Entry | None = None
+    """The history's entry that applied it, or that left it dirty; None: another program did, or nobody."""
+
+
+def migrations(row: Row, entries: Sequence[Entry], source: Source) -> list[Migration]:
+    """Every version of the source and of the history, in order; ``entries`` are oldest first."""
+    done = history.applied(entries)
+    late = {*history.skipped_versions(entries, source, row.version)}
+    failed = standing(row, [*reversed(entries)]) if row.dirty else None
+    versions = sorted({*source.versions, *done, *([row.version] if row.dirty else [])})
+    return [_migration(version, row, done.get(version), late, failed, source) for version in versions]
+
+
+def _migration(
+    version: int, row: Row, entry: Entry | None, late: set[int], failed: Entry | None, source: Source
+) -> Migration:
+    file = source.get(version, Direction.UP)
+    name = file.name if file else (entry.file if entry and entry.file else "")
+    if row.dirty and version == row.version:
+        return Migration(version, name or (failed.file or "" if failed else ""), FileState.DIRTY, failed)
+    if version > row.version:
+        return Migration(version, name, FileState.PENDING)
+    if version in late:
+        return Migration(version, name, FileState.OUT_OF_ORDER)
+    if file is None:
+        return Migration(version, name, FileState.FILE_GONE, entry)
+    if entry is not None and entry.checksum not in (None, file.checksum):
+        return Migration(version, name, FileState.EDITED, entry)
+    return Migration(version, name, FileState.APPLIED, entry)
