@@ -14,10 +14,9 @@ from psycopg import sql
 from fluxbase_migrations.core.errors import AuthFailed, MigrationError, ServerRefused, Unreachable
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.runner import session
+from fluxbase_migrations.runner import libpq, session
 from fluxbase_migrations.runner.connect_errors import classify
 from fluxbase_migrations.runner.engine import Options
-from fluxbase_migrations.runner.libpq import Connection
 from fluxbase_migrations.runner.recovery_case import Policy
 from fluxbase_migrations.runner.session import Settings
 from fluxbase_migrations.runner.track import TrackRun, run_track
@@ -130,7 +129,7 @@ SAID: dict[str, tuple[type[MigrationError], str]] = {
 def test_what_a_refused_connection_means_does_not_depend_on_the_servers_language(code: str) -> None:
     kind, words = SAID[code]
     with saying(code, words) as port, pytest.raises(psycopg.OperationalError) as failed:
-        Connection.connect(f"host=127.0.0.1 port={port} user=shop")
+        libpq.connect(f"host=127.0.0.1 port={port} user=shop")
     error = classify(failed.value, {}, [])
     assert type(error) is kind
     assert error.info.sql_state == code

@@ -31,8 +31,8 @@ def observe(database: Database, connection: Connection | None = None) -> Session
     """A session as the runner has it; on another connection if one is given."""
     session = connect_as(Runner(database))
     if connection is not None:
-        session.connection.close()
-        session.connection = connection
+        session.close()
+        session.pgconn = connection.pgconn
     return session
 
 
@@ -47,7 +47,7 @@ def versions(database: Database) -> list[tuple[int, str]]:
             now = facts(session)
             made += [(version, fact) for fact in sorted(now - before)]
             before = now
-    session.connection.close()
+    session.close()
     return made
 
 

@@ -29,7 +29,7 @@ def test_the_written_contents_and_the_table_in_the_docs_are_the_catalogs(databas
     if database.server.version < 15:  # has no views
         session = observe(database)
         assert missing(session, LATEST) == []
-        session.connection.close()
+        session.close()
         assert {fact for _, fact in contents()} > {fact for _, fact in made}
         return
     assert contents_text(made) == contents_text(contents()), renew
@@ -121,7 +121,7 @@ def test_a_dump_restored_on_another_server_is_complete_only_with_roles(
         session = observe(target)
         lacks = missing(session, LATEST)
         policies = session.query("SELECT count(*) FROM pg_policies WHERE schemaname <> 'public'")
-        session.connection.close()
+        session.close()
     if roles_first:
         assert lacks == []
     else:

@@ -18,11 +18,11 @@ from tests.system.track import Connection, connect, run_example
 def look(connection: Connection, database: Database) -> list[Exposure]:
     """As the runner sees it, within the test's transaction."""
     session = connect_as(Runner(database))
-    own, session.connection = session.connection, connection
+    own, session.pgconn = session.pgconn, connection.pgconn
     try:
         return exposed(session)
     finally:
-        own.close()
+        own.finish()
 
 
 def close(connection: Connection, exposure: Exposure) -> None:
@@ -170,8 +170,8 @@ def test_a_version_table_that_we_make_in_public_is_its_owners_alone(
     app: Connection, standing: Database
 ) -> None:
     session = connect_as(Runner(standing))
-    own, session.connection = session.connection, app
-    own.close()
+    own, session.pgconn = session.pgconn, app.pgconn
+    own.finish()
     tracking.ensure(session, tracking.Table("public", "schema_migrations"))
     assert exposed(session) == []
     assert app.execute("SELECT count(*) FROM public.schema_migrations").fetchall() == [(0,)]

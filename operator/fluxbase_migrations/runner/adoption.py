@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import psycopg
-from psycopg import sql
+from psycopg import errors
 
 from fluxbase_migrations.core.errors import Dirty, ForeignTable, ServerRefused
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, TRACKING_TABLE, Track
+from fluxbase_migrations.runner import sql
 from fluxbase_migrations.runner.recovery_case import repair
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.tracking import Row, Table
@@ -123,9 +123,9 @@ def _read(session: Session, table: Table, readable: bool) -> _Found | None:
         return _Found(table, None)
     try:
         rows = session.query(sql.SQL("SELECT version, dirty FROM {} LIMIT 1").format(table.identifier))
-    except psycopg.errors.UndefinedTable:
+    except errors.UndefinedTable:
         return None
-    except psycopg.errors.InsufficientPrivilege:
+    except errors.InsufficientPrivilege:
         return _Found(table, None)
     if not rows:
         return None

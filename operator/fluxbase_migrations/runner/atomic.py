@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-import psycopg
+from psycopg import errors
 
 from fluxbase_migrations.core.errors import Interrupted, MigrationError, Transient, Unproven
 from fluxbase_migrations.core.files import NIL
@@ -234,7 +234,7 @@ def rolled_back(context: Context, xid: str) -> bool:
     """Whether the server says that a transaction came to nothing."""
     try:
         return context.session.became_of(xid) == "aborted"
-    except psycopg.Error:
+    except errors.Error:
         return False
 
 

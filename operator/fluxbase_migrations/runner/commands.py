@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import psycopg
+from psycopg import errors
 
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import (
@@ -85,7 +85,7 @@ def guarded(action: Callable[[], int], log: Log) -> int:
         return action()
     except MigrationError as error:
         log.error(describe(with_advice(error.info, retried=False)))
-    except (psycopg.Error, ConnectionLost) as error:
+    except (errors.Error, ConnectionLost) as error:
         log.error(str(unexpected(error)))
     except Exception as error:  # a traceback could quote a file or a credential
         log.error(str(InternalError.of(error)))

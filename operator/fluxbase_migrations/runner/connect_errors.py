@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-import psycopg
+from psycopg import errors
 
 from fluxbase_migrations.core.errors import AuthFailed, MigrationError, ServerRefused, Unreachable
 from fluxbase_migrations.runner.dsn import password_of
@@ -31,7 +31,7 @@ _WHY: Final = {
 }
 
 
-def classify(error: psycopg.Error, parameters: Mapping[str, str], hidden: list[str]) -> MigrationError:
+def classify(error: errors.Error, parameters: Mapping[str, str], hidden: list[str]) -> MigrationError:
     """Bad credentials or certificates, unusable parameters, or a server that is not there (yet)."""
     failure = Failure.of(error)
     text = scrub_connection_error(failure.text, hidden)
@@ -54,7 +54,7 @@ def classify(error: psycopg.Error, parameters: Mapping[str, str], hidden: list[s
             sql_state=state,
             hint="check PGOPTIONS, and options in the URL or the service file",
         )
-    if not isinstance(error, psycopg.OperationalError):
+    if not isinstance(error, errors.OperationalError):
         return ServerRefused(f"the connection's parameters cannot be used: {text}")
     return Unreachable(
         f"cannot connect to the database: {text}",
@@ -79,6 +79,6 @@ def _white_space(password: str) -> str:
     return ""
 
 
-def setting_refused(name: str, error: psycopg.Error) -> ServerRefused:
+def setting_refused(name: str, error: errors.Error) -> ServerRefused:
     """The server does not take a setting that the URL names; its value is not repeated."""
     return unusable(name, _WHY.get(error.sqlstate or "", "the server does not take its value"))

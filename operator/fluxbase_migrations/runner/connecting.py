@@ -6,14 +6,15 @@ shares one connection among many. A server that can only be read for the time be
 
 import random
 import time
-from typing import Any, Final
+from typing import Final
 
-import psycopg
-from psycopg import sql
+from psycopg import errors
+from psycopg.pq import abc
 
 from fluxbase_migrations.core.errors import Interrupted, MigrationError, ServerRefused, Unreachable
+from fluxbase_migrations.runner import libpq, queries, sql
 from fluxbase_migrations.runner.connect_errors import SETTING_REFUSED, classify, setting_refused
-from fluxbase_migrations.runner.libpq import Connection, Failure
+from fluxbase_migrations.runner.libpq import Failure
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session, Settings
 from fluxbase_migrations.runner.signals import Stop
@@ -56,10 +57,10 @@ def _connect_once(
     try:
         connection = _open(parameters, startup)
         if "transaction_timeout" not in startup and _needs_transaction_timeout(connection):
-            connection.close()
+            connection.finish()
             connection = _open(parameters, startup | {"transaction_timeout": "0"})
         return Session(connection, hidden, stop)
-    except psycopg.Error as error:
+    except errors.Error as error:
         failure = Failure.of(error)
         refused = SETTING_REFUSED.intersection(failure.states)
         if not refused and "unsupported startup parameter" not in failure.text:  # pgbouncer's words
@@ -70,20 +71,14 @@ def _connect_once(
     return Session(connection, hidden, stop, after_reset)
 
 
-def _open(parameters: dict[str, str], startup: dict[str, str]) -> Connection:
+def _open(parameters: dict[str, str], startup: dict[str, str]) -> abc.PGconn:
     own = [f"-c {name}={_escaped(value)}" for name, value in startup.items() if name != "client_encoding"]
     options = " ".join(filter(None, (parameters.get("options"), *own)))
     return _connection({**parameters, "options": options})
 
 
-def _connection(parameters: dict[str, str]) -> Connection:
-    made: Any = Connection.connect(
-        **{**parameters, "client_encoding": "UTF8"},  # type: ignore[arg-type]
-        autocommit=True,
-        prepare_threshold=None,
-    )
-    connection: Connection = made
-    return connection
+def _connection(parameters: dict[str, str]) -> abc.PGconn:
+    return libpq.connect(**{**parameters, "client_encoding": "UTF8"})
 
 
 def _escaped(value: str) -> str:
@@ -93,10 +88,10 @@ def _escaped(value: str) -> str:
 
 def _open_with_statements(
     parameters: dict[str, str], settings: Settings, hidden: list[str]
-) -> tuple[Connection, bytes]:
+) -> tuple[abc.PGconn, bytes]:
     try:
         connection = _connection(parameters)
-    except psycopg.Error as error:
+    except errors.Error as error:
         raise classify(error, parameters, hidden) from None
     statements = []
     for name, value in settings.startup().items():
@@ -105,14 +100,15 @@ def _open_with_statements(
         statement = sql.SQL("SELECT pg_catalog.set_config({}, {}, false)").format(
             sql.Literal(name), _literal(value)
         )
+        text = statement.as_bytes(connection)
         try:
-            connection.execute(statement)
-        except psycopg.Error as error:
+            queries.run(connection, text)
+        except errors.Error as error:
             if name not in settings.named:
                 continue
-            connection.close()
+            connection.finish()
             raise setting_refused(name, error) from None
-        statements.append(statement.as_bytes(connection) + b";\n")
+        statements.append(text + b";\n")
     return connection, b"".join(statements)
 
 
@@ -122,11 +118,11 @@ def _literal(value: str) -> sql.Composable:
     return sql.SQL("pg_catalog.concat({})").format(parts) if ";" in value else parts
 
 
-def _needs_transaction_timeout(connection: Connection) -> bool:
-    if connection.pgconn.server_version < 170000:
+def _needs_transaction_timeout(connection: abc.PGconn) -> bool:
+    if connection.server_version < 170000:
         return False
-    row = connection.execute("SELECT current_setting('transaction_timeout', true)").fetchone()
-    return row is not None and row[0] not in (None, "0")
+    ((value,),) = queries.run(connection, b"SELECT current_setting('transaction_timeout', true)")
+    return value not in (None, "0")
 
 
 def _checked(

@@ -8,6 +8,8 @@ import codecs
 import re
 from typing import Final
 
+from psycopg.pq import abc
+
 _NAMES: Final = {"EUC_CN": "gb2312", "MULE_INTERNAL": "ascii", "EUC_TW": "ascii"}
 _WINDOWS: Final = re.compile(r"WIN([0-9]+)")
 _ANY: Final = frozenset(("UTF8", "SQL_ASCII"))
@@ -31,6 +33,12 @@ def _codec(server_encoding: str) -> str:
         return codecs.lookup(name).name
     except LookupError:
         return "ascii"
+
+
+def client_codec(pgconn: abc.PGconn) -> str:
+    """Python's name of the encoding in which the server and this session write to each other."""
+    encoding = (pgconn.parameter_status(b"client_encoding") or b"UTF8").decode()
+    return "utf-8" if encoding in _ANY else _codec(encoding)
 
 
 def _fits(character: str, codec: str) -> bool:

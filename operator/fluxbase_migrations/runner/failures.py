@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-import psycopg
+from psycopg import errors
 
 from fluxbase_migrations.core.errors import (
     LockHeld,
@@ -34,7 +34,7 @@ LOCK_LOST: Final = "22012"
 CHANGED: Final = "2201E"
 """What our statements fail with where our rows are not as they were written: the logarithm of zero, because
 only an error stops a message (see ``bookkeeping`` and ``progress``)."""
-LOST: Final = (ConnectionLost, psycopg.OperationalError)
+LOST: Final = (ConnectionLost, errors.OperationalError)
 """How a connection that went away shows."""
 _RECORDING_LOCKED: Final = "another session holds a lock on the migration tables"
 _TRANSIENT: Final = frozenset(
@@ -292,12 +292,12 @@ def recording_failed(failure: SqlFailure, session: Session, file: str | None = N
 
 
 def beside_the_file(
-    error: MigrationError | psycopg.Error, session: Session, file: str | None
+    error: MigrationError | errors.Error, session: Session, file: str | None
 ) -> MigrationError:
     """The error itself, or what it is that the server refuses a statement of ours beside the file's.
 
     Raises:
-        psycopg.Error: the connection is lost.
+        errors.Error: the connection is lost.
     """
     if isinstance(error, MigrationError):
         return error

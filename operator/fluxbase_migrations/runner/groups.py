@@ -7,7 +7,7 @@ durably, and then done; what a crash leaves in between is settled from the catal
 import json
 from typing import NoReturn
 
-import psycopg
+from psycopg import errors
 
 from fluxbase_migrations.core.errors import Dirty, Interrupted, MigrationError, Unproven
 from fluxbase_migrations.runner import (
@@ -73,7 +73,7 @@ class GroupRun:
         self.progress.mark()
         try:
             self._groups()
-        except (MigrationError, psycopg.Error) as raised:
+        except (MigrationError, errors.Error) as raised:
             label = self.attempt.prepared.step.label
             error = failures.beside_the_file(raised, self.context.session, label)
             if not self.progress.recorded:

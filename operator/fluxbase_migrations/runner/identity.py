@@ -6,11 +6,11 @@ which of two first writers wrote it.
 
 from dataclasses import dataclass
 
-import psycopg
-from psycopg import sql
+from psycopg import errors
 
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import HISTORY_ENTRY_IDENTITY
+from fluxbase_migrations.runner import sql
 from fluxbase_migrations.runner.ledger import LEDGER, Kind
 from fluxbase_migrations.runner.session import Session
 
@@ -44,7 +44,7 @@ def read(session: Session, *, history: bool) -> SessionFacts:
     parts = [_SYSTEM, id_of_history if history else sql.SQL("NULL")]
     try:
         weak, role, name, oid, *more = session.query(sql.SQL(", ").join([_SESSION, *parts]))[0]
-    except psycopg.errors.InsufficientPrivilege:
+    except errors.InsufficientPrivilege:
         weak, role, name, oid = session.query(_SESSION)[0]
         more = [_alone(session, part) for part in parts]
     return SessionFacts(weak, role, DatabaseIdentity(name, more[0], oid, more[1]))
@@ -54,7 +54,7 @@ def _alone(session: Session, part: sql.Composable) -> str | None:
     """One part, or None where the role may not read it."""
     try:
         value: str | None = session.query(sql.SQL("SELECT {}").format(part))[0][0]
-    except psycopg.errors.InsufficientPrivilege:
+    except errors.InsufficientPrivilege:
         return None
     return value
 

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psycopg
-from psycopg import sql
+from psycopg import errors
 
 from fluxbase_migrations.core.errors import Interrupted, ServerRefused, Transient
-from fluxbase_migrations.runner import failures
+from fluxbase_migrations.runner import failures, sql
 from fluxbase_migrations.runner.grammar import Outside
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session
@@ -67,7 +66,7 @@ def resolve(session: Session, found: Outside) -> Target | None:
                 return None
             table = rows[0][0]
         partition = _partition(session, table, found.partition) if found.partition else None
-    except psycopg.Error:
+    except errors.Error:
         return None
     before = session.query(
         "SELECT i.indexrelid::pg_catalog.int8 FROM pg_catalog.pg_index i WHERE i.indrelid = %s", (table,)
@@ -89,7 +88,7 @@ def _partition(session: Session, table: int, name: tuple[str, ...]) -> int | Non
 
 
 def _oid(session: Session, relation: tuple[str, ...]) -> int | None:
-    name = sql.Identifier(*relation).as_string(session.connection)
+    name = sql.Identifier(*relation).as_string(session.pgconn)
     rows = session.query("SELECT pg_catalog.to_regclass(%s)::pg_catalog.oid::pg_catalog.int8", (name,))
     oid: int | None = rows[0][0]
     return oid
@@ -156,7 +155,7 @@ def _wait_for(session: Session, statement: sql.Composed) -> None:
         Interrupted: it did.
         SqlFailure: the server refused it.
     """
-    text = statement.as_bytes(session.connection)
+    text = statement.as_bytes(session.pgconn)
     tidying_up = session.stop.signal is not None
     if tidying_up:  # after the statement that the signal ended
         session.run_own(text)

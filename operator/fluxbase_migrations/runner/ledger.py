@@ -13,11 +13,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-import psycopg
-from psycopg import sql
+from psycopg import errors
 
 from fluxbase_migrations.core.errors import ServerRefused
-from fluxbase_migrations.runner import tracking
+from fluxbase_migrations.runner import sql, tracking
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.tracking import Row, Table
 
@@ -246,7 +245,7 @@ class Ledger:
         ).format(sql.SQL(_READ), LEDGER.identifier, order)
         try:
             rows = session.query(query, (self.table.schema, self.table.name, limit))
-        except psycopg.errors.InsufficientPrivilege as error:
+        except errors.InsufficientPrivilege as error:
             raise tracking.missing_privilege(
                 session, LEDGER, f"the role may not read {LEDGER}", error
             ) from None

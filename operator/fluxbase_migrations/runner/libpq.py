@@ -6,14 +6,16 @@ With verbosity ``VERBOSE``, which psycopg cannot set, the code is part of the me
 
 import ctypes
 import re
+import select
 import sys
-from collections.abc import Callable, Generator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-import psycopg
-from psycopg import conninfo, pq, waiting
+from psycopg import conninfo, errors, pq
+from psycopg.pq import abc
 
 _VERBOSITY_DEFAULT: Final = 1
 _VERBOSITY_VERBOSE: Final = 2
@@ -22,31 +24,93 @@ _NOWHERE: Final = "/nonexistent.fluxbase-migrate"
 """A directory for a socket that nobody listens on."""
 
 
-class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection whose failed attempts tell the server's SQLSTATE in their message."""
+def connect(text: str = "", **parameters: str) -> abc.PGconn:
+    """Connect to the first host that can be used; a failure has the server's SQLSTATE in its message.
 
-    @classmethod
-    def _connect_gen(cls, conninfo: str = "", **_: Any) -> Generator[tuple[int, Any], Any, "Connection"]:
-        pgconn = pq.PGconn.connect_start(conninfo.encode())
+    Each address that a name stands for is an attempt, with ``connect_timeout`` for each.
+
+    Args:
+        text: A connection string.
+        parameters: libpq's parameters, which win.
+
+    Raises:
+        errors.ProgrammingError: the parameters cannot be used.
+        errors.OperationalError: no attempt succeeded; the message has every reason.
+    """
+    given = conninfo.conninfo_to_dict(text, **parameters)
+    timeout = conninfo.timeout_from_conninfo(given)
+    failed: list[tuple[str, errors.Error]] = []
+    for attempt in conninfo.conninfo_attempts(given):
+        try:
+            return _attempt(conninfo.make_conninfo("", **attempt), time.monotonic() + timeout)
+        except errors.Error as error:
+            place = ", ".join(f"{name}: {attempt.get(name)!r}" for name in ("host", "port", "hostaddr"))
+            failed.append((place, error))
+    last = failed[-1][1]
+    if len(failed) == 1:
+        raise last
+    lines = [str(last), _ALL_ATTEMPTS.strip(), *(f"- {place}: {error}" for place, error in failed)]
+    raise type(last)("\n".join(lines), pgconn=last.pgconn)
+
+
+def _attempt(text: str, deadline: float) -> abc.PGconn:
+    pgconn = pq.PGconn.connect_start(text.encode())
+    try:
         _set_verbosity(pgconn, _VERBOSITY_VERBOSE)
-        while True:
-            status: int = pq.PollingStatus.FAILED
-            if pgconn.status != pq.ConnStatus.BAD:
-                status = pgconn.connect_poll()
-            if status == pq.PollingStatus.OK:
-                break
-            if status == pq.PollingStatus.FAILED:
-                text = pgconn.get_error_message()
-                raise psycopg.OperationalError(text, pgconn=psycopg.errors.finish_pgconn(pgconn))
-            wait = waiting.Wait.R if status == pq.PollingStatus.READING else waiting.Wait.W
-            while not (yield pgconn.socket, wait):
-                pass
+        _finish_connecting(pgconn, deadline)
         _set_verbosity(pgconn, _VERBOSITY_DEFAULT)
         pgconn.nonblocking = 1
-        return cls(pgconn)
+    except BaseException:
+        pgconn.finish()
+        raise
+    return pgconn
 
 
-def _set_verbosity(pgconn: pq.abc.PGconn, verbosity: int) -> None:
+def _finish_connecting(pgconn: abc.PGconn, deadline: float) -> None:
+    while True:
+        status: int = pq.PollingStatus.FAILED
+        if pgconn.status != pq.ConnStatus.BAD:
+            status = pgconn.connect_poll()
+        if status == pq.PollingStatus.OK:
+            return
+        if status == pq.PollingStatus.FAILED:
+            text = pgconn.get_error_message()
+            raise errors.OperationalError(text, pgconn=errors.finish_pgconn(pgconn))
+        if not ready(pgconn.socket, status, deadline):
+            raise errors.ConnectionTimeout("connection timeout expired")
+
+
+def ready(socket: int, status: int, deadline: float) -> bool:
+    """Wait for what a polling function of libpq's asked for; False where that did not come in time."""
+    poll = select.poll()
+    poll.register(socket, select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT)
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+
+
+def cancel(pgconn: abc.PGconn, seconds: float) -> None:
+    """Ask the server to cancel what the connection runs; the answer comes on the connection itself.
+
+    Raises:
+        errors.Error: the server could not be asked within ``seconds``.
+    """
+    try:
+        canceling = pgconn.cancel_conn()
+    except errors.NotSupportedError:  # libpq before 17, whose request is not encrypted
+        pgconn.get_cancel().cancel()
+        return
+    deadline = time.monotonic() + seconds
+    try:
+        canceling.start()
+        while (status := canceling.poll()) != pq.PollingStatus.OK:
+            if status == pq.PollingStatus.FAILED:
+                raise errors.OperationalError(canceling.get_error_message())
+            if not ready(canceling.socket, status, deadline):
+                raise errors.CancellationTimeout("cancellation timeout expired")
+    finally:
+        canceling.finish()
+
+
+def _set_verbosity(pgconn: abc.PGconn, verbosity: int) -> None:
     function, pointer = _verbosity_function(), getattr(pgconn, "pgconn_ptr", None)
     if function is not None and pointer is not None:
         function(pointer, verbosity)
@@ -71,7 +135,7 @@ _REPORT: Final = re.compile(r"(?P<severity>\w+):  (?P<state>[0-9A-Z]{5}): ")
 _LOCATION: Final = re.compile(r"^\w+:  \w+, [^\s:]+:[0-9]+$")
 """Where in the server's source; the word before it is in the language of the user."""
 _ATTEMPT: Final = re.compile(r"^- host: .*?, hostaddr: (?:None|'[^']*'): ")
-"""How psycopg begins each line of several attempts."""
+"""How each line of several attempts begins."""
 _ALL_ATTEMPTS: Final = "All failures were:\n"
 
 
@@ -87,8 +151,8 @@ class Failure:
     """A server asked for a password, and there was none."""
 
     @classmethod
-    def of(cls, error: psycopg.Error) -> "Failure":
-        """Read what psycopg raised."""
+    def of(cls, error: errors.Error) -> "Failure":
+        """Read what :func:`connect` raised."""
         _, _, attempts = str(error).rpartition(_ALL_ATTEMPTS)
         lines = [
             _ATTEMPT.sub("", line) for line in attempts.splitlines() if not _LOCATION.match(line.strip())
@@ -127,7 +191,7 @@ def _resolve(parameters: Mapping[str, str], hosts: int) -> Resolved:
     probe: dict[str, Any] = {**parameters, "host": ",".join([_NOWHERE] * hosts), "hostaddr": ""}
     try:
         pgconn = pq.PGconn.connect_start(conninfo.make_conninfo(**probe).encode())
-    except psycopg.Error as error:
+    except errors.Error as error:
         return Resolved({}, str(error).strip())
     try:
         values = {

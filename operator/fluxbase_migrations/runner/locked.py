@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import psycopg
+from psycopg import errors
 
 from fluxbase_migrations.core.errors import InternalError, MigrationError, ServerRefused
 from fluxbase_migrations.core.identity import DatabaseIdentity
@@ -89,7 +89,7 @@ class LockedTrack:
         for _ in range(_REOPENINGS):
             try:
                 return self._open(create, guarded)
-            except psycopg.errors.ReadOnlySqlTransaction:
+            except errors.ReadOnlySqlTransaction:
                 # It became so after we looked; to connect again waits until that has passed.
                 self.log.warn("the server accepts no writes, connecting again", source=self.label)
         raise read_only_server()
@@ -97,7 +97,7 @@ class LockedTrack:
     def _open(self, create: bool, guarded: bool) -> None:
         session = self._connect()
         try:
-            session.connection.add_notice_handler(self._notice)
+            session.on_notice(self._notice)
             session.lock_waits = LockWaits(session, self.log, lambda: self._running)
             self._name_table(self.table.resolved(session))
             limits = self._lock_timeout, self.log, self.stop
@@ -171,7 +171,7 @@ class LockedTrack:
         """Read the row after trouble: it is reported as it was read, never as it was meant."""
         try:
             self.refresh()
-        except (psycopg.Error, MigrationError):
+        except (errors.Error, MigrationError):
             self.observed = False
 
     def entries(self) -> list[Entry]:
@@ -222,7 +222,7 @@ class LockedTrack:
         self.forget()
         self.refresh()
 
-    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+    def _notice(self, diagnostic: errors.Diagnostic) -> None:
         """WARNINGs, and what a file RAISEs itself; not every "already exists, skipping"."""
         text = self.session.scrub(diagnostic.message_primary or "") if self._context else ""
         if not text:

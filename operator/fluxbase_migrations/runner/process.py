@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final, NoReturn
 
+from fluxbase_migrations.runner.deferred import defer_all
+
 _COLLECT_EVERY: Final = 50_000
 """Objects. Python's own 700 means hundreds of collections while modules are loaded, a tenth of the start."""
 
@@ -20,6 +22,7 @@ _COLLECT_EVERY: Final = 50_000
 def run(module: str) -> NoReturn:
     """Call the module's ``main``, and end the process with the exit code that it returns."""
     gc.set_threshold(_COLLECT_EVERY)
+    defer_all()
     prepare_streams()
     code = _code(module)
     for stream in (sys.stdout, sys.stderr):

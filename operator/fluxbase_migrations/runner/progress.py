@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-import psycopg
+from psycopg import errors
 from psycopg.pq import abc
 
 from fluxbase_migrations.core.errors import MigrationError, Unproven
@@ -248,7 +248,7 @@ class Progress:
             session.rollback()
             self._own([book.begin(), book.tidy(), book.locks_again()])
             self._own([self._last(fields), book.commit(durable=True)])
-        except (MigrationError, ConnectionLost, psycopg.Error) as why:
+        except (MigrationError, ConnectionLost, errors.Error) as why:
             session.rollback()
             reason = why.info.message if isinstance(why, MigrationError) else str(why)
             error.with_effect(f"{self.effect()}; recording that failed: {reason}")

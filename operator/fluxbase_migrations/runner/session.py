@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString
 
-import psycopg
-from psycopg import pq, sql
+from psycopg import errors, pq
 from psycopg.pq import abc
 
-from fluxbase_migrations.runner import wire
-from fluxbase_migrations.runner.encodings import fitting
+from fluxbase_migrations.runner import libpq, queries, sql, wire
+from fluxbase_migrations.runner.encodings import client_codec, fitting
 from fluxbase_migrations.runner.lock_waits import LockWaits
 from fluxbase_migrations.runner.masking import scrub
 from fluxbase_migrations.runner.signals import Stop
@@ -22,6 +21,8 @@ CONNECT_PATIENCE: Final = 60.0
 CATALOG_QUERY: Final[LiteralString] = "SET LOCAL jit = off; "
 """Before a query of many catalogs, in one message with it: the server compiles what it thinks expensive, and
 with thousands of tables that takes longer than the query by far."""
+_CANCEL_PATIENCE: Final = 5.0
+"""Seconds that a request to cancel may take."""
 _NO_ESCAPES: Final = "SQL_ASCII"
 """An encoding in which PostgreSQL has no Unicode escapes, and converts nothing."""
 
@@ -67,7 +68,8 @@ def _milliseconds(seconds: float) -> str:
 class Session:
     """A connection in autocommit mode; transactions are our own statements."""
 
-    connection: psycopg.Connection[tuple[Any, ...]] = field(repr=False)
+    pgconn: abc.PGconn = field(repr=False)
+    """Libpq's own handle."""
     hidden: list[str] = field(repr=False)
     stop: Stop
     after_reset: bytes = b""
@@ -76,11 +78,6 @@ class Session:
     """The backend's own ``pg_backend_pid()``; behind a pooler it differs from what the pooler says."""
     lock_waits: LockWaits | None = None
     """Told of every message that takes long."""
-
-    @property
-    def pgconn(self) -> abc.PGconn:
-        """Libpq's own handle."""
-        return self.connection.pgconn
 
     @property
     def server_version(self) -> int:
@@ -118,12 +115,10 @@ class Session:
         """Run a statement of our own and return its rows; of several without ``params``, those of the last.
 
         Raises:
-            psycopg.Error: as the server says.
+            errors.Error: as the server says.
         """
-        cursor = self.connection.execute(text, params or None)
-        while cursor.nextset():
-            pass
-        return cursor.fetchall() if cursor.description else []
+        statement = text.encode() if isinstance(text, str) else text.as_bytes(self.pgconn)
+        return queries.run(self.pgconn, statement, params)
 
     def run(
         self,
@@ -158,7 +153,7 @@ class Session:
         """``committed``, ``aborted`` or ``in progress``: what the server says of a transaction.
 
         Raises:
-            psycopg.Error: it says nothing.
+            errors.Error: it says nothing.
         """
         ((status,),) = self.query("SELECT pg_catalog.pg_xact_status(%s::pg_catalog.xid8)", (xid,))
         return None if status is None else str(status)
@@ -166,8 +161,8 @@ class Session:
     def _cancel(self) -> None:
         # The answer, 57014 or success, comes on the connection itself.
         try:
-            self.connection.cancel_safe(timeout=5.0)
-        except psycopg.Error:
+            libpq.cancel(self.pgconn, _CANCEL_PATIENCE)
+        except errors.Error:
             return
 
     def rollback(self) -> None:
@@ -205,9 +200,17 @@ class Session:
         """``text`` without passwords."""
         return scrub(text, self.hidden)
 
+    def on_notice(self, handler: Callable[[errors.Diagnostic], object]) -> None:
+        """Have the server's notices handed over as they come."""
+
+        def hand_over(result: abc.PGresult) -> None:
+            handler(errors.Diagnostic(result, client_codec(self.pgconn)))
+
+        self.pgconn.notice_handler = hand_over
+
     def close(self) -> None:
         """End the session, and with it every lock."""
-        self.connection.close()
+        self.pgconn.finish()
 
 
 def _escaped(text: str, short: str, long: str) -> bytes:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import psycopg
+from psycopg import errors
 
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import (
@@ -100,7 +100,7 @@ def run_track(wish: TrackRun, source: Source, connect: Callable[[], Session], lo
             result = _with(result, exposure.check(migrator, wish.exposure))
     except MigrationError as error:
         result = failed(result, error)
-    except (psycopg.Error, ConnectionLost) as error:
+    except (errors.Error, ConnectionLost) as error:
         result = failed(result, unexpected(error))
     finally:
         track.close()
@@ -228,10 +228,10 @@ def failed(result: Result, error: MigrationError) -> Result:
     return result
 
 
-def unexpected(error: psycopg.Error | ConnectionLost) -> MigrationError:
+def unexpected(error: errors.Error | ConnectionLost) -> MigrationError:
     """An answer of the server's to a statement of ours that nobody foresaw, or none at all."""
     state = getattr(error, "sqlstate", None) or ""
-    if isinstance(error, ConnectionLost) or (isinstance(error, psycopg.OperationalError) and not state):
+    if isinstance(error, ConnectionLost) or (isinstance(error, errors.OperationalError) and not state):
         return Transient(f"the connection was lost: {' '.join(str(error).split())}")
     message = " ".join(str(error.diag.message_primary or error).split())
     if failures.transient_state(state):

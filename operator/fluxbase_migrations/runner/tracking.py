@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-import psycopg
-from psycopg import sql
+from psycopg import errors
 
 from fluxbase_migrations.core.errors import ServerRefused
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.names import HISTORY_TABLE, QUALIFIED_TABLE
+from fluxbase_migrations.runner import sql
 from fluxbase_migrations.runner.session import Session
 
 _VERSION_TYPES: Final = frozenset(("bigint", "integer"))
@@ -28,12 +28,12 @@ class Table:
 
     @property
     def identifier(self) -> sql.Identifier:
-        """For :mod:`psycopg.sql`."""
+        """For :mod:`fluxbase_migrations.runner.sql`."""
         return sql.Identifier(self.schema, self.name)
 
     def quoted(self, session: Session) -> bytes:
         """For statements sent as bytes."""
-        return self.identifier.as_bytes(session.connection)
+        return self.identifier.as_bytes(session.pgconn)
 
     def resolved(self, session: Session) -> "Table":
         """With its schema.
@@ -116,7 +116,7 @@ def columns(session: Session, table: Table) -> dict[str, str] | None:
     if rows[0][2]:
         raise ServerRefused(
             f"row level security of {table} applies to this role, so it may not see every row",
-            hint=f"ALTER TABLE {table.identifier.as_string(session.connection)} DISABLE ROW LEVEL SECURITY; "
+            hint=f"ALTER TABLE {table.identifier.as_string(session.pgconn)} DISABLE ROW LEVEL SECURITY; "
             "or run the migrations as the owner of the table, or as a role with BYPASSRLS",
         )
     return {name: kind for name, kind, _ in rows if name is not None}
@@ -156,7 +156,7 @@ def read(session: Session, table: Table) -> Row:
         rows = session.query(
             sql.SQL("SELECT version, dirty, xmin::pg_catalog.text FROM {} LIMIT 2").format(table.identifier)
         )
-    except psycopg.errors.InsufficientPrivilege as error:
+    except errors.InsufficientPrivilege as error:
         raise missing_privilege(session, table, f"the role may not read {table}", error) from None
     if len(rows) > 1:
         raise ServerRefused(
@@ -226,11 +226,11 @@ def create(session: Session, statement: sql.Composed, what: Table) -> None:
     """
     try:
         session.query(statement)
-    except psycopg.errors.InsufficientPrivilege as error:
+    except errors.InsufficientPrivilege as error:
         name = str(what) if what.name else f"schema {what.schema}"
         problem = f"{name} does not exist, and the role may not create it"
         raise missing_privilege(session, what, problem, error) from None
-    except psycopg.Error as error:
+    except errors.Error as error:
         if error.sqlstate not in _EXISTS_ALREADY:
             raise
         if error.sqlstate == _TYPE_EXISTS and not _is_relation(session, what):
@@ -238,7 +238,7 @@ def create(session: Session, statement: sql.Composed, what: Table) -> None:
 
 
 def _is_relation(session: Session, table: Table) -> bool:
-    name = table.identifier.as_string(session.connection)
+    name = table.identifier.as_string(session.pgconn)
     return bool(session.query("SELECT pg_catalog.to_regclass(%s) IS NOT NULL", (name,))[0][0])
 
 
@@ -252,9 +252,9 @@ def require(session: Session, table: Table, *privileges: str) -> None:
         missing = session.query(
             "SELECT p FROM pg_catalog.unnest(%s::text[]) p"
             " WHERE NOT pg_catalog.has_table_privilege(%s::text, p)",
-            (list(privileges), table.identifier.as_string(session.connection)),
+            (list(privileges), table.identifier.as_string(session.pgconn)),
         )
-    except psycopg.errors.InsufficientPrivilege as error:
+    except errors.InsufficientPrivilege as error:
         raise missing_privilege(session, table, f"the role may not use {table}", error) from None
     if missing:
         lacking = ", ".join(name for (name,) in missing)
@@ -262,12 +262,12 @@ def require(session: Session, table: Table, *privileges: str) -> None:
 
 
 def missing_privilege(
-    session: Session, table: Table, problem: str, error: psycopg.Error | None = None
+    session: Session, table: Table, problem: str, error: errors.Error | None = None
 ) -> ServerRefused:
     """The problem, and what the role needs in statements that an administrator can run."""
-    user = sql.Identifier(session.pgconn.user.decode()).as_string(session.connection)
-    schema = sql.Identifier(table.schema).as_string(session.connection)
-    database = sql.Identifier(session.database).as_string(session.connection)
+    user = sql.Identifier(session.pgconn.user.decode()).as_string(session.pgconn)
+    schema = sql.Identifier(table.schema).as_string(session.pgconn)
+    database = sql.Identifier(session.database).as_string(session.pgconn)
     return ServerRefused(
         problem,
         sql_state=error.sqlstate if error else None,

@@ -1,0 +1,102 @@
+"""Modules whose code waits until something of it is asked for.
+
+A run needs libpq, and of psycopg little more. But ``import psycopg.pq`` also executes psycopg's ``__init__``,
+which makes its whole interface with every adapter and imports asyncio for one half of it: more than half of
+the time from a program's start to its first statement. A deferred module is in ``sys.modules`` with all that
+Python needs to find its submodules, and becomes complete by the first attribute that it lacks. So it is never
+wrong to use one, only slower.
+
+What a release of psycopg needs of its ``__init__`` while it is imported may change: pyproject.toml admits the
+series that the tests have seen.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from threading import RLock
+from types import ModuleType
+from typing import Any, Final
+
+_NEVER_ASKED_FOR: Final = frozenset(("__path__", "__warningregistry__", "__wrapped__"))
+"""What the interpreter itself looks for in any module, and finds in few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module to defer."""
+
+    name: str
+    first: str = ""
+    """The submodule that its own code imports before any other."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Names that it has, each with the submodule that it takes it from."""
+
+
+MODULES: Final = (
+    Module("ctypes.util"),
+    Module("asyncio", parts={"CancelledError": "asyncio.exceptions"}),
+    Module("psycopg", first="psycopg.pq"),
+    Module("psycopg_binary"),
+)
+
+
+def defer_all() -> None:
+    """Defer all of :data:`MODULES` that are installed and not imported yet."""
+    for module in MODULES:
+        defer(module)
+
+
+def defer(deferred: Module) -> None:
+    """Have a module wait, also while submodules of it are imported."""
+    if deferred.name in sys.modules:
+        return
+    spec = find_spec(deferred.name)
+    if spec is None or spec.loader is None:
+        return
+    module = module_from_spec(spec)
+    module.__dict__["__getattr__"] = _Completion(module, deferred)
+    sys.modules[deferred.name] = module
+    package, _, attribute = deferred.name.rpartition(".")
+    if package:
+        setattr(sys.modules[package], attribute, module)
+
+
+class _Completion:
+    """The ``__getattr__`` of a module that waits; Python asks it for what the module lacks."""
+
+    def __init__(self, module: ModuleType, deferred: Module) -> None:
+        self._module = module
+        self._deferred = deferred
+        self._lock = RLock()
+        self._begun = False
+
+    def __call__(self, name: str) -> Any:
+        with self._lock:  # another thread may be at it
+            if not self._begun:  # else it is under way in this thread, and has come no further yet
+                if part := self._deferred.parts.get(name):
+                    return getattr(import_module(part), name)
+                if self._is_submodule(name):
+                    if self._deferred.first:
+                        import_module(self._deferred.first)
+                    return import_module(f"{self._deferred.name}.{name}")
+                if name not in _NEVER_ASKED_FOR:
+                    self._complete()
+        try:
+            return self._module.__dict__[name]
+        except KeyError:
+            raise AttributeError(f"module {self._deferred.name!r} has no attribute {name!r}") from None
+
+    def _is_submodule(self, name: str) -> bool:
+        path = self._module.__dict__.get("__path__")
+        return path is not None and PathFinder.find_spec(f"{self._deferred.name}.{name}", path) is not None
+
+    def _complete(self) -> None:
+        self._begun = True
+        spec = self._module.__spec__
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module(self._module)
+        if self._module.__dict__.get("__getattr__") is self:
+            del self._module.__dict__["__getattr__"]
