@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from psycopg import ProgrammingError, conninfo
+from psycopg import conninfo, errors
 
 from fluxbase_migrations.core.errors import ServerRefused
 from fluxbase_migrations.core.names import APPLICATION_NAME, TRACKING_TABLE, Track
@@ -123,7 +123,7 @@ def _of_url(url: str) -> tuple[dict[str, str], Extensions]:
     understood, extensions = golang_url.split(url)
     try:
         parsed = conninfo.conninfo_to_dict(understood)
-    except ProgrammingError as error:
+    except errors.ProgrammingError as error:
         raise _unusable(_without_values(str(error).strip())) from None
     return {key: str(value) for key, value in parsed.items() if value is not None}, extensions
 
