@@ -22,7 +22,7 @@ UNNEEDED = (
     *("fluxbase_migrations.api", "fluxbase_migrations.controller", "postgast"),
 )
 """Modules that no ordinary run loads, and what is in them."""
-DRIVER = ("psycopg", "psycopg.pq")
+DRIVER = ("psycopg.conninfo", "psycopg.pq.abc")
 
 
 def executed(program: str, *words: str, directory: Path, **variables: str) -> set[str]:
@@ -64,7 +64,7 @@ def test_a_command_with_nothing_to_do_loads_neither_adapters_nor_asyncio(
     write_files(tmp_path / "migrations", APPLIED)
     modules = executed(PROGRAM, *words, directory=tmp_path, DATABASE_URL=runner.database.dsn)
     assert unneeded(modules) == []
-    assert "psycopg.pq" in modules
+    assert "psycopg.pq.abc" in modules
 
 
 @pytest.mark.parametrize("words", [("--help",), ("create", "add_users")], ids=["help", "create"])
