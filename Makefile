@@ -156,8 +156,9 @@ generate: venv ## Make the CRD, in crds/ and in the chart, from the models
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 .PHONY: lock
 lock: ## Renew the lock files from pyproject.toml (needs uv)
-	$(LOCK) pyproject.toml -o requirements.lock
-	$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(LOCK) pyproject.toml --all-extras -o requirements.lock
+	$(LOCK) pyproject.toml -c requirements.lock -o requirements-runner.lock
+	$(LOCK) pyproject.toml --all-extras --group dev -c requirements.lock -o requirements-dev.lock
 	# yattag is for reports in HTML only, and comes without a wheel.
 	$(LOCK) --group mutants -c requirements-dev.lock --no-emit-package yattag -o requirements-mutants.lock
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) - -o requirements-build.lock

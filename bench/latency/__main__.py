@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait", timeout=240)
     # Helm never upgrades a CRD, and the cluster may be older than this tree.
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
-    install_chart(cluster, cluster.ensure_image(), namespace=NAMESPACE)
+    install_chart(cluster, cluster.chart_images(), namespace=NAMESPACE)
     try:
         report = Report(_machine(), asyncio.run(measure(cluster, wanted.rounds)))
     finally:

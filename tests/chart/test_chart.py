@@ -218,11 +218,50 @@ def test_the_readiness_probe_asks_whether_all_can_be_watched() -> None:
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 
+ZEROS = f"sha256:{64 * '0'}"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((), "fluxbase/fluxbase-migrations-runner:0.1.0"),
+        (('image.tag="9"',), "fluxbase/fluxbase-migrations-runner:9"),
+        (('image.repository="r/x"',), "r/x:0.1.0"),
+        (('image.repository="r/x"', 'image.tag="9"'), "r/x:9"),
+        ((f'image.digest="{ZEROS}"',), f"fluxbase/fluxbase-migrations@{ZEROS}"),
+        (('image.repository="r/x"', 'runnerImage.repository="r/y"', 'image.tag="9"'), "r/y:9"),
+        ((f'image.digest="{ZEROS}"', 'runnerImage.repository="r/y"', 'runnerImage.tag="8"'), "r/y:8"),
+    ],
+    ids=[
+        "as released",
+        "a release by its tag",
+        "one image of somebody's own does both",
+        "with a tag",
+        "a digest says nothing of the other image",
+        "two images of somebody's own",
+        "with a digest and a tag",
+    ],
+)
+def test_jobs_run_the_image_that_is_theirs(given: tuple[str, ...], expected: str) -> None:
+    assert operators_environment(template(*given))["MIGRATION_IMAGE"] == expected
+
+
 # Each documented value: settings that use it, and the kind and text of the object that it shows in.
 VALUES: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "image.repository": (('image.repository="r/x"',), "Deployment", "image: r/x:0.1.0"),
-    "image.tag": (('image.tag="9"',), "Deployment", "value: fluxbase/fluxbase-migrations:9"),
+    "image.tag": (('image.tag="9"',), "Deployment", "image: fluxbase/fluxbase-migrations:9"),
     "image.digest": ((f'image.digest="sha256:{64 * "0"}"',), "Deployment", "migrations@sha256:0000"),
+    "runnerImage.repository": (('runnerImage.repository="r/x"',), "Deployment", "value: r/x:0.1.0"),
+    "runnerImage.tag": (
+        ('runnerImage.tag="9"',),
+        "Deployment",
+        "value: fluxbase/fluxbase-migrations-runner:9",
+    ),
+    "runnerImage.digest": (
+        (f'runnerImage.digest="sha256:{64 * "0"}"',),
+        "Deployment",
+        "value: fluxbase/fluxbase-migrations-runner@sha256:0000",
+    ),
     "image.pullPolicy": (('image.pullPolicy="Never"',), "Deployment", "value: Never"),
     "imagePullSecrets": (
         (DATABASE, 'imagePullSecrets=[{"name":"registry"}]'),

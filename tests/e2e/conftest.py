@@ -68,10 +68,8 @@ def create_namespace(cluster: Cluster, name: str) -> None:
 
 def helm_upgrade(cluster: Cluster, *values: str, release: str = "fluxbase") -> None:
     """Install or upgrade the release, with these values beside the tests' own."""
-    repository, _, tag = cluster.ensure_image().rpartition(":")
     given = (
-        f"image.repository={repository}",
-        f"image.tag={tag}",
+        *cluster.chart_images(),
         f"watchNamespaces={{{NAMESPACE},{OTHER_NAMESPACE}}}",
         *values,
     )

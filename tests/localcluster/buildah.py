@@ -54,6 +54,7 @@ class Buildah:
         ref: str,
         log: Path,
         *,
+        target: str | None = None,
         build_args: Mapping[str, str] | None = None,
         network: bool = False,
     ) -> None:
@@ -63,6 +64,7 @@ class Buildah:
             context: A directory with a Dockerfile and no more than that needs.
             ref: The name of the image.
             log: What the build prints.
+            target: The stage that is the image; the last one if none is named.
             build_args: Values of the Dockerfile's ARGs.
             network: Whether its steps reach package registries; they then get the machine's pip settings and
                 the certificate authorities that the machine trusts.
@@ -76,6 +78,8 @@ class Buildah:
             "--format",
             "oci",
         ]
+        if target:
+            words += ["--target", target]
         for name, value in (build_args or {}).items():
             words += ["--build-arg", f"{name}={value}"]
         with tempfile.TemporaryDirectory(dir=self._tmp) as scratch:

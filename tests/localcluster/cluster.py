@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,16 +25,19 @@ POSTGRES_HOST = f"postgres.{POSTGRES_NAMESPACE}.svc.{DOMAIN}"
 
 @dataclass(frozen=True)
 class External:
-    """A cluster and an image that somebody else made, from KUBECONFIG and IMAGE."""
+    """A cluster and images that somebody else made, from KUBECONFIG, IMAGE and RUNNER_IMAGE."""
 
     kubeconfig: Path
     image: str
+    runner_image: str
 
 
 def external() -> External | None:
     """What KUBECONFIG and IMAGE name, if both are set."""
     config, image = os.environ.get("KUBECONFIG"), os.environ.get("IMAGE")
-    return External(Path(config), image) if config and image else None
+    if not config or not image:
+        return None
+    return External(Path(config), image, os.environ.get("RUNNER_IMAGE") or image)
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,33 @@ class Cluster:
         """Build the operator's image if an input changed, give it to the node, and return its name."""
         if (given := external()) is not None:
             return given.image
+        return self._ensure(Images.operator, progress)
+
+    def ensure_runner_image(self, progress: Progress | None = None) -> str:
+        """The same for the image of the Jobs."""
+        if (given := external()) is not None:
+            return given.runner_image
+        return self._ensure(Images.runner, progress)
+
+    def _ensure(self, make: Callable[[Images], Image], progress: Progress | None) -> str:
         where = self.local().where
         cache = Cache(where.cache, progress or Progress())
         with lock(where.cache / "lock", "another build to end", cache.progress):
-            image = Images(cache).operator()
+            image = make(Images(cache))
         self.load_image(image)
         return image.ref
+
+    def chart_images(self, progress: Progress | None = None) -> list[str]:
+        """The chart's values that name both images."""
+        named = {
+            "image": self.ensure_image(progress),
+            "runnerImage": self.ensure_runner_image(progress),
+        }
+        values = []
+        for value, image in named.items():
+            repository, _, tag = image.rpartition(":")
+            values += [f"{value}.repository={repository}", f"{value}.tag={tag}"]
+        return values
 
     def load_image(self, image: Image) -> None:
         """Give the node an image, unless it has it."""

@@ -1,6 +1,7 @@
 """The demo: the chart, and the example of a shop, until its migrations are applied; then one that fails."""
 
 import json
+from collections.abc import Sequence
 
 from fluxbase_migrations.core.digest import source_digest
 from tests.localcluster.cluster import Cluster
@@ -20,19 +21,18 @@ def install(cluster: Cluster, progress: Progress) -> str:
     Raises:
         ClusterError: The chart does not install, or the example is not Applied in time; says its status.
     """
-    image = cluster.ensure_image(progress)
+    images = cluster.chart_images(progress)
     with progress.step("install the chart"):
-        install_chart(cluster, image)
+        install_chart(cluster, images)
     with progress.step("apply examples/shop"):
         apply_shop(cluster)
         await_user(cluster, "Applied")
     return cluster.kubectl("get", "fbms", "-n", NAMESPACE)
 
 
-def install_chart(cluster: Cluster, image: str, *options: str, namespace: str = NAMESPACE) -> None:
-    """Install or upgrade the release `fluxbase` with an image, and wait for its Deployment."""
-    repository, _, tag = image.rpartition(":")
-    settings = f"image.repository={repository},image.tag={tag},image.pullPolicy=IfNotPresent"
+def install_chart(cluster: Cluster, images: Sequence[str], *options: str, namespace: str = NAMESPACE) -> None:
+    """Install or upgrade the release `fluxbase` with these images, and wait for its Deployment."""
+    settings = ",".join([*images, "image.pullPolicy=IfNotPresent"])
     release = ("upgrade", "--install", FLUXBASE, str(CHART), "--namespace", namespace, "--create-namespace")
     cluster.helm(*release, "--set", settings, *options)
     cluster.kubectl(

@@ -18,6 +18,7 @@ from tests.localcluster.report import ClusterError, run
 
 PREFIX = "fluxbase.local"
 OPERATOR = "fluxbase-migrations"
+RUNNER = f"{OPERATOR}-runner"
 KEEP_OPERATOR_IMAGES = 5
 # Raise to have the base and everything on it built anew.
 BASE_REVISION = "1"
@@ -88,20 +89,31 @@ class Images:
         Raises:
             ClusterError: The Dockerfile is missing, names files that are missing, or does not build.
         """
+        return self._of_the_dockerfile(OPERATOR, "operator")
+
+    def runner(self) -> Image:
+        """The image of its Jobs, from the same Dockerfile and under the same key.
+
+        Raises:
+            ClusterError: As for the operator's.
+        """
+        return self._of_the_dockerfile(RUNNER, "runner")
+
+    def _of_the_dockerfile(self, name: str, target: str) -> Image:
         base = self.base()
         files = dockerfile_inputs(REPOSITORY)
 
         def fill(context: Path) -> None:
             for file in files:
-                target = context / file.relative_to(REPOSITORY)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(file, target)
+                copied = context / file.relative_to(REPOSITORY)
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, copied)
 
         inputs = [item for file in files for item in (str(file.relative_to(REPOSITORY)), file)]
         key = content_key(base.ref, *inputs)
-        image = self._image(OPERATOR, key, fill, base=base, args={"BASE_IMAGE": base.ref})
-        for old in self._cache.forget_old(f"image-{OPERATOR}", KEEP_OPERATOR_IMAGES):
-            self._buildah.remove(f"{PREFIX}/{OPERATOR}:{old.name.rpartition('-')[2]}")
+        image = self._image(name, key, fill, base=base, args={"BASE_IMAGE": base.ref}, target=target)
+        for old in self._cache.forget_old(f"image-{name}", KEEP_OPERATOR_IMAGES):
+            self._buildah.remove(f"{PREFIX}/{name}:{old.name.rpartition('-')[2]}")
         return image
 
     def _image(
@@ -112,6 +124,7 @@ class Images:
         *,
         base: Image | None = None,
         args: dict[str, str] | None = None,
+        target: str | None = None,
     ) -> Image:
         """Build an image from a context that `fill` puts together."""
         ref = f"{PREFIX}/{name}:{key}"
@@ -122,7 +135,7 @@ class Images:
             fill(context)
             if base:
                 self._buildah.load(base.archive, base.ref, log)
-            self._buildah.build(context, ref, log, build_args=args, network=base is not None)
+            self._buildah.build(context, ref, log, target=target, build_args=args, network=base is not None)
             shutil.rmtree(context)
             self._buildah.archive(ref, work / "image.tar", log)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from fluxbase_migrations.cli import set_view, steering
 from fluxbase_migrations.cli.steering import MANAGER
+from fluxbase_migrations.core.extras import Extra, missing
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
@@ -229,9 +230,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
-    from kubernetes.client.exceptions import ApiException
-    from kubernetes.config.config_exception import ConfigException
-    from urllib3.exceptions import HTTPError
+    try:
+        from kubernetes.client.exceptions import ApiException
+        from kubernetes.config.config_exception import ConfigException
+        from urllib3.exceptions import HTTPError
+    except ModuleNotFoundError as error:
+        print(f"error: {missing(error, Extra.KUBECTL)}", file=sys.stderr)
+        return FAILED
 
     try:
         cluster = Cluster(options)

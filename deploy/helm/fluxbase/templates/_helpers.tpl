@@ -36,6 +36,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* A digest is of one image only, so the other one is not guessed from it. */}}
+{{- define "fluxbase.runnerImage" -}}
+{{- $released := and (eq .Values.image.repository "fluxbase/fluxbase-migrations") (not .Values.image.digest) -}}
+{{- $repository := default (ternary (printf "%s-runner" .Values.image.repository) "" $released) .Values.runnerImage.repository -}}
+{{- if not $repository -}}
+{{- include "fluxbase.image" . -}}
+{{- else if .Values.runnerImage.digest -}}
+{{- printf "%s@%s" $repository .Values.runnerImage.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (coalesce .Values.runnerImage.tag .Values.image.tag .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "fluxbase.claimName" -}}
 {{- default (printf "%s-migrations" (include "fluxbase.fullname" .)) .Values.migrationsPersistence.existingClaim -}}
 {{- end -}}

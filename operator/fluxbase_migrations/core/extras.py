@@ -1,0 +1,28 @@
+"""What ``pip install fluxbase-migrations`` leaves out, and who needs it; pyproject.toml says what each brings."""
+
+from enum import StrEnum
+from typing import Final
+
+PACKAGE: Final = "fluxbase-migrations"
+_OURS: Final = "fluxbase_migrations"
+
+
+class Extra(StrEnum):
+    """The part of the package that needs it."""
+
+    KUBECTL = "kubectl"
+    """``kubectl fluxbase``."""
+    OPERATOR = "operator"
+    """The operator."""
+
+
+def missing(error: ModuleNotFoundError, extra: Extra) -> str:
+    """What to say where a program of ours lacks the packages of its extra.
+
+    Raises:
+        ModuleNotFoundError: what is missing is a module of our own.
+    """
+    top = (error.name or "").partition(".")[0]
+    if top in ("", _OURS):
+        raise error
+    return f"the Python package {top} is not installed; run: pip install '{PACKAGE}[{extra}]'"
