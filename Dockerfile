@@ -56,7 +56,6 @@ RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /whe
     && /opt/fluxbase/bin/python3 deploy/image/layer.py list /before \
     && /build/bin/pip --python /opt/fluxbase/bin/python3 install --quiet --no-compile --no-deps --no-index \
         /wheel/*.whl \
-    && rm /opt/fluxbase/bin/kubectl-fluxbase \
     && /opt/fluxbase/bin/python3 deploy/image/layer.py make /before /layer \
         fluxbase_migrations.runner.job fluxbase_migrations.runner.commands fluxbase_migrations.cli.migrate
 

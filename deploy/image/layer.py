@@ -18,6 +18,7 @@ PACKAGES = Path(sysconfig.get_path("purelib"))
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 ENVIRONMENT = Path(sys.prefix)
 
+PROGRAMS = ("python", "fluxbase-migrate")
 UNUSED_DIRECTORIES = frozenset(("test", "tests", "testing"))
 """Dependencies' tests, where a package has them among its modules."""
 USED_TESTING = frozenset(("kopf/_kits", "kopf/testing"))
@@ -50,7 +51,10 @@ def files() -> Iterator[Path]:
 
 
 def prune(loaded: frozenset[str]) -> None:
-    """Remove tests, and those of the Kubernetes client's classes that were not loaded."""
+    """Remove programs, tests, and those of the Kubernetes client's classes that were not loaded."""
+    for program in (ENVIRONMENT / "bin").iterdir():
+        if not program.name.startswith(PROGRAMS):
+            program.unlink()
     for directory in sorted(PACKAGES.rglob("*/")):
         name = str(directory.relative_to(PACKAGES))
         if directory.name in UNUSED_DIRECTORIES and not name.startswith(tuple(USED_TESTING)):

@@ -3,13 +3,13 @@
 import argparse
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 from fluxbase_migrations import __version__
 from fluxbase_migrations.cli import config, golang_arguments, process_list
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
     QUALIFIED_TABLE,
     ExposurePolicy,

@@ -4,7 +4,6 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from fluxbase_migrations.cli import output
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import MAX_VERSION, Direction, parse_name
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.text import visible
 
 _DEFAULT_DIGITS: Final = 3

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from fluxbase_migrations.core.commands import bounded
@@ -10,6 +9,7 @@ from fluxbase_migrations.core.config_maps import merged
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.errors import InvalidSource, describe
 from fluxbase_migrations.core.files import Source
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,

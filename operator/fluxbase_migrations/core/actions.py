@@ -2,10 +2,10 @@
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 
 from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.status import TrackStatus
 from fluxbase_migrations.core.wish import Note

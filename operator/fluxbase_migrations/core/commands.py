@@ -2,11 +2,11 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from fluxbase_migrations.core.job import ForceCommand, TakeOverCommand
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.text import visible
 

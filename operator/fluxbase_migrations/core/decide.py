@@ -1,13 +1,14 @@
 """What to do next about one set: one pure function from what was observed to status, actions and Events."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from fluxbase_migrations.core import facts, given, summary
 from fluxbase_migrations.core.actions import Action, CreateJob, Decision, DeleteJob
 from fluxbase_migrations.core.given import Armed, Given
 from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.observed import Context, TrackSeen
 from fluxbase_migrations.core.status import SetStatus, TracksStatus, TrackStatus

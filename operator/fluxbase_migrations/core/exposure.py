@@ -1,11 +1,11 @@
 """Objects that anon and authenticated reach past row-level security: what is told of them, and how much."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from fluxbase_migrations.core.json_names import JSON_NAMES
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.text import visible
 
 KEPT: Final = 10

@@ -1,4 +1,4 @@
-"""What ``pip install fluxbase-migrations`` leaves out, and who needs it; pyproject.toml says what each brings."""
+"""What ``pip install fluxbase-migrations`` leaves out; pyproject.toml says what each extra brings."""
 
 from enum import StrEnum
 from typing import Final

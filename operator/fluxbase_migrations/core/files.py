@@ -8,13 +8,14 @@ import bisect
 import codecs
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN, source_digest
 from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import UnknownFiles
 
 NIL: Final = -1

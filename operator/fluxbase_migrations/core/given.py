@@ -5,11 +5,12 @@ was known when it was given. It waits until a run carries it, and is over when a
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from fluxbase_migrations.core.commands import Annotation, bounded, parse_force, parse_take_over
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,

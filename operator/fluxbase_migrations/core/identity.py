@@ -1,8 +1,7 @@
 """Which database it is: what a run reads, status keeps, and commands are bound to."""
 
-from dataclasses import dataclass
-
 from fluxbase_migrations.core.json_names import JSON_NAMES
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 # No part alone is enough: a dump carries the history's id to another database, a restore in place keeps the
 # server's identifier, and OIDs of databases are the same on many servers.

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrder, Recovery, Rollback, Track, UnknownFiles
 
 

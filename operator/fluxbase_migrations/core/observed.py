@@ -1,11 +1,12 @@
 """What was observed about a track: all that a decision may depend on."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final
 
 from fluxbase_migrations.core.given import Armed
 from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.owner import OwnerState
 from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, NotStarted, PodSeen, state

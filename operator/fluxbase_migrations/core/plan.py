@@ -5,7 +5,6 @@ missing is a step without a file: nothing runs, but the version moves (golang-mi
 """
 
 import bisect
-from dataclasses import dataclass
 
 from fluxbase_migrations.core.errors import (
     AheadOfSource,
@@ -15,6 +14,7 @@ from fluxbase_migrations.core.errors import (
     TargetNotFound,
 )
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, Source
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Rollback
 
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final
 
 from fluxbase_migrations.core.exposure import Exposure, bounded
 from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.text import visible, visible_in
 
 LIMIT: Final = 4096

@@ -1,10 +1,10 @@
 """What the cluster shows of one run: its Job and pods, and the one state they add up to."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.result import Result
 
 LOST_AFTER: Final = timedelta(seconds=30)

@@ -3,12 +3,13 @@
 The docstrings are the descriptions in the CRD; JSON names are camelCase.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.json_names import JSON_NAMES
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import CommandState, Phase, Track
 from fluxbase_migrations.core.result import Outcome
 

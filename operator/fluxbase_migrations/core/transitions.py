@@ -4,10 +4,10 @@ The conditions and the Warnings are taken from here, the docs are made from here
 change of every track against it.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.states import Effect, Reason, effect

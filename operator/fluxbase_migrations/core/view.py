@@ -1,10 +1,11 @@
 """How a track's record shows: phase, reason and message, each situation in one place."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from fluxbase_migrations.core.exposure import counted
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, Phase
 from fluxbase_migrations.core.observed import Context, Queue
 from fluxbase_migrations.core.owner import EXPLANATIONS, OwnerState

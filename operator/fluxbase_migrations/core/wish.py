@@ -1,8 +1,8 @@
 """What is wanted of a track: the spec, its source and its limits, boiled down."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.states import Reason
 
 

@@ -5,12 +5,12 @@ Taken for a fresh database, one that it has migrated would get every file a seco
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from psycopg import errors
 
 from fluxbase_migrations.core.errors import Dirty, ForeignTable, ServerRefused
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, TRACKING_TABLE, Track
 from fluxbase_migrations.runner import sql
 from fluxbase_migrations.runner.recovery_case import repair

@@ -8,10 +8,11 @@ Our transaction carries its own id in a setting that ends with it. Before the ve
 are compared: whatever a file was taken for, nothing in it can have ended the transaction unnoticed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.ledger import Ledger
 from fluxbase_migrations.runner.lock import LockIds
 from fluxbase_migrations.runner.session import Session

@@ -1,7 +1,7 @@
 """What the command line's verbs do: golang-migrate's up, down, goto, force and version, and ours."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from psycopg import errors
 
@@ -14,6 +14,7 @@ from fluxbase_migrations.core.errors import (
     with_advice,
 )
 from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import TRACKING_TABLE, ExposurePolicy, OutOfOrder, Recovery, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import Outcome, Result

@@ -4,11 +4,12 @@ import dataclasses
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from fluxbase_migrations.core.errors import DatabaseChanged
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner import identity, lock, tracking
 from fluxbase_migrations.runner.adoption import Guard

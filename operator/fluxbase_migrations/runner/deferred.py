@@ -12,13 +12,15 @@ series that the tests have seen.
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from threading import RLock
 from types import ModuleType
 from typing import Any, Final
+
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 _NEVER_ASKED_FOR: Final = frozenset(("__path__", "__warningregistry__", "__wrapped__"))
 """What the interpreter itself looks for in any module, and finds in few."""

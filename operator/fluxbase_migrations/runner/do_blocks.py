@@ -6,9 +6,9 @@ subtransaction); the clause's own handlers are outside it, and may.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner import lexer
 
 _HEAD: Final = re.compile(

@@ -3,12 +3,13 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from psycopg import conninfo, errors
 
 from fluxbase_migrations.core.errors import ServerRefused
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import APPLICATION_NAME, TRACKING_TABLE, Track
 from fluxbase_migrations.runner import golang_url, libpq
 from fluxbase_migrations.runner.golang_url import Extensions

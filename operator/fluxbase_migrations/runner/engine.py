@@ -1,7 +1,7 @@
 """The engine: it runs a plan on a track that is locked, file by file."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from fluxbase_migrations.core.errors import (
@@ -14,6 +14,7 @@ from fluxbase_migrations.core.errors import (
     Unproven,
 )
 from fluxbase_migrations.core.files import Direction, Source
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.log_lines import APPLYING, REVERTING
 from fluxbase_migrations.core.names import OutOfOrder as OutOfOrderPolicy
 from fluxbase_migrations.core.names import Recovery

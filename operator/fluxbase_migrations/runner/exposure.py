@@ -10,7 +10,7 @@ This looks in the catalog and changes nothing; objects of extensions are theirs.
 
 from typing import Final, LiteralString
 
-import psycopg
+from psycopg import errors
 
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import Exposed, ServerRefused, Transient
@@ -169,7 +169,7 @@ def check(migrator: Migrator, policy: ExposurePolicy) -> list[Exposure] | None:
     track = migrator.track
     try:
         found = exposed(track.session)
-    except psycopg.Error as error:
+    except errors.Error as error:
         reason = track.session.scrub(" ".join(str(error).split()))
         if policy is ExposurePolicy.FAIL:
             kind = Transient if isinstance(error, psycopg.OperationalError) else ServerRefused

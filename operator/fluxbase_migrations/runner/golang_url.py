@@ -5,11 +5,12 @@ what they know, and send everything else to the server as a setting of the sessi
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from urllib.parse import unquote_plus
 
 from fluxbase_migrations.core.errors import ServerRefused
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner import libpq
 from fluxbase_migrations.runner.tracking import Table
 

@@ -4,8 +4,9 @@ It is loaded only when needed: that costs a tenth of a second. What it does not 
 grammar) is answered with None, and never keeps a statement from the server.
 """
 
-from dataclasses import dataclass
 from typing import Any
+
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,10 @@ The id of the history is entry 0 of its table, a number that no other entry ever
 which of two first writers wrote it.
 """
 
-from dataclasses import dataclass
-
 from psycopg import errors
 
 from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import HISTORY_ENTRY_IDENTITY
 from fluxbase_migrations.runner import sql
 from fluxbase_migrations.runner.ledger import LEDGER, Kind

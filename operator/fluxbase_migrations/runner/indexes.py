@@ -7,12 +7,13 @@ a failure only an invalid one that is new since then is dropped.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from psycopg import errors
 
 from fluxbase_migrations.core.errors import Interrupted, ServerRefused, Transient
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner import failures, sql
 from fluxbase_migrations.runner.grammar import Outside
 from fluxbase_migrations.runner.log import Log

@@ -8,7 +8,7 @@ import getpass
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -16,6 +16,7 @@ from typing import Any, Final
 from psycopg import errors
 
 from fluxbase_migrations.core.errors import ServerRefused
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner import sql, tracking
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.tracking import Row, Table

@@ -15,8 +15,10 @@ The patterns use neither possessive quantifiers nor atomic groups, which Python 
 import re
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 _START: Final = rb"A-Za-z_\x80-\xff"
 _SPACE: Final = rb" \t\r\n\f\v"

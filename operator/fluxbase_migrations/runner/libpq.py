@@ -10,12 +10,13 @@ import select
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from psycopg import conninfo, errors, pq
 from psycopg.pq import abc
+
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 _VERBOSITY_DEFAULT: Final = 1
 _VERBOSITY_VERBOSE: Final = 2

@@ -12,10 +12,10 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from fluxbase_migrations.core.errors import Interrupted, LockHeld
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.tracking import Table

@@ -7,12 +7,13 @@ gives no more), may take no longer than a moment, and none of its troubles is th
 import select
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import conninfo, pq
 from psycopg.pq import abc
 
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.log_lines import GOES_ON, WAITING
 from fluxbase_migrations.core.names import APPLICATION_NAME
 from fluxbase_migrations.runner.log import Log

@@ -1,10 +1,10 @@
 """Where each migration of a track stands, from the version row, the history and the files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fluxbase_migrations.core.files import Direction, Source
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner import history
 from fluxbase_migrations.runner.ledger import Entry, standing
 from fluxbase_migrations.runner.tracking import Row

@@ -3,11 +3,12 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from fluxbase_migrations.core.errors import MigrationError
 from fluxbase_migrations.core.files import MigrationFile
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.runner import lexer, statements
 from fluxbase_migrations.runner.lexer import Statements

@@ -1,9 +1,9 @@
 """What a decision about a dirty row is made from, and what it can be."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, Source
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.runner.ledger import Entry, Kind

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, LiteralString
 
 from psycopg import errors, pq
 from psycopg.pq import abc
 
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner import libpq, queries, sql, wire
 from fluxbase_migrations.runner.encodings import client_codec, fitting
 from fluxbase_migrations.runner.lock_waits import LockWaits

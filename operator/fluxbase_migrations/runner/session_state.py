@@ -8,11 +8,12 @@ it: the lock is taken anew after every group, which releases all others.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, Final
 
 from psycopg.pq import abc
 
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner import lexer
 from fluxbase_migrations.runner.lexer import Statements
 from fluxbase_migrations.runner.session import Session

@@ -7,12 +7,13 @@ moved is only what is a transaction's beginning or end to its last word (see ``t
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from itertools import islice, pairwise
 from typing import Final
 
 from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner import transaction_grammar
 from fluxbase_migrations.runner.lexer import Statements, leading_words, tokens
 from fluxbase_migrations.runner.transaction_grammar import Verb

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from psycopg import errors
 
@@ -21,6 +21,7 @@ from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.files import NIL, Direction, Source
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.job import ForceCommand, SetRef, TakeOverCommand
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import TRACKING_TABLE, ExposurePolicy, Rollback, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import FORCE, TAKE_OVER, Outcome, Result

@@ -1,13 +1,13 @@
 """golang-migrate's version table: one row, ``(version, dirty)``."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from psycopg import errors
 
 from fluxbase_migrations.core.errors import ServerRefused
 from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import HISTORY_TABLE, QUALIFIED_TABLE
 from fluxbase_migrations.runner import sql
 from fluxbase_migrations.runner.session import Session

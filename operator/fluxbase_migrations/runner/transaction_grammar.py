@@ -5,9 +5,10 @@ words look like one and the rest does not fit, the server is to read it, and to 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 STRING: Final = b"'"
 """How the lexer gives a string constant."""

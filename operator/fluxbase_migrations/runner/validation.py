@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import InvalidSource, describe
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, Source
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner.prepared import Prepared
 

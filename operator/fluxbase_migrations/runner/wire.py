@@ -7,12 +7,12 @@ are thrown away as they come: a migration's SELECT may return more of them than 
 import select
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from psycopg import pq
 from psycopg.pq import abc
 
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.signals import Stop
 
 _TICK: Final = 0.5
@@ -99,10 +99,13 @@ class Watch:
     """Called every half second with the seconds that the message has taken so far; it must not fail."""
 
 
+_NO_WATCH: Final = Watch()
+
+
 def run(
     conn: abc.PGconn,
     chunks: Sequence[Chunk],
-    watch: Watch = Watch(),
+    watch: Watch = _NO_WATCH,
     *,
     rows: int = 0,
     single: bool = False,
@@ -127,7 +130,7 @@ def run(
     return _Exchange(conn, watch, rows).replies_to_all()
 
 
-def run_own(conn: abc.PGconn, text: bytes, watch: Watch = Watch()) -> list[abc.PGresult]:
+def run_own(conn: abc.PGconn, text: bytes, watch: Watch = _NO_WATCH) -> list[abc.PGresult]:
     """Send statements of our own, which no signal cancels; returns their results, rows and all.
 
     Raises:
