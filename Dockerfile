@@ -20,7 +20,7 @@ COPY deploy/image deploy/image
 # Behind a proxy with its own certificate authority: build with `--secret id=ca,src=FILE`. Without it nothing changes.
 # An interpreter that is too old is named; pip would speak of packages that it cannot find.
 RUN --mount=type=secret,id=ca,target=/run/secrets/ca \
-    python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("BUILD_IMAGE has Python " + sys.version.split()[0] + "; python3 >= 3.11 is needed")' \
+    python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("BASE_IMAGE has Python " + sys.version.split()[0] + "; python3 >= 3.11 is needed")' \
     && if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
     && python3 -m venv /build \
     && /build/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements-build.lock

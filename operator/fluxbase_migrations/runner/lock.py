@@ -16,6 +16,7 @@ from typing import Final
 
 from fluxbase_migrations.core.errors import Interrupted, LockHeld
 from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.runner import queries
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.session import Session
 from fluxbase_migrations.runner.tracking import Table
@@ -115,13 +116,16 @@ def golang_released(session: Session, ids: LockIds, patience: float) -> Iterator
 
 
 def _try(session: Session, wanted: tuple[int, ...]) -> int | None:
-    """The first id that is held by somebody else; those taken before it are released again."""
-    for index, one in enumerate(wanted):
-        ((taken,),) = session.query("SELECT pg_catalog.pg_try_advisory_lock(%s::bigint)", (one,))
-        if not taken:
-            release(session, wanted[:index])
-            return one
-    return None
+    """The first id that is held by somebody else; those taken before it are released again.
+
+    One question for all: CASE stops at the first that is not free.
+    """
+    tries = (f" WHEN NOT pg_catalog.pg_try_advisory_lock({one:d}) THEN {n:d}" for n, one in enumerate(wanted))
+    ((index,),) = queries.run(session.pgconn, f"SELECT CASE{''.join(tries)} END".encode())
+    if index is None:
+        return None
+    release(session, wanted[:index])
+    return wanted[int(index)]
 
 
 def release(session: Session, ids: tuple[int, ...]) -> None:
