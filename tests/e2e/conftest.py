@@ -49,7 +49,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def release(cluster: Cluster) -> Iterator[Kube]:
-    """The chart of this tree with the image of this tree, watching the tests' namespaces."""
+    """The chart of this tree with the images of this tree, watching the tests' namespaces."""
     namespaces = (NAMESPACE, OTHER_NAMESPACE)
     cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--wait", timeout=240)
     for namespace in namespaces:
@@ -256,8 +256,9 @@ def operator_stopped(kube: Kube) -> Callable[[], AbstractContextManager[None]]:
 
 @pytest.fixture
 def operator_image(kube: Kube) -> Iterator[Callable[[str | None], None]]:
-    """Have the operator start Jobs with another image; None: its own again."""
-    own = kube.get(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]["image"]
+    """Have the operator start Jobs with another image; None: theirs again."""
+    (container,) = kube.get(DEPLOYMENT)["spec"]["template"]["spec"]["containers"]
+    own = next(one["value"] for one in container["env"] if one["name"] == "MIGRATION_IMAGE")
     used = own
 
     def use(image: str | None) -> None:

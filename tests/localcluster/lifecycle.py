@@ -45,11 +45,12 @@ class Built:
     migrate: Path
     pause: Image
     postgres: Image
-    operator: Image | None
+    own: tuple[Image, ...]
+    """The operator's, and that of its Jobs."""
 
     @property
     def fingerprint(self) -> str:
-        """Changes with everything but the operator's image, which a running cluster takes as it comes."""
+        """Changes with everything but the operator's images, which a running cluster takes as it comes."""
         definition = [OWN_FILES / f"{module}.py" for module in DEFINITION]
         return content_key(
             str(self.programs), str(self.coredns), self.pause.ref, self.postgres.ref, *definition
@@ -61,7 +62,7 @@ def up(progress: Progress | None = None, *, operator_image: bool = True) -> Clus
 
     Args:
         progress: Where steps and times are reported.
-        operator_image: Whether to build the operator's image too.
+        operator_image: Whether to build the operator's image and that of its Jobs, too.
 
     Raises:
         ClusterError: Something is missing or failed; says what, where, and the last log lines.
@@ -149,10 +150,11 @@ def _build(cache: Cache, *, operator_image: bool) -> Built:
     def debian_images() -> None:
         found["postgres"] = images.postgres()
         if operator_image:
-            found["operator"] = images.operator()
+            found.update(operator=images.operator(), runner=images.runner())
 
     _in_parallel(go_programs, debian_images)
-    return Built(pause=images.pause(), postgres=found["postgres"], operator=found.get("operator"), **programs)
+    postgres = found.pop("postgres")
+    return Built(pause=images.pause(), postgres=postgres, own=tuple(found.values()), **programs)
 
 
 def _in_parallel(*tasks: Callable[[], None]) -> None:
@@ -221,9 +223,10 @@ def _start(where: Layout, built: Built, progress: Progress) -> Cluster:
             for image in (built.pause, built.postgres):
                 cluster.load_image(image)
         images_given.set()
-        if built.operator:
-            with progress.step("operator's image"):
-                cluster.load_image(built.operator)
+        if built.own:
+            with progress.step("the operator's and the Jobs' image"):
+                for image in built.own:
+                    cluster.load_image(image)
 
     _in_parallel(control_plane_and_node, images)
     return cluster

@@ -106,3 +106,12 @@ def test_a_session_that_is_ended_says_why_and_then_that_it_is_lost(
     with pytest.raises(errors.OperationalError):
         session.query("SELECT 1")
     assert session.lost
+
+
+def test_a_session_that_was_closed_is_lost(session: Session) -> None:
+    session.close()
+    session.close()
+    with pytest.raises(errors.OperationalError):
+        session.query("SELECT 1")
+    assert session.lost
+    assert not session.in_transaction
