@@ -172,7 +172,7 @@ def check(migrator: Migrator, policy: ExposurePolicy) -> list[Exposure] | None:
     except errors.Error as error:
         reason = track.session.scrub(" ".join(str(error).split()))
         if policy is ExposurePolicy.FAIL:
-            kind = Transient if isinstance(error, psycopg.OperationalError) else ServerRefused
+            kind = Transient if isinstance(error, errors.OperationalError) else ServerRefused
             raise kind(f"{UNKNOWN}: {reason}", effect=f"all files are applied, {_version(track)}") from error
         # The files are applied, whatever became of the look at what they left.
         track.log.warn(UNKNOWN, reason=reason, source=track.label)
