@@ -170,7 +170,7 @@ _PATTERNS: Final = (
     (r"sha256:[0-9a-f]{16,}", "sha256:…"),
     (r"-(sys|usr)-[a-z2-7]{10}(-[a-z0-9]{5})?", r"-\1-…"),
     (r"\b\d+(\.\d+)? (s|ms)\b", r"N \2"),
-    (r"\b(pid|backend) \d+", r"\1 N"),
+    (r"\b(pid|backend|system identifier|OID) \d+", r"\1 N"),
 )
 
 

@@ -147,7 +147,9 @@ def test_what_stays_of_an_earlier_run_is_named_with_the_command(
     [job] = shop.jobs()
     shop.kube.run("delete", "job", job, "--cascade=orphan")
     seen = scenario("The Job is deleted without its pod, before that has started")
-    message = seen.sees("kubectl delete job --cascade=orphan", shop, "JobDeleted")
+    what = "kubectl delete job --cascade=orphan"
+    eventually("the pod to be named", lambda: "kubectl delete pod" in shop.message())
+    message = seen.sees(what, shop, "JobDeleted", event="none")  # it may have been told while the Job went
     shop.write_secret()
     shop.kube.run(*message.rpartition("kubectl ")[2].split())
     seen.sees("the command of the message", shop, "Applied", event="Applied")
