@@ -6,7 +6,7 @@ from fluxbase_migrations.controller.kube import Kube
 from fluxbase_migrations.core.result import Outcome
 from tests.controller.cluster import Cluster, Json, until
 from tests.controller.conftest import fresh_namespace
-from tests.controller.test_lifecycle import done
+from tests.controller.test_lifecycle import SOURCE, done
 
 
 async def job_of(cluster: Cluster, name: str) -> Json:
@@ -77,3 +77,20 @@ async def test_a_namespace_may_not_have_more_than_its_own_limit(
     await cluster.running(first)
     await cluster.terminated(first, done(6, Outcome.NO_CHANGE).to_json())
     await job_of(cluster, "second")
+
+
+async def test_a_set_that_has_begun_is_done_before_the_next_one_begins(
+    cluster: Cluster, start_operator: Any
+) -> None:
+    await cluster.config_map("files", {"001_a.up.sql": "select 1"})
+    await start_operator(max_concurrent_jobs=1)
+    names = ("first", "second")
+    await cluster.make_set("first", tracks=SOURCE)
+    await job_of(cluster, "first")
+    await cluster.make_set("second", tracks=SOURCE)
+    await cluster.reaches("system", "Pending", "Queued", name="second")
+    for name in names:
+        await cluster.run("system", 1, done(6), name)
+        await cluster.run("user", 1, done(1), name)
+        await cluster.reaches("user", "Applied", name=name)
+    assert [_set(job) for job in await cluster.jobs()] == [*names[:1] * 2, *names[1:] * 2]

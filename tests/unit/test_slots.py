@@ -1,13 +1,17 @@
 """At most so many at once: fair turns between namespaces, and in each who asked first goes first."""
 
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluxbase_migrations.controller.reconcile import _has_begun
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.core import view
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.status import SetStatus, TracksStatus, TrackStatus
 
 Holder = tuple[str, str]
 
@@ -162,6 +166,68 @@ def test_the_message_names_the_limit_that_is_reached_and_few_namespaces() -> Non
     assert told.endswith("1 in n0, 1 in n1, 1 in n2, some in 3 more namespaces")
 
 
+def test_who_has_begun_goes_before_all_others_whatever_their_namespace() -> None:
+    woken: list[Holder] = []
+    slots = make(2, woken)
+    for name in ("1", "2"):
+        slots.reserve(("many", name))
+    slots.wait(("few", "a"))
+    assert slots.reserve(("many", "3"), begun=True) is False
+    slots.wait(("many", "3"), begun=True)
+    assert slots.queue(("many", "3")).ahead == 0
+    assert slots.queue(("few", "a")).ahead == 1
+    slots.release(("many", "1"))
+    assert woken == [("many", "3")]
+    assert slots.reserve(("few", "a")) is False
+    assert slots.reserve(("many", "3"), begun=True) is True
+
+
+def test_a_slot_can_be_handed_on_before_anybody_is_woken() -> None:
+    woken: list[Holder] = []
+    slots = make(1, woken)
+    system, user, other = in_one("sao")
+    slots.reserve(system)
+    slots.wait(other)
+    slots.release(system, wake=False)
+    assert slots.reserve(user, begun=True)
+    slots.wake_next()
+    assert woken == []
+
+
+EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("system", "user", "begun"),
+    [
+        pytest.param(EARLY, None, True, id="the rest of a new set"),
+        pytest.param(LATE, EARLY, True, id="the rest of what both tracks were asked for"),
+        pytest.param(EARLY, LATE, False, id="its ConfigMap has changed"),
+        pytest.param(None, None, False, id="there is no system track"),
+        pytest.param(None, EARLY, False, id="there is no system track, and it ran before"),
+    ],
+)
+def test_a_set_has_begun_while_its_user_track_is_the_rest_of_what_was_asked(
+    system: datetime | None, user: datetime | None, begun: bool
+) -> None:
+    before = SetStatus(tracks=TracksStatus(None, TrackStatus(finished_at=user)))
+    after = SetStatus(tracks=TracksStatus(TrackStatus(finished_at=system), None))
+    assert _has_begun(before, after) == ({Track.USER} if begun else set())
+
+
+def test_sets_without_a_system_track_get_their_turn_however_many_others_are_asked_for_anew() -> None:
+    """Each set with a system track is changed again as soon as it is done."""
+    slots = make(1)
+    slots.reserve(("one", "busy-0"))
+    slots.wait(("one", "plain"))
+    for number in range(3):
+        slots.wait(("one", f"busy-{number + 1}"))
+        slots.release(("one", f"busy-{number}"))
+        if slots.reserve(("one", "plain")):
+            break
+    assert number == 0
+
+
 HOLDERS = st.tuples(st.sampled_from("abc"), st.sampled_from("12345"))
 STEPS = st.lists(st.tuples(st.sampled_from(["ask", "end", "start"]), HOLDERS), max_size=80)
 
@@ -199,7 +265,7 @@ def test_the_limits_hold_and_every_one_who_waits_is_served(
     assert not slots._waiting
     for holder in list(slots._held):
         slots.release(holder)
-    assert not slots._served
+    assert not slots._lines
 
 
 def _woken_ones_ask(slots: Slots[Holder], woken: list[Holder]) -> None:
@@ -207,3 +273,22 @@ def _woken_ones_ask(slots: Slots[Holder], woken: list[Holder]) -> None:
         holder = woken.pop(0)
         if slots.waits(holder):
             assert slots.reserve(holder), f"{holder} was woken for nothing"
+
+
+@given(
+    held=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("678")), unique=True, min_size=1),
+    waiting=st.dictionaries(HOLDERS, st.booleans(), min_size=1),
+)
+def test_as_many_are_served_before_as_the_message_says(
+    held: list[Holder], waiting: dict[Holder, bool]
+) -> None:
+    slots = make(len(held))
+    for holder in held:
+        slots.hold(holder)
+    for holder, begun in waiting.items():
+        slots.wait(holder, begun=begun)
+    told = {holder: slots.queue(holder).ahead for holder in waiting}
+    slots._limit = len(held) + len(waiting)
+    served = slots._next()
+    assert [told[holder] for holder in served] == list(range(len(waiting)))
+    assert [waiting[holder] for holder in served] == sorted(waiting.values(), reverse=True)

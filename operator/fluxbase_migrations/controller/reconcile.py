@@ -220,13 +220,16 @@ class Reconciler:
             if works(seen.tracks[track], seen.now):
                 self._slots.hold((key, track))
             elif track not in creates:
-                self._slots.release((key, track))
-        refused = [track for track in creates if not self._slots.reserve((key, track))]
+                self._slots.release((key, track), wake=False)
+        # Before anybody is woken: the slot of a track that has ended is first of all for the set's other one.
+        begun = _has_begun(seen.status, made.status)
+        refused = [one for one in creates if not self._slots.reserve((key, one), begun=one in begun)]
+        self._slots.wake_next()
         if not refused:
             return made
         queues = {}
         for track in refused:
-            self._slots.wait((key, track), begun=_has_begun(made, track))
+            self._slots.wait((key, track), begun=track in begun)
             queues[track] = self._slots.queue((key, track))
         waiting = {track: replace(seen.tracks[track], queue=queue) for track, queue in queues.items()}
         return decide(replace(seen, tracks={**seen.tracks, **waiting}))
@@ -362,6 +365,12 @@ class Reconciler:
             self._slots.release((key, track))
 
 
-def _has_begun(made: SetDecision, track: Track) -> bool:
-    """Whether the set's other track has been served: what it waits for is the rest of what was asked."""
-    return track is Track.USER and made.status.tracks.of(Track.SYSTEM).phase is not Phase.SKIPPED
+def _has_begun(before: SetStatus, after: SetStatus) -> frozenset[Track]:
+    """The user track, if the system track was served since the user track's last run has ended.
+
+    Then its run is the rest of what was asked of the set. A run that is asked for anew has to wait like that
+    of a set without a system track, which would otherwise never get its turn.
+    """
+    system, user = after.tracks.of(Track.SYSTEM).finished_at, before.tracks.of(Track.USER)
+    rest = system is not None and (user.finished_at is None or user.finished_at < system)
+    return frozenset({Track.USER}) if rest and not user.outstanding else frozenset()

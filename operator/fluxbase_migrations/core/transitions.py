@@ -75,7 +75,7 @@ TRANSITIONS: Final = (
         Phase.PENDING,
         frozenset({Reason.QUEUED}),
         Shows.RECONCILING,
-        "waits for its turn: namespaces take turns, and in each who asked first goes first",
+        "waits for its turn: first who has begun, then namespaces in turn, in each who asked first",
     ),
     Transition(
         "The same, and pods of an earlier run, or of a deleted set of this name, are still there.",
