@@ -1,8 +1,12 @@
 """Metrics for Prometheus."""
 
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.core.names import Phase, Track
@@ -16,31 +20,8 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-        of_track = ("namespace", "name", "track")
-        self._version = Gauge(
-            "fluxbase_migrations_version",
-            "Version in the tracking table; -1: nothing applied; NaN: not known.",
-            of_track,
-            registry=registry,
-        )
-        self._dirty = Gauge(
-            "fluxbase_migrations_dirty",
-            "1 if the tracking table is marked dirty; NaN: not known.",
-            of_track,
-            registry=registry,
-        )
-        self._pending = Gauge(
-            "fluxbase_migrations_pending",
-            "Migrations still to be applied; NaN: not known.",
-            of_track,
-            registry=registry,
-        )
-        self._phase = Gauge(
-            "fluxbase_migrations_phase",
-            "1 for the phase that the track is in.",
-            (*of_track, "phase"),
-            registry=registry,
-        )
+        self._sets = _Sets()
+        registry.register(self._sets)
         self._runs = Counter(
             "fluxbase_migrations_runs", "Runs that ended.", ("track", "outcome"), registry=registry
         )
@@ -84,27 +65,71 @@ class Metrics:
 
     def set_seen(self, key: Key, status: SetStatus) -> None:
         """The state of a set."""
-        for track in Track:
-            record = status.tracks.of(track)
-            version = -1 if record.version is None else record.version
-            self._version.labels(*key, track).set(version if record.known else math.nan)
-            self._dirty.labels(*key, track).set(record.dirty if record.known else math.nan)
-            self._pending.labels(*key, track).set(math.nan if record.pending is None else record.pending)
-            for phase in Phase:
-                self._phase.labels(*key, track, phase).set(record.phase is phase)
+        self._sets.put(key, status)
 
     def set_gone(self, key: Key) -> None:
         """A set was deleted."""
-        for gauge in (self._version, self._dirty, self._pending):
-            for track in Track:
-                _remove(gauge, *key, track)
-        for track in Track:
-            for phase in Phase:
-                _remove(self._phase, *key, track, phase)
+        self._sets.remove(key)
 
 
-def _remove(gauge: Gauge, *labels: str) -> None:
-    try:
-        gauge.remove(*labels)
-    except KeyError:
-        return
+class _Sets(Collector):
+    """The state of every set. A gauge for each of its eighteen values would take twenty times the memory."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[Key, tuple[_Shown, ...]] = {}
+
+    def put(self, key: Key, status: SetStatus) -> None:
+        """The state of a set."""
+        self._tracks[key] = tuple(_shown(status.tracks.of(track)) for track in Track)
+
+    def remove(self, key: Key) -> None:
+        """A set is gone."""
+        self._tracks.pop(key, None)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Every value of every set."""
+        of_track = ("namespace", "name", "track")
+        version = GaugeMetricFamily(
+            "fluxbase_migrations_version",
+            "Version in the tracking table; -1: nothing applied; NaN: not known.",
+            labels=of_track,
+        )
+        dirty = GaugeMetricFamily(
+            "fluxbase_migrations_dirty",
+            "1 if the tracking table is marked dirty; NaN: not known.",
+            labels=of_track,
+        )
+        pending = GaugeMetricFamily(
+            "fluxbase_migrations_pending", "Migrations still to be applied; NaN: not known.", labels=of_track
+        )
+        phase = GaugeMetricFamily(
+            "fluxbase_migrations_phase", "1 for the phase that the track is in.", labels=(*of_track, "phase")
+        )
+        for key, shown in self._tracks.items():
+            for track, one in zip(Track, shown, strict=True):
+                labels = (*key, track)
+                version.add_metric(labels, one.version)
+                dirty.add_metric(labels, one.dirty)
+                pending.add_metric(labels, one.pending)
+                for other in Phase:
+                    phase.add_metric((*labels, other), one.phase is other)
+        yield from (version, dirty, pending, phase)
+
+
+class _Shown(NamedTuple):
+    """The values of one track."""
+
+    version: float
+    dirty: float
+    pending: float
+    phase: Phase
+
+
+def _shown(record: TrackStatus) -> _Shown:
+    version = -1 if record.version is None else record.version
+    return _Shown(
+        version=version if record.known else math.nan,
+        dirty=record.dirty if record.known else math.nan,
+        pending=math.nan if record.pending is None else record.pending,
+        phase=record.phase,
+    )
