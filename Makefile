@@ -115,6 +115,10 @@ bench-runner: venv ## Measure the runner beside golang-migrate and psql; writes 
 bench-latency: venv ## Measure kubectl apply to Applied beside Jobs that do nothing; writes bench/results/latency.*
 	@$(VENV)/bin/python -m bench.latency $(BENCH_ARGS)
 
+.PHONY: bench-scale
+bench-scale: venv ## Measure thousands of sets at rest, and a hundred at once: make bench-scale BENCH_ARGS="--sizes 1000"; writes bench/results/scale.*
+	@$(VENV)/bin/python -m bench.scale $(BENCH_ARGS)
+
 .PHONY: scenarios
 scenarios: venv cluster ## Record what is seen in each scenario, and make docs/scenarios.md of it
 	@SCENARIOS=record $(PYTEST) tests/e2e -k "scenarios or faults or config_maps" $(PYTEST_ARGS)
