@@ -169,6 +169,24 @@ class Cluster:
         phase = pod_phase or ("Failed" if exit_code else "Succeeded")
         await self.pod_status(pod, phase=phase, containerStatuses=[_container(pod, {"terminated": ended})])
 
+    async def complete(self, pod: Json) -> None:
+        """What the Job controller writes when it has seen that the pod has ended."""
+        (owner,) = pod["metadata"]["ownerReferences"]
+        path = paths.job(self.namespace, owner["name"])
+        failed = (await self.kube.get(f"{paths.pods(self.namespace)}/{pod['metadata']['name']}"))["status"]
+        types = (
+            ("FailureTarget", "Failed") if failed["phase"] == "Failed" else ("SuccessCriteriaMet", "Complete")
+        )
+        status = {
+            "startTime": now(),
+            "conditions": [
+                {"type": one, "status": "True", "lastTransitionTime": now(), "lastProbeTime": now()}
+                for one in types
+            ],
+            **({"failed": 1} if types[1] == "Failed" else {"succeeded": 1, "completionTime": now()}),
+        }
+        await self.kube.patch(f"{path}/status", {"status": status})
+
     async def run(
         self, track: str, run: int, result: Result, name: str = "shop", *, routine: bool = False
     ) -> Json:

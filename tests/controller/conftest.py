@@ -17,7 +17,6 @@ import yaml
 from fluxbase_migrations.controller.app import Operator
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.core.names import PLURAL
 from tests.controller import api_server
 from tests.controller.cluster import Cluster, until
 from tests.controller.watched import every_write_checked
@@ -140,8 +139,9 @@ class Running:
     """Method and path of every request of ours; kopf's watches are not among them."""
 
     def looks(self) -> int:
-        """How often it has read a set, as each look begins."""
-        return sum(method == "GET" and path.split("/")[-2] == PLURAL for method, path in self.requests)
+        """How often it has looked at a set."""
+        samples = (one for metric in self.operator._metrics.reconcile.collect() for one in metric.samples)
+        return int(next(one.value for one in samples if one.name.endswith("_count")))
 
     async def looks_again(self, since: int) -> None:
         """Wait until it has looked after :meth:`looks` gave ``since``, and has nothing left to do."""

@@ -151,14 +151,18 @@ async def test_a_run_in_flight_is_left_alone_and_the_newer_wish_follows(
     await cluster.edit_config_map("files", {"002_b.up.sql": "select 2"})
     await cluster.patch_set(spec={"lockTimeout": "1m", "suspend": True})
     await until("the newer wish is seen", lambda: _says(cluster, "will be applied after this run"))
-    (condition,) = (one for one in (await cluster.status())["conditions"] if one["type"] == "Reconciling")
-    assert condition["observedGeneration"] == 2
+    await until("the new spec is seen", lambda: _is_reconciling(cluster, 2))
     assert "deletionTimestamp" not in (await cluster.jobs())[0]["metadata"]
     await cluster.terminated(pod, done(1).to_json())
     await cluster.reaches("user", "Pending", "Suspended")
     assert {one["type"] for one in (await cluster.status())["conditions"]} == {"Ready", "Stalled"}
     await cluster.patch_set(spec={"suspend": False})
     await cluster.next_job("user", 2)
+
+
+async def _is_reconciling(cluster: Cluster, generation: int) -> bool:
+    conditions = (await cluster.status())["conditions"]
+    return any((one["type"], one["observedGeneration"]) == ("Reconciling", generation) for one in conditions)
 
 
 async def _says(cluster: Cluster, text: str) -> bool:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.kube import KubeError
 from fluxbase_migrations.controller.seen import set_of
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from tests.controller.api_server import ApiServer
 from tests.controller.cluster import Cluster, Json, until
 from tests.controller.conftest import Running
-from tests.controller.test_lifecycle import applied, done
+from tests.controller.test_lifecycle import SOURCE, applied, done
 
 
 async def test_a_run_costs_six_writes(cluster: Cluster, operator: Running) -> None:
@@ -47,8 +48,46 @@ async def test_an_idle_set_costs_nothing(cluster: Cluster, operator: Running) ->
     await applied(cluster)
     await asyncio.sleep(1)
     operator.requests.clear()
-    await asyncio.sleep(3)
-    assert [path for _, path in operator.requests if "configmaps" not in path] == []
+    looks = operator.looks()
+    await cluster.edit_config_map("files", {"README": "not a migration"})
+    await operator.looks_again(looks)
+    assert operator.requests == [("GET", paths.config_map(cluster.namespace, "files"))]
+    operator.requests.clear()
+    key = (cluster.namespace, "shop")
+    for _ in range(3):
+        looks = operator.looks()
+        operator.operator._queue.add(key)
+        await operator.looks_again(looks)
+    assert operator.requests == []
+
+
+async def test_a_restart_costs_the_lists_and_each_config_map_once(
+    cluster: Cluster, server: ApiServer, operator: Running, start_operator: Any
+) -> None:
+    """However many sets there are."""
+    await cluster.config_map("files", {"001_a.up.sql": "select 1"})
+    names = [f"set-{number}" for number in range(30)]
+    for name in names:
+        await cluster.make_set(name, suspend=True, tracks=SOURCE if name == "set-0" else {})
+    await until("all were looked at", lambda: _told_of(cluster, names))
+    await operator.stop()
+    since = server.audit_log.stat().st_size
+    second: Running = await start_operator()
+    await until("all were looked at again", lambda: _looked(second, len(names)))
+    await asyncio.sleep(1)  # the audit log is written a moment later
+    requests = Counter(server.requests(since))
+    assert requests.pop(("get", "configmaps")) == 1
+    assert {verb for verb, _ in requests} <= {"list", "watch"}, requests
+    assert {resource for _, resource in requests} == {"fluxbasemigrationsets", "jobs", "pods", "configmaps"}
+    assert requests.total() <= 10, requests
+
+
+async def _told_of(cluster: Cluster, names: list[str]) -> bool:
+    return all([(await cluster.status(name))["observedGeneration"] == 1 for name in names])
+
+
+async def _looked(running: Running, count: int) -> bool:
+    return running.looks() >= count
 
 
 async def test_failing_sets_make_no_hot_loop(cluster: Cluster, operator: Running) -> None:

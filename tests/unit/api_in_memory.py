@@ -1,11 +1,12 @@
 """An API server in memory, behind the operator's own client: just what the operator asks of a real one."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from fluxbase_migrations.controller.kube import Json, Kube, KubeError, Query
+from fluxbase_migrations.controller.store import Kind, Listed, Store, Stored
 
 COLLECTIONS = frozenset(
     {"fluxbasemigrationsets", "jobs", "pods", "configmaps", "persistentvolumeclaims", "events"}
@@ -27,6 +28,7 @@ class ApiInMemory(Kube):
         """A quota or a policy does not let Jobs in."""
         self.somebody_is_faster = False
         """The next write of a status finds that the object has changed meanwhile."""
+        self._shown: dict[str, Json] = {}
         self._clock = clock
         self._on_status = on_status
         self._version = 0
@@ -43,7 +45,8 @@ class ApiInMemory(Kube):
     ) -> Json:
         if method == "GET":
             if path.rsplit("/", 1)[1] in COLLECTIONS:
-                return {"items": copy.deepcopy(self.select(path, dict(query or {})))}
+                items = copy.deepcopy(self.select(path, dict(query or {})))
+                return {"metadata": {"resourceVersion": str(self._version)}, "items": items}
             return copy.deepcopy(self._found(path))
         if self.writes_left is not None:
             if self.writes_left == 0:
@@ -72,6 +75,7 @@ class ApiInMemory(Kube):
             "uid": f"uid-{self._version}",
             "generation": 0,
             "creationTimestamp": self._clock().isoformat(),
+            **({"namespace": path.split("/")[-3]} if path.count("/") > 4 else {}),
             **(before or {}).get("metadata", {}),
             **body["metadata"],
         }
@@ -86,6 +90,20 @@ class ApiInMemory(Kube):
         found = self.objects[path]
         found["metadata"]["resourceVersion"] = str(self._version)
         return found
+
+    def show(self, store: Store, kinds: Iterable[Kind] = tuple(Kind)) -> None:
+        """What the watches of these kinds would have shown by now is in the store."""
+        for kind in kinds:
+            listed = Listed(version=self._version)
+            for path, body in list(self.objects.items()):
+                if path.rpartition("/")[0].rpartition("/")[2] != kind:
+                    continue
+                if self._shown.get(path, body) != body:
+                    self.touch(path)  # somebody changed it behind the API server's back
+                self._shown[path] = copy.deepcopy(body)
+                listed.items.append(Stored.of(kind, body))
+                listed.version = self._version
+            store.replace(kind, None, listed)
 
     def remove(self, path: str) -> None:
         """An object is gone."""

@@ -78,6 +78,7 @@ class World:
 
     def look(self) -> None:
         async def one() -> None:
+            self.api.show(self.operator._store)
             try:
                 await self.operator._reconciler.reconcile(KEY)
             except Exception as error:

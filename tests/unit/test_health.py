@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fluxbase_migrations.controller import app, handlers, http, watch
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.handlers import SetEvent
 from fluxbase_migrations.controller.metrics import Metrics
 from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.store import Kind, Listed, Store
 from fluxbase_migrations.controller.watch import Watch
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import Outcome
@@ -65,27 +65,35 @@ async def test_trouble_is_what_healthz_answers(trouble: str | None, status: int)
         await server.cleanup()
 
 
-async def test_a_watch_that_fails_is_blind_until_it_shows_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watch_that_fails_is_blind_until_everything_is_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(watch, "PAUSE", 0.0)
-    began, shown, missed = asyncio.Event(), list[SetEvent](), list[str | None]()
-    event = SetEvent(KEY, "uid", "1", deleted=False, listed=True)
+    began, complete, failures = asyncio.Event(), list[str | None](), list[float]()
     tries = iter([OSError("refused"), OSError("refused"), None])
 
-    async def watching(namespaces: tuple[str, ...], *, set_changed: Any, **_: Any) -> None:
+    async def watching(namespaces: tuple[str, ...], *, listed: Any, **_: Any) -> None:
         assert namespaces == ("one",)
         error = next(tries)
         if error:
             raise error
-        assert one.blind_for() > 0
-        set_changed(event)
+        for kind in Kind:
+            assert one.blind_for() > 0
+            listed(kind, Listed())
         began.set()
         await asyncio.Event().wait()
 
     monkeypatch.setattr(handlers, "watch", watching)
-    one = Watch("one", set_changed=shown.append, belonging_changed=lambda key: None, failed=missed.append)
+    one = Watch(
+        "one",
+        Store(),
+        complete=complete.append,
+        changed=lambda stored, gone: None,
+        failed=lambda: failures.append(one.blind_for()),
+    )
     running = asyncio.create_task(one.run())
     await asyncio.wait_for(began.wait(), 10)
-    assert (shown, missed, one.blind_for()) == ([event], ["one", "one"], 0.0)
+    assert (complete, len(failures), one.blind_for()) == (["one"], 2, 0.0)
     running.cancel()
     await asyncio.wait({running})
 

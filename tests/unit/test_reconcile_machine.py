@@ -27,7 +27,8 @@ from fluxbase_migrations.controller.progress import Follower
 from fluxbase_migrations.controller.reconcile import Reconciler
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
-from fluxbase_migrations.controller.sources import Key, References
+from fluxbase_migrations.controller.sources import Key, References, Sources
+from fluxbase_migrations.controller.store import Kind, Store
 from fluxbase_migrations.core.actions import CreateJob
 from fluxbase_migrations.core.commands import parse_force
 from fluxbase_migrations.core.decide import SetDecision
@@ -198,6 +199,7 @@ class Life(RuleBasedStateMachine):
             self.drop_and_make_again(name)
         self.was_disabled = False
         self.up = True
+        self.lag = frozenset[Kind]()
         self.loop = asyncio.new_event_loop()
         self.api = ApiInMemory(lambda: self.now, self.check_write)
         self.api.put(paths.namespace(NAMESPACE), {"metadata": {"name": NAMESPACE, "uid": CLUSTER}})
@@ -228,10 +230,13 @@ class Life(RuleBasedStateMachine):
     def restart(self) -> None:
         """What is not in the API server is forgotten."""
         settings = Settings(image="image", progress=False)
+        self.store = Store()
+        self.api.show(self.store)
         self.reconciler = Decided(
             kube=self.api,
             settings=settings,
-            observer=Observer(self.api, settings, References()),
+            store=self.store,
+            observer=Observer(self.api, settings, self.store, References(), Sources(self.api)),
             recorder=Recorder(self.api, "operator"),
             slots=Slots(1, lambda holder: None, lambda holder: holder[0][0]),
             follower=Follower(self.api, lambda key, delay: None),
@@ -250,7 +255,13 @@ class Life(RuleBasedStateMachine):
         if self.up and SET in self.api.objects:
             self.look()
 
+    @rule(lag=st.frozensets(st.sampled_from(Kind)))
+    def watches_lag(self, lag: frozenset[Kind]) -> None:
+        """What others write of these is not shown until the watch has caught up."""
+        self.lag = lag
+
     def look(self) -> None:
+        self.api.show(self.store, set(Kind) - self.lag)
         self.loop.run_until_complete(self.reconciler.reconcile(KEY))
 
     @rule(writes=st.integers(0, 3))
@@ -644,6 +655,7 @@ class Life(RuleBasedStateMachine):
         self.withdraw("take-over")
         self.request("the end")
         self.up = True
+        self.lag = frozenset()
         for _ in range(60):
             self.go_on("ContainerCreating", [Outcome.APPLIED])
             self.now += timedelta(seconds=400)

@@ -43,6 +43,7 @@ class World:
         self.api = Refusing(error)
         operator = Operator(Settings(image="image", namespaces=("fluxbase",)), self.api)
         self.reconciler = operator._reconciler
+        self.store = operator._store
         self.reconciler._clock = lambda: self.now
         database = {"urlFrom": SECRET}
         self.api.put(
@@ -58,6 +59,7 @@ class World:
 
     def look(self, times: int = 1) -> dict[str, Any]:
         for _ in range(times):
+            self.api.show(self.store)
             asyncio.run(self.reconciler.reconcile(KEY))
         track: dict[str, Any] = self.api.objects[paths.one_set(*KEY)]["status"]["tracks"]["system"]
         return track

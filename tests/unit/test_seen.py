@@ -10,7 +10,8 @@ from fluxbase_migrations.controller.kube import Kube, KubeError, Query
 from fluxbase_migrations.controller.observe import Observer
 from fluxbase_migrations.controller.seen import job_seen, pod_seen
 from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.controller.sources import References
+from fluxbase_migrations.controller.sources import References, Sources
+from fluxbase_migrations.controller.store import Store
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.core.runs import Container, InFlight, state
 
@@ -103,6 +104,12 @@ def test_a_cluster_that_may_not_be_read_yet_is_asked_for_again() -> None:
                 raise answer
             return answer
 
-    observer = Observer(Asked(cast("Any", None)), Settings(image="image"), References())
+    observer = Observer(
+        Asked(cast("Any", None)),
+        Settings(image="image"),
+        Store(),
+        References(),
+        Sources(cast("Any", None)),
+    )
     key = ("fluxbase", "shop")
     assert [asyncio.run(observer.cluster(key, "uid")) for _ in range(3)] == [None, "cluster", "cluster"]

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from fluxbase_migrations.controller import http, paths
 from fluxbase_migrations.controller.events import Recorder
-from fluxbase_migrations.controller.handlers import SetEvent
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.lease import Lease
 from fluxbase_migrations.controller.metrics import Metrics
@@ -21,8 +20,9 @@ from fluxbase_migrations.controller.reconcile import Reconciler
 from fluxbase_migrations.controller.reflector import reflectors
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
-from fluxbase_migrations.controller.sources import Key, References
-from fluxbase_migrations.controller.watch import PAUSE, Watch
+from fluxbase_migrations.controller.sources import Key, References, Sources
+from fluxbase_migrations.controller.store import Kind, Store, Stored
+from fluxbase_migrations.controller.watch import Watch
 from fluxbase_migrations.controller.workqueue import MAX_BACKOFF, WorkQueue
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION, Track
 
@@ -51,30 +51,34 @@ class Operator:
         self._settings = settings
         self._kube = kube
         self._metrics = Metrics()
+        self._store = Store()
         self._references = References()
+        self._sources = Sources(kube)
         self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        self._metrics.queue.set_function(lambda: len(self._queue))
         self._refused: dict[str, str] = {}
         """Namespaces in which the API server refused us, and what it said."""
         self._follower = Follower(kube, self._queue.add)
         self._reflectors = reflectors(
-            kube,
-            settings.namespaces,
-            changed=self._config_map_changed,
-            unsure=self._look_at_config_map_sets,
+            kube, settings.namespaces, self._sources, changed=self._config_map_changed
         )
         self._watches = [
             Watch(
                 one,
-                set_changed=self._set_changed,
-                belonging_changed=self._queue.add,
-                failed=self._missed,
+                self._store,
+                complete=self._complete,
+                changed=self._changed,
+                failed=self._check_watches,
             )
             for one in settings.namespaces or (None,)
         ]
+        self._watching = asyncio.Event()
+        """Set when each watch has had everything, or has failed."""
         self._reconciler = Reconciler(
             kube=kube,
             settings=settings,
-            observer=Observer(kube, settings, self._references),
+            store=self._store,
+            observer=Observer(kube, settings, self._store, self._references, self._sources),
             recorder=Recorder(kube, settings.pod_name),
             slots=Slots[tuple[Key, Track]](
                 settings.max_concurrent_jobs,
@@ -158,7 +162,6 @@ class Operator:
         while True:
             try:
                 await self._check_installed()
-                await self._reconciler.count_jobs()
             except KubeError as error:
                 if error.reason == NOT_INSTALLED:
                     raise
@@ -168,42 +171,54 @@ class Operator:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
             else:
-                for one in self._watches:
-                    one.sees()
                 return
 
     async def _check_installed(self) -> None:
-        """Read sets in the first watched namespace that lets us; one may have been deleted, with our rights.
+        """See which watched namespaces let us read sets; one may have been deleted, with our rights.
 
         Raises:
             KubeError: none does, or our resource is not installed.
         """
         refused: KubeError | None = None
-        for namespace in self._settings.namespaces or (None,):
+        for one in self._watches:
             try:
-                await self._kube.get(paths.sets(namespace), {"limit": 1})
+                await self._kube.get(paths.sets(one.namespace), {"limit": 1})
             except KubeError as error:
                 if error.status == 404:
                     told = f"the resource {PLURAL}.{GROUP} {VERSION} is not installed: kubectl apply -f crds/"
                     raise KubeError(404, NOT_INSTALLED, told) from error
+                if error.status != 403:
+                    raise
                 refused = error
-            else:
-                return
-        if refused:
+                one.has_failed = True  # nobody waits for its lists
+        if refused and all(one.has_failed for one in self._watches):
             raise refused
+        self._check_watches()
 
-    def _missed(self, namespace: str | None) -> None:
-        self._reconciler.look_at_all(namespace, PAUSE + 5.0)
+    def _complete(self, namespace: str | None) -> None:
+        """All sets, Jobs and pods of a namespace, or of all, are in the store: its sets may be looked at."""
+        self._reconciler.hold_slots(namespace)
+        for key in self._store.sets():
+            if namespace in (None, key[0]):
+                self._queue.add(key)
+        self._check_watches()
 
-    def _set_changed(self, event: SetEvent) -> None:
-        if event.deleted:
-            self._reconciler.deleted(event.key, event.uid)
-        elif not event.listed and self._reconciler.is_own_write(event.key, event.resource_version):
-            return
-        self._queue.add(event.key)
+    def _check_watches(self) -> None:
+        """No Job is created before the slots of those that are there have been taken."""
+        if all(one.is_complete or one.has_failed for one in self._watches):
+            self._watching.set()
+
+    def _changed(self, one: Stored, gone: bool) -> None:
+        if one.kind is Kind.SET and gone:
+            self._reconciler.deleted(one.key, one.uid)
+        if one.belongs_to is not None:
+            self._queue.add(one.belongs_to)
 
     async def _work(self) -> None:
         """Take keys from the queue for ever; a failure is that key's alone."""
+        await self._watching.wait()
+        for one in self._reflectors:
+            await one.settled.wait()
         while True:
             key = await self._queue.get()
             started = time.monotonic()
@@ -219,7 +234,6 @@ class Operator:
                 self._queue.done(key)
             finally:
                 self._metrics.reconcile.observe(time.monotonic() - started)
-                self._metrics.queue.set(len(self._queue))
 
     async def _failed(self, key: Key, error: Exception) -> None:
         """Tell it: in the log, in the set's status, and, where we lack rights, by our readiness."""
@@ -237,10 +251,6 @@ class Operator:
         for key in self._references.of(source):
             self._queue.add(key)
 
-    def _look_at_config_map_sets(self) -> None:
-        for key in self._references.sets():
-            self._queue.add(key)
-
     def trouble(self) -> str | None:
         """Why the operator should be restarted; None: it should not."""
         stuck = self._queue.stuck_for()
@@ -252,7 +262,11 @@ class Operator:
     def unready(self) -> str | None:
         """Why the operator does not do all of its work now, although it need not be restarted."""
         told = [*self._refused.values()]
-        told += [f"{one.where} cannot be watched" for one in self._watches if one.blind_for() > 0]
+        told += [
+            f"{one.where} {'cannot be watched' if one.has_failed else 'has not been listed yet'}"
+            for one in self._watches
+            if one.blind_for() > 0
+        ]
         told += [f"ConfigMaps cannot be watched: {one.failure}" for one in self._reflectors if one.failure]
         return self.trouble() or "; ".join(told) or None
 

@@ -14,6 +14,7 @@ from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.events import Recorder
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.sources import Key
+from fluxbase_migrations.controller.store import Kind, Store, Stored
 from fluxbase_migrations.core import facts, summary
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import cut
@@ -67,27 +68,23 @@ def _line(text: str) -> str:
 class Failing:
     """Writes the condition, and one Event for each new reason."""
 
-    def __init__(self, kube: Kube, recorder: Recorder, clock: Callable[[], datetime]) -> None:
+    def __init__(self, kube: Kube, store: Store, recorder: Recorder, clock: Callable[[], datetime]) -> None:
         self._kube = kube
+        self._store = store
         self._recorder = recorder
         self._clock = clock
 
-    async def tell(self, key: Key, message: str, responsible: Callable[[Json], bool]) -> str | None:
-        """Let the set's status say ``message``, unless it does. Never raises: it could not be told anyway.
-
-        Returns the resourceVersion that was written, if one was.
-        """
+    async def tell(self, key: Key, message: str, responsible: Callable[[Json], bool]) -> None:
+        """Let the set's status say ``message``, unless it does. Never raises: it could not be told anyway."""
         try:
             async with asyncio.timeout(_WRITE_LIMIT):
                 body = await self._kube.find(paths.one_set(*key))
-                if body is None or not responsible(body):
-                    return None
-                return await self._write(key, body, message)
+                if body is not None and responsible(body):
+                    await self._write(key, body, message)
         except Exception as error:
             logger.debug("%s/%s: not told: %s", *key, error)
-            return None
 
-    async def _write(self, key: Key, body: Json, message: str) -> str | None:
+    async def _write(self, key: Key, body: Json, message: str) -> None:
         """The conditions change; what was read stays, unless spec.database names another one by now."""
         now, generation = self._clock(), body["metadata"]["generation"]
         before = body.get("status") or {}
@@ -96,7 +93,7 @@ class Failing:
         kept, notes = _of_spec(before, body)
         news = {"phase": Phase.PENDING, **kept, "observedGeneration": generation, "conditions": written}
         if news == before:
-            return None
+            return
         try:
             answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
         except KubeError as error:
@@ -105,10 +102,9 @@ class Failing:
             # What is stored is no status of ours: it is begun anew.
             least = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
             answer = await self._kube.replace(paths.set_status(*key), {**body, "status": least})
+        self._store.put(Stored.of(Kind.SET, answer))
         for note in (Note(True, summary.RECONCILE_ERROR, message), *notes):
             await self._recorder.tell(body, note, now)
-        version: str = answer["metadata"]["resourceVersion"]
-        return version
 
 
 def _of_spec(status: Json, body: Json) -> tuple[Json, tuple[Note, ...]]:

@@ -10,6 +10,8 @@ from kubernetes.aio import client, config
 
 TIMEOUT: Final = 30.0
 """Seconds for one request."""
+CHUNK: Final = 500
+"""Objects of a collection that are read by one request."""
 MERGE_PATCH: Final = "application/merge-patch+json"
 METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -28,6 +30,11 @@ class KubeError(Exception):
         self.status = status
         self.reason = reason
         self.message = message
+
+
+def number(version: str | None) -> int:
+    """A resourceVersion to compare; 0 where it is no number, and so newer or older than nothing."""
+    return int(version) if version and version.isascii() and version.isdigit() else 0
 
 
 class Kube:
@@ -79,14 +86,29 @@ class Kube:
         """Merge ``body`` into the object."""
         return await self._request("PATCH", path, body=body, content_type=MERGE_PATCH)
 
-    async def delete(self, path: str, uid: str, propagation: str) -> None:
-        """Delete the object if it is still the one with ``uid``; none is fine too."""
+    async def delete(self, path: str, uid: str, propagation: str) -> Json | None:
+        """Delete the object if it is still the one with ``uid``; none is fine too.
+
+        Returns the object while it is being deleted, or a Status when it is gone; None if there was none.
+        """
         body = {"propagationPolicy": propagation, "preconditions": {"uid": uid}}
         try:
-            await self._request("DELETE", path, body=body)
+            return await self._request("DELETE", path, body=body)
         except KubeError as error:
             if error.status not in (404, 409):
                 raise
+            return None
+
+    async def list(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
+        """Read a collection, in as many requests as it takes."""
+        items: list[Json] = []
+        following: str | None = ""
+        while following is not None:
+            asked = {**(query or {}), "limit": CHUNK, **({"continue": following} if following else {})}
+            found = await self.get(path, asked, accept)
+            items += found["items"]
+            following = found["metadata"].get("continue") or None
+        return {**found, "items": items}
 
     async def lines(
         self, path: str, query: Query, accept: str | None, silence: float

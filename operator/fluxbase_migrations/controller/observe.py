@@ -1,4 +1,8 @@
-"""Observe: read one set and everything that belongs to it, and put it in the terms of decisions."""
+"""Observe: one set and everything that belongs to it, from the store, in the terms of decisions.
+
+What the store does not have may be there all the same, as it lags. So nothing is concluded from a Job or a
+pod that is missing: where a run would end by that, the API server is asked.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,19 +13,16 @@ from typing import Any
 from fluxbase_migrations import system
 from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.api.spec import ClaimSource, Source, Spec
-from fluxbase_migrations.controller import jobs, paths, rivals
+from fluxbase_migrations.controller import belongings, jobs, paths, rivals
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.controller.rivals import Rival
 from fluxbase_migrations.controller.seen import (
     instant,
-    is_ours,
-    job_seen,
-    pod_seen,
     reason_of,
-    track_of,
 )
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.sources import Key, References, Sources, SourceSeen, of_files
+from fluxbase_migrations.controller.store import Store
 from fluxbase_migrations.core import durations, summary
 from fluxbase_migrations.core.commands import Annotation, digest
 from fluxbase_migrations.core.decide import SetSeen
@@ -32,7 +33,6 @@ from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
     ANNOTATION_TAKE_OVER,
-    LABEL_SET,
     ExposurePolicy,
     Phase,
     Track,
@@ -77,11 +77,16 @@ class Memory:
 class Observer:
     """Reads sets."""
 
-    def __init__(self, kube: Kube, settings: Settings, references: References) -> None:
+    def __init__(
+        self, kube: Kube, settings: Settings, store: Store, references: References, sources: Sources
+    ) -> None:
         self._kube = kube
         self._settings = settings
+        self._store = store
         self._references = references
-        self._sources = Sources(kube)
+        self._sources = sources
+        self._usable: dict[Key, set[tuple[str, int, str]]] = {}
+        """Claims that were found to be fit for a set, with its uid and generation."""
         self._clusters: dict[str, str] = {}
         """By uid of the set."""
         self._built_in = of_files(system.files())
@@ -93,36 +98,34 @@ class Observer:
             KubeError: something could not be read.
             ValueError: the spec is not one of ours; cannot happen while our CRD is installed.
         """
-        body = await self._kube.find(paths.one_set(*key))
+        body = self._store.set(key)
         if body is None or not rivals.responsible(body, self._settings):
-            self._references.put(key, frozenset())
+            self._sources.forget(self._references.put(key, frozenset()))
+            self._usable.pop(key, None)
             return None
         spec = Spec.model_validate(body["spec"])
         # Before the ConfigMaps are read, so that no change between can be missed.
-        self._references.put(key, _sources_of(key[0], spec))
+        self._sources.forget(self._references.put(key, _sources_of(key[0], spec)))
         try:
             recorded = status_json.read(body.get("status"))
         except ValueError:
             recorded = SetStatus()
         uid = body["metadata"]["uid"]
-        (found_jobs, found_pods), wishes = await asyncio.gather(
-            self._belongings(key),
-            asyncio.gather(*(self._wish(key[0], spec, track) for track in Track)),
-        )
+        wishes = await asyncio.gather(*(self._wish(key[0], body, spec, track) for track in Track))
+        found = belongings.stored(self._store, key, uid)
+        if belongings.are_doubtful(found, recorded, now):
+            await belongings.refresh(self._kube, self._store, key)
+            found = belongings.stored(self._store, key, uid)
         tracks = {}
         for track, (wish, _) in zip(Track, wishes, strict=True):
-            own_jobs = tuple(
-                job_seen(one) for one in found_jobs if track_of(one) == track and is_ours(one, uid, key[1])
-            )
-            pods = tuple(pod_seen(one) for one in found_pods if track_of(one) == track)
-            own_pods = tuple(pod for pod in pods if pod.set_uid == uid)
+            own_jobs, own_pods, foreign_pods = found[track]
             record = recorded.tracks.of(track)
             tracks[track] = TrackSeen(
                 track=track,
                 wish=wish,
                 jobs=own_jobs,
                 pods=own_pods,
-                foreign_pods=tuple(pod for pod in pods if pod.set_uid != uid),
+                foreign_pods=foreign_pods,
                 event=await self._event(key[0], own_jobs, own_pods, record.run, now),
                 created=memory.created.get(track),
                 refusal=memory.refusals.get(track),
@@ -150,20 +153,29 @@ class Observer:
         unfinished = {
             job.name for track in tracks.values() for job in track.jobs if _is_unfinished(track, job, now)
         }
+        found_jobs = belongings.stored_jobs(self._store, key) if unfinished else []
         rival = rivals.find(
             [one for one in found_jobs if one["metadata"]["name"] in unfinished], self._settings
         )
         return Observed(body, spec, seen, rival, sources)
 
-    async def _belongings(self, key: Key) -> tuple[list[Json], list[Json]]:
-        """The set's Jobs and pods, those of a former set of that name included."""
-        query = {"labelSelector": f"{jobs.SELECTOR},{LABEL_SET}={jobs.set_label(key[1])}"}
-        found_jobs, found_pods = await asyncio.gather(
-            self._kube.get(paths.jobs(key[0]), query), self._kube.get(paths.pods(key[0]), query)
-        )
-        return found_jobs["items"], found_pods["items"]
+    async def has_changed(self, key: Key, seen: SetSeen, job_uid: str) -> bool:
+        """Whether the pods of that Job's track are no more as they were observed; asks the API server.
 
-    async def _wish(self, namespace: str, spec: Spec, track: Track) -> tuple[Wish, SourceSeen | None]:
+        Raises:
+            KubeError: it does not answer.
+        """
+        await belongings.refresh(self._kube, self._store, key)
+        now = belongings.stored(self._store, key, seen.uid)
+        return any(
+            now[track].pods != one.pods
+            for track, one in seen.tracks.items()
+            if any(job.uid == job_uid for job in one.jobs)
+        )
+
+    async def _wish(
+        self, namespace: str, body: Json, spec: Spec, track: Track
+    ) -> tuple[Wish, SourceSeen | None]:
         wanted = jobs.track_spec(spec, track)
         if not wanted.enabled:
             return Skip(Reason.DISABLED, f"spec.tracks.{track}.enabled is false"), None
@@ -176,7 +188,7 @@ class Observer:
         if source is None:
             what, versions = self._built_in.digest, self._built_in.versions
         elif source.persistent_volume_claim is not None:
-            refused = await self._refuse_claim(namespace, source.persistent_volume_claim)
+            refused = await self._refuse_claim(body["metadata"], source.persistent_volume_claim)
             if refused:
                 return refused, None
             claim = source.persistent_volume_claim
@@ -217,11 +229,20 @@ class Observer:
             return Blocked(Outcome.SOURCE_EMPTY, text, empty=want), seen
         return want, seen
 
-    async def _refuse_claim(self, namespace: str, source: ClaimSource) -> Refused | None:
-        """A claim that only one pod may ever use; one that does not exist is the scheduler's to report."""
-        found = await self._allowed(paths.claim(namespace, source.claim_name))
+    async def _refuse_claim(self, metadata: Json, source: ClaimSource) -> Refused | None:
+        """A claim that only one pod may ever use; one that does not exist is the scheduler's to report.
+
+        Its modes never change: it is asked for once for each generation of a set, unless it is missing.
+        """
+        key, fit = (metadata["namespace"], metadata["name"]), (metadata["uid"], metadata["generation"])
+        usable = {one for one in self._usable.get(key, ()) if one[:2] == fit}
+        if (*fit, source.claim_name) in usable:
+            return None
+        found = await self._allowed(paths.claim(metadata["namespace"], source.claim_name))
         modes = (found or {}).get("spec", {}).get("accessModes") or []
         if modes != ["ReadWriteOncePod"]:
+            if found:
+                self._usable[key] = {*usable, (*fit, source.claim_name)}
             return None
         text = (
             f"the PersistentVolumeClaim {source.claim_name} is ReadWriteOncePod: the Job could never use it "

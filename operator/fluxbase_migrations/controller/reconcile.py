@@ -1,4 +1,9 @@
-"""Reconcile one set: observe, decide, apply. Everything is read afresh, whatever event it was that came."""
+"""Reconcile one set: observe, decide, apply. The whole set is looked at, whatever event it was that came.
+
+What is observed may be old, see :mod:`fluxbase_migrations.controller.store`. A status is written under the
+resourceVersion that it was decided for, and before the actions; a Job's name follows from its run; and what
+was written is put into the store, so that no later decision is made from before it.
+"""
 
 import logging
 import random
@@ -18,10 +23,11 @@ from fluxbase_migrations.controller.metrics import Metrics
 from fluxbase_migrations.controller.observe import Memory, Observed, Observer
 from fluxbase_migrations.controller.progress import Follower
 from fluxbase_migrations.controller.rivals import Rival, responsible
-from fluxbase_migrations.controller.seen import is_ours, job_seen, set_of, track_of
+from fluxbase_migrations.controller.seen import is_ours, job_seen, track_of
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key
+from fluxbase_migrations.controller.store import Kind, Store, Stored
 from fluxbase_migrations.core.actions import Action, CreateJob, DeleteJob, FreePod, SetTtl
 from fluxbase_migrations.core.commands import parse_force, parse_take_over
 from fluxbase_migrations.core.decide import SetDecision, decide
@@ -49,8 +55,6 @@ class _Remembered:
     """Tracks with a slot for a Job that has not been created yet."""
     rival: Rival | None = None
     """The one that was told of last."""
-    written: str | None = None
-    """resourceVersion of our last write of the status."""
 
 
 class Reconciler:
@@ -61,6 +65,7 @@ class Reconciler:
         *,
         kube: Kube,
         settings: Settings,
+        store: Store,
         observer: Observer,
         recorder: Recorder,
         slots: Slots[tuple[Key, Track]],
@@ -71,6 +76,7 @@ class Reconciler:
     ) -> None:
         self._kube = kube
         self._settings = settings
+        self._store = store
         self._observer = observer
         self._recorder = recorder
         self._slots = slots
@@ -78,51 +84,31 @@ class Reconciler:
         self._metrics = metrics
         self._clock = clock
         self._again = again
-        self._failing = Failing(kube, recorder, clock)
+        self._failing = Failing(kube, store, recorder, clock)
         self._remembered: dict[Key, _Remembered] = defaultdict(_Remembered)
         self._claimed: dict[str, set[Key]] = defaultdict(set)
         """Sets that wait for the set with that uid to let go."""
         self._lost: dict[Key, dict[Track, tuple[str, datetime]]] = defaultdict(dict)
         """By former owner: from which uid, and when, another set took a track over."""
 
-    def is_own_write(self, key: Key, resource_version: str) -> bool:
-        """Whether an event of a set only shows what we have written ourselves."""
-        return key in self._remembered and self._remembered[key].written == resource_version
-
     def deleted(self, key: Key, uid: str) -> None:
         """A set is gone: those that it kept out of its database may try again."""
         for waiting in self._claimed.pop(uid, ()):
             self._again(waiting, 0.0)
 
-    def look_at_all(self, namespace: str | None, delay: float) -> None:
-        """Look at every known set in ``delay`` seconds: what was deleted unwatched is never told.
+    def hold_slots(self, namespace: str | None) -> None:
+        """Take slots for the unfinished Jobs that are there already, before any other Job is created.
 
         ``namespace`` is None for those of all namespaces.
         """
-        for key in self._remembered:
-            if namespace in (None, key[0]):
-                self._again(key, delay)
-
-    async def count_jobs(self) -> None:
-        """Take slots for the unfinished Jobs that are there already, before any other Job is created.
-
-        Raises:
-            KubeError: the API server does not answer.
-        """
-        for namespace in self._settings.namespaces or (None,):
-            try:
-                found = await self._kube.get(paths.jobs(namespace), {"labelSelector": jobs.SELECTOR})
-            except KubeError as error:
-                if error.status not in (403, 404):
-                    raise
-                logger.warning("namespace %s: %s", namespace, error)
+        for stored in self._store.all(Kind.JOB):
+            if namespace not in (None, stored.key[0]) or stored.belongs_to is None:
                 continue
-            for body in found["items"]:
-                name, track = set_of(body), track_of(body)
-                if name and track and not job_seen(body).ended:
-                    key = (body["metadata"]["namespace"], name)
-                    self._slots.hold((key, track))
-                    self._again(key, 0.0)
+            body = stored.body()
+            track = track_of(body)
+            if track and not job_seen(body).ended:
+                self._slots.hold((stored.belongs_to, track))
+                self._again(stored.belongs_to, 0.0)
 
     async def failed(self, key: Key, error: BaseException, failures: int) -> None:
         """Looking at a set has failed, ``failures`` times in a row: it says so, and waits for no slot.
@@ -138,9 +124,7 @@ class Reconciler:
         message = reason_why(error, failures)
         if message is None:
             return
-        written = await self._failing.tell(key, message, partial(responsible, settings=self._settings))
-        if written is not None:
-            self._remembered[key].written = written
+        await self._failing.tell(key, message, partial(responsible, settings=self._settings))
 
     async def reconcile(self, key: Key) -> None:
         """Look at one set and do what is due.
@@ -167,8 +151,9 @@ class Reconciler:
             try:
                 await self._write(key, observed, made.status)
             except KubeError as error:
-                if error.status in (404, 409):
-                    self._again(key, 0.0)  # somebody was faster: decide afresh
+                if error.status in (404, 409):  # somebody was faster: decide afresh
+                    await self._reread(key, observed.seen.uid)
+                    self._again(key, 0.0)
                     return
                 raise
         try:
@@ -185,7 +170,7 @@ class Reconciler:
             return
         if not rival.steps_back and not rival.marked:
             mark = {"metadata": {"annotations": {ANNOTATION_CONTESTED: self._settings.installation}}}
-            await self._kube.patch(paths.job(key[0], rival.job), mark)
+            self._keep(Kind.JOB, await self._kube.patch(paths.job(key[0], rival.job), mark))
         note = rival.note(self._settings, key[0])
         logger.warning("%s/%s %s: %s", *key, note.reason, note.message)
         await self._recorder.tell(observed.body, note, observed.seen.now)
@@ -235,29 +220,57 @@ class Reconciler:
         return decide(replace(seen, tracks={**seen.tracks, **waiting}))
 
     async def _write(self, key: Key, observed: Observed, status: SetStatus) -> None:
-        body = {**observed.body, "status": status_json.write(status)}
-        answer = await self._kube.replace(paths.set_status(*key), body)
-        self._remembered[key].written = answer["metadata"]["resourceVersion"]
+        own, metadata = observed.body, observed.body["metadata"]
+        body = {
+            "apiVersion": own["apiVersion"],
+            "kind": own["kind"],
+            "metadata": {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")},
+            "status": status_json.write(status),
+        }
+        self._keep(Kind.SET, await self._kube.replace(paths.set_status(*key), body))
         self._metrics.status_written()
+
+    def _keep(self, kind: Kind, answer: Json) -> None:
+        """What was written counts from now on, long before a watch shows it."""
+        self._store.put(Stored.of(kind, answer))
+
+    async def _reread(self, key: Key, uid: str) -> None:
+        """The store has an old state of the set, or a set that is gone."""
+        body = await self._kube.find(paths.one_set(*key))
+        if body is None or body["metadata"]["uid"] != uid:
+            self._store.remove(Kind.SET, uid)
+        if body is not None:
+            self._keep(Kind.SET, body)
 
     async def _act(self, key: Key, observed: Observed, action: Action) -> None:
         match action:
             case CreateJob():
                 await self._create(key, observed, action)
             case DeleteJob(name, uid, wait):
-                propagation = "Foreground" if wait else "Background"
-                await self._kube.delete(paths.job(key[0], name), uid, propagation)
+                await self._delete(key, observed, name, uid, wait=wait)
             case SetTtl(name):
                 ttl = observed.spec.job.ttl_seconds_after_finished
-                await self._patch(paths.job(key[0], name), {"spec": {"ttlSecondsAfterFinished": ttl}})
+                body = {"spec": {"ttlSecondsAfterFinished": ttl}}
+                await self._patch(Kind.JOB, paths.job(key[0], name), body)
             case FreePod(name):
                 gone = {"metadata": {"annotations": dict.fromkeys(ANNOTATIONS_UNDISTURBED)}}
-                await self._patch(paths.pod(key[0], name), gone, allowed=(403, 404))
+                await self._patch(Kind.POD, paths.pod(key[0], name), gone, allowed=(403, 404))
 
-    async def _patch(self, path: str, body: Json, allowed: tuple[int, ...] = (404,)) -> None:
+    async def _delete(self, key: Key, observed: Observed, name: str, uid: str, *, wait: bool) -> None:
+        """Delete a Job. One that may still start only after its pods were asked for: it must not run."""
+        if wait and await self._observer.has_changed(key, observed.seen, uid):
+            self._again(key, 0.0)
+            return
+        answer = await self._kube.delete(paths.job(key[0], name), uid, "Foreground" if wait else "Background")
+        if answer is None or answer.get("kind") != "Job":
+            self._store.remove(Kind.JOB, uid)
+        else:
+            self._keep(Kind.JOB, answer)
+
+    async def _patch(self, kind: Kind, path: str, body: Json, allowed: tuple[int, ...] = (404,)) -> None:
         """Tidy up: not needed where the object is gone, and for a pod not worth a failure."""
         try:
-            await self._kube.patch(path, body)
+            self._keep(kind, await self._kube.patch(path, body))
         except KubeError as error:
             if error.status not in allowed:
                 raise
@@ -310,6 +323,7 @@ class Reconciler:
             )
             self._again(key, 0.0)
             return
+        self._keep(Kind.JOB, made)
         remembered.reserved.discard(track)
         remembered.created[track] = JobReference(wanted.name, made["metadata"]["uid"])
         remembered.refusals.pop(track, None)
@@ -320,6 +334,8 @@ class Reconciler:
         """Whether the Job is there and this set's, or just gone. A webhook, too, may answer 409."""
         query = {"fieldSelector": f"metadata.name={name}"}
         found = (await self._kube.get(paths.jobs(key[0]), query))["items"]
+        for body in found:
+            self._keep(Kind.JOB, body)
         return all(is_ours(body, observed.seen.uid, key[1]) for body in found)
 
     def _follow_up(self, key: Key, observed: Observed, made: SetDecision) -> None:

@@ -1,4 +1,4 @@
-"""Watches ConfigMaps, metadata only, and keeps nothing: each event is looked up in the references."""
+"""Watches ConfigMaps, metadata only, and keeps nothing: what nobody has asked for is dropped unread."""
 
 import asyncio
 import json
@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import METADATA, METADATA_LIST, Kube, KubeError
-from fluxbase_migrations.controller.sources import Key
+from fluxbase_migrations.controller.kube import METADATA, METADATA_LIST, Kube, KubeError, number
+from fluxbase_migrations.controller.sources import Key, Sources, version_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,20 +26,17 @@ class Gone(Exception):
 
 
 class Reflector:
-    """Reports ConfigMaps of one namespace, or all: ``changed`` for each change, ``unsure`` after a gap."""
+    """Tells ``sources`` of the ConfigMaps of one namespace, or all, and ``changed`` of each change."""
 
     def __init__(
-        self,
-        kube: Kube,
-        namespace: str | None,
-        *,
-        changed: Callable[[Key], None],
-        unsure: Callable[[], None],
+        self, kube: Kube, namespace: str | None, sources: Sources, *, changed: Callable[[Key], None]
     ) -> None:
         self._kube = kube
         self._namespace = namespace
+        self._sources = sources
         self._changed = changed
-        self._unsure = unsure
+        self.settled = asyncio.Event()
+        """Set when it watches, or is known not to be let."""
         self.failure: str | None = None
         """What the API server says, while it does not let us watch."""
 
@@ -51,16 +48,19 @@ class Reflector:
         while True:
             try:
                 if version is None:
-                    version = await self._newest()
+                    version = await self._begin()
                     self.failure = None
-                    self._unsure()
+                    self.settled.set()
                 async for reached in self._events(version):
                     version, pause, told = reached, _FIRST_PAUSE, None
             except Gone:
                 version = None
+                self._sources.lost(self._namespace)
             except KubeError as error:
+                self._sources.lost(self._namespace)
                 silent = error.status == 0 and "timeout" in str(error).lower()
                 self.failure = None if silent else str(error)
+                self.settled.set()
                 level = logging.DEBUG if silent or str(error) == told else logging.WARNING
                 logger.log(level, "watching ConfigMaps: %s; retrying every %.0f s", error, _MAX_PAUSE)
                 told = str(error)
@@ -68,12 +68,27 @@ class Reflector:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _MAX_PAUSE)
 
-    async def _newest(self) -> str:
-        """The collection's resourceVersion, at the cost of one object's metadata."""
-        found = await self._kube.get(
-            paths.config_maps(self._namespace), {"limit": 1}, accept=f"{METADATA_LIST},application/json"
-        )
-        return str(found["metadata"]["resourceVersion"])
+    async def _begin(self) -> str:
+        """The resourceVersion to watch from; what was asked for before is compared with how it is there.
+
+        As long as nothing was, one object's metadata is all that it costs.
+        """
+        path, accept = paths.config_maps(self._namespace), f"{METADATA_LIST},application/json"
+        before = self._sources.asked_for()
+        if any(self._namespace in (None, namespace) for namespace, _ in before):
+            found = await self._kube.list(path, accept=accept)
+        else:
+            found = {**await self._kube.get(path, {"limit": 1}, accept=accept), "items": []}
+        versions = {}
+        for body in found["items"]:
+            key = (body["metadata"]["namespace"], body["metadata"]["name"])
+            version = version_of(body)
+            if key in before and version is not None:
+                versions[key] = version
+        reached = str(found["metadata"]["resourceVersion"])
+        for key in self._sources.listed(self._namespace, before, versions, number(reached)):
+            self._changed(key)
+        return reached
 
     async def _events(self, version: str) -> AsyncIterator[str]:
         """Yield the resourceVersion after each event, until the stream ends."""
@@ -93,17 +108,20 @@ class Reflector:
                 raise KubeError(found.get("code", 0), found.get("reason", ""), found.get("message", ""))
             metadata = found["metadata"]
             if event["type"] != "BOOKMARK":
-                self._changed((metadata["namespace"], metadata["name"]))
+                key, at = (metadata["namespace"], metadata["name"]), number(metadata["resourceVersion"])
+                present = None if event["type"] == "DELETED" else version_of(found)
+                if self._sources.note(key, at, present):
+                    self._changed(key)
             yield metadata["resourceVersion"]
 
 
 def reflectors(
     kube: Kube,
     namespaces: Sequence[str],
+    sources: Sources,
     *,
     changed: Callable[[Key], None],
-    unsure: Callable[[], None],
 ) -> list[Reflector]:
     """One for each namespace, or one for all."""
     scopes: Sequence[str | None] = namespaces or (None,)
-    return [Reflector(kube, scope, changed=changed, unsure=unsure) for scope in scopes]
+    return [Reflector(kube, scope, sources, changed=changed) for scope in scopes]

@@ -1,4 +1,4 @@
-"""A watch of one namespace, or of all, that begins anew whenever it fails.
+"""A watch of one namespace, or of all, that begins anew whenever it fails, and fills the store.
 
 Each namespace has its own: one that was deleted, with our rights in it, must not blind us to the others.
 """
@@ -10,62 +10,67 @@ from collections.abc import Callable
 from typing import Final
 
 from fluxbase_migrations.controller import handlers
-from fluxbase_migrations.controller.handlers import SetEvent
-from fluxbase_migrations.controller.sources import Key
+from fluxbase_migrations.controller.store import Kind, Listed, Store, Stored
 
 logger = logging.getLogger(__name__)
 
 PAUSE: Final = 10.0
 """Seconds from a failure to the next try: when all is well again, what was missed is not to wait for long."""
-LASTS_AFTER: Final = 60.0
-"""Seconds after which a watch counts as one that works, even where there is no set to be seen."""
 
 
 class Watch:
-    """Tells which set to look at, and since when it could not."""
+    """Fills the store, tells what has changed in it, and since when it could not."""
 
     def __init__(
         self,
         namespace: str | None,
+        store: Store,
         *,
-        set_changed: Callable[[SetEvent], None],
-        belonging_changed: Callable[[Key], None],
-        failed: Callable[[str | None], None],
+        complete: Callable[[str | None], None],
+        changed: Callable[[Stored, bool], None],
+        failed: Callable[[], None],
     ) -> None:
-        """``namespace`` is None for all; ``failed`` gets it when something may have been missed."""
-        self._namespace = namespace
-        self._set_changed = set_changed
-        self._belonging_changed = belonging_changed
-        self._failed = failed
+        """``namespace`` is None for all.
+
+        ``complete`` is called once, when all kinds have been listed; ``changed`` only afterwards, with an
+        object and whether it is gone.
+        """
+        self.namespace = namespace
+        self._store = store
+        self._on_complete = complete
+        self._on_change = changed
+        self._on_failure = failed
+        self._listed_kinds: set[Kind] = set()
+        self.is_complete = False
+        """The store has had everything that there was: what is not in it did not exist at some time since."""
+        self.has_failed = False
         self._blind_since: float | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        namespaces = () if self._namespace is None else (self._namespace,)
+        namespaces = () if self.namespace is None else (self.namespace,)
         before = None
         while True:
-            lasts = asyncio.get_running_loop().call_later(LASTS_AFTER, self.sees)
+            self._listed_kinds.clear()
+            self.sees_nothing()
             try:
-                await handlers.watch(
-                    namespaces, set_changed=self._see, belonging_changed=self._belonging_changed
-                )
+                await handlers.watch(namespaces, listed=self._listed, changed=self._changed)
                 told = "it ended"
             except Exception as error:  # kopf lets every error of the API server's through
                 told = f"{type(error).__name__}: {getattr(error, 'message', None) or error}"
-            finally:
-                lasts.cancel()
             news = self._blind_since is None or told != before
             before = told
             self.sees_nothing()
+            self.has_failed = True
             level = logging.WARNING if news else logging.DEBUG
             logger.log(level, "watching %s failed: %s; retrying every %.0f s", self.where, told, PAUSE)
-            self._failed(self._namespace)
+            self._on_failure()
             await asyncio.sleep(PAUSE)
 
     @property
     def where(self) -> str:
         """What it watches, in words."""
-        return f"the namespace {self._namespace}" if self._namespace else "all namespaces"
+        return f"the namespace {self.namespace}" if self.namespace else "all namespaces"
 
     def sees(self) -> None:
         """It works."""
@@ -80,6 +85,25 @@ class Watch:
         """Seconds since it failed; 0 if it works."""
         return 0.0 if self._blind_since is None else time.monotonic() - self._blind_since
 
-    def _see(self, event: SetEvent) -> None:
-        self.sees()
-        self._set_changed(event)
+    def _listed(self, kind: Kind, listed: Listed) -> None:
+        changed, gone = self._store.replace(kind, self.namespace, listed)
+        self._listed_kinds.add(kind)
+        if self._listed_kinds >= set(Kind):
+            self.sees()
+            self.has_failed = False
+            if not self.is_complete:
+                self.is_complete = True
+                self._on_complete(self.namespace)
+                return
+        if self.is_complete:
+            for one in changed:
+                self._on_change(one, False)
+            for one in gone:
+                self._on_change(one, True)
+
+    def _changed(self, one: Stored, gone: bool) -> None:
+        if gone:
+            self._store.remove(one.kind, one.uid)
+        news = gone or self._store.put(one)
+        if news and self.is_complete:
+            self._on_change(one, gone)

@@ -1,0 +1,76 @@
+"""Watches that lag by seconds, against a real API server: each run has one Job, and its end is told."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fluxbase_migrations.controller.store import Kind, Stored
+from fluxbase_migrations.controller.watch import Watch
+from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
+from tests.controller.cluster import Cluster, told, until
+from tests.controller.test_lifecycle import FILES, SOURCE, done
+
+LAG = 3.0
+"""Seconds."""
+
+
+@pytest.fixture
+def delayed(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[Kind]], None]:
+    """Let the watches of some kinds show everything late; what they list at first comes in time."""
+
+    def delay(kinds: frozenset[Kind]) -> None:
+        shown = Watch._changed
+
+        def late(self: Watch, one: Stored, gone: bool) -> None:
+            after = LAG if one.kind in kinds else 0.0
+            asyncio.get_running_loop().call_later(after, shown, self, one, gone)
+
+        monkeypatch.setattr(Watch, "_changed", late)
+
+    return delay
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param(frozenset({Kind.SET}), id="of sets"),
+        pytest.param(frozenset({Kind.JOB}), id="of Jobs"),
+        pytest.param(frozenset({Kind.POD}), id="of pods"),
+        pytest.param(frozenset(Kind), id="of all"),
+    ],
+)
+async def test_nothing_runs_twice_while_watches_lag(
+    cluster: Cluster,
+    start_operator: Any,
+    delayed: Callable[[frozenset[Kind]], None],
+    kinds: frozenset[Kind],
+) -> None:
+    delayed(kinds)
+    running = await start_operator()
+    await cluster.config_map("files", FILES)
+    await cluster.make_set(tracks=SOURCE, retry={"backoff": "1s"})
+    for track, run, result in (
+        ("system", 1, done(6)),
+        ("user", 1, Result(Outcome.TRANSIENT, error=ErrorInfo("deadlock detected", sql_state="40P01"))),
+        ("user", 2, done(1)),
+    ):
+        pod = await cluster.make_pod(await cluster.next_job(track, run))
+        running.operator._queue.add((cluster.namespace, "shop"))  # it looks while the store is old
+        await cluster.running(pod)
+        await cluster.terminated(pod, result.to_json(), 0 if result.outcome.succeeded else 1)
+        await cluster.complete(pod)
+        running.operator._queue.add((cluster.namespace, "shop"))
+    await cluster.reaches("user", "Applied")
+    await cluster.edit_config_map("files", {"002_b.up.sql": "select 2"})
+    await cluster.run("user", 3, done(2), routine=True)
+
+    async def second() -> bool:
+        return (await cluster.track("user")).get("version") == 2
+
+    await until("the second file is applied", second)
+    assert [told(job).run for job in await cluster.jobs("user")] == [2, 3]
+    assert Counter(running.writes())["POST", "jobs"] == 4
+    assert (await cluster.track("user"))["attempts"] == 1

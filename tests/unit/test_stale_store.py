@@ -1,0 +1,204 @@
+"""A store that lags behind the API server: nothing runs twice for it, and nothing that runs is deleted."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.app import Operator
+from fluxbase_migrations.controller.kube import Json
+from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.store import Kind, Store, Stored
+from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND
+from fluxbase_migrations.core.result import Outcome, Result
+from tests.unit.api_in_memory import ApiInMemory
+
+NAMESPACE = "fluxbase"
+KEY = (NAMESPACE, "shop")
+SET = paths.one_set(*KEY)
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+APPLIED = Result(Outcome.APPLIED, version=6, observed=True, latest=6, pending=0)
+
+
+class World:
+    """A set whose first Job was created, and an operator that is shown what a test says."""
+
+    def __init__(self) -> None:
+        self.api = ApiInMemory(lambda: NOW, lambda body: None)
+        self.restart()
+        database = {"urlFrom": {"secretKeyRef": {"name": "db", "key": "url"}}}
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": "shop", "namespace": NAMESPACE},
+            "spec": {"database": database},
+            "status": {"observedGeneration": -1},
+        }
+        self.api.put(SET, body)
+        self.look(*Kind)
+        (self.job,) = self.jobs()
+
+    def restart(self) -> None:
+        """A new process, with an empty store."""
+        operator = Operator(Settings(image="image", namespaces=(NAMESPACE,)), self.api)
+        self.store: Store = operator._store
+        self.reconciler = operator._reconciler
+        self.reconciler._clock = lambda: NOW
+
+    def look(self, *shown: Kind) -> None:
+        """Only the watches of these kinds have caught up."""
+        self.api.show(self.store, shown)
+        asyncio.run(self.reconciler.reconcile(KEY))
+
+    def jobs(self) -> list[Json]:
+        return self.api.select(paths.jobs(NAMESPACE), {})
+
+    @property
+    def track(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.api.objects[SET]["status"]["tracks"]["system"]
+        return found
+
+    def pod(self, phase: str, state: Json) -> None:
+        """The Job's pod is there, or has changed."""
+        path = f"{paths.pods(NAMESPACE)}/{self.job['metadata']['name']}-pod"
+        metadata = {**self.job["spec"]["template"]["metadata"], "name": path.rpartition("/")[2]}
+        status = {"phase": phase, "containerStatuses": [{"name": CONTAINER, "state": state}]}
+        self.api.put(path, {"metadata": metadata, "status": status})
+
+    def waits(self) -> None:
+        self.pod("Pending", {"waiting": {"reason": "ContainerCreating"}})
+
+    def runs(self) -> None:
+        self.pod("Running", {"running": {"startedAt": NOW.isoformat()}})
+
+    def ends(self) -> None:
+        """The pod has its result, and the Job controller has noted that."""
+        terminated = {"exitCode": 0, "finishedAt": NOW.isoformat(), "message": APPLIED.to_json()}
+        self.pod("Succeeded", {"terminated": terminated})
+        path = paths.job(NAMESPACE, self.job["metadata"]["name"])
+        self.api.objects[path]["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+        self.api.touch(path)
+
+
+def no_pod_seen(world: World) -> None:
+    world.ends()
+
+
+def pod_seen_waiting(world: World) -> None:
+    world.waits()
+    world.look(*Kind)
+    world.ends()
+
+
+def job_was_not_seen(world: World) -> None:
+    world.ends()
+    world.restart()
+    world.api.show(world.store, [Kind.SET])
+
+
+@pytest.mark.parametrize(
+    ("history", "shown"),
+    [
+        pytest.param(no_pod_seen, [Kind.SET, Kind.JOB], id="the Job has ended, of the pod nothing is known"),
+        pytest.param(pod_seen_waiting, [Kind.SET, Kind.JOB], id="the Job has ended, the pod seems to wait"),
+        pytest.param(job_was_not_seen, [Kind.SET], id="neither Job nor pod is known"),
+    ],
+)
+def test_what_a_run_has_done_is_asked_for_before_it_counts_as_lost(
+    history: Callable[[World], None], shown: list[Kind]
+) -> None:
+    world = World()
+    history(world)
+    world.look(*shown)
+    assert (world.track["phase"], world.track["run"], world.track["version"]) == ("Applied", 1, 6)
+    assert len(world.jobs()) == 1
+
+
+def test_a_job_whose_container_has_started_unseen_is_not_deleted() -> None:
+    world = World()
+    world.waits()
+    world.look(*Kind)
+    world.runs()
+    set_body = world.api.objects[SET]
+    world.api.put(SET, {**set_body, "spec": {**set_body["spec"], "suspend": True}})
+    world.look(Kind.SET)
+    world.look(Kind.SET)
+    (job,) = world.jobs()
+    assert "deletionTimestamp" not in job["metadata"]
+    assert world.track["phase"] == "Running"
+
+
+def test_a_job_whose_container_starts_while_its_deletion_is_decided_is_not_deleted() -> None:
+    world = World()
+    world.waits()
+    world.look(*Kind)
+
+    def it_starts(_: Json) -> None:
+        world.runs()
+        world.api.show(world.store, [Kind.POD])
+
+    world.api._on_status = it_starts
+    set_body = world.api.objects[SET]
+    world.api.put(SET, {**set_body, "spec": {**set_body["spec"], "suspend": True}})
+    world.look(*Kind)
+    (job,) = world.jobs()
+    assert "deletionTimestamp" not in job["metadata"]
+
+
+def test_what_was_written_counts_before_a_watch_shows_it() -> None:
+    """Looked at again and again without a word from the watches: one plan, one Job, no request in between."""
+    world = World()
+    version = world.api._version
+    for _ in range(3):
+        world.look()
+    assert world.api._version == version
+
+
+def test_a_status_that_was_decided_on_an_old_state_is_not_written_and_decided_anew() -> None:
+    world = World()
+    world.ends()
+    set_body = world.api.objects[SET]
+    world.api.put(SET, {**set_body, "spec": {**set_body["spec"], "suspend": True}})
+    world.look(Kind.JOB, Kind.POD)  # refused: it has another resourceVersion
+    assert world.track["phase"] == "Pending"
+    world.look(Kind.JOB, Kind.POD)
+    assert world.track["phase"] == "Applied"
+    assert world.api.objects[SET]["status"]["observedGeneration"] == 2
+
+
+def test_a_set_that_is_gone_is_left_alone_although_the_store_still_has_it() -> None:
+    world = World()
+    world.ends()
+    world.api.remove(SET)
+    world.look(Kind.JOB, Kind.POD)
+    assert world.store.set(KEY) is None
+    world.look()
+    assert len(world.jobs()) == 1
+
+
+def stored(uid: str, version: int, kind: Kind = Kind.SET) -> Stored:
+    metadata = {"namespace": NAMESPACE, "name": "shop", "uid": uid, "resourceVersion": str(version)}
+    return Stored.of(kind, {"metadata": metadata})
+
+
+def test_an_object_never_goes_back_and_never_comes_back() -> None:
+    store = Store()
+    assert store.put(stored("a", 7))
+    assert not store.put(stored("a", 7))
+    assert not store.put(stored("a", 5))
+    store.remove(Kind.SET, "a")
+    assert not store.put(stored("a", 9))
+    assert store.set(KEY) is None
+
+
+def test_of_two_sets_of_one_name_the_younger_counts_whatever_comes_first() -> None:
+    store = Store()
+    store.put(stored("old", 5))
+    store.put(stored("new", 8))
+    store.put(stored("old", 6))
+    assert (store.set(KEY) or {})["metadata"]["uid"] == "new"
+    store.remove(Kind.SET, "old")
+    assert (store.set(KEY) or {})["metadata"]["uid"] == "new"
