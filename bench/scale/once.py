@@ -77,13 +77,16 @@ async def _make(here: World, name: str) -> None:
 async def _applied(here: World, count: int, begun: float) -> list[float]:
     at: dict[str, float] = {}
     query = {"watch": "true", "resourceVersion": "0"}
-    async for line in here.kube.lines(paths.sets(here.namespace), query, None, silence=PATIENCE):
-        body: Json = json.loads(line)["object"]
-        conditions = (body.get("status") or {}).get("conditions") or ()
-        if any((one["type"], one["status"]) == ("Ready", "True") for one in conditions):
-            at.setdefault(body["metadata"]["name"], time.monotonic() - begun)
-        if len(at) == count:
-            break
+    while len(at) < count:
+        here.check()
+        async for line in here.kube.lines(paths.sets(here.namespace), query, None, silence=PATIENCE):
+            body: Json = json.loads(line)["object"]
+            conditions = (body.get("status") or {}).get("conditions") or ()
+            if any((one["type"], one["status"]) == ("Ready", "True") for one in conditions):
+                at.setdefault(body["metadata"]["name"], time.monotonic() - begun)
+            if len(at) == count:
+                break
+        await asyncio.sleep(0.1)  # the API server ends a watch now and then
     return sorted(at.values())
 
 

@@ -155,7 +155,7 @@ async def test_a_watch_that_fails_begins_anew(server: ApiServer, kube: Kube) -> 
         async def seen() -> object:
             return (await cluster.status("second")).get("phase")
 
-        await until("the set is seen", seen, 40)
+        await until("the set is seen", seen, 100)
         assert running.returncode is None
 
 

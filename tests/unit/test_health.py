@@ -98,6 +98,34 @@ async def test_a_watch_that_fails_is_blind_until_everything_is_listed(
     await asyncio.wait({running})
 
 
+async def test_a_watch_that_lists_nothing_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not there when kopf starts, kopf never looks for again."""
+    monkeypatch.setattr(watch, "PAUSE", 0.0)
+    monkeypatch.setattr(watch, "LISTED_WITHIN", 0.05)
+    tries, complete = list[int](), asyncio.Event()
+
+    async def watching(namespaces: tuple[str, ...], *, listed: Any, **_: Any) -> None:
+        tries.append(1)
+        for kind in (Kind.JOB, Kind.POD, *([Kind.SET] if len(tries) == 2 else ())):
+            listed(kind, Listed())
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(handlers, "watch", watching)
+    one = Watch(
+        None,
+        Store(),
+        complete=lambda namespace: complete.set(),
+        changed=lambda stored, gone: None,
+        failed=lambda: None,
+    )
+    running = asyncio.create_task(one.run())
+    await asyncio.wait_for(complete.wait(), 10)
+    await asyncio.wait({running}, timeout=0.2)
+    assert (len(tries), running.done()) == (2, False)
+    running.cancel()
+    await asyncio.wait({running})
+
+
 def test_every_documented_metric_is_there_and_a_deleted_set_has_none() -> None:
     metrics = Metrics()
     record = TrackStatus(

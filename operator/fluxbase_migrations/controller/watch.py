@@ -18,6 +18,10 @@ PAUSE: Final = 10.0
 """Seconds from a failure to the next try: when all is well again, what was missed is not to wait for long."""
 
 
+LISTED_WITHIN: Final = 60.0
+"""Seconds for the list of one kind. kopf looks for a resource only when it starts."""
+
+
 class Watch:
     """Fills the store, tells what has changed in it, and since when it could not."""
 
@@ -45,6 +49,8 @@ class Watch:
         """The store has had everything that there was: what is not in it did not exist at some time since."""
         self.has_failed = False
         self._blind_since: float | None = None
+        self._limit: asyncio.Timeout | None = None
+        """Of a watch, until it has listed everything."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -54,10 +60,16 @@ class Watch:
             self._listed_kinds.clear()
             self.sees_nothing()
             try:
-                await handlers.watch(namespaces, listed=self._listed, changed=self._changed)
+                async with asyncio.timeout(LISTED_WITHIN) as self._limit:
+                    await handlers.watch(namespaces, listed=self._listed, changed=self._changed)
                 told = "it ended"
             except Exception as error:  # kopf lets every error of the API server's through
                 told = f"{type(error).__name__}: {getattr(error, 'message', None) or error}"
+                if self._limit and self._limit.expired():
+                    missing = ", ".join(sorted(set(Kind) - self._listed_kinds))
+                    told = f"no list of {missing} within {LISTED_WITHIN:.0f} s"
+            finally:
+                self._limit = None
             news = self._blind_since is None or told != before
             before = told
             self.sees_nothing()
@@ -88,7 +100,11 @@ class Watch:
     def _listed(self, kind: Kind, listed: Listed) -> None:
         changed, gone = self._store.replace(kind, self.namespace, listed)
         self._listed_kinds.add(kind)
-        if self._listed_kinds >= set(Kind):
+        all_listed = self._listed_kinds >= set(Kind)
+        if self._limit and self._limit.when() is not None:
+            now = asyncio.get_running_loop().time()
+            self._limit.reschedule(None if all_listed else now + LISTED_WITHIN)
+        if all_listed:
             self.sees()
             self.has_failed = False
             if not self.is_complete:
