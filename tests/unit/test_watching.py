@@ -5,7 +5,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from yarl import URL
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.handlers import Lists
@@ -16,7 +15,7 @@ from fluxbase_migrations.controller.store import Kind, Listed, Store, Stored
 from fluxbase_migrations.controller.watch import Watch
 
 NAMESPACE = "fluxbase"
-SETS = f"https://10.0.0.1{paths.sets(NAMESPACE)}"
+SETS = paths.sets(NAMESPACE)
 
 
 def a_set(name: str, version: int, uid: str | None = None) -> Json:
@@ -31,9 +30,9 @@ def a_list(version: int, *items: Json, following: str = "") -> Json:
 def test_a_list_in_several_answers_is_taken_whole_and_kopf_gets_none_of_it() -> None:
     taken: list[tuple[Kind, Listed]] = []
     lists = Lists(lambda kind, listed: taken.append((kind, listed)))
-    first = lists.take(URL(f"{SETS}?limit=1"), a_list(9, a_set("a", 3), following="more"))
+    first = lists.take(SETS, {"limit": "1"}, a_list(9, a_set("a", 3), following="more"))
     assert (first["items"], first["metadata"]["continue"], taken) == ([], "more", [])
-    lists.take(URL(f"{SETS}?limit=1&continue=more"), a_list(9, a_set("b", 4)))
+    lists.take(SETS, {"limit": "1", "continue": "more"}, a_list(9, a_set("b", 4)))
     ((kind, listed),) = taken
     assert (kind, listed.version, [one.key[1] for one in listed.items]) == (Kind.SET, 9, ["a", "b"])
 
@@ -41,22 +40,22 @@ def test_a_list_in_several_answers_is_taken_whole_and_kopf_gets_none_of_it() -> 
 def test_a_list_that_begins_anew_counts_from_there() -> None:
     taken: list[Listed] = []
     lists = Lists(lambda kind, listed: taken.append(listed))
-    lists.take(URL(f"{SETS}?limit=1"), a_list(9, a_set("a", 3), following="more"))
-    lists.take(URL(f"{SETS}?limit=1"), a_list(12, a_set("b", 10)))
+    lists.take(SETS, {"limit": "1"}, a_list(9, a_set("a", 3), following="more"))
+    lists.take(SETS, {"limit": "1"}, a_list(12, a_set("b", 10)))
     assert [one.key[1] for one in taken[0].items] == ["b"]
 
 
 @pytest.mark.parametrize(
-    ("url", "answer"),
+    ("path", "query", "answer"),
     [
-        (f"{SETS}?watch=true", a_list(9, a_set("a", 3))),
-        ("https://10.0.0.1/api/v1/namespaces", a_list(9, a_set("a", 3))),
-        ("https://10.0.0.1/apis/batch/v1", {"resources": [{"name": "jobs"}]}),
+        (SETS, {"watch": "true"}, a_list(9, a_set("a", 3))),
+        ("/api/v1/namespaces", {}, a_list(9, a_set("a", 3))),
+        ("/apis/batch/v1", {}, {"resources": [{"name": "jobs"}]}),
     ],
 )
-def test_other_answers_are_left_as_they_are(url: str, answer: Json) -> None:
+def test_other_answers_are_left_as_they_are(path: str, query: dict[str, str], answer: Json) -> None:
     lists = Lists(lambda kind, listed: pytest.fail("nothing was listed"))
-    assert lists.take(URL(url), answer) is answer
+    assert lists.take(path, query, answer) is answer
 
 
 class Watched:

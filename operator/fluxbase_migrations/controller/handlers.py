@@ -12,13 +12,12 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 import aiohttp
 import kopf
-from yarl import URL
 
 from fluxbase_migrations.controller.jobs import SELECTOR
 from fluxbase_migrations.controller.kube import CHUNK, number
@@ -99,13 +98,13 @@ class Lists:
         self._listed = listed
         self._parts: dict[Kind, list[Stored]] = {}
 
-    def take(self, url: URL, answer: Json) -> Json:
+    def take(self, path: str, query: Mapping[str, str], answer: Json) -> Json:
         """The answer as kopf is to see it: a list of ours without its items."""
-        plural = url.path.rpartition("/")[2]
-        if plural not in tuple(Kind) or "items" not in answer or "watch" in url.query:
+        plural = path.rpartition("/")[2]
+        if plural not in tuple(Kind) or "items" not in answer or "watch" in query:
             return answer
         kind, metadata = Kind(plural), answer["metadata"]
-        if "continue" not in url.query:
+        if "continue" not in query:
             self._parts[kind] = []
         self._parts[kind] += [Stored.of(kind, item) for item in answer["items"]]
         if not metadata.get("continue"):
@@ -118,7 +117,7 @@ class Lists:
 
         class Response(aiohttp.ClientResponse):
             async def json(self, **options: Any) -> Any:
-                return take(self.url, await super().json(**options))
+                return take(self.url.path, self.url.query, await super().json(**options))
 
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
