@@ -27,7 +27,7 @@ async def measure(
             async with stage(Path(scratch), code) as here:
                 for size in sizes:
                     found.append(await rest.measure(here, size, seconds, changes))
-                    print(found[-1], flush=True)
+                    print(f"{size} sets: looked at after {found[-1].restart_seconds:.1f} s", flush=True)
         batch = None
         if at_once:
             chaos = Path(scratch) / "at-once"

@@ -70,7 +70,8 @@ async def measure(stage: Stage, size: int, rest: float, changes: int = CHANGES) 
 
 async def _changes(stage: Stage, count: int) -> list[float]:
     """Change ConfigMaps, and wait for each Job; afterwards these sets are deleted."""
-    chosen = random.Random(stage.made).sample(range(stage.made), min(count, stage.made))
+    there = stage.numbers()
+    chosen = random.Random(stage.made).sample(there, min(count, len(there)))
     arrived: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
     watching = asyncio.create_task(_watch_jobs(stage, arrived))
     found = []
@@ -93,6 +94,7 @@ async def _changes(stage: Stage, count: int) -> list[float]:
         body = await stage.cluster.get_set(set_name(number))
         path = paths.one_set(stage.cluster.namespace, set_name(number))
         await stage.kube.delete(path, body["metadata"]["uid"], "Background")
+        stage.gone.add(number)
     return found
 
 

@@ -50,6 +50,8 @@ class Stage:
     operator: Program
     port: int
     made: int = 0
+    gone: set[int] = field(default_factory=set)
+    """Numbers of sets that were deleted again."""
     template: Json = field(default_factory=dict)
 
     @property
@@ -108,14 +110,19 @@ class Stage:
 
     async def grow(self, size: int) -> None:
         """Make sets at rest until there are ``size``."""
-        queue = iter(range(self.made, size))
+        until = size + len(self.gone)
+        queue = iter(range(self.made, until))
 
         async def work() -> None:
             for number in queue:
                 await self._make(number)
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-        self.made = size
+        self.made = until
+
+    def numbers(self) -> list[int]:
+        """Of the sets that there are."""
+        return [number for number in range(self.made) if number not in self.gone]
 
     async def _make(self, number: int) -> None:
         namespace, name = self.cluster.namespace, set_name(number)
@@ -137,10 +144,11 @@ class Stage:
             samples.append((time.monotonic(), self.cpu()))
             recent = [one for one in samples if one[0] > samples[-1][0] - QUIET]
             used = samples[-1][1] - recent[0][1]
-            if used < QUIET_CPU and samples[-1][0] - begun > QUIET and self.looks() >= self.made:
+            if used < QUIET_CPU and samples[-1][0] - begun > QUIET and self.looks() >= len(self.numbers()):
                 return recent[0][0] - begun
             await asyncio.sleep(0.1)
-        raise RuntimeError(f"only {self.looks()} of {self.made} sets looked at; {self.operator.log_tail()}")
+        missing = len(self.numbers()) - self.looks()
+        raise RuntimeError(f"{missing} sets were not looked at; {self.operator.log_tail()}")
 
 
 def set_name(number: int) -> str:
