@@ -168,5 +168,15 @@ async def test_rights_that_were_lost_are_tried_again_and_the_readiness_tells(
     await until("it is ready", ready, seconds=90)
 
 
+async def test_a_namespace_that_may_not_be_read_keeps_no_other_waiting(
+    cluster: Cluster, start_operator: Any
+) -> None:
+    running: Running = await start_operator(namespaces=("not-there", cluster.namespace))
+    await cluster.make_set()
+    await cluster.next_job("system", 1)
+    assert running.operator.trouble() is None
+    assert "the namespace not-there cannot be watched" in str(running.operator.unready())
+
+
 async def _told(cluster: Cluster) -> bool:
     return any(one["reason"] == "Requested" for one in await cluster.events())
