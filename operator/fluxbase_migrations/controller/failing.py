@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.core import facts, summary
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import cut
-from fluxbase_migrations.core.status import Condition
+from fluxbase_migrations.core.status import Condition, SetStatus
 from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.core.wish import Note
 
@@ -64,6 +65,15 @@ def _line(text: str) -> str:
     return cut(visible(text), _MESSAGE_LIMIT)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A set's status, now that it tells of the failure."""
+
+    status: SetStatus
+    written: str | None = None
+    """The resourceVersion of the write; None: it told of it already."""
+
+
 class Failing:
     """Writes the condition, and one Event for each new reason."""
 
@@ -72,10 +82,10 @@ class Failing:
         self._recorder = recorder
         self._clock = clock
 
-    async def tell(self, key: Key, message: str, responsible: Callable[[Json], bool]) -> str | None:
+    async def tell(self, key: Key, message: str, responsible: Callable[[Json], bool]) -> Told | None:
         """Let the set's status say ``message``, unless it does. Never raises: it could not be told anyway.
 
-        Returns the resourceVersion that was written, if one was.
+        Returns None where it was not told, or is not ours to tell.
         """
         try:
             async with asyncio.timeout(_WRITE_LIMIT):
@@ -87,7 +97,7 @@ class Failing:
             logger.debug("%s/%s: not told: %s", *key, error)
             return None
 
-    async def _write(self, key: Key, body: Json, message: str) -> str | None:
+    async def _write(self, key: Key, body: Json, message: str) -> Told:
         """The conditions change; what was read stays, unless spec.database names another one by now."""
         now, generation = self._clock(), body["metadata"]["generation"]
         before = body.get("status") or {}
@@ -96,19 +106,25 @@ class Failing:
         kept, notes = _of_spec(before, body)
         news = {"phase": Phase.PENDING, **kept, "observedGeneration": generation, "conditions": written}
         if news == before:
-            return None
+            return Told(_readable(news))
         try:
             answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
         except KubeError as error:
             if error.status != 422:
                 raise
             # What is stored is no status of ours: it is begun anew.
-            least = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
-            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": least})
+            news = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
+            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
         for note in (Note(True, summary.RECONCILE_ERROR, message), *notes):
             await self._recorder.tell(body, note, now)
-        version: str = answer["metadata"]["resourceVersion"]
-        return version
+        return Told(_readable(news), answer["metadata"]["resourceVersion"])
+
+
+def _readable(status: Json) -> SetStatus:
+    try:
+        return status_json.read(status)
+    except ValueError:
+        return SetStatus()
 
 
 def _of_spec(status: Json, body: Json) -> tuple[Json, tuple[Note, ...]]:
