@@ -208,13 +208,16 @@ class Life:
         await self._patch_spec({"database": _database(secret)})
 
     async def _request(self, brief: float | None = None) -> None:
-        """Ask for a run, as somebody must who has changed what nobody watches."""
-        self.requested_at = secrets.token_hex(4)
+        """Ask for a run, as somebody must who has changed what nobody watches.
+
+        What is asked for briefly gives way to what was asked for before: that may still be needed.
+        """
+        before, self.requested_at = self.requested_at, secrets.token_hex(4)
         await self.objects.annotate(self.name, ANNOTATION_REQUESTED_AT, self.requested_at)
         if brief is not None:
             await asyncio.sleep(brief)
-            await self.objects.annotate(self.name, ANNOTATION_REQUESTED_AT, None)
-            self.requested_at = None
+            self.requested_at = before
+            await self.objects.annotate(self.name, ANNOTATION_REQUESTED_AT, before)
 
     async def _aim_at(self, target: int | None) -> None:
         self.target = target

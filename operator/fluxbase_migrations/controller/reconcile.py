@@ -232,9 +232,10 @@ class Reconciler:
         seen = observed.seen
         made = decide(seen)
         creates = [action.track for action in made.actions if isinstance(action, CreateJob)]
-        self._remembered[key].reserved = {one for one in creates if not works(seen.tracks[one], seen.now)}
+        working = {one for one in Track if works(seen.tracks[one], seen.status.tracks.of(one), seen.now)}
+        self._remembered[key].reserved = set(creates) - working
         for track in Track:
-            if works(seen.tracks[track], seen.now):
+            if track in working:
                 self._slots.hold((key, track))
             elif track not in creates:
                 self._slots.release((key, track))
