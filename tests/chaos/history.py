@@ -1,4 +1,4 @@
-"""Every write of every set, in order, from etcd itself: nothing is missed while the API server is down."""
+"""Every write of every object, in order, from etcd itself: nothing is missed while the API server is down."""
 
 import base64
 import contextlib
@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from fluxbase_migrations.core.names import GROUP, PLURAL
-
 Json = dict[str, Any]
 UNSEEN = {"observedGeneration": -1}
 """What the CRD makes of an absent status: everybody who reads a set gets that."""
@@ -22,7 +20,7 @@ PAUSE = 0.05
 
 @dataclass(frozen=True)
 class Revision:
-    """One write of a set; ``body`` is None where it was deleted."""
+    """One write of an object; ``body`` is None where it was deleted."""
 
     name: str
     version: int
@@ -30,14 +28,19 @@ class Revision:
     at: float
     """Seconds of the clock; an instant after the write."""
     body: Json | None
+    created: bool = False
+    """Whether it is the object's first."""
 
 
 class History:
-    """Collects the writes of one namespace's sets while it runs; a context manager."""
+    """Collects the writes of the objects below one key while it runs; a context manager.
 
-    def __init__(self, etcd_url: str, namespace: str) -> None:
+    ``key`` is like ``jobs/NAMESPACE``; the objects must be stored as JSON.
+    """
+
+    def __init__(self, etcd_url: str, key: str) -> None:
         self._address = urlsplit(etcd_url).netloc
-        self._prefix = f"/registry/{GROUP}/{PLURAL}/{namespace}/"
+        self._prefix = f"/registry/{key}/"
         self._revisions: list[Revision] = []
         self._next = 1
         self._stop = threading.Event()
@@ -46,6 +49,11 @@ class History:
     def of(self, name: str) -> Sequence[Revision]:
         """The writes of one name so far, oldest first."""
         return [one for one in self._revisions if one.name == name]
+
+    @property
+    def created(self) -> Sequence[Revision]:
+        """The first write of each object so far."""
+        return [one for one in self._revisions if one.created]
 
     def forget(self) -> None:
         """Start a new page."""
@@ -89,7 +97,8 @@ class History:
             body["metadata"]["resourceVersion"] = str(version)
             body.setdefault("status", UNSEEN)
         name = base64.b64decode(kv["key"]).decode().removeprefix(self._prefix)
-        self._revisions.append(Revision(name, version, time.time(), body))
+        created = body is not None and kv["create_revision"] == kv["mod_revision"]
+        self._revisions.append(Revision(name, version, time.time(), body, created))
         self._next = version + 1
 
 

@@ -1,36 +1,27 @@
-"""One set's part of a round: its database and objects, what somebody does to it, and where it must get to."""
+"""One set's part of a round: what somebody does to it and its database, and where it must get to."""
 
 import asyncio
-import json
 import secrets
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import KubeError
 from fluxbase_migrations.core.digest import source_digest
-from fluxbase_migrations.core.names import (
-    ANNOTATION_FORCE,
-    ANNOTATION_REQUESTED_AT,
-    API_VERSION,
-    KIND,
-    Phase,
-)
+from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Phase, Track
 from fluxbase_migrations.core.result import Outcome
 from tests import kstatus
-from tests.chaos.database import Database
 from tests.chaos.migrations import Source
+from tests.chaos.objects import EVERY, Objects
+from tests.chaos.places import Places
 from tests.chaos.plan import Change, Kind, Script
-from tests.chaos.world import World
+from tests.chaos.succession import take_over
+from tests.chaos.world import OTHER_NAME, World
 
 Json = dict[str, Any]
 
-EVERY = 0.1
-"""Seconds between two looks."""
-ANSWER = 60.0
-"""Seconds in which the API server must take a change."""
 NOTICE = 60.0
 """Seconds in which the operator must have taken note of a command."""
+CALM = 20.0
+"""Seconds to wait for a set to be at rest before a command that is for such a one, or not given at all."""
 SETTLE = 120.0
 """Seconds in which a set must get to its right state."""
 
@@ -38,19 +29,22 @@ SETTLE = 120.0
 class Life:
     """Follows one script. What it keeps is what the set should be like."""
 
-    def __init__(self, world: World, script: Script, database: Database) -> None:
-        self._world = world
-        self._kube = world.kube
-        self._namespace = world.namespace
+    def __init__(self, world: World, script: Script, places: Places) -> None:
+        self.objects = Objects(world.kube, world.namespace)
         self.script = script
         self.name = script.name
-        self.database = database
+        """The set's: a successor has another."""
+        self.names = [script.name]
+        """Of all sets that there were."""
+        self.places = places
         self.source = Source({one.version: one for one in script.initial})
         self.target: int | None = None
         self.requested_at: str | None = None
-        self.token: str | None = None
-        """Of the last force command; None once the set was created anew."""
+        """None: nothing is asked for that still stands there."""
+        self.force: str | None = None
+        """The command that stands there."""
         self._suspended = False
+        self._operator = ""
         self.said: list[str] = []
 
     @property
@@ -64,12 +58,30 @@ class Life:
         """Whether the user track must end Failed, at a migration that cannot be applied."""
         return self.source.broken is not None and self.target is None
 
+    @property
+    def tracks(self) -> list[Track]:
+        """Those that the set has."""
+        return [track for track in Track if track is Track.USER or self.script.system]
+
+    @property
+    def spec(self) -> Json:
+        """As it should be now."""
+        user: Json = {"source": {"configMap": {"name": self.script.name}}, "rollback": "Allow"}
+        if self.target is not None:
+            user["targetVersion"] = self.target
+        return {
+            "database": _database(self.places.secret),
+            "tracks": {"system": {"enabled": self.script.system}, "user": user},
+            "retry": {"backoff": "1s"},
+            "suspend": self._suspended,
+            "operator": self._operator,
+        }
+
     async def begin(self) -> None:
         """Create Secret, ConfigMap and set."""
-        secret = {"metadata": {"name": self.name}, "stringData": {"url": self.database.url}}
-        await self._create(f"/api/v1/namespaces/{self._namespace}/secrets", secret)
-        await self._create_config_map()
-        await self._create_set()
+        await self.objects.secret(self.places.secret, self.places.current.url)
+        await self.objects.config_map(self.script.name, self.source.files())
+        await self.objects.make_set(self.name, self.spec)
 
     async def follow(self) -> None:
         """Make the script's changes, each at its time or when the one before it is made."""
@@ -88,7 +100,7 @@ class Life:
         advised = False
         until = asyncio.get_running_loop().time() + SETTLE
         while asyncio.get_running_loop().time() < until:
-            body = await self._kube_now()
+            body = await self.objects.find_set(self.name)
             if body is not None and self._right(body):
                 return body
             if body is not None and not advised and _half_done_and_unwanted(body):
@@ -99,21 +111,23 @@ class Life:
             await asyncio.sleep(EVERY)
         raise AssertionError(
             f"{self.name} is not where it should be after {SETTLE:.0f} s: version {self.version}, "
-            f"{'failed' if self.fails else 'ready'}, requested-at {self.requested_at}, force {self.token}"
+            f"{'failed' if self.fails else 'ready'}, requested-at {self.requested_at}, force {self.force}, "
+            f"in the database with OID {self.places.current.oid}"
         )
 
     async def end(self) -> None:
-        """Delete everything but the database."""
-        await self._delete(paths.one_set(self._namespace, self.name))
-        await self._delete(paths.config_map(self._namespace, self.name))
+        """Delete everything but the databases."""
+        await self.objects.delete_set(self.name)
+        await self.objects.delete_config_map(self.script.name)
 
     def _right(self, body: Json) -> bool:
         status = body.get("status") or {}
         track = (status.get("tracks") or {}).get("user") or {}
         handled = (
-            status.get("lastHandledRequestedAt") == self.requested_at
-            and (self.token is None or str(status.get("lastHandledForce")).endswith(f"@{self.token}"))
+            self.requested_at in (None, status.get("lastHandledRequestedAt"))
+            and self.force in (None, status.get("lastHandledForce"))
             and track.get("sourceDigest") == self._digest()
+            and (track.get("database") or {}).get("oid") == self.places.current.oid
         )
         if self.fails:
             stalled = kstatus.compute(body) == "Failed" and track.get("phase") == Phase.FAILED
@@ -128,139 +142,153 @@ class Life:
             case Kind.APPEND | Kind.BREAK:
                 assert change.migration is not None
                 self.source.put(change.migration)
-                await self._write_config_map()
+                await self.objects.write(self.script.name, self.source.files())
             case Kind.CORRECT:
                 self.source.correct()
-                await self._write_config_map()
-            case Kind.FORCE:
-                await self._force()
-            case Kind.LOWER | Kind.RAISE:
-                self.target = change.target
-                await self._patch_set({"spec": {"tracks": {"user": {"targetVersion": self.target}}}})
-            case Kind.REQUEST:
-                self.requested_at = secrets.token_hex(4)
-                await self._annotate(ANNOTATION_REQUESTED_AT, self.requested_at)
+                await self.objects.write(self.script.name, self.source.files())
             case Kind.TAKE_AWAY:
-                await self._delete(paths.config_map(self._namespace, self.name))
+                await self.objects.delete_config_map(self.script.name)
             case Kind.PUT_BACK:
-                await self._create_config_map()
+                await self.objects.config_map(self.script.name, self.source.files())
+            case Kind.FORCE:
+                await self._force(change)
+            case Kind.REQUEST:
+                await self._request(change.brief)
+            case Kind.LOWER | Kind.RAISE:
+                await self._aim_at(change.target)
+                if change.brief is not None:
+                    await asyncio.sleep(change.brief)
+                    await self._aim_at(None)
             case Kind.SUSPEND | Kind.RESUME:
-                self._suspended = change.kind is Kind.SUSPEND
-                await self._patch_set({"spec": {"suspend": self._suspended}})
+                await self._suspend(change.kind is Kind.SUSPEND)
+                if change.brief is not None:
+                    await asyncio.sleep(change.brief)
+                    await self._suspend(False)
             case Kind.RECREATE:
-                await self._delete(paths.one_set(self._namespace, self.name))
-                self.requested_at = self.token = None
-                await self._create_set()
+                await self.objects.delete_set(self.name)
+                self.requested_at = self.force = None
+                await self.objects.make_set(self.name, self.spec)
+            case Kind.SWITCH:
+                self._operator = "" if self._operator else OTHER_NAME
+                await self._patch_spec({"operator": self._operator})
+            case Kind.HAND_OVER:
+                await self._hand_over()
+            case _:
+                await self._change_database(change.kind)
 
-    async def _force(self) -> None:
-        """Undo a failed migration's mark, as an administrator would: once it is seen dirty."""
-        broken = self.source.broken
-        assert broken is not None
+    async def _change_database(self, kind: Kind) -> None:
+        places = self.places
+        match kind:
+            case Kind.MOVE:
+                secret, database = self._new_name(), await places.new()
+                await self.objects.secret(secret, database.url)
+                places.put(secret, database)
+                await self._name_secret(secret)
+            case Kind.RETURN:
+                assert places.former is not None
+                await self._name_secret(places.former)
+            case Kind.EXCHANGE | Kind.COPY:
+                database = await (places.new() if kind is Kind.EXCHANGE else places.copied())
+                places.put(places.secret, database)
+                await self.objects.exchange(places.secret, database.url)
+                await self._request()
+            case Kind.REMAKE:
+                await places.remake()
+                await self._request()
+            case Kind.BACK_UP:
+                places.backup = await places.copied()
+            case Kind.RESTORE:
+                await places.restore()
+                await self._request()
+            case _:
+                raise AssertionError(kind)
+
+    async def _name_secret(self, secret: str) -> None:
+        self.places.name(secret)
+        await self._patch_spec({"database": _database(secret)})
+
+    async def _request(self, brief: float | None = None) -> None:
+        """Ask for a run, as somebody must who has changed what nobody watches.
+
+        What is asked for briefly gives way to what was asked for before: that may still be needed.
+        """
+        before, self.requested_at = self.requested_at, secrets.token_hex(4)
+        await self.objects.annotate(self.name, ANNOTATION_REQUESTED_AT, self.requested_at)
+        if brief is not None:
+            await asyncio.sleep(brief)
+            self.requested_at = before
+            await self.objects.annotate(self.name, ANNOTATION_REQUESTED_AT, before)
+
+    async def _aim_at(self, target: int | None) -> None:
+        self.target = target
+        await self._patch_spec({"tracks": {"user": {"targetVersion": target}}})
+
+    async def _suspend(self, suspended: bool) -> None:
+        self._suspended = suspended
+        await self._patch_spec({"suspend": suspended})
+
+    async def _patch_spec(self, patch: Json) -> None:
+        await self.objects.patch_set(self.name, {"spec": patch})
+
+    async def _force(self, change: Change) -> None:
+        """Undo a failed migration's mark, once it is seen; or force what is there, once all is applied."""
+        broken = self.source.broken if self.fails else None
+        if broken is not None:
+            await self._comes_to_its_failure(broken)
+            version = broken - 1
+        elif await self.objects.until(self.name, self._right, CALM) is None:
+            self.said.append(f"{self.name}: not at rest, no force")
+            return
+        else:
+            version = NIL if self.version is None else self.version
+        command = self.force = f"user={version}@{secrets.token_hex(4)}"
+        await self.objects.annotate(self.name, ANNOTATION_FORCE, command)
+        if change.brief is not None:
+            await asyncio.sleep(change.brief)
+            await self.objects.annotate(self.name, ANNOTATION_FORCE, None)
+            self.force = None
+            return
+        # A correction that was seen before the command would be applied, and then undone by it.
+        noticed = await self.objects.until(self.name, lambda body: _noticed(body, "force", command), NOTICE)
+        assert noticed is not None, f"{command} of {self.name} is not noticed"
+
+    async def _comes_to_its_failure(self, broken: int) -> None:
         until = asyncio.get_running_loop().time() + NOTICE
         while (await asyncio.to_thread(self._row)) != [(broken, True)]:
             assert asyncio.get_running_loop().time() < until, f"{self.name} does not come to its failure"
             await asyncio.sleep(EVERY)
-        self.token = secrets.token_hex(4)
-        command = f"user={broken - 1}@{self.token}"
-        await self._annotate(ANNOTATION_FORCE, command)
-        # A correction that was seen before the command would be applied, and then undone by it.
-        until = asyncio.get_running_loop().time() + NOTICE
-        while True:
-            body = await self._kube_now()
-            commands = ((body or {}).get("status") or {}).get("commands") or {}
-            if (commands.get("force") or {}).get("value") == command:
-                return
-            assert asyncio.get_running_loop().time() < until, f"{command} of {self.name} is not noticed"
-            await asyncio.sleep(EVERY)
+
+    async def _hand_over(self) -> None:
+        """Another set takes the database over; this one sees that it has lost it, and is deleted."""
+        former, secret = self.name, self._new_name()
+        self.name = secret
+        self.names.append(secret)
+        await self.objects.secret(secret, self.places.current.url)
+        self.places.put(secret, self.places.current)
+        self.places.name(secret)
+        self.requested_at = self.force = None
+        await self.objects.make_set(self.name, self.spec)
+        taken = await take_over(self.objects, former, self.name, self.tracks)
+        self.said.append(f"{self.name}: has taken over {', '.join(taken) or 'nothing'} from {former}")
+        await self.objects.delete_set(former)
+
+    def _new_name(self) -> str:
+        return f"{self.script.name}-{secrets.token_hex(2)}"
 
     def _row(self) -> list[tuple[int, bool]] | None:
         try:
-            return self.database.row()
+            return self.places.current.row()
         except Exception:  # the server may just have been killed
             return None
 
-    async def _create_config_map(self) -> None:
-        body = {"metadata": {"name": self.name}, "data": self.source.files()}
-        await self._create(paths.config_maps(self._namespace), body)
 
-    async def _write_config_map(self) -> None:
-        body = {"data": self.source.files()}
-        await self._insist(lambda: self._kube.patch(paths.config_map(self._namespace, self.name), body))
+def _database(secret: str) -> Json:
+    return {"urlFrom": {"secretKeyRef": {"name": secret, "key": "url"}}}
 
-    async def _create_set(self) -> None:
-        user: Json = {"source": {"configMap": {"name": self.name}}, "rollback": "Allow"}
-        if self.target is not None:
-            user["targetVersion"] = self.target
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "metadata": {"name": self.name, "namespace": self._namespace},
-            "spec": {
-                "database": {"urlFrom": {"secretKeyRef": {"name": self.name, "key": "url"}}},
-                "tracks": {"system": {"enabled": self.script.system}, "user": user},
-                "retry": {"backoff": "1s"},
-                "suspend": self._suspended,
-            },
-        }
-        await self._create(paths.sets(self._namespace), body)
 
-    async def _patch_set(self, patch: Json) -> None:
-        await self._insist(lambda: self._kube.patch(paths.one_set(self._namespace, self.name), patch))
-
-    async def _annotate(self, name: str, value: str) -> None:
-        await self._patch_set({"metadata": {"annotations": {name: value}}})
-
-    async def _kube_now(self) -> Json | None:
-        try:
-            return await self._kube.find(paths.one_set(self._namespace, self.name))
-        except KubeError:
-            return None
-
-    async def _create(self, path: str, body: Json) -> None:
-        """Create; that it exists means that an earlier try was cut off from its answer."""
-
-        async def create() -> None:
-            try:
-                await self._kube.create(path, body)
-            except KubeError as error:
-                if error.status != 409:
-                    raise
-
-        await self._insist(create)
-
-    async def _delete(self, path: str) -> None:
-        """Delete, and wait until it is gone."""
-
-        async def delete() -> None:
-            found = await self._kube.find(path)
-            if found is not None:
-                await self._kube.delete(path, found["metadata"]["uid"], "Background")
-                raise KubeError(0, "Deleting", path)
-
-        await self._insist(delete)
-
-    async def _insist(self, request: Callable[[], Awaitable[object]]) -> None:
-        """Repeat while the API server does not answer."""
-        until = asyncio.get_running_loop().time() + ANSWER
-        while True:
-            try:
-                await request()
-                return
-            except KubeError as error:
-                # 403 and 404 too: while it starts, the API server knows neither roles nor our resource.
-                if asyncio.get_running_loop().time() > until:
-                    raise AssertionError(f"{self.name}: {error}") from error
-            await asyncio.sleep(EVERY)
-
-    async def told(self) -> str:
-        """Everything about the set, for a person who looks at a failure."""
-        body = await self._kube_now()
-        status = json.dumps((body or {}).get("status"), indent=1)
-        try:
-            ledger, row = await asyncio.to_thread(lambda: (self.database.ledger(), self.database.row()))
-        except Exception as error:  # whatever it is, the rest is worth reading
-            ledger, row = str(error), []
-        return f"--- {self.name}: status\n{status}\n--- {self.name}: row {row}, ledger\n{ledger}"
+def _noticed(body: Json, command: str, value: str) -> bool:
+    commands = (body.get("status") or {}).get("commands") or {}
+    return (commands.get(command) or {}).get("value") == value
 
 
 def _half_done_and_unwanted(body: Json) -> bool:

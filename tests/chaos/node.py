@@ -55,6 +55,8 @@ class Container:
     """The pod's resourceVersion when its process was about to start."""
     seen_running: float | None = None
     """When the API server had been told that it runs."""
+    exited: float | None = None
+    """When its process had ended."""
     ended: int | None = None
     """The pod's resourceVersion that says that it has terminated."""
     seen_ended: float | None = None
@@ -232,6 +234,7 @@ class Node:
             await self._report(path, {"phase": "Running", **_statuses(spec, running)})
             container.seen_running = time.time()
             code = await process.wait()
+            container.exited = time.time()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

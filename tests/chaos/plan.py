@@ -16,6 +16,8 @@ MOST_CHANGES = 4
 MOST_KILLS = 3
 LONGEST_DOWN = 1.0
 """Seconds until something that was killed is started again."""
+LONGEST_BRIEF = 1.0
+"""Seconds until something that was given is removed again."""
 
 
 class Kind(StrEnum):
@@ -24,7 +26,7 @@ class Kind(StrEnum):
     APPEND = "append a migration"
     BREAK = "append a migration that fails"
     CORRECT = "correct the one that fails"
-    FORCE = "force the version before the dirty one"
+    FORCE = "force the version before the dirty one, or the one that it has"
     LOWER = "lower targetVersion"
     RAISE = "remove targetVersion"
     REQUEST = "change requested-at"
@@ -33,6 +35,24 @@ class Kind(StrEnum):
     SUSPEND = "suspend"
     RESUME = "resume"
     RECREATE = "delete the set and create it again"
+    HAND_OVER = "create another set and let it take over"
+    SWITCH = "name the other operator"
+    MOVE = "name another Secret, of a new database"
+    RETURN = "name the former Secret again"
+    EXCHANGE = "put a new database into the Secret"
+    COPY = "put a copy of the database into the Secret"
+    REMAKE = "drop the database and create it again"
+    BACK_UP = "copy the database"
+    RESTORE = "put the copy in the database's place"
+
+
+UNDONE_BY = {
+    Kind.LOWER: Kind.RAISE,
+    Kind.SUSPEND: Kind.RESUME,
+    Kind.REQUEST: Kind.REQUEST,
+    Kind.FORCE: Kind.FORCE,
+}
+"""What may be given and removed again; commands by removing their annotation."""
 
 
 class Victim(StrEnum):
@@ -63,6 +83,18 @@ VICTIMS = {
 """How often in proportion; the API server takes seconds to be back."""
 
 
+class Company(StrEnum):
+    """The operator of another release in the namespace."""
+
+    NONE = "no other operator"
+    OTHER_NAME = "another operator by another name"
+    SAME_NAME = "another operator that feels responsible, too"
+
+
+COMPANY = {Company.NONE: 5, Company.OTHER_NAME: 3, Company.SAME_NAME: 2}
+"""How often in proportion."""
+
+
 @dataclass(frozen=True)
 class Change:
     """What is done to a set, so many seconds after the round's begin."""
@@ -71,6 +103,8 @@ class Change:
     kind: Kind
     migration: Migration | None = None
     target: int | None = None
+    brief: float | None = None
+    """Seconds until it is undone; None: it is not."""
 
     def __str__(self) -> str:
         what = self.kind.value
@@ -78,6 +112,8 @@ class Change:
             what += f" ({self.migration.version}, {self.migration.shape})"
         if self.target is not None:
             what += f" to {self.target}"
+        if self.brief is not None:
+            what += f", undone after {self.brief:.2f} s"
         return f"{self.at:.2f} s: {what}"
 
 
@@ -109,37 +145,63 @@ class Kill:
 
 
 @dataclass(frozen=True)
+class Other:
+    """The other operator, and when it is there, in seconds after the round's begin."""
+
+    company: Company
+    since: float = 0.0
+    until: float | None = None
+    """None: to the end."""
+
+    def __str__(self) -> str:
+        if self.company is not Company.SAME_NAME:
+            return self.company.value
+        return f"{self.company}, {self.since:.2f} s to {self.until or SPAN:.2f} s"
+
+
+@dataclass(frozen=True)
 class Plan:
     """A round."""
 
     number: int
     scripts: Sequence[Script]
     kills: Sequence[Kill]
+    other: Other
 
     @classmethod
     def draw(cls, seed: str, number: int) -> "Plan":
         chance = random.Random(f"{seed}/{number}")
-        scripts = [_Drawing(chance).script(f"r{number:03}-{letter}") for letter in "abc"[:SETS]]
+        (company,) = chance.choices([*COMPANY], weights=[*COMPANY.values()])
+        other = Other(company)
+        if company is Company.SAME_NAME:
+            # Briefly: two that meet leave it to one of them until that one's Job has ended.
+            since = chance.uniform(0.0, SPAN / 2)
+            other = Other(company, since, chance.uniform(since + 1.0, SPAN))
+        letters = "abc"[:SETS]
+        scripts = [_Drawing(chance, other).script(f"r{number:03}-{letter}") for letter in letters]
         victims = chance.choices([*VICTIMS], weights=[*VICTIMS.values()], k=chance.randint(1, MOST_KILLS))
         kills = [
             Kill(chance.uniform(0.2, SPAN), victim, chance.uniform(0.0, LONGEST_DOWN)) for victim in victims
         ]
-        return cls(number, scripts, sorted(kills, key=lambda kill: kill.at))
+        return cls(number, scripts, sorted(kills, key=lambda kill: kill.at), other)
 
     def __str__(self) -> str:
-        return "\n".join(map(str, [*self.scripts, *self.kills]))
+        return "\n".join(map(str, [*self.scripts, *self.kills, self.other]))
 
 
 class _Drawing:
     """Draws one set's changes; knows what the set will be like after each, so that each makes sense."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, other: Other) -> None:
         self._chance = chance
+        self._other = other
         self._latest = 0
         self._target: int | None = None
         self._broken = False
         self._missing = False
         self._suspended = False
+        self._moved = False
+        self._backed_up = False
 
     def script(self, name: str) -> Script:
         chance = self._chance
@@ -164,23 +226,36 @@ class _Drawing:
     def _sensible(self) -> list[Kind]:
         kinds = [Kind.REQUEST, Kind.RECREATE, Kind.RESUME if self._suspended else Kind.SUSPEND]
         kinds.append(Kind.PUT_BACK if self._missing else Kind.TAKE_AWAY)
+        kinds += self._about_databases()
+        if self._other.company is Company.OTHER_NAME:
+            kinds += [Kind.SWITCH, Kind.SWITCH]
         if self._target is not None:
             kinds += [Kind.RAISE, Kind.RAISE]
         elif not self._broken:
             kinds += [Kind.LOWER, Kind.LOWER]
         if self._missing:
             return kinds
+        if not self._suspended:
+            kinds += [Kind.HAND_OVER, Kind.FORCE, Kind.FORCE]
         if not self._broken:
             kinds += [Kind.APPEND, Kind.APPEND]
         if not self._broken and self._target is None:
             kinds += [Kind.BREAK, Kind.BREAK]
         if self._broken:
             kinds += [Kind.CORRECT, Kind.CORRECT]
-            if not self._suspended:
-                kinds += [Kind.FORCE, Kind.FORCE]
+        return kinds
+
+    def _about_databases(self) -> list[Kind]:
+        kinds = [Kind.MOVE, Kind.EXCHANGE, Kind.COPY, Kind.REMAKE]
+        if self._moved:
+            kinds.append(Kind.RETURN)
+        kinds += [Kind.RESTORE] * 3 if self._backed_up else [Kind.BACK_UP]
         return kinds
 
     def _change(self, at: float, kind: Kind) -> Change:
+        brief = None
+        if kind in UNDONE_BY and self._chance.random() < 0.4:
+            brief = self._chance.uniform(0.0, LONGEST_BRIEF)
         match kind:
             case Kind.APPEND:
                 return Change(at, kind, migration=self._migration())
@@ -190,14 +265,19 @@ class _Drawing:
             case Kind.CORRECT:
                 self._broken = False
             case Kind.LOWER:
-                self._target = self._chance.randrange(self._latest)
-                return Change(at, kind, target=self._target)
+                target = self._chance.randrange(self._latest)
+                self._target = target if brief is None else None
+                return Change(at, kind, target=target, brief=brief)
             case Kind.RAISE:
                 self._target = None
             case Kind.TAKE_AWAY | Kind.PUT_BACK:
                 self._missing = kind is Kind.TAKE_AWAY
             case Kind.SUSPEND | Kind.RESUME:
-                self._suspended = kind is Kind.SUSPEND
+                self._suspended = kind is Kind.SUSPEND and brief is None
+            case Kind.MOVE:
+                self._moved = True
+            case Kind.BACK_UP | Kind.RESTORE:
+                self._backed_up = kind is Kind.BACK_UP
             case _:
                 pass
-        return Change(at, kind)
+        return Change(at, kind, brief=brief)

@@ -8,15 +8,17 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.core.names import GROUP, PLURAL
 from tests.chaos import database
 from tests.chaos.history import History
 from tests.chaos.node import Container, Node
-from tests.chaos.plan import Kill, Victim
+from tests.chaos.plan import Company, Kill, Other, Victim
 from tests.conftest import VERSIONS
 from tests.controller.api_server import ApiServer, free_port, programs, start
 from tests.controller.conftest import credentials, fresh_namespace, install
@@ -33,6 +35,10 @@ RESTART = 1.0
 """Seconds until a program that ended is started again."""
 PATIENCE = 2.0
 """Seconds to wait for a container that could be killed."""
+SLOTS = 2
+"""maxConcurrentJobs: fewer than sets."""
+OTHER_NAME = "canary"
+"""The other operator's name, where it has one."""
 
 # Who deleted which Job, and what the operator had read before.
 AUDIT = {
@@ -60,6 +66,8 @@ class World:
         namespace: str,
         node: Node,
         history: History,
+        jobs: History,
+        directory: Path,
         audit: Path,
     ) -> None:
         self.server = server
@@ -70,8 +78,14 @@ class World:
         self.namespace = namespace
         self.node = node
         self.history = history
+        """Of the sets."""
+        self.jobs = jobs
+        """Of the Jobs."""
+        self.other: Program | None = None
+        """The operator of another release, while there is one."""
         self.parts: set[asyncio.Task[None]] = set()
         """What goes on all the time."""
+        self._directory = directory
         self._audit = audit
         self._busy = {victim: asyncio.Lock() for victim in Victim}
 
@@ -94,18 +108,44 @@ class World:
         """Start again what has ended by itself, as a cluster does."""
         while True:
             await asyncio.sleep(RESTART)
-            for program, victim in ((self.operator, Victim.OPERATOR), (self.controllers, Victim.API_SERVER)):
+            parts = [(self.operator, Victim.OPERATOR), (self.controllers, Victim.API_SERVER)]
+            if self.other is not None:
+                parts.append((self.other, Victim.OPERATOR))
+            for program, victim in parts:
                 if not self._busy[victim].locked():
                     program.start()
+
+    @contextlib.asynccontextmanager
+    async def accompanied(self, other: Other) -> AsyncIterator[None]:
+        """Beside what is done in the block, another release's operator comes and, where so drawn, goes."""
+        visit = asyncio.create_task(self._visit(other), name="other operator")
+        try:
+            yield
+            if other.until is not None:
+                await visit
+        finally:
+            visit.cancel()
+            await asyncio.gather(visit, return_exceptions=True)
+
+    async def _visit(self, other: Other) -> None:
+        if other.company is Company.NONE:
+            return
+        await asyncio.sleep(other.since)
+        name = OTHER_NAME if other.company is Company.OTHER_NAME else ""
+        program = _operator(self.server, self.namespace, self._directory, release="other", name=name)
+        try:
+            program.start()
+            self.other = program
+            await asyncio.sleep(inf if other.until is None else other.until - other.since)
+        finally:
+            self.other = None
+            await asyncio.to_thread(program.end)
 
     async def strike(self, kill: Kill, chance: random.Random, prefix: str) -> str:
         """Kill, and start again; returns what happened. Only pods whose set's name begins so are hit."""
         match kill.victim:
             case Victim.OPERATOR:
-                async with self._busy[kill.victim]:
-                    self.operator.kill()
-                    await asyncio.sleep(kill.down)
-                    self.operator.start()
+                return await self._strike_operator(kill, chance)
             case Victim.POSTGRES:
                 async with self._busy[kill.victim]:
                     await asyncio.to_thread(self.postgres.kill)
@@ -117,6 +157,16 @@ class World:
             case Victim.CONTAINER | Victim.POD | Victim.JOB:
                 return await self._strike_run(kill, chance, prefix)
         return str(kill)
+
+    async def _strike_operator(self, kill: Kill, chance: random.Random) -> str:
+        async with self._busy[kill.victim]:
+            other = chance.random() < 0.5 and self.other
+            program = other or self.operator
+            program.kill()
+            await asyncio.sleep(kill.down)
+            if program is not other or self.other is other:  # it may have been removed meanwhile
+                program.start()
+        return f"{kill}{', the other one' if other else ''}"
 
     async def _strike_control_plane(self, kill: Kill) -> None:
         self.server.program.kill()
@@ -164,7 +214,12 @@ async def world(directory: Path, chance: random.Random) -> AsyncIterator[World]:
     policy, audit = directory / "policy.json", directory / "audit.log"
     policy.write_text(json.dumps(AUDIT))
     async with AsyncExitStack() as stack:
-        options = (f"--audit-policy-file={policy}", f"--audit-log-path={audit}")
+        options = (
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={audit}",
+            # So that what etcd has of Jobs can be read, too.
+            "--storage-media-type=application/json",
+        )
         server = await asyncio.to_thread(stack.enter_context, start(directory, *options))
         await asyncio.to_thread(asyncio.run, install(server))
         postgres = await asyncio.to_thread(start_server, POSTGRES, settings=database.SETTINGS)
@@ -173,12 +228,15 @@ async def world(directory: Path, chance: random.Random) -> AsyncIterator[World]:
             kube = await Kube.connect()
         stack.push_async_callback(kube.close)
         namespace = await fresh_namespace(kube)
-        history = stack.enter_context(History(server.etcd_url, namespace))
+        history = stack.enter_context(History(server.etcd_url, f"{GROUP}/{PLURAL}/{namespace}"))
+        jobs = stack.enter_context(History(server.etcd_url, f"jobs/{namespace}"))
         controllers = stack.enter_context(_controllers(server, directory))
         node = Node(kube, namespace, directory / "node", chance)
         (directory / "node").mkdir()
         operator = stack.enter_context(_operator(server, namespace, directory))
-        made = World(server, controllers, operator, postgres, kube, namespace, node, history, audit)
+        made = World(
+            server, controllers, operator, postgres, kube, namespace, node, history, jobs, directory, audit
+        )
         for part in (node.run(), made.keep_running()):
             task = asyncio.create_task(part)
             made.parts.add(task)
@@ -203,17 +261,22 @@ def _controllers(server: ApiServer, directory: Path) -> Program:
     return Program(argv, directory / "kube-controller-manager.log")
 
 
-def _operator(server: ApiServer, namespace: str, directory: Path) -> Program:
+def _operator(
+    server: ApiServer, namespace: str, directory: Path, *, release: str = "operator", name: str = ""
+) -> Program:
     environment = {
         "PATH": os.environ["PATH"],
         "KUBECONFIG": str(server.kubeconfig(admin=False)),
         "WATCH_NAMESPACES": namespace,
         "POD_NAMESPACE": namespace,
-        "POD_NAME": "operator",
-        "MIGRATION_IMAGE": "example.com/fluxbase-migrations:chaos",
+        "POD_NAME": release,
+        "LEASE_NAME": release,
+        "OPERATOR_NAME": name,
+        "MAX_CONCURRENT_JOBS": str(SLOTS),
+        "MIGRATION_IMAGE": f"example.com/fluxbase-migrations:{release}",
         "HTTP_PORT": str(free_port()),
         # There is no kubelet to ask for logs.
         "PROGRESS": "false",
     }
     argv = [sys.executable, "-m", "fluxbase_migrations.controller"]
-    return Program(argv, directory / "operator.log", environment)
+    return Program(argv, directory / f"{release}.log", environment)

@@ -151,6 +151,12 @@ class Running:
 
         await until("it looks again", looked)
 
+    async def has_seen_all(self, cluster: Cluster, name: str = "shop") -> None:
+        """Wait until it has looked at a set after everything that has happened to it until now."""
+        since = self.looks()
+        await cluster.patch_set(name, metadata={"labels": {"look": secrets.token_hex(4)}})
+        await self.looks_again(since)
+
     def writes(self) -> list[tuple[str, str]]:
         """What kind of object was written, and how."""
         paths = [(method, path.split("/")) for method, path in self.requests if method != "GET"]

@@ -116,7 +116,14 @@ REFUSED = {
     ),
     "an amount that is none": (
         {"database": URL, "job": {"resources": {"requests": {"cpu": "abc"}}}},
-        "resources.requests.cpu",
+        "resources.requests.cpu.*write an amount like 500m",
+    ),
+    "an amount that is our advice": (
+        {
+            "database": URL,
+            "job": {"resources": {"limits": {"cpu": "write an amount like 500m, 0.5 or 512Mi"}}},
+        },
+        "resources.limits.cpu.*write an amount like 500m",
     ),
     "an amount below nothing": (
         {"database": URL, "job": {"resources": {"requests": {"cpu": -1}}}},

@@ -1,6 +1,5 @@
 """Whose database it is: released, looked up, handed over, with the documented rights and no more."""
 
-import asyncio
 import secrets
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +12,7 @@ from fluxbase_migrations.controller.kube import KubeError
 from fluxbase_migrations.core import summary
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.result import Outcome, Result
-from tests.controller.cluster import Cluster, Json, told, until
+from tests.controller.cluster import Cluster, Json, now, told, until
 from tests.controller.conftest import Running
 from tests.controller.test_lifecycle import done
 
@@ -51,11 +50,10 @@ async def stalled(cluster: Cluster, owner: Json, uid: str | None, name: str | No
     return str(found["message"])
 
 
-async def no_other_job(cluster: Cluster) -> None:
+async def no_other_job(cluster: Cluster, operator: Running) -> None:
     """Two looks at the set later there is still one Job."""
-    for value in ("one", "two"):
-        await cluster.patch_set(metadata={"labels": {"look": value}})
-        await asyncio.sleep(0.5)
+    for _ in range(2):
+        await operator.has_seen_all(cluster)
     assert [told(job).run for job in await cluster.jobs() if told(job).set.name == "shop"] == [1]
 
 
@@ -68,7 +66,7 @@ async def test_a_job_names_its_cluster(cluster: Cluster, operator: Running) -> N
 async def test_a_set_takes_over_when_the_owner_is_deleted(cluster: Cluster, operator: Running) -> None:
     owner = await first(cluster)
     assert f"{cluster.namespace}/first. Delete that set" in await stalled(cluster, owner, await cluster.uid())
-    await no_other_job(cluster)
+    await no_other_job(cluster, operator)
     path = paths.one_set(cluster.namespace, "first")
     await cluster.kube.delete(path, owner["metadata"]["uid"], "Background")
     job = await cluster.next_job("system", 2, "shop")
@@ -117,7 +115,7 @@ async def test_an_owner_that_cannot_be_looked_at_has_not_let_go(cluster: Cluster
         return True
 
     await until("its status says so", said)
-    await no_other_job(cluster)
+    await no_other_job(cluster, operator)
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["another cluster", "a claim that does not say"])
@@ -129,7 +127,7 @@ async def test_the_set_of_another_cluster_is_never_gone(
     text = await stalled(cluster, production, "another" if known else None)
     assert "which is not in this cluster" in text
     assert "kubectl fluxbase take-over shop" in text
-    await no_other_job(cluster)
+    await no_other_job(cluster, operator)
     await cluster.patch_set(metadata={"annotations": {"fluxbase.io/take-over": "system=uid-1@token"}})
     name = f"{cluster.namespace}/production"
     result = done(6, database=HERE, obeyed=("take-over",), taken_from=name, taken_from_uid="uid-1")
@@ -150,7 +148,7 @@ async def test_an_owner_s_name_is_no_path(cluster: Cluster, operator: Running) -
     path = f"{cluster.namespace}/../../../../../../../api/v1/namespaces/kube-system/secrets"
     text = await stalled(cluster, owner, await cluster.uid(), name=path)
     assert "which is not in this cluster" in text
-    await no_other_job(cluster)
+    await no_other_job(cluster, operator)
 
 
 async def test_an_owner_that_may_not_be_looked_up_is_named_with_the_command(
@@ -163,7 +161,7 @@ async def test_an_owner_that_may_not_be_looked_up_is_named_with_the_command(
     text = await stalled(cluster, owner, "uid-of-namespace")
     assert f"{forbidden}/shop, in a namespace that this operator may not read" in text
     assert "kubectl fluxbase take-over shop" in text
-    await no_other_job(cluster)
+    await no_other_job(cluster, operator)
 
 
 async def test_the_former_owner_sees_that_it_lost_the_track(
@@ -175,7 +173,9 @@ async def test_the_former_owner_sees_that_it_lost_the_track(
     await cluster.patch_set(metadata={"annotations": {"fluxbase.io/take-over": f"system={uid}@token"}})
     name = f"{cluster.namespace}/first"
     result = done(6, database=HERE, obeyed=("take-over",), taken_from=name, taken_from_uid=uid)
-    await asyncio.sleep(1.1)  # the API server's times are whole seconds
+    # The API server's times are whole seconds.
+    before = (await cluster.track("system", "first"))["finishedAt"]
+    await until("the next second", lambda: _is_past(before))
     await cluster.run("system", 2, result)
     await cluster.reaches("system", "Applied")
     second = await cluster.get_set()
@@ -184,9 +184,14 @@ async def test_the_former_owner_sees_that_it_lost_the_track(
     assert f"{cluster.namespace}/shop" in found["message"]
     # A new operator, which remembers nothing, does not look again.
     await operator.stop()
-    await start_operator()
-    await asyncio.sleep(1.5)
+    restarted = await start_operator()
+    for one in ("shop", "first"):
+        await restarted.has_seen_all(cluster, one)
     assert len([job for job in await cluster.jobs() if told(job).set.name == "first"]) == 2
+
+
+async def _is_past(time: str) -> bool:
+    return now() > time
 
 
 async def test_another_database_drops_the_facts_before_any_run(cluster: Cluster, operator: Running) -> None:

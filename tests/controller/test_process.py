@@ -75,13 +75,19 @@ def resident_kib(running: asyncio.subprocess.Process) -> int:
     raise AssertionError("no VmRSS")
 
 
+async def _steady_kib(running: asyncio.subprocess.Process) -> int | None:
+    """Its memory once that is the same a second later: nothing is being loaded or read any more."""
+    before = resident_kib(running)
+    await asyncio.sleep(1)
+    return before if resident_kib(running) == before else None
+
+
 async def test_unrelated_config_maps_cost_no_memory(server: ApiServer, cluster: Cluster) -> None:
     await cluster.make_set(tracks={"user": {"source": {"configMap": {"name": "files"}}}})
     async with process(server, cluster) as (first, port):
         await healthy(port)
         await cluster.reaches("user", "Pending", "SourceMissing")
-        await asyncio.sleep(2)
-        before = resident_kib(first)
+        before = await until("its memory is as it stays", lambda: _steady_kib(first))
         room = asyncio.Semaphore(10)
 
         async def make(number: int) -> None:

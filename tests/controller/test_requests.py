@@ -18,12 +18,15 @@ from tests.controller.cluster import Cluster, Json, until
 from tests.controller.conftest import Running
 from tests.controller.test_lifecycle import SOURCE, applied, done
 
+SPAN = 3
+"""Seconds of which the requests are counted."""
+
 
 async def test_a_run_costs_six_writes(cluster: Cluster, operator: Running) -> None:
     await cluster.make_set()
     await cluster.run("system", 1, done(6))
     await until("all is written", lambda: _count(operator, 6))
-    await asyncio.sleep(1)
+    await operator.has_seen_all(cluster)
     assert Counter(operator.writes()) == {
         ("PUT", "status"): 3,  # planned, running, ended
         ("POST", "jobs"): 1,
@@ -35,7 +38,7 @@ async def test_a_run_costs_six_writes(cluster: Cluster, operator: Running) -> No
 async def test_both_tracks_cost_eleven_writes(cluster: Cluster, operator: Running) -> None:
     await applied(cluster)
     await until("all is written", lambda: _count(operator, 11))
-    await asyncio.sleep(1)
+    await operator.has_seen_all(cluster)
     assert Counter(operator.writes())["PUT", "status"] == 5  # the end of one track is the plan of the other
     assert len(operator.writes()) == 11
 
@@ -46,7 +49,8 @@ async def _count(operator: Running, count: int) -> bool:
 
 async def test_an_idle_set_costs_nothing(cluster: Cluster, operator: Running) -> None:
     await applied(cluster)
-    await asyncio.sleep(1)
+    await until("all is written", lambda: _count(operator, 11))
+    await operator.has_seen_all(cluster)
     operator.requests.clear()
     looks = operator.looks()
     await cluster.edit_config_map("files", {"README": "not a migration"})
@@ -108,9 +112,11 @@ async def test_failing_sets_make_no_hot_loop(cluster: Cluster, operator: Running
 
     for name in names:
         await fail(name)
-    await asyncio.sleep(2)
+    for name in names:
+        await cluster.next_job("system", 2, name)
+        await operator.has_seen_all(cluster, name)
     operator.requests.clear()
-    await asyncio.sleep(3)
+    await asyncio.sleep(SPAN)
     # Their second Jobs wait for pods that nobody makes; each may be looked at a few times, for its Events.
     assert len(operator.requests) < 15 * len(names), Counter(operator.writes())
     assert len(operator.writes()) <= 2 * len(names)

@@ -103,6 +103,38 @@ def test_a_role_that_may_not_read_the_server_s_identifier_tells_the_rest(databas
     assert seen(result).oid is not None
 
 
+REFUSALS = {
+    "not supported": "RAISE feature_not_supported USING MESSAGE = 'not supported on this service'",
+    "internal": "RAISE internal_error USING MESSAGE = 'could not open the control file'",
+    "no such function": None,
+}
+"""What a server may say instead of its identifier, as the body of a function; None: it has none."""
+
+
+@pytest.mark.parametrize("body", REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_server_that_does_not_tell_its_identifier_in_its_own_words_is_taken_all_the_same(
+    database: Database, body: str | None
+) -> None:
+    with psycopg.connect(database.admin_dsn, autocommit=True) as admin:
+        # In this database only.
+        admin.execute("ALTER FUNCTION pg_catalog.pg_control_system() RENAME TO was_control_system")
+        if body is not None:
+            admin.execute("SET allow_system_table_mods = on")
+            admin.execute(
+                sql.SQL(
+                    "CREATE FUNCTION pg_catalog.pg_control_system(OUT system_identifier bigint)"
+                    " LANGUAGE plpgsql AS {}"
+                ).format(sql.Literal(f"BEGIN {body}; END"))
+            )
+    runner = Runner(database)
+    for outcome in (Outcome.APPLIED, Outcome.NO_CHANGE):
+        result = runner.run(FILES)
+        assert result.outcome is outcome
+        assert seen(result).system_identifier is None
+        assert seen(result).history_id is not None
+        assert seen(result).oid is not None
+
+
 def test_nothing_is_touched_in_another_database_than_the_system_track_s(database: Database) -> None:
     runner = Runner(database)
     here = seen(runner.run({}))

@@ -53,6 +53,15 @@ def seen(system: TrackStatus, user: TrackStatus, **more: Any) -> SetSeen:
     return SetSeen(uid=UID, name="shop", generation=1, now=NOW, **given)
 
 
+def metric(made: SetDecision, name: str) -> float:
+    """Of the user track."""
+    metrics, labels = Metrics(), {"namespace": "fluxbase", "name": "shop", "track": "user"}
+    metrics.set_seen(("fluxbase", "shop"), made.status)
+    value = metrics._registry.get_sample_value(f"fluxbase_migrations_{name}", labels)
+    assert value is not None
+    return value
+
+
 def shown(made: SetDecision, track: Track) -> dict[str, Any]:
     record = made.status.tracks.of(track)
     return {
@@ -91,13 +100,8 @@ def test_another_database_in_the_spec_drops_what_was_read_of_the_former_one(
     assert (made.status.database, made.status.dirty, made.status.pending) == (None, None, None)
     assert {made.status.tracks.of(track).phase for track in Track} == {Phase.PENDING}
     assert "DatabaseChanged" in [note.reason for note in made.notes]
-    metrics = Metrics()
-    metrics.set_seen(("fluxbase", "shop"), made.status)
     for name in ("version", "dirty", "pending"):
-        labels = {"namespace": "fluxbase", "name": "shop", "track": "user"}
-        value = metrics._registry.get_sample_value(f"fluxbase_migrations_{name}", labels)
-        assert value is not None
-        assert math.isnan(value), name
+        assert math.isnan(metric(made, name)), name
 
 
 def test_a_run_on_the_former_database_tells_nothing_of_the_new_one() -> None:
@@ -146,6 +150,23 @@ def test_another_database_behind_the_same_spec_is_told_and_looked_at_from_the_be
     again = decide(replace(seen(READ, planned, tracks=tracks), status=made.status))
     assert again.status == made.status
     assert again.notes == ()
+
+
+def test_of_a_database_that_was_found_and_not_read_nothing_is_shown() -> None:
+    """It is not called empty: a copy, or a restored one, holds as much as the former."""
+    name = job_name("shop", UID, Track.SYSTEM, 2)
+    planned = replace(READ, run=2, job=JobReference(name, "job"), finished_at=None)
+    tracks = {track: TrackSeen(track, WANT) for track in Track}
+    tracks[Track.SYSTEM] = replace(
+        tracks[Track.SYSTEM],
+        jobs=(replace(JOB, name=name, run=2),),
+        pods=(replace(ended(Result(Outcome.DATABASE_CHANGED, database=NEW, error=ErrorInfo("no"))), run=2),),
+    )
+    made = decide(seen(planned, READ, tracks=tracks))
+    assert (made.status.database, made.status.dirty, made.status.pending) == (NEW, None, None)
+    assert [shown(made, track) for track in Track] == [{**NOTHING, "database": NEW}, NOTHING]
+    for name in ("version", "dirty", "pending"):
+        assert math.isnan(metric(made, name)), name
 
 
 def test_the_user_track_is_told_which_database_the_system_track_was_applied_to() -> None:

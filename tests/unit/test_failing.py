@@ -1,6 +1,7 @@
 """Which failures a set's status tells of, and in which words."""
 
 import asyncio
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -85,6 +86,11 @@ class World:
                 await self.operator._failed(KEY, error)
 
         asyncio.run(one())
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """Of the user track."""
+        labels = {"namespace": KEY[0], "name": KEY[1], "track": "user", **labels}
+        return self.operator._metrics._registry.get_sample_value(f"fluxbase_migrations_{name}", labels)
 
     def events(self) -> list[dict[str, Any]]:
         return self.api.select(paths.events("fluxbase"), {})
@@ -177,3 +183,18 @@ def test_a_set_that_fails_stands_in_nobodys_way() -> None:
     slots.wait((KEY, Track.SYSTEM))
     world.look()
     assert not slots.waits((KEY, Track.SYSTEM))
+
+
+def test_the_metrics_of_a_set_that_cannot_be_looked_at_are_what_its_status_says() -> None:
+    read = read_status(Database.model_validate({"urlFrom": SECRET}).digest())
+    world = World(read)
+    for _ in range(2):  # what is written, and what stands there already
+        world.look()
+        assert (world.metric("version"), world.metric("phase", phase="Applied")) == (4.0, 1.0)
+    world = World(read_status("of another spec.database"))
+    world.look()
+    for name in ("version", "dirty", "pending"):
+        value = world.metric(name)
+        assert value is not None
+        assert math.isnan(value), name
+    assert (world.metric("phase", phase="Applied"), world.metric("phase", phase="Pending")) == (0.0, 1.0)

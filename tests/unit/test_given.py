@@ -240,3 +240,52 @@ def test_a_command_that_was_given_before_any_database_was_known_is_for_the_first
     assert command(bound, kind).database == OLD
     exchanged = replace(bound.status, database=NEW, tracks=TracksStatus(None, replace(READ, database=NEW)))
     assert command(look(exchanged, KINDS[kind]), kind).state is CommandState.REFUSED
+
+
+@pytest.mark.parametrize("kind", ["force", "take-over"])
+@pytest.mark.parametrize(
+    ("result", "state", "why"),
+    [
+        ("obeyed", CommandState.OBEYED, "in the database that spec.database named before"),
+        ("failed", CommandState.REFUSED, "spec.database was changed after it was given"),
+        (None, CommandState.REFUSED, "spec.database was changed after it was given"),
+    ],
+    ids=["obeyed there", "failed there", "no result"],
+)
+def test_a_command_in_flight_while_spec_database_changes_shows_what_became_of_it(
+    kind: str, result: str | None, state: CommandState, why: str
+) -> None:
+    given = KINDS[kind]
+    planned = look(READ, given)
+    run = planned.status.tracks.of(Track.USER).run
+    job = replace(JOB, name=job_name("shop", UID, Track.USER, run), run=run)
+    flying = {"jobs": (job,), "pods": (replace(RUNNING, run=run),), "database_digest": "new"}
+    moved = look(planned.status, given, **flying)
+    assert command(moved, kind).state is CommandState.IN_PROGRESS
+    assert "has not ended yet" in (command(moved, kind).message or "")
+    assert not [note for note in moved.notes if note.reason == "CommandRefused"]
+    end = {"obeyed": obeyed(Outcome.APPLIED, kind), "failed": obeyed(Outcome.SQL_ERROR), None: None}[result]
+    made = after(moved, end, given, database_digest="new")
+    assert (command(made, kind).state, command(made, kind).message) == (state, why)
+    assert not carries(made, kind)
+    again = after(made, obeyed(Outcome.NO_CHANGE), given, database_digest="new")
+    assert (command(again, kind).state, job_of(again)) == (state, None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_that_no_run_carries_is_refused_as_soon_as_spec_database_changes(kind: str) -> None:
+    waiting = look(READ, KINDS[kind], suspended=True)
+    moved = look(waiting.status, KINDS[kind], database_digest="new")
+    assert command(moved, kind).state is CommandState.REFUSED
+    assert not carries(moved, kind)
+
+
+@pytest.mark.parametrize("kind", ["force", "take-over"])
+def test_a_command_of_a_job_that_gives_way_to_another_database_is_refused(kind: str) -> None:
+    planned = look(READ, KINDS[kind])
+    run = planned.status.tracks.of(Track.USER).run
+    job = replace(JOB, name=job_name("shop", UID, Track.USER, run), run=run)
+    replacing = look(planned.status, KINDS[kind], jobs=(job,), database_digest="new")
+    gone = look(replacing.status, KINDS[kind], database_digest="new")
+    assert command(gone, kind).state is CommandState.REFUSED
+    assert not carries(gone, kind)

@@ -225,3 +225,19 @@ def test_a_claim_is_found_for_the_command_that_takes_over() -> None:
 def test_what_waits_or_was_refused_is_shown(state: str, shown: bool) -> None:
     text = render({**forced(state), "metadata": {"namespace": "a", "name": "shop", "annotations": {}}})
     assert (f"fluxbase.io/force=user=1@x: {state}: why" in text) is shown
+
+
+@pytest.mark.parametrize(
+    ("track", "text"),
+    [
+        ({"pending": 2}, "nothing applied, 2 pending"),
+        ({"pending": 0}, "nothing applied"),
+        ({}, "version not known"),
+        ({"version": 3}, "version 3"),
+    ],
+    ids=["not begun", "an empty source", "never read", "read"],
+)
+def test_what_was_never_read_is_not_called_empty(track: dict[str, Any], text: str) -> None:
+    found = migration_set()
+    found["status"]["tracks"] = {"user": {"phase": "Pending", **track}}
+    assert f"user    Pending: {text}" in render(found).splitlines()[-1]

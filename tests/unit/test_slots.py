@@ -1,6 +1,7 @@
 """At most so many at once: fair turns between namespaces, and in each who asked first goes first."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,10 @@ from fluxbase_migrations.controller.reconcile import _has_begun
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.core import view
 from fluxbase_migrations.core.names import Track
-from fluxbase_migrations.core.status import SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.observed import TrackSeen, works
+from fluxbase_migrations.core.runs import JobSeen, PodSeen
+from fluxbase_migrations.core.status import JobReference, SetStatus, TracksStatus, TrackStatus
+from tests.unit.test_decide import JOB, NOW, POD, RUNNING, WANT
 
 Holder = tuple[str, str]
 
@@ -292,3 +296,43 @@ def test_as_many_are_served_before_as_the_message_says(
     served = slots._next()
     assert [told[holder] for holder in served] == list(range(len(waiting)))
     assert [waiting[holder] for holder in served] == sorted(waiting.values(), reverse=True)
+
+
+OVER = replace(POD, over=True)
+PLANNED = TrackStatus(run=1, job=JobReference("job"))
+RECORDED = replace(PLANNED, finished_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("record", "jobs", "pods", "takes_one"),
+    [
+        (PLANNED, (JOB,), (), True),
+        (PLANNED, (JOB,), (POD,), True),
+        (PLANNED, (JOB,), (RUNNING,), True),
+        (PLANNED, (JOB,), (OVER,), False),
+        (RECORDED, (JOB,), (OVER,), False),
+        (RECORDED, (JOB,), (), False),
+        (RECORDED, (JOB,), (POD,), True),
+        (RECORDED, (JOB,), (RUNNING,), True),
+        (replace(PLANNED, run=2), (JOB,), (), False),
+        (RECORDED, (replace(JOB, run=2),), (), True),
+        (TrackStatus(), (JOB,), (), True),
+    ],
+    ids=[
+        "without a pod yet",
+        "about to start",
+        "running",
+        "ended",
+        "ended and recorded",
+        "recorded, its pod gone, and its own status late",
+        "recorded, but another pod may start",
+        "recorded, and running all the same",
+        "of an earlier run",
+        "of a later run than the status knows",
+        "of a status that was lost",
+    ],
+)
+def test_what_takes_a_slot(
+    record: TrackStatus, jobs: tuple[JobSeen, ...], pods: tuple[PodSeen, ...], takes_one: bool
+) -> None:
+    assert works(TrackSeen(Track.USER, WANT, jobs=jobs, pods=pods), record, NOW) is takes_one

@@ -47,6 +47,11 @@ VerifyInterval = Annotated[
 ]
 QUANTITY: Final = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))([numkMGTPE]|[KMGTPE]i|[eE](\+|-)?[0-9]+)?$"
 """Kubernetes' own rule for amounts of CPU and memory."""
+_ADVICE: Final = "$(write an amount like 500m, 0.5 or 512Mi)"
+"""What nothing matches, as it would have to follow the text's end; but a pattern is what its error shows.
+
+A rule with a message cannot be given: CEL does not reach a value that may be a number as well as a text.
+"""
 
 
 class Connection(Model):
@@ -244,7 +249,7 @@ Quantities = Annotated[
             # strings, numbers, objects and lists must be like.
             "additionalProperties": {
                 **PRESERVE,
-                "pattern": QUANTITY,
+                "pattern": f"{_ADVICE}|{QUANTITY}",
                 "minimum": 0,
                 "maxProperties": 0,
                 "maxItems": 0,

@@ -78,7 +78,8 @@ def _lines(found: Object) -> Iterator[str]:
 
 
 def _track(track: Track, state: Object) -> Iterator[str]:
-    version = "nothing applied" if state.get("version") is None else f"version {state['version']}"
+    nothing = "nothing applied" if state.get("pending") is not None else "version not known"
+    version = nothing if state.get("version") is None else f"version {state['version']}"
     of = f" of {state['latest']}" if state.get("latest") is not None else ""
     dirty = " (dirty)" if state.get("dirty") else ""
     pending = f", {state['pending']} pending" if state.get("pending") else ""

@@ -18,7 +18,7 @@ from fluxbase_migrations.controller.store import Kind, Store, Stored
 from fluxbase_migrations.core import facts, summary
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import cut
-from fluxbase_migrations.core.status import Condition
+from fluxbase_migrations.core.status import Condition, SetStatus
 from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.core.wish import Note
 
@@ -74,17 +74,22 @@ class Failing:
         self._recorder = recorder
         self._clock = clock
 
-    async def tell(self, key: Key, message: str, responsible: Callable[[Json], bool]) -> None:
-        """Let the set's status say ``message``, unless it does. Never raises: it could not be told anyway."""
+    async def tell(self, key: Key, message: str, responsible: Callable[[Json], bool]) -> SetStatus | None:
+        """Let the set's status say ``message``, unless it does. Never raises: it could not be told anyway.
+
+        Returns the status; None where it was not told, or is not ours to tell.
+        """
         try:
             async with asyncio.timeout(_WRITE_LIMIT):
                 body = await self._kube.find(paths.one_set(*key))
-                if body is not None and responsible(body):
-                    await self._write(key, body, message)
+                if body is None or not responsible(body):
+                    return None
+                return await self._write(key, body, message)
         except Exception as error:
             logger.debug("%s/%s: not told: %s", *key, error)
+            return None
 
-    async def _write(self, key: Key, body: Json, message: str) -> None:
+    async def _write(self, key: Key, body: Json, message: str) -> SetStatus:
         """The conditions change; what was read stays, unless spec.database names another one by now."""
         now, generation = self._clock(), body["metadata"]["generation"]
         before = body.get("status") or {}
@@ -93,18 +98,26 @@ class Failing:
         kept, notes = _of_spec(before, body)
         news = {"phase": Phase.PENDING, **kept, "observedGeneration": generation, "conditions": written}
         if news == before:
-            return
+            return _readable(news)
         try:
             answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
         except KubeError as error:
             if error.status != 422:
                 raise
             # What is stored is no status of ours: it is begun anew.
-            least = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
-            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": least})
+            news = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
+            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
         self._store.put(Stored.of(Kind.SET, answer))
         for note in (Note(True, summary.RECONCILE_ERROR, message), *notes):
             await self._recorder.tell(body, note, now)
+        return _readable(news)
+
+
+def _readable(status: Json) -> SetStatus:
+    try:
+        return status_json.read(status)
+    except ValueError:
+        return SetStatus()
 
 
 def _of_spec(status: Json, body: Json) -> tuple[Json, tuple[Note, ...]]:

@@ -283,6 +283,10 @@ class Observer:
                 self._clusters[uid] = known
         return known
 
+    def forget(self, uid: str) -> None:
+        """A set is gone."""
+        self._clusters.pop(uid, None)
+
     async def _namespace_uid(self, namespace: str) -> str | None:
         found = await self._allowed(paths.namespace(namespace))
         return str(found["metadata"]["uid"]) if found else None

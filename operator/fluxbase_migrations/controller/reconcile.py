@@ -28,6 +28,7 @@ from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.slots import Slots
 from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.controller.store import Kind, Store, Stored
+from fluxbase_migrations.controller.takeovers import Takeovers
 from fluxbase_migrations.core.actions import Action, CreateJob, DeleteJob, FreePod, SetTtl
 from fluxbase_migrations.core.commands import parse_force, parse_take_over
 from fluxbase_migrations.core.decide import SetDecision, decide
@@ -35,7 +36,7 @@ from fluxbase_migrations.core.job import SetRef
 from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, ANNOTATIONS_UNDISTURBED, Phase, Track
 from fluxbase_migrations.core.observed import Refusal, works
 from fluxbase_migrations.core.states import backoff
-from fluxbase_migrations.core.status import JobReference, SetStatus, TrackStatus
+from fluxbase_migrations.core.status import JobReference, SetStatus
 
 logger = logging.getLogger(__name__)
 
@@ -88,13 +89,21 @@ class Reconciler:
         self._remembered: dict[Key, _Remembered] = defaultdict(_Remembered)
         self._claimed: dict[str, set[Key]] = defaultdict(set)
         """Sets that wait for the set with that uid to let go."""
-        self._lost: dict[Key, dict[Track, tuple[str, datetime]]] = defaultdict(dict)
-        """By former owner: from which uid, and when, another set took a track over."""
+        self._takeovers = Takeovers()
 
     def deleted(self, key: Key, uid: str) -> None:
         """A set is gone: those that it kept out of its database may try again."""
         for waiting in self._claimed.pop(uid, ()):
             self._again(waiting, 0.0)
+
+    def _forget_set(self, key: Key, uid: str) -> None:
+        """Keep nothing of a set that is gone, nor of one whose name another set has now."""
+        self.deleted(key, uid)
+        self._observer.forget(uid)
+        for owner in [owner for owner, waiting in self._claimed.items() if key in waiting]:
+            self._claimed[owner].discard(key)
+            if not self._claimed[owner]:
+                del self._claimed[owner]
 
     def hold_slots(self, namespace: str | None) -> None:
         """Take slots for the unfinished Jobs that are there already, before any other Job is created.
@@ -124,7 +133,9 @@ class Reconciler:
         message = reason_why(error, failures)
         if message is None:
             return
-        await self._failing.tell(key, message, partial(responsible, settings=self._settings))
+        told = await self._failing.tell(key, message, partial(responsible, settings=self._settings))
+        if told is not None:
+            self._metrics.set_seen(key, told)
 
     async def reconcile(self, key: Key) -> None:
         """Look at one set and do what is due.
@@ -134,13 +145,18 @@ class Reconciler:
         """
         remembered = self._remembered[key]
         memory = Memory(
-            remembered.refusals, remembered.created, self._follower.progress(key), self._lost[key]
+            remembered.refusals,
+            remembered.created,
+            self._follower.progress(key),
+            self._takeovers.lost(key),
         )
         observed = await self._observer.observe(key, self._clock(), memory)
         if observed is None:
             self._forget(key)
             return
         if remembered.uid != observed.seen.uid:
+            if remembered.uid:
+                self._forget_set(key, remembered.uid)
             self._remembered[key] = remembered = _Remembered(uid=observed.seen.uid)
         await self._tell_of_rival(key, observed)
         if observed.rival and not observed.rival.steps_back:
@@ -200,9 +216,10 @@ class Reconciler:
         seen = observed.seen
         made = decide(seen)
         creates = [action.track for action in made.actions if isinstance(action, CreateJob)]
-        self._remembered[key].reserved = {one for one in creates if not works(seen.tracks[one], seen.now)}
+        working = {one for one in Track if works(seen.tracks[one], seen.status.tracks.of(one), seen.now)}
+        self._remembered[key].reserved = set(creates) - working
         for track in Track:
-            if works(seen.tracks[track], seen.now):
+            if track in working:
                 self._slots.hold((key, track))
             elif track not in creates:
                 self._slots.release((key, track), wake=False)
@@ -349,7 +366,9 @@ class Reconciler:
                     self._follower.follow(key, track, pod, record.run)
             if record.claimed_by and record.claimed_by.uid:
                 self._claimed[record.claimed_by.uid].add(key)
-            self._tell_former_owner(track, record)
+            former = self._takeovers.seen(key, track, record)
+            if former in self._remembered:
+                self._again(former, 0.0)  # only a run can tell it that the track is not its own any more
         if made.status != observed.seen.status:
             for waiting in self._claimed.get(observed.seen.uid, ()):
                 self._again(waiting, 0.0)  # it may have let go
@@ -359,22 +378,11 @@ class Reconciler:
             delay = min(delay, max((made.due - self._clock()).total_seconds(), 0.2))
         self._again(key, delay)
 
-    def _tell_former_owner(self, track: Track, record: TrackStatus) -> None:
-        """Have the former owner looked at: only a run can tell that the track is not its own any more."""
-        owner, taken_at = record.taken_from, record.taken_at
-        if owner is None or owner.uid is None or taken_at is None:
-            return
-        namespace, _, name = owner.name.partition("/")
-        former = (namespace, name)
-        if self._lost[former].get(track) != (owner.uid, taken_at):
-            self._lost[former][track] = (owner.uid, taken_at)
-            if former in self._remembered:
-                self._again(former, 0.0)
-
     def _forget(self, key: Key) -> None:
         forgotten = self._remembered.pop(key, None)
         if forgotten is not None:
-            self.deleted(key, forgotten.uid)
+            self._forget_set(key, forgotten.uid)
+        self._takeovers.forget(key)
         self._metrics.set_gone(key)
         self._follower.forget(key)
         for track in Track:

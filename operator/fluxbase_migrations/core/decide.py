@@ -71,7 +71,7 @@ def _decide(seen: SetSeen) -> SetDecision:
         expected_database=None if system.record.phase is Phase.SKIPPED else system.record.database,
     )
     tracks = TracksStatus(system.record, user.record)
-    commands, notes = given.answered(seen.status.commands, tracks, suspended=seen.suspended)
+    commands, notes = given.answered(seen.status, tracks, suspended=seen.suspended)
     before = seen.status
     status = replace(
         before,
@@ -117,7 +117,7 @@ def _decide_track(
     upstream: str | None,
     expected_database: DatabaseIdentity | None = None,
 ) -> Decision:
-    armed = Armed() if seen.suspended else given.armed(seen.status.commands, track)
+    armed = Armed() if seen.suspended else given.armed(seen.status, track)
     observed = replace(seen.tracks[track], record=seen.status.tracks.of(track), armed=armed)
     return decide_track(
         observed,

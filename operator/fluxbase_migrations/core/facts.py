@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from fluxbase_migrations.core.given import refused_by_change
+from fluxbase_migrations.core.given import given_for, refused_by_change
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.status import SetStatus, TracksStatus, TrackStatus
@@ -46,10 +46,11 @@ def of_spec(status: SetStatus, digest: str | None) -> tuple[SetStatus, tuple[Not
     if before in (None, digest):
         return status, ()
     tracks = TracksStatus(*(one and forgotten(one) for one in (status.tracks.system, status.tracks.user)))
-    commands, notes = refused_by_change(status.commands)
+    notes: tuple[Note, ...] = ()
     if status.database is not None:
         text = f"spec.database changed: the state of {status.database} is no longer shown"
-        notes = (Note(False, "DatabaseChanged", text), *notes)
+        notes = (Note(False, "DatabaseChanged", text),)
+    commands = given_for(status.commands, before)
     return replace(status, database=None, tracks=tracks, commands=commands), notes
 
 
@@ -59,8 +60,10 @@ def undecided(status: SetStatus, digest: str) -> tuple[SetStatus, tuple[Note, ..
     status, notes = of_spec(status, digest)
     if before in (None, digest):
         return status, ()
+    commands, refused = refused_by_change(status)
     tracks = TracksStatus(*(one and _waiting(one) for one in (status.tracks.system, status.tracks.user)))
-    return replace(status, phase=Phase.PENDING, dirty=None, pending=None, tracks=tracks), notes
+    status = replace(status, phase=Phase.PENDING, dirty=None, pending=None, tracks=tracks, commands=commands)
+    return status, notes + refused
 
 
 def _waiting(record: TrackStatus) -> TrackStatus:

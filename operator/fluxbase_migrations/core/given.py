@@ -31,6 +31,9 @@ from fluxbase_migrations.core.wish import Note
 
 OPEN: Final = (CommandState.WAITING, CommandState.IN_PROGRESS)
 """The command may still be obeyed."""
+DATABASE_CHANGED: Final = "spec.database was changed after it was given"
+FORMER_DATABASE: Final = "in the database that spec.database named before"
+_STILL_CARRIED: Final = f"{DATABASE_CHANGED}; the run that carries it has not ended yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +66,14 @@ class Armed:
 
 def noted(status: SetStatus, given: Given) -> tuple[CommandsStatus, tuple[Note, ...]]:
     """The commands after a look at the annotations."""
-    before, database = status.commands, status.database
+    before = status.commands
     handled = status.last_handled_requested_at, status.last_handled_force
     looks = (
         _noted(
-            ANNOTATION_REQUESTED_AT, before.requested_at, given.requested_at, database, handled[0], _request
+            ANNOTATION_REQUESTED_AT, before.requested_at, given.requested_at, status, handled[0], _request
         ),
-        _noted(ANNOTATION_FORCE, before.force, given.force, database, handled[1], _force),
-        _noted(ANNOTATION_TAKE_OVER, before.take_over, given.take_over, database, None, _take_over),
+        _noted(ANNOTATION_FORCE, before.force, given.force, status, handled[1], _force),
+        _noted(ANNOTATION_TAKE_OVER, before.take_over, given.take_over, status, None, _take_over),
     )
     commands = CommandsStatus(*(command for command, _ in looks))
     return commands, tuple(note for _, notes in looks for note in notes)
@@ -80,7 +83,7 @@ def _noted(
     name: str,
     before: CommandStatus | None,
     annotation: Annotation | None,
-    database: DatabaseIdentity | None,
+    status: SetStatus,
     handled: str | None,
     describe: Callable[[str], tuple[str, str]],
 ) -> tuple[CommandStatus | None, tuple[Note, ...]]:
@@ -92,13 +95,13 @@ def _noted(
         return withdrawn, (Note(False, "CommandWithdrawn", text),)
     value = bounded(annotation.value)
     if before is not None and before.value == value and before.state is not CommandState.WITHDRAWN:
-        if before.state in OPEN and differs(before.database, database):
-            return refused(name, before, f"it was given for {before.database}; this is {database}")
-        return before, ()
+        why = _not_for_this(before, status) if before.state in OPEN else None
+        return refused(name, before, why) if why else (before, ())
     command = CommandStatus(
         value,
         CommandState.WAITING,
-        database=database,
+        database=status.database,
+        database_digest=status.database_digest,
         manager=annotation.manager,
         time=annotation.time,
     )
@@ -109,6 +112,30 @@ def _noted(
     except ValueError as error:
         return refused(name, command, str(error))
     return command, (Note(False, reason, f"{text}: {_said(command)}"),)
+
+
+def _not_for_this(command: CommandStatus, status: SetStatus) -> str | None:
+    """Why a command is refused for the set's database; None: it is not, or the former may still obey it."""
+    if _is_of_former(command, status.database_digest):
+        return None if _is_in_flight(command, status.tracks) else DATABASE_CHANGED
+    if differs(command.database, status.database):
+        return f"it was given for {command.database}; this is {status.database}"
+    return None
+
+
+def _is_of_former(command: CommandStatus, digest: str | None) -> bool:
+    """Whether ``spec.database`` named another database when the command was given."""
+    return command.database_digest not in (None, digest)
+
+
+def _is_in_flight(command: CommandStatus, tracks: TracksStatus) -> bool:
+    """Whether a run that was planned when the command was given still carries it: it may be obeyed yet."""
+    return any(
+        record.outstanding
+        and record.database_digest == command.database_digest
+        and command.value in (record.commands.force, record.commands.take_over)
+        for record in map(tracks.of, Track)
+    )
 
 
 def _request(value: str) -> tuple[str, str]:
@@ -147,27 +174,38 @@ def bound(commands: CommandsStatus, database: DatabaseIdentity | None) -> Comman
     )
 
 
-def refused_by_change(commands: CommandsStatus) -> tuple[CommandsStatus, tuple[Note, ...]]:
-    """``spec.database`` names another database now: what was given for the former one is refused."""
+def given_for(commands: CommandsStatus, digest: str | None) -> CommandsStatus:
+    """Commands that do not say for which ``spec.database`` they were given: for the one with ``digest``."""
+    return CommandsStatus(
+        *(
+            replace(one, database_digest=digest) if one and one.database_digest is None else one
+            for one in (commands.requested_at, commands.force, commands.take_over)
+        )
+    )
+
+
+def refused_by_change(status: SetStatus) -> tuple[CommandsStatus, tuple[Note, ...]]:
+    """The commands without those for a database that ``spec.database`` does not name any more."""
     looks = [
-        refused(name, command, "spec.database was changed after it was given")
-        if command is not None and command.state in OPEN
+        refused(name, command, why)
+        if command is not None and command.state in OPEN and (why := _not_for_this(command, status))
         else (command, ())
         for name, command in (
-            (ANNOTATION_REQUESTED_AT, commands.requested_at),
-            (ANNOTATION_FORCE, commands.force),
-            (ANNOTATION_TAKE_OVER, commands.take_over),
+            (ANNOTATION_REQUESTED_AT, status.commands.requested_at),
+            (ANNOTATION_FORCE, status.commands.force),
+            (ANNOTATION_TAKE_OVER, status.commands.take_over),
         )
     ]
     return CommandsStatus(*(one for one, _ in looks)), tuple(note for _, notes in looks for note in notes)
 
 
-def armed(commands: CommandsStatus, track: Track) -> Armed:
+def armed(status: SetStatus, track: Track) -> Armed:
     """What the next run of ``track`` should carry."""
-    force, take_over = commands.force, commands.take_over
-    request = _open(commands.requested_at)
-    force = _open(force) if force and force.value.startswith(f"{track}=") else None
-    take_over = _open(take_over) if take_over and take_over.value.startswith(f"{track}=") else None
+    commands, digest = status.commands, status.database_digest
+    force, take_over = _open(commands.force, digest), _open(commands.take_over, digest)
+    request = _open(commands.requested_at, digest)
+    force = force if force and force.value.startswith(f"{track}=") else None
+    take_over = take_over if take_over and take_over.value.startswith(f"{track}=") else None
     databases = (one.database for one in (force, take_over, request) if one is not None and one.database)
     return Armed(
         requested_at=request.value if request else None,
@@ -177,17 +215,22 @@ def armed(commands: CommandsStatus, track: Track) -> Armed:
     )
 
 
-def _open(command: CommandStatus | None) -> CommandStatus | None:
-    return command if command is not None and command.state in OPEN else None
+def _open(command: CommandStatus | None, digest: str | None) -> CommandStatus | None:
+    if command is None or command.state not in OPEN or _is_of_former(command, digest):
+        return None
+    return command
 
 
 def answered(
-    commands: CommandsStatus, tracks: TracksStatus, *, suspended: bool
+    status: SetStatus, tracks: TracksStatus, *, suspended: bool
 ) -> tuple[CommandsStatus, tuple[Note, ...]]:
-    """The commands after the tracks were decided about."""
+    """The commands of ``status`` after the tracks were decided about."""
+    commands, digest = status.commands, status.database_digest
     records = {track: tracks.of(track) for track in Track}
-    force, force_notes = _answered(ANNOTATION_FORCE, FORCE, commands.force, records, suspended)
-    take_over, notes = _answered(ANNOTATION_TAKE_OVER, TAKE_OVER, commands.take_over, records, suspended)
+    force, force_notes = _answered(ANNOTATION_FORCE, FORCE, commands.force, records, suspended, digest)
+    take_over, notes = _answered(
+        ANNOTATION_TAKE_OVER, TAKE_OVER, commands.take_over, records, suspended, digest
+    )
     request = _request_answered(commands.requested_at, records, suspended)
     return CommandsStatus(request, force, take_over), force_notes + notes
 
@@ -198,6 +241,7 @@ def _answered(
     command: CommandStatus | None,
     records: Mapping[Track, TrackStatus],
     suspended: bool,
+    digest: str | None,
 ) -> tuple[CommandStatus | None, tuple[Note, ...]]:
     if command is None or command.state in (CommandState.OBEYED, CommandState.REFUSED):
         return command, ()
@@ -205,10 +249,17 @@ def _answered(
     record = records[track]
     carried = record.commands.force if kind == FORCE else record.commands.take_over
     if command.value in record.commands.obeyed:
-        note = Note(False, "CommandObeyed", f"{name}={command.value} was obeyed")
-        return replace(command, state=CommandState.OBEYED, message=None), (note,)
+        where = FORMER_DATABASE if _is_of_former(command, digest) else None
+        note = Note(
+            False, "CommandObeyed", f"{name}={command.value} was obeyed{f' {where}' if where else ''}"
+        )
+        return replace(command, state=CommandState.OBEYED, message=where), (note,)
     if command.state is CommandState.WITHDRAWN:
         return command, ()
+    if _is_of_former(command, digest):
+        if _is_in_flight(command, TracksStatus(*records.values())):
+            return replace(command, state=CommandState.IN_PROGRESS, message=_STILL_CARRIED), ()
+        return refused(name, command, DATABASE_CHANGED)
     busy = record.outstanding or record.retry_at is not None
     if carried == command.value and busy:
         return replace(command, state=CommandState.IN_PROGRESS, message=None), ()

@@ -94,11 +94,21 @@ class Context:
     """The database that the system track was applied to."""
 
 
-def works(seen: TrackSeen, now: datetime) -> bool:
-    """Whether the track takes a slot: a container runs, or a Job is about to start one."""
+def works(seen: TrackSeen, record: TrackStatus, now: datetime) -> bool:
+    """Whether the track takes a slot: a container runs, or a Job is about to start one.
+
+    ``record`` is what the status says of the track.
+    """
     if any(_runs(pod, now) for pod in (*seen.pods, *seen.foreign_pods)):
         return True
-    return any(_is_about_to_start(seen, job, now) for job in seen.jobs)
+    jobs = [job for job in seen.jobs if not _is_recorded(seen, job, record)]
+    return any(_is_about_to_start(seen, job, now) for job in jobs)
+
+
+def _is_recorded(seen: TrackSeen, job: JobSeen, record: TrackStatus) -> bool:
+    """Whether the end of its run is known: when its pod is gone, its own status may lag behind that."""
+    ended = job.run < record.run or (job.run == record.run and record.finished_at is not None)
+    return ended and not any(pod.run == job.run and pod.active for pod in seen.pods)
 
 
 def _runs(pod: PodSeen, now: datetime) -> bool:

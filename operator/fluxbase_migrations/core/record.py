@@ -53,11 +53,7 @@ def recorded(
         after = _as_read(after, result)
         after = _as_looked_for(after, result)
     made = effect(after.outcome)
-    if result is not None and result.obeyed:
-        carried = {FORCE: after.commands.force, TAKE_OVER: after.commands.take_over}
-        values = (carried.get(kind) for kind in result.obeyed)
-        obeyed = tuple(value for value in values if value is not None)
-        after = replace(after, commands=replace(after.commands, obeyed=obeyed))
+    after = with_obeyed(after, result)
     if made is Effect.SETTLE:
         after = replace(after, rolled_back=after.outcome is Outcome.ROLLED_BACK or None)
     if result is not None and after.outcome is Outcome.EXPOSED and result.applied:
@@ -86,6 +82,16 @@ def recorded(
     if made is Effect.CLAIMED and result is not None and result.owner:
         return replace(after, claimed_by=Owner(result.owner, result.owner_uid, result.owner_cluster))
     return after
+
+
+def with_obeyed(record: TrackStatus, result: Result | None) -> TrackStatus:
+    """The record with the commands that its run says it has obeyed."""
+    if result is None or not result.obeyed:
+        return record
+    carried = {FORCE: record.commands.force, TAKE_OVER: record.commands.take_over}
+    values = (carried.get(kind) for kind in result.obeyed)
+    obeyed = tuple(value for value in values if value is not None)
+    return replace(record, commands=replace(record.commands, obeyed=obeyed))
 
 
 def _deadline(error: TrackError | None) -> TrackError:

@@ -136,6 +136,8 @@ class CommandStatus:
     """Why it waits or was refused."""
     database: DatabaseIdentity | None = None
     """The database that was known when it was given; it counts for no other. Absent: none was known."""
+    database_digest: str | None = None
+    """Digest of the spec.database that it was given for; it counts for no other."""
     manager: str | None = None
     """The field manager that wrote it. Who really did is in the API server's audit log."""
     time: datetime | None = None
@@ -194,9 +196,10 @@ class TrackStatus:
     inputs_digest: str | None = None
     """Digest of everything that decides what the present run leaves in the database."""
     database: DatabaseIdentity | None = None
-    """The database from which version, dirty, pending and applied were read. Absent: not read yet."""
+    """The database from which version, dirty, pending and applied were read; without pending, a run has found
+    it and not read it yet. Absent: none was found yet."""
     read_at: datetime | None = None
-    """When they were read: the end of that run."""
+    """When it was read, or found: the end of that run."""
     database_digest: str | None = None
     """Digest of the spec.database that the present run was planned for."""
     run: int = 0
@@ -234,8 +237,8 @@ class TrackStatus:
 
     @property
     def known(self) -> bool:
-        """Whether a run has read the tracking table."""
-        return self.database is not None or self.version is not None or self.dirty
+        """Whether a run has read the tracking table: one that only found another database there has not."""
+        return self.pending is not None or self.version is not None or self.dirty
 
     @property
     def outstanding(self) -> bool:

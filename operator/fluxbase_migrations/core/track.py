@@ -19,7 +19,7 @@ from fluxbase_migrations.core.identity import differs
 from fluxbase_migrations.core.observed import EVENTS_AFTER, Context, TrackSeen
 from fluxbase_migrations.core.owner import EXPLANATIONS
 from fluxbase_migrations.core.plan import outstanding
-from fluxbase_migrations.core.record import exposure_notes, note_of, recorded
+from fluxbase_migrations.core.record import exposure_notes, note_of, recorded, with_obeyed
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.runs import (
     Absent,
@@ -253,7 +253,7 @@ def _record(
     if _of_another_database(record, context):
         record = replace(record, finished_at=ended.finished_at or context.now, started_at=ended.started_at)
         text = f"{seen.track}: run {record.run}, on the database that spec.database named before, has ended"
-        return forgotten(record), (Note(False, "DatabaseChanged", text),)
+        return forgotten(with_obeyed(record, ended.result)), (Note(False, "DatabaseChanged", text),)
     after = recorded(record, ended, context.retry, context.now, jitter=_jitter(context.uid, record.run))
     if record.routine:
         return _looked(seen, record, after, ended)

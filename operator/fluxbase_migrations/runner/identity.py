@@ -9,7 +9,7 @@ from psycopg import errors
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import HISTORY_ENTRY_IDENTITY
-from fluxbase_migrations.runner import sql
+from fluxbase_migrations.runner import failures, sql
 from fluxbase_migrations.runner.ledger import LEDGER, Kind
 from fluxbase_migrations.runner.session import Session
 
@@ -37,25 +37,37 @@ class SessionFacts:
 def read(session: Session, *, history: bool) -> SessionFacts:
     """Read them in one query; ``history`` says whether the table is there.
 
-    A part that the role may not read stays unknown.
+    A part that the role may not read stays unknown, and so does the server's identifier wherever the server
+    refuses to tell it: managed ones do that in their own words.
     """
     id_of_history = _HISTORY.format(LEDGER.identifier, sql.Literal(HISTORY_ENTRY_IDENTITY))
     parts = [_SYSTEM, id_of_history if history else sql.SQL("NULL")]
     try:
         weak, role, name, oid, *more = session.query(sql.SQL(", ").join([_SESSION, *parts]))[0]
-    except errors.InsufficientPrivilege:
+    except errors.DatabaseError as error:
+        _pass_on_faults(error)
         weak, role, name, oid = session.query(_SESSION)[0]
-        more = [_alone(session, part) for part in parts]
+        more = [
+            _alone(session, _SYSTEM, errors.DatabaseError),
+            _alone(session, parts[1], errors.InsufficientPrivilege),
+        ]
     return SessionFacts(weak, role, DatabaseIdentity(name, more[0], oid, more[1]))
 
 
-def _alone(session: Session, part: sql.Composable) -> str | None:
-    """One part, or None where the role may not read it."""
+def _alone(session: Session, part: sql.Composable, refusal: type[errors.DatabaseError]) -> str | None:
+    """One part, or None where it is refused so."""
     try:
         value: str | None = session.query(sql.SQL("SELECT {}").format(part))[0][0]
-    except errors.InsufficientPrivilege:
+    except refusal as error:
+        _pass_on_faults(error)
         return None
     return value
+
+
+def _pass_on_faults(error: errors.DatabaseError) -> None:
+    """Raise what is no refusal: a connection that was lost, or a fault that may pass."""
+    if not error.sqlstate or failures.transient_state(error.sqlstate):
+        raise error
 
 
 def write_history_id(session: Session, done_by: str) -> None:
