@@ -310,6 +310,7 @@ async def test_no_more_jobs_at_once_than_allowed(cluster: Cluster, start_operato
     for name in names:
         await cluster.make_set(name)
     await until("the rest is queued", lambda: _queued(cluster, names, len(names) - limit))
+    await until("the others have Jobs", lambda: _count(cluster, limit))
     assert len(await cluster.jobs()) == limit
     for job in await cluster.jobs():
         pod = await cluster.make_pod(job)

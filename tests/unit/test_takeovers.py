@@ -95,9 +95,11 @@ def test_the_operator_keeps_nothing_of_sets_that_are_gone() -> None:
         path = paths.one_set("fluxbase", name)
         for _ in range(2):  # and the next one of that name
             api.put(path, migration_set(name, status))
+            api.show(operator._store)
             await reconciler.reconcile(("fluxbase", name))
             kept.update(now_kept())
             del api.objects[path]
+            api.show(operator._store)
         await reconciler.reconcile(("fluxbase", name))
 
     for number in range(3):
