@@ -1,5 +1,6 @@
 """``/healthz``, ``/readyz`` and ``/metrics``."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -24,7 +25,10 @@ async def serve(port: int, metrics: Metrics, trouble: Check, unready: Check) -> 
         return answered
 
     async def render(_: web.Request) -> web.Response:
-        return web.Response(body=metrics.render(), content_type="text/plain", charset="utf-8")
+        # Thousands of sets take a second of work, in which sets, and the Lease, would not be looked at.
+        return web.Response(
+            body=await asyncio.to_thread(metrics.render), content_type="text/plain", charset="utf-8"
+        )
 
     app = web.Application()
     app.add_routes(

@@ -105,7 +105,7 @@ class _Sets(Collector):
         phase = GaugeMetricFamily(
             "fluxbase_migrations_phase", "1 for the phase that the track is in.", labels=(*of_track, "phase")
         )
-        for key, shown in self._tracks.items():
+        for key, shown in list(self._tracks.items()):  # from another thread than the one that puts
             for track, one in zip(Track, shown, strict=True):
                 labels = (*key, track)
                 version.add_metric(labels, one.version)
