@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from fluxbase_migrations.cli import set_view, steering
+from fluxbase_migrations.cli import pod_logs, set_view, steering
 from fluxbase_migrations.cli.steering import MANAGER
 from fluxbase_migrations.core.extras import Extra, missing
 from fluxbase_migrations.core.names import (
@@ -16,6 +16,7 @@ from fluxbase_migrations.core.names import (
     ANNOTATION_REQUESTED_AT,
     ANNOTATION_TAKE_OVER,
     GROUP,
+    KIND,
     PLURAL,
     VERSION,
     Track,
@@ -45,11 +46,14 @@ def parser() -> argparse.ArgumentParser:
         for option in ("-n", "--namespace"), ("--context",), ("--kubeconfig",):
             own.add_argument(*option, help=argparse.SUPPRESS)
         command = commands.add_parser(name, help=text, description=text, parents=[own])
-        command.add_argument("name", help="name of the set")
+        command.add_argument("name", type=_name, help="name of the set, like shop or fbms/shop")
         return command
 
     add("status", "Show both tracks: version, phase, what is wrong and what to do.")
     add("retry", "Run again: looks at the source afresh and tries a failed migration once more.")
+    logs = add("logs", "Print the log of the newest run.")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
+    logs.add_argument("--track", choices=list(Track), help="(default: user, if it has run)")
     add("suspend", "Start no further run; a running one ends undisturbed.")
     add("resume", "Undo suspend.")
     wait = add("wait", "Wait until the content that is in the source now is applied.")
@@ -66,6 +70,16 @@ def parser() -> argparse.ArgumentParser:
     take_over = add("take-over", "Take a track of the database over from the set that owns it.")
     take_over.add_argument("--track", choices=list(Track), help="(default: the one that another set owns)")
     return top
+
+
+def _name(text: str) -> str:
+    """A set's name, as kubectl takes it."""
+    kind, slash, name = text.rpartition("/")
+    if slash and kind.removesuffix(f".{GROUP}").lower() not in ("fbms", KIND.lower(), PLURAL):
+        raise argparse.ArgumentTypeError(f"{text!r} is no FluxbaseMigrationSet; give its name, or fbms/NAME")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} names no set")
+    return name
 
 
 def _target(text: str) -> int | None:
@@ -103,6 +117,15 @@ class Cluster:
     def patch(self, body: dict[str, Any]) -> None:
         """Merge ``body`` into the set."""
         self._sets.patch_namespaced_custom_object(*self._address, body, field_manager=MANAGER)
+
+    def pods(self, selector: str) -> list[dict[str, Any]]:
+        """Pods of the set's namespace, as JSON."""
+        found = self._core.list_namespaced_pod(self.namespace, label_selector=selector)
+        return [set_view.as_json(self._core.api_client, one) for one in found.items]
+
+    def log(self, pod: dict[str, Any], *, follow: bool) -> None:
+        """Print the log of one of :meth:`pods`."""
+        pod_logs.show(self._core, self.namespace, pod, follow=follow)
 
     def config_map(self, name: str) -> dict[str, Any]:
         """A ConfigMap of the set's namespace, as JSON.
@@ -181,6 +204,20 @@ def _suspend(cluster: Cluster, options: argparse.Namespace) -> int:
     return DONE
 
 
+def _logs(cluster: Cluster, options: argparse.Namespace) -> int:
+    pod = pod_logs.newest(cluster.pods(pod_logs.selector(cluster.read())), options.track)
+    if pod is None or not pod_logs.has_started(pod):
+        what = (
+            "no run has a pod any more" if pod is None else f"pod {pod['metadata']['name']} has not started"
+        )
+        print(
+            f"error: {cluster.namespace}/{cluster.name}: {what}; see kubectl fluxbase status", file=sys.stderr
+        )
+        return FAILED
+    cluster.log(pod, follow=options.follow)
+    return DONE
+
+
 def _wait(cluster: Cluster, options: argparse.Namespace) -> int:
     deadline = time.monotonic() + options.timeout
     shown = ""
@@ -200,6 +237,7 @@ def _wait(cluster: Cluster, options: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[Cluster, argparse.Namespace], int]] = {
     "status": _status,
+    "logs": _logs,
     "retry": _retry,
     "force": _force,
     "take-over": _take_over,
