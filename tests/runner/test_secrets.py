@@ -66,8 +66,9 @@ def test_a_connection_that_fails_does_not_tell_the_password(
 @pytest.mark.parametrize(
     "words",
     [
-        ["-database", "{}", "up"],
-        ["-database={}", "up"],
+        ["-databse", "{}", "up"],
+        ["-databse={}", "up"],
+        ["-source", "{}", "-path", "x", "up"],
         ["--databse-url={}", "up"],
         ["--databse-url", "{}", "up"],
         ["up", "{}"],
@@ -95,7 +96,14 @@ def _clean(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["--database-url {}", "--database-url={}", "--database-url {}?x=1 --database-url {}"]
+    "form",
+    [
+        "--database-url {}",
+        "--database-url={}",
+        "--database-url {}?x=1 --database-url {}",
+        "-database {}",
+        "-database={}",
+    ],
 )
 def test_a_running_command_does_not_show_the_password(runner: Runner, tmp_path: Path, form: str) -> None:
     database = runner.database
@@ -118,7 +126,7 @@ def test_a_running_command_does_not_show_the_password(runner: Runner, tmp_path: 
             finally:
                 process.kill()
     assert database.password not in shown
-    assert "--database-url" in shown
+    assert "-database" in shown
     assert str(source) in shown
     assert database.password not in log.read_text()
 

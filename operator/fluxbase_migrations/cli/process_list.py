@@ -16,7 +16,7 @@ def hide(argument: str) -> None:
         with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
             for one in shown.split(b"\0"):
                 place += len(one) + 1
-                if one == wanted or (one.startswith(b"--") and one.partition(b"=")[2] == wanted):
+                if one == wanted or (one.startswith(b"-") and one.partition(b"=")[2] == wanted):
                     memory.seek(place - 1 - len(wanted))
                     memory.write(b"*" * len(wanted))
     except OSError:

@@ -35,6 +35,11 @@ class Stop:
         self._since = 0.0
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
+    def __del__(self) -> None:
+        """Close the pipe: a program has one for as long as it runs, a process of tests has hundreds."""
+        os.close(self._reader)
+        os.close(self._writer)
+
     def install(self) -> None:
         """Handle SIGTERM, SIGINT and SIGHUP from now on; what ``nohup`` ignores stays ignored."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
