@@ -9,9 +9,9 @@ import pytest
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.kube import Json
+from fluxbase_migrations.controller.kube import Json, KubeError
 from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.controller.store import Kind, Store, Stored
+from fluxbase_migrations.controller.store import Kind, Listed, Store, Stored
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.unit.api_in_memory import ApiInMemory
@@ -192,6 +192,22 @@ def test_an_object_never_goes_back_and_never_comes_back() -> None:
     store.remove(Kind.SET, "a")
     assert not store.put(stored("a", 9))
     assert store.set(KEY) is None
+
+
+def test_a_job_that_lost_its_label_is_back_when_it_has_it_again() -> None:
+    """To a watch with a selector it was deleted, and it may learn of that only after a list has it again."""
+    store, group = Store(), (NAMESPACE, "")
+    store.put(stored("a", 5, Kind.JOB))
+    store.remove(Kind.JOB, "a", 7)
+    assert not store.put(stored("a", 6, Kind.JOB))
+    assert store.belongings(Kind.JOB, group) == []
+    assert store.put(stored("a", 9, Kind.JOB))
+    store.remove(Kind.JOB, "a", 7)
+    assert len(store.belongings(Kind.JOB, group)) == 1
+    store.replace(Kind.JOB, None, Listed([], 12))
+    assert store.belongings(Kind.JOB, group) == []
+    store.replace(Kind.JOB, None, Listed([stored("a", 13, Kind.JOB)], 14))
+    assert len(store.belongings(Kind.JOB, group)) == 1
 
 
 def test_of_two_sets_of_one_name_the_younger_counts_whatever_comes_first() -> None:

@@ -6,6 +6,7 @@ an older state, and what this process has written is there at once.
 """
 
 import json
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ Json = dict[str, Any]
 
 _FORGOTTEN: Final = 10_000
 """How many uids of deleted objects are remembered."""
+_FOR_GOOD: Final = sys.maxsize
+"""A resourceVersion that nothing reaches."""
 
 
 class Kind(StrEnum):
@@ -83,8 +86,8 @@ class Store:
         self._groups: dict[Kind, dict[Key, dict[str, Stored]]] = {kind: {} for kind in Kind}
         self._listed: dict[tuple[Kind, str | None], int] = {}
         """By kind, and namespace or None for all: the resourceVersion of the last list."""
-        self._gone: OrderedDict[str, None] = OrderedDict()
-        """Uids of deleted objects: what is still on its way about them is old."""
+        self._gone: OrderedDict[str, int] = OrderedDict()
+        """By uid of what is gone, at which resourceVersion: what is still on its way from before is old."""
 
     def set(self, key: Key) -> Json | None:
         """The set; None if there is none."""
@@ -112,23 +115,31 @@ class Store:
 
     def _put(self, new: Stored) -> bool:
         before = self._objects[new.kind].get(new.uid)
-        if new.uid in self._gone or (before and before.version >= new.version > 0):
+        if before and before.version >= new.version > 0:
             return False
+        if new.version <= self._gone.get(new.uid, -1):
+            return False
+        self._gone.pop(new.uid, None)
         if before:
             self._unlink(before)
         self._objects[new.kind][new.uid] = new
         self._groups[new.kind].setdefault(new.group, {})[new.uid] = new
         return True
 
-    def remove(self, kind: Kind, uid: str) -> Stored | None:
-        """An object is gone, and never comes back. Returns what was known of it."""
-        self._gone[uid] = None
+    def remove(self, kind: Kind, uid: str, at: int = _FOR_GOOD) -> None:
+        """An object is gone, as a watch or a list says at a resourceVersion, or for good.
+
+        To a watch with a selector it is gone, too, when it has lost the label, and it may get that back.
+        """
+        found = self._objects[kind].get(uid)
+        if found and found.version > at:
+            return  # it has come back since
+        self._gone[uid] = max(at, self._gone.pop(uid, 0))
         if len(self._gone) > _FORGOTTEN:
             self._gone.popitem(last=False)
-        found = self._objects[kind].pop(uid, None)
         if found:
+            del self._objects[kind][uid]
             self._unlink(found)
-        return found
 
     def replace(
         self, kind: Kind, namespace: str | None, listed: "Listed"
@@ -151,7 +162,7 @@ class Store:
         changed = [one for one in listed.items if self._put(one)]
         gone = [one for one in known if one.uid not in present and one.version <= listed.version]
         for one in gone:
-            self.remove(one.kind, one.uid)
+            self.remove(one.kind, one.uid, listed.version)
         return changed, gone
 
     def _newest(self, key: Key) -> Stored | None:

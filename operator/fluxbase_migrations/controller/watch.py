@@ -119,7 +119,7 @@ class Watch:
 
     def _changed(self, one: Stored, gone: bool) -> None:
         if gone:
-            self._store.remove(one.kind, one.uid)
+            self._store.remove(one.kind, one.uid, one.version)
         news = gone or self._store.put(one)
         if news and self.is_complete:
             self._on_change(one, gone)
