@@ -179,6 +179,43 @@ def test_a_set_that_is_gone_is_left_alone_although_the_store_still_has_it() -> N
     assert len(world.jobs()) == 1
 
 
+@pytest.mark.parametrize("status", [409, 404])
+def test_a_status_that_a_webhook_refuses_is_not_tried_again_at_once(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """That the object has not changed tells it from a conflict."""
+    world, again = World(), list[float]()
+    monkeypatch.setattr(world.reconciler, "_again", lambda key, delay: again.append(delay))
+
+    def refuse(path: str, body: Json) -> Json:
+        raise KubeError(status, "Conflict", "admission webhook denied the request")
+
+    monkeypatch.setattr(world.api, "_put", refuse)
+    world.ends()
+    with pytest.raises(KubeError, match="admission webhook"):
+        world.look(*Kind)
+    assert again == []
+
+
+def test_a_job_whose_deletion_a_webhook_refuses_is_still_there_and_no_other_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.waits()
+
+    def refuse(path: str, body: Json) -> Json:
+        raise KubeError(409, "Conflict", "admission webhook denied the request")
+
+    monkeypatch.setattr(world.api, "_delete", refuse)
+    set_body = world.api.objects[SET]
+    tracks = {"system": {"targetVersion": 3, "rollback": "Allow"}}
+    world.api.put(SET, {**set_body, "spec": {**set_body["spec"], "tracks": tracks}})
+    for shown in (tuple(Kind), (), ()):
+        with pytest.raises(KubeError, match="admission webhook"):
+            world.look(*shown)
+    assert world.jobs() == [world.job]
+
+
 def stored(uid: str, version: int, kind: Kind = Kind.SET) -> Stored:
     metadata = {"namespace": NAMESPACE, "name": "shop", "uid": uid, "resourceVersion": str(version)}
     return Stored.of(kind, {"metadata": metadata})

@@ -97,6 +97,10 @@ class Kube:
         except KubeError as error:
             if error.status not in (404, 409):
                 raise
+            # A webhook, too, may answer 409.
+            found = await self.find(path) if error.status == 409 else None
+            if found is not None and found["metadata"]["uid"] == uid:
+                raise
             return None
 
     async def list(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:

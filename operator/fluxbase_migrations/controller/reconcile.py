@@ -18,7 +18,7 @@ from fluxbase_migrations.api import status as status_json
 from fluxbase_migrations.controller import jobs, paths
 from fluxbase_migrations.controller.events import Recorder
 from fluxbase_migrations.controller.failing import Failing, lasts, reason_why
-from fluxbase_migrations.controller.kube import Json, Kube, KubeError
+from fluxbase_migrations.controller.kube import Json, Kube, KubeError, number
 from fluxbase_migrations.controller.metrics import Metrics
 from fluxbase_migrations.controller.observe import Memory, Observed, Observer
 from fluxbase_migrations.controller.progress import Follower
@@ -167,11 +167,10 @@ class Reconciler:
             try:
                 await self._write(key, observed, made.status)
             except KubeError as error:
-                if error.status in (404, 409):  # somebody was faster: decide afresh
-                    await self._reread(key, observed.seen.uid)
-                    self._again(key, 0.0)
-                    return
-                raise
+                if error.status not in (404, 409) or not await self._reread(key, observed):
+                    raise
+                self._again(key, 0.0)  # somebody was faster: decide afresh
+                return
         try:
             for action in made.actions:
                 await self._act(key, observed, action)
@@ -251,13 +250,21 @@ class Reconciler:
         """What was written counts from now on, long before a watch shows it."""
         self._store.put(Stored.of(kind, answer))
 
-    async def _reread(self, key: Key, uid: str) -> None:
-        """The store has an old state of the set, or a set that is gone."""
-        body = await self._kube.find(paths.one_set(*key))
-        if body is None or body["metadata"]["uid"] != uid:
+    async def _reread(self, key: Key, observed: Observed) -> bool:
+        """The store may have an old state of the set, or a set that is gone: returns whether it had.
+
+        Otherwise a webhook refuses what was written, and would do so again at once.
+        """
+        body, uid = await self._kube.find(paths.one_set(*key)), observed.seen.uid
+        gone = body is None or body["metadata"]["uid"] != uid
+        if gone:
             self._store.remove(Kind.SET, uid)
-        if body is not None:
-            self._keep(Kind.SET, body)
+        if body is None:
+            return True
+        self._keep(Kind.SET, body)
+        versions = (one["metadata"]["resourceVersion"] for one in (observed.body, body))
+        before, now = map(number, versions)
+        return gone or now > before
 
     async def _act(self, key: Key, observed: Observed, action: Action) -> None:
         match action:
