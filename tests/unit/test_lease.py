@@ -180,6 +180,26 @@ def test_a_holder_that_was_replaced_stops_at_once() -> None:
     assert virtual_time.run(play()) < 2 * lease.RENEW_EVERY
 
 
+@pytest.mark.parametrize("had_one", [True, False], ids=["with a Lease of ours", "without a Lease"])
+def test_a_holder_stops_at_once_when_the_api_server_was_restored_from_a_backup(had_one: bool) -> None:
+    """What it has seen since then is not so any more, and its watches would show nothing."""
+
+    async def play() -> float:
+        store = Store(version=1000)
+        one = Lease(Network(store), "n", "l", "one")
+        await one.acquire()
+        backup = copy.deepcopy(store.lease) if had_one else None
+        keeping = asyncio.create_task(one.keep())
+        await asyncio.sleep(3 * lease.RENEW_EVERY)
+        assert not keeping.done()
+        restored, store.lease, store.version = now(), backup, 900
+        async with asyncio.timeout(60):
+            await keeping
+        return now() - restored
+
+    assert virtual_time.run(play()) < 2 * lease.RENEW_EVERY
+
+
 def test_an_orderly_end_lets_the_next_one_begin() -> None:
     async def play() -> float:
         store = Store()

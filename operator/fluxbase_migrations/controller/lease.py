@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.kube import Kube, KubeError, number
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,16 @@ class _Try(Enum):
     HELD = auto()
     OTHERS = auto()
     FAILED = auto()
+    RESTORED = auto()
+    """The API server has gone back to an older state: what was seen of it since does not hold."""
+
+
+_WHY: Final = {
+    _Try.OTHERS: "was taken by another",
+    _Try.FAILED: "could not be renewed",
+    _Try.RESTORED: "is older than it was: the API server was restored from a backup",
+}
+"""Why the holder stops."""
 
 
 class Lease:
@@ -45,6 +55,8 @@ class Lease:
         self._identity = identity
         self._path = f"{paths.leases(namespace)}/{name}"
         self._seen: tuple[str, float] = ("", 0.0)
+        self._version = 0
+        """Its resourceVersion, as it was seen last."""
         self._asked = 0.0
         """When the request was sent that took or renewed it last, by the event loop's clock."""
 
@@ -59,7 +71,11 @@ class Lease:
         logger.info("leading, as %s", self._identity)
 
     async def keep(self) -> None:
-        """Renew until that fails for too long, or somebody else holds the Lease; then return, at once."""
+        """Renew until that fails for too long, or somebody else holds the Lease; then return, at once.
+
+        Likewise when the API server was restored from a backup. Objects have lower resourceVersions then than
+        the ones that were seen, and a watch that goes on from those shows nothing: only who begins anew sees.
+        """
         outcome = _Try.HELD
         while outcome is _Try.HELD:
             try:
@@ -67,8 +83,7 @@ class Lease:
                     outcome = await self._renew()
             except TimeoutError:
                 outcome = _Try.FAILED
-        why = "was taken by another" if outcome is _Try.OTHERS else "could not be renewed"
-        logger.error("the lease %s/%s %s; stopping", self._namespace, self._name, why)
+        logger.error("the lease %s/%s %s; stopping", self._namespace, self._name, _WHY[outcome])
 
     async def _renew(self) -> _Try:
         """Try until it is known who holds it."""
@@ -95,18 +110,27 @@ class Lease:
             async with asyncio.timeout(ATTEMPT_LIMIT):
                 found = await self._kube.find(self._path)
                 if found is None:
-                    await self._kube.create(paths.leases(self._namespace), self._body())
+                    written = await self._kube.create(paths.leases(self._namespace), self._body())
+                elif self._has_gone_back(found) and renew:
+                    return _Try.RESTORED
                 elif self._is_anothers(found, renew=renew):
                     return _Try.OTHERS
                 else:
                     spec = self._spec(found.get("spec") or {})
-                    await self._kube.replace(self._path, {**found, "spec": spec})
+                    written = await self._kube.replace(self._path, {**found, "spec": spec})
+                if self._has_gone_back(written) and renew:
+                    return _Try.RESTORED
         except (KubeError, TimeoutError) as error:
             if not isinstance(error, KubeError) or error.status != 409:
                 logger.warning("lease %s/%s: %s", self._namespace, self._name, str(error) or "timeout")
             return _Try.FAILED
         self._asked = asked
         return _Try.HELD
+
+    def _has_gone_back(self, lease: dict[str, Any]) -> bool:
+        """Whether the Lease is older than it was; one that was made again has a higher resourceVersion."""
+        before, self._version = self._version, number(lease["metadata"]["resourceVersion"])
+        return 0 < self._version < before
 
     def _is_anothers(self, found: dict[str, Any], *, renew: bool) -> bool:
         """Whether another candidate holds it and may still be there."""
