@@ -98,6 +98,45 @@ async def test_a_watch_that_fails_is_blind_until_everything_is_listed(
     await asyncio.wait({running})
 
 
+class Forbidden(Exception):
+    """As kopf raises it."""
+
+    status, message = 403, "pods is forbidden"
+
+
+async def test_a_watch_that_is_refused_twice_says_so_and_is_complete_again_when_it_no_longer_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "PAUSE", 0.0)
+    complete, refusals, ended = list[str | None](), list[str | None](), asyncio.Event()
+    ends = iter([Forbidden(), OSError(), Forbidden(), Forbidden(), OSError(), None])
+
+    async def watching(namespaces: tuple[str, ...], *, listed: Any, **_: Any) -> None:
+        error = next(ends)
+        if error is None or not complete:
+            for kind in Kind:
+                listed(kind, Listed())
+        if error is not None:
+            raise error
+        ended.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(handlers, "watch", watching)
+    one = Watch(
+        None,
+        Store(),
+        complete=complete.append,
+        changed=lambda stored, gone: None,
+        failed=lambda: refusals.append(one.refusal),
+    )
+    running = asyncio.create_task(one.run())
+    await asyncio.wait_for(ended.wait(), 10)
+    told = Forbidden.message
+    assert (refusals, one.refusal, len(complete)) == ([None, None, None, told, told], None, 2)
+    running.cancel()
+    await asyncio.wait({running})
+
+
 async def test_a_watch_that_lists_nothing_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not there when kopf starts, kopf never looks for again."""
     monkeypatch.setattr(watch, "PAUSE", 0.0)

@@ -9,6 +9,7 @@ import pytest
 
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.app import Operator
+from fluxbase_migrations.controller.failing import PATIENCE
 from fluxbase_migrations.controller.kube import Json, KubeError
 from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.store import Kind, Listed, Store, Stored
@@ -43,15 +44,26 @@ class World:
 
     def restart(self) -> None:
         """A new process, with an empty store."""
-        operator = Operator(Settings(image="image", namespaces=(NAMESPACE,)), self.api)
-        self.store: Store = operator._store
-        self.reconciler = operator._reconciler
+        self.operator = Operator(Settings(image="image", namespaces=(NAMESPACE,), progress=False), self.api)
+        self.store: Store = self.operator._store
+        self.reconciler = self.operator._reconciler
         self.reconciler._clock = lambda: NOW
 
     def look(self, *shown: Kind) -> None:
         """Only the watches of these kinds have caught up."""
         self.api.show(self.store, shown)
         asyncio.run(self.reconciler.reconcile(KEY))
+
+    def work(self) -> None:
+        """What a worker does with the set."""
+
+        async def one() -> None:
+            try:
+                await self.operator._reconcile(KEY)
+            except KubeError as error:
+                await self.operator._failed(KEY, error)
+
+        asyncio.run(one())
 
     def jobs(self) -> list[Json]:
         return self.api.select(paths.jobs(NAMESPACE), {})
@@ -214,6 +226,30 @@ def test_a_job_whose_deletion_a_webhook_refuses_is_still_there_and_no_other_is_m
         with pytest.raises(KubeError, match="admission webhook"):
             world.look(*shown)
     assert world.jobs() == [world.job]
+
+
+def test_what_may_not_be_watched_any_more_says_so_and_keeps_no_slot_until_it_may() -> None:
+    """The end of its Job would never be seen; nobody else is to wait for that."""
+    world = World()
+    (watch,), slots = world.operator._watches, world.reconciler._slots
+    world.runs()
+    world.look(*Kind)
+    watch.is_complete, watch.refusal = True, "pods is forbidden"
+    assert len(world.operator._queue) == 0
+    world.operator._check_watches()
+    assert len(world.operator._queue) == 1
+    for _ in range(PATIENCE):
+        world.work()
+    (ready, _) = world.api.objects[SET]["status"]["conditions"]
+    assert (ready["status"], "pods is forbidden" in ready["message"]) == ("False", True)
+    assert (slots.held, "pods is forbidden" in str(world.operator.unready())) == (0, True)
+    for kind in Kind:
+        watch._listed(kind, Listed(world.store.all(kind), world.api._version))
+    assert slots.held == 1
+    world.work()
+    assert world.track["phase"] == "Running"
+    (ready, _) = world.api.objects[SET]["status"]["conditions"]
+    assert "pods is forbidden" not in ready["message"]
 
 
 def stored(uid: str, version: int, kind: Kind = Kind.SET) -> Stored:

@@ -72,6 +72,8 @@ class Operator:
             )
             for one in settings.namespaces or (None,)
         ]
+        self._unwatched: dict[str | None, str] = {}
+        """Namespaces, or None for all, that we may not watch any more, and what the API server says."""
         self._watching = asyncio.Event()
         """Set when each watch has had everything, or has failed."""
         self._reconciler = Reconciler(
@@ -204,9 +206,32 @@ class Operator:
         self._check_watches()
 
     def _check_watches(self) -> None:
-        """No Job is created before the slots of those that are there have been taken."""
+        """No Job is created before the slots of those that are there have been taken.
+
+        The sets of a namespace that we may not watch any more are looked at, once more: they say so.
+        """
+        before = self._unwatched
+        self._unwatched = {one.namespace: one.refusal for one in self._watches if one.refusal}
+        for key in self._store.sets() if self._unwatched.keys() - before.keys() else ():
+            if self._refusal(key):
+                self._queue.add(key)
         if all(one.is_complete or one.has_failed for one in self._watches):
             self._watching.set()
+
+    def _refusal(self, key: Key) -> str | None:
+        """Why nothing is known any more of a set; None: it is watched."""
+        return self._unwatched.get(None) or self._unwatched.get(key[0])
+
+    async def _reconcile(self, key: Key) -> None:
+        """Look at a set, unless what is known of it has grown old: then it keeps no slot, and says so.
+
+        Raises:
+            KubeError: the API server refuses to let us watch, or see :meth:`Reconciler.reconcile`.
+        """
+        refusal = self._refusal(key)
+        if refusal:
+            raise KubeError(403, "Forbidden", refusal)
+        await self._reconciler.reconcile(key)
 
     def _changed(self, one: Stored, gone: bool) -> None:
         if one.kind is Kind.SET and gone:
@@ -224,7 +249,7 @@ class Operator:
             started = time.monotonic()
             try:
                 async with asyncio.timeout(RECONCILE_LIMIT):
-                    await self._reconciler.reconcile(key)
+                    await self._reconcile(key)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -242,7 +267,9 @@ class Operator:
         await self._reconciler.failed(key, error, failures)
         if status == 403:
             self._refused[key[0]] = str(error)
-        delay = self._queue.failed(key, MAX_PAUSE if status in (0, 403) else MAX_BACKOFF)
+        # When a watch works again, all of its sets are looked at.
+        soon = status in (0, 403) and not self._refusal(key)
+        delay = self._queue.failed(key, MAX_PAUSE if soon else MAX_BACKOFF)
         self._metrics.reconcile_failures.inc()
         detail = None if isinstance(error, KubeError | TimeoutError | ValidationError) else error
         logger.warning("%s/%s: %s; next try in %.1f s", *key, str(error) or "timeout", delay, exc_info=detail)

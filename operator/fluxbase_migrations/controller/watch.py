@@ -36,8 +36,8 @@ class Watch:
     ) -> None:
         """``namespace`` is None for all.
 
-        ``complete`` is called once, when all kinds have been listed; ``changed`` only afterwards, with an
-        object and whether it is gone.
+        ``complete`` is called when all kinds have been listed, at the beginning and when we have got rights
+        back; ``changed`` only afterwards, with an object and whether it is gone.
         """
         self.namespace = namespace
         self._store = store
@@ -48,6 +48,8 @@ class Watch:
         self.is_complete = False
         """The store has had everything that there was: what is not in it did not exist at some time since."""
         self.has_failed = False
+        self.refusal: str | None = None
+        """What the API server says, while it does not let us watch: the store grows old, for however long."""
         self._blind_since: float | None = None
         self._limit: asyncio.Timeout | None = None
         """Of a watch, until it has listed everything."""
@@ -55,23 +57,27 @@ class Watch:
     async def run(self) -> None:
         """Watch until cancelled."""
         namespaces = () if self.namespace is None else (self.namespace,)
-        before = None
+        before, refused_before = None, False
         while True:
             self._listed_kinds.clear()
             self.sees_nothing()
+            refused = False
             try:
                 async with asyncio.timeout(LISTED_WITHIN) as self._limit:
                     await handlers.watch(namespaces, listed=self._listed, changed=self._changed)
                 told = "it ended"
             except Exception as error:  # kopf lets every error of the API server's through
                 told = f"{type(error).__name__}: {getattr(error, 'message', None) or error}"
+                refused = getattr(error, "status", None) == 403
+                if refused and refused_before:  # once, one that has just started may say so
+                    self.refusal = str(getattr(error, "message", None) or error)
                 if self._limit and self._limit.expired():
                     missing = ", ".join(sorted(set(Kind) - self._listed_kinds))
                     told = f"no list of {missing} within {LISTED_WITHIN:.0f} s"
             finally:
                 self._limit = None
             news = self._blind_since is None or told != before
-            before = told
+            before, refused_before = told, refused
             self.sees_nothing()
             self.has_failed = True
             level = logging.WARNING if news else logging.DEBUG
@@ -107,8 +113,8 @@ class Watch:
         if all_listed:
             self.sees()
             self.has_failed = False
-            if not self.is_complete:
-                self.is_complete = True
+            if self.refusal or not self.is_complete:
+                self.is_complete, self.refusal = True, None
                 self._on_complete(self.namespace)
                 return
         if self.is_complete:
