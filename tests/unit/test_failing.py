@@ -177,6 +177,20 @@ def test_what_was_read_in_the_database_of_the_spec_stays() -> None:
     }
 
 
+def test_what_was_corrected_while_the_failure_was_told_is_looked_at_at_once() -> None:
+    """The watch shows it when the store has a later state already, and no news in it."""
+    world = World({"observedGeneration": -1})
+    world.look()
+    body = world.api.objects[paths.one_set(*KEY)]
+    world.api.put(paths.one_set(*KEY), {**body, "spec": {**body["spec"], "retry": {"limit": 1}}})
+    error = unreadable()
+    asyncio.run(world.operator._failed(KEY, error))
+    assert len(world.operator._queue) == 1, "it is due"
+    stored = world.operator._store.set(KEY)
+    assert stored is not None
+    assert stored["spec"]["retry"] == {"limit": 1}
+
+
 def test_a_set_that_fails_stands_in_nobodys_way() -> None:
     world = World({"observedGeneration": -1})
     slots = world.operator._reconciler._slots

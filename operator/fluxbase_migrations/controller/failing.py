@@ -68,11 +68,20 @@ def _line(text: str) -> str:
 class Failing:
     """Writes the condition, and one Event for each new reason."""
 
-    def __init__(self, kube: Kube, store: Store, recorder: Recorder, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        recorder: Recorder,
+        clock: Callable[[], datetime],
+        again: Callable[[Key, float], None],
+    ) -> None:
+        """``again`` asks for another look at a set in some seconds."""
         self._kube = kube
         self._store = store
         self._recorder = recorder
         self._clock = clock
+        self._again = again
 
     async def tell(self, key: Key, message: str, responsible: Callable[[Json], bool]) -> SetStatus | None:
         """Let the set's status say ``message``, unless it does. Never raises: it could not be told anyway.
@@ -84,6 +93,8 @@ class Failing:
                 body = await self._kube.find(paths.one_set(*key))
                 if body is None or not responsible(body):
                     return None
+                if self._store.put(Stored.of(Kind.SET, body)):
+                    self._again(key, 0.0)  # it may be what mends it, and is no news any more to a watch
                 return await self._write(key, body, message)
         except Exception as error:
             logger.debug("%s/%s: not told: %s", *key, error)

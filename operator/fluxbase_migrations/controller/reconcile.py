@@ -85,7 +85,7 @@ class Reconciler:
         self._metrics = metrics
         self._clock = clock
         self._again = again
-        self._failing = Failing(kube, store, recorder, clock)
+        self._failing = Failing(kube, store, recorder, clock, again)
         self._remembered: dict[Key, _Remembered] = defaultdict(_Remembered)
         self._claimed: dict[str, set[Key]] = defaultdict(set)
         """Sets that wait for the set with that uid to let go."""
