@@ -15,7 +15,7 @@ from fluxbase_migrations.controller.settings import Settings
 from fluxbase_migrations.controller.store import Kind, Listed, Store, Stored
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND
 from fluxbase_migrations.core.result import Outcome, Result
-from tests.unit.api_in_memory import ApiInMemory
+from tests.unit.api_in_memory import ApiInMemory, OperatorDied
 
 NAMESPACE = "fluxbase"
 KEY = (NAMESPACE, "shop")
@@ -167,6 +167,26 @@ def test_what_was_written_counts_before_a_watch_shows_it() -> None:
     for _ in range(3):
         world.look()
     assert world.api._version == version
+
+
+def test_a_job_that_was_planned_before_is_not_created_when_the_set_was_suspended_meanwhile() -> None:
+    """No status is written when its creation is tried again: that would tell that the set has changed."""
+    world = World()
+    world.api.remove(paths.job(NAMESPACE, world.job["metadata"]["name"]))
+    world.restart()
+    world.api.objects[SET]["status"] = {"observedGeneration": -1}
+    world.api.writes_left = 1
+    with pytest.raises(OperatorDied):
+        world.look(*Kind)
+    world.api.writes_left = None
+    world.restart()
+    world.api.show(world.store)
+    set_body = world.api.objects[SET]
+    world.api.put(SET, {**set_body, "spec": {**set_body["spec"], "suspend": True}})
+    world.look()
+    assert world.jobs() == []
+    world.look()
+    assert (world.jobs(), world.track["reason"]) == ([], "Suspended")
 
 
 def test_a_status_that_was_decided_on_an_old_state_is_not_written_and_decided_anew() -> None:

@@ -171,6 +171,9 @@ class Reconciler:
                     raise
                 self._again(key, 0.0)  # somebody was faster: decide afresh
                 return
+        elif _creates(made) and await self._reread(key, observed):
+            self._again(key, 0.0)  # it was planned before, and no write tells whether it still is wanted
+            return
         try:
             for action in made.actions:
                 await self._act(key, observed, action)
@@ -214,7 +217,7 @@ class Reconciler:
         """Decide; a slot is only asked for where the decision uses it."""
         seen = observed.seen
         made = decide(seen)
-        creates = [action.track for action in made.actions if isinstance(action, CreateJob)]
+        creates = _creates(made)
         working = {one for one in Track if works(seen.tracks[one], seen.status.tracks.of(one), seen.now)}
         self._remembered[key].reserved = set(creates) - working
         for track in Track:
@@ -394,6 +397,11 @@ class Reconciler:
         self._follower.forget(key)
         for track in Track:
             self._slots.release((key, track))
+
+
+def _creates(made: SetDecision) -> list[Track]:
+    """The tracks that get a Job."""
+    return [action.track for action in made.actions if isinstance(action, CreateJob)]
 
 
 def _has_begun(before: SetStatus, after: SetStatus) -> frozenset[Track]:
