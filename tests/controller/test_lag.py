@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.store import Kind, Stored
 from fluxbase_migrations.controller.watch import Watch
+from fluxbase_migrations.core.names import LABEL_NAME
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from tests.controller.cluster import Cluster, told, until
 from tests.controller.test_lifecycle import FILES, SOURCE, done
@@ -74,3 +76,29 @@ async def test_nothing_runs_twice_while_watches_lag(
     assert [told(job).run for job in await cluster.jobs("user")] == [2, 3]
     assert Counter(running.writes())["POST", "jobs"] == 4
     assert (await cluster.track("user"))["attempts"] == 1
+
+
+async def test_a_job_that_lost_its_label_for_a_while_is_known_again(
+    cluster: Cluster, start_operator: Any
+) -> None:
+    """To a watch with a selector it was deleted."""
+    running = await start_operator()
+    await cluster.make_set()
+    job = await cluster.next_job("system", 1)
+    store, path = running.operator._store, paths.job(cluster.namespace, job["metadata"]["name"])
+
+    async def label(value: str | None) -> None:
+        await cluster.kube.patch(path, {"metadata": {"labels": {LABEL_NAME: value}}})
+
+    async def known() -> bool:
+        return any(one.uid == job["metadata"]["uid"] for one in store.all(Kind.JOB))
+
+    async def unknown() -> bool:
+        return not await known()
+
+    await until("its Job is known", known)
+    for _ in range(2):
+        await label(None)
+        await until("the Job is gone from the watch", unknown)
+        await label(job["metadata"]["labels"][LABEL_NAME])
+        await until("the Job is back", known)
