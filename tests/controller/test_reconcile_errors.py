@@ -3,9 +3,10 @@
 import copy
 from typing import Any
 
+import kopf
 import pytest
 
-from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller import handlers, paths, watch
 from fluxbase_migrations.controller.kube import Kube
 from fluxbase_migrations.core.actions import job_name
 from fluxbase_migrations.core.job import JobSpec, SetRef
@@ -176,6 +177,45 @@ async def test_a_namespace_that_may_not_be_read_keeps_no_other_waiting(
     await cluster.next_job("system", 1)
     assert running.operator.trouble() is None
     assert "the namespace not-there cannot be watched" in str(running.operator.unready())
+
+
+async def test_a_namespace_that_may_not_be_watched_any_more_gives_its_slot_back_until_it_may(
+    cluster: Cluster, kube: Kube, start_operator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sees the end of its Job, and no request is refused for a set that is left as it is."""
+    monkeypatch.setattr(watch, "PAUSE", 0.2)
+    monkeypatch.setattr(handlers, "_RETRIES", (0.1,))
+    settings = handlers._settings
+
+    def short_lived() -> kopf.OperatorSettings:
+        """Rights count when a watch begins."""
+        found = settings()
+        found.watching.server_timeout = 1.0
+        return found
+
+    monkeypatch.setattr(handlers, "_settings", short_lived)
+    other = Cluster(kube, await fresh_namespace(kube))
+    running: Running = await start_operator(
+        namespaces=(cluster.namespace, other.namespace), max_concurrent_jobs=1
+    )
+    await other.make_set()
+    pod = await other.make_pod(await other.next_job("system", 1))
+    await other.running(pod)
+    await other.reaches("system", "Running")
+    await cluster.make_set()
+    await cluster.reaches("system", "Pending", "Queued")
+    bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{other.namespace}/rolebindings"
+    binding = await kube.get(f"{bindings}/operator")
+    await kube.delete(f"{bindings}/operator", binding["metadata"]["uid"], "Background")
+    await cluster.next_job("system", 1)
+    assert "forbidden" in str(running.operator.unready())
+    await kube.create(bindings, {**binding, "metadata": {"name": "operator"}})
+    slots = running.operator._reconciler._slots
+
+    async def counted() -> bool:
+        return slots.held == 2
+
+    await until("the Job that runs counts again", counted)
 
 
 async def _told(cluster: Cluster) -> bool:
