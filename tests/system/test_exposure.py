@@ -145,13 +145,30 @@ def attempt(connection: Connection, attack: LiteralString) -> int:
         "CREATE VIEW public.v AS SELECT 1 AS one",
         "CREATE SCHEMA closed; CREATE TABLE closed.v (id int); GRANT SELECT ON closed.v TO anon",
         "CREATE TABLE public.v (id int); REVOKE ALL ON v FROM authenticated",
+        *(
+            f"CREATE VIEW public.v WITH (security_invoker = {value}, check_option = local)"
+            " AS SELECT * FROM notes"
+            for value in ("true", "'TRUE'", "t", "yes", "1", "'On'")
+        ),
     ],
 )
 def test_what_shows_nothing_or_cannot_be_reached_is_not_told(
     app: Connection, standing: Database, create: LiteralString
 ) -> None:
+    if "security_invoker" in create and standing.server.version < 15:
+        pytest.skip("before PostgreSQL 15, a view has no such option")
     app.execute(create)
     assert look(app, standing) == []
+
+
+def test_what_is_found_does_not_depend_on_how_the_login_reads_strings(
+    app: Connection, standing: Database
+) -> None:
+    app.execute("CREATE FUNCTION public.f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'")
+    app.execute("ALTER FUNCTION f() SET search_path = public, pg_temp")
+    app.execute("CREATE FUNCTION public.g() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'")
+    app.execute("SET LOCAL standard_conforming_strings = off")
+    assert [one.name for one in look(app, standing)] == ["public.g()"]
 
 
 def test_a_right_on_a_single_column_and_names_that_need_quotes_are_seen(
@@ -200,6 +217,28 @@ PINNED = "SET search_path = pg_catalog, pg_temp"
                 )
             ],
         ),
+        ("SET search_path = pg_temp", "", []),
+        ("SET search_path FROM CURRENT", "", []),
+        *(
+            (
+                f"SET search_path = {before}",
+                "",
+                [
+                    (
+                        "LOOSE_FUNCTION",
+                        "authenticated",
+                        f"ALTER FUNCTION public.f(a integer) SET search_path = {after}, pg_temp",
+                    )
+                ],
+            )
+            # Named twice, it counts where it is first; within quotes, it is a part of another name.
+            for before, after in (
+                ("pg_temp, public, pg_temp", "public"),
+                ("pg_temp, auth, public", "auth, public"),
+                ("'auth, pg_temp, public, pg_temp'", '"auth, pg_temp, public, pg_temp"'),
+                ('"a ""b, c", public', '"a ""b, c", public'),
+            )
+        ),
         (
             "SET search_path = auth, public",
             "",
@@ -226,6 +265,7 @@ def test_a_definer_function_is_told_if_everybody_may_call_it_or_its_search_path_
     grant: LiteralString,
     expected: list[tuple[str, str, str]],
 ) -> None:
+    app.execute("SELECT set_config('search_path', 'public,PG_TEMP', true)")  # kept as it is written
     app.execute(
         "CREATE FUNCTION public.f(a int) RETURNS int LANGUAGE sql SECURITY DEFINER "
         + settings

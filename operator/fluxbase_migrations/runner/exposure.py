@@ -68,7 +68,8 @@ relations AS (
     WHERE relkind <> 'v' OR (
         NOT EXISTS (
             SELECT FROM pg_catalog.pg_options_to_table(reloptions) AS o
-            WHERE o.option_name = 'security_invoker' AND o.option_value IN ('true', 'on', 'yes', '1'))
+            -- It is kept as it was written, and the server reads it as this cast does.
+            WHERE CASE WHEN o.option_name = 'security_invoker' THEN o.option_value::pg_catalog.bool END)
         AND EXISTS (
             SELECT FROM pg_catalog.pg_rewrite AS w
             JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
@@ -79,8 +80,15 @@ relations AS (
 definers AS (
     SELECT p.oid, n.oid AS schema_oid, n.nspname, p.proname, p.prokind,
            p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AS is_trigger,
-           (SELECT pg_catalog.substr(s, 13) FROM pg_catalog.unnest(p.proconfig) AS s
-            WHERE s LIKE 'search_path=%') AS path,
+           -- Each as it is written, but for the case and the quotes of pg_temp. The pattern has no backslash:
+           -- this session may have standard_conforming_strings off.
+           (SELECT ARRAY(SELECT CASE WHEN pg_catalog.lower(one) IN ('pg_temp', '"pg_temp"')
+                                     THEN 'pg_temp' ELSE one END
+                         FROM pg_catalog.regexp_matches(pg_catalog.substr(s, 13),
+                                                        '"(?:[^"]|"")*"|[^",]+', 'g') AS found,
+                              pg_catalog.btrim(found[1]) AS one
+                         WHERE one <> '')
+            FROM pg_catalog.unnest(p.proconfig) AS s WHERE s LIKE 'search_path=%') AS schemas,
            EXISTS (SELECT FROM pg_catalog.aclexplode(
                        coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS a
                    WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE') AS everybody
@@ -110,7 +118,11 @@ functions AS (
            pg_catalog.format('%I.%I(%s)', f.nspname, f.proname,
                              pg_catalog.pg_get_function_identity_arguments(f.oid)) AS name,
            -- Unless it is named, the temporary schema, where everybody may create, comes first for relations.
-           NOT coalesce(f.path IN ('', '""') OR f.path ~ ',\\s*pg_temp$', false) AS loose
+           NOT coalesce(f.schemas = '{}' OR f.schemas = ARRAY['""']
+                        OR pg_catalog.array_position(f.schemas, 'pg_temp')
+                           = pg_catalog.cardinality(f.schemas), false) AS loose,
+           NULLIF(pg_catalog.array_to_string(
+               pg_catalog.array_remove(f.schemas, 'pg_temp'), ', '), '') AS path
     FROM definers AS f
 )
 SELECT kind, pg_catalog.format('%I.%I', nspname, relname) AS name, roles, privileges,
