@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -195,6 +196,27 @@ def test_a_signal_ends_the_wait_for_a_server(place: Place, tmp_path: Path) -> No
             assert process.wait(30) == 1
         finally:
             process.kill()
+    assert "SIGTERM received while connecting" in log.read_text()
+
+
+def test_a_signal_ends_an_attempt_to_which_no_server_answers(tmp_path: Path) -> None:
+    """Without a limit for the attempt, libpq would wait for two minutes, at each of the addresses."""
+    log = tmp_path / "log"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        url = f"postgres://nobody@{place},{place}/nothing?connect_timeout=0"
+        argv = [PROGRAM, "--database-url", url, "version"]
+        with (
+            log.open("w") as output,
+            subprocess.Popen(argv, env=environment({}), cwd=tmp_path, stdout=output) as process,
+        ):
+            try:
+                silent.settimeout(60)
+                with silent.accept()[0]:
+                    process.terminate()
+                    assert process.wait(60) == 1
+            finally:
+                process.kill()
     assert "SIGTERM received while connecting" in log.read_text()
 
 

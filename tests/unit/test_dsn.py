@@ -177,3 +177,13 @@ def test_options_of_the_environment_are_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert dsn.read({"DB_HOST": "h"}).parameters["options"] == "-c geqo=off"
     assert "application_name" not in dsn.read({"DB_HOST": "h"}).parameters
     assert dsn.read({}, f"{BASE}?options=-cjit%3Doff").parameters["options"] == "-cjit=off"
+
+
+def test_encryption_by_kerberos_may_be_required_of_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libpq refuses it for a socket, which is where parameters are tried out."""
+    found = dsn.read({}, "postgres://u@h:5,6/d?gssencmode=require")
+    assert found.parameters["gssencmode"] == "require"
+    monkeypatch.setenv("PGGSSENCMODE", "require")
+    assert "gssencmode" not in dsn.read({}, BASE).parameters
+    with pytest.raises(ServerRefused, match="invalid sslmode value"):
+        dsn.read({}, f"{BASE}?sslmode=hidden")

@@ -44,9 +44,10 @@ def connect(
             if not told:
                 log.warn("database not reachable yet, trying again", error=error.info.message)
                 told = True
+        if stop.signal is None:
+            stop.wait(pause * random.uniform(0.8, 1.2))
         if stop.signal is not None:
             raise Interrupted(f"{stop.signal} received while connecting")
-        time.sleep(pause * random.uniform(0.8, 1.2))
         pause = min(pause * 1.6, 5.0)
 
 
@@ -54,11 +55,13 @@ def _connect_once(
     parameters: dict[str, str], settings: Settings, hidden: list[str], stop: Stop, log: Log
 ) -> Session:
     startup = settings.startup()
+    # A run that was asked to end and connects again has something to record, and goes on for as long as ever.
+    wake = stop.fileno if stop.signal is None else None
     try:
-        connection = _open(parameters, startup)
+        connection = _open(parameters, startup, wake)
         if "transaction_timeout" not in startup and _needs_transaction_timeout(connection):
             connection.finish()
-            connection = _open(parameters, startup | {"transaction_timeout": "0"})
+            connection = _open(parameters, startup | {"transaction_timeout": "0"}, wake)
         return Session(connection, hidden, stop)
     except errors.Error as error:
         failure = Failure.of(error)
@@ -67,18 +70,18 @@ def _connect_once(
             raise classify(error, parameters, hidden) from None
     # A pooler, or a server built without one of them: set them by statement instead.
     log.info("the server refuses settings in the startup packet; setting them by statement")
-    connection, after_reset = _open_with_statements(parameters, settings, hidden)
+    connection, after_reset = _open_with_statements(parameters, settings, hidden, wake)
     return Session(connection, hidden, stop, after_reset)
 
 
-def _open(parameters: dict[str, str], startup: dict[str, str]) -> abc.PGconn:
+def _open(parameters: dict[str, str], startup: dict[str, str], wake: int | None) -> abc.PGconn:
     own = [f"-c {name}={_escaped(value)}" for name, value in startup.items() if name != "client_encoding"]
     options = " ".join(filter(None, (parameters.get("options"), *own)))
-    return _connection({**parameters, "options": options})
+    return _connection({**parameters, "options": options}, wake)
 
 
-def _connection(parameters: dict[str, str]) -> abc.PGconn:
-    return libpq.connect(**{**parameters, "client_encoding": "UTF8"})
+def _connection(parameters: dict[str, str], wake: int | None) -> abc.PGconn:
+    return libpq.connect(wake=wake, **{**parameters, "client_encoding": "UTF8"})
 
 
 def _escaped(value: str) -> str:
@@ -87,10 +90,10 @@ def _escaped(value: str) -> str:
 
 
 def _open_with_statements(
-    parameters: dict[str, str], settings: Settings, hidden: list[str]
+    parameters: dict[str, str], settings: Settings, hidden: list[str], wake: int | None
 ) -> tuple[abc.PGconn, bytes]:
     try:
-        connection = _connection(parameters)
+        connection = _connection(parameters, wake)
     except errors.Error as error:
         raise classify(error, parameters, hidden) from None
     statements = []

@@ -5,6 +5,7 @@ With verbosity ``VERBOSE``, which psycopg cannot set, the code is part of the me
 """
 
 import ctypes
+import math
 import re
 import select
 import sys
@@ -21,17 +22,22 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 _VERBOSITY_DEFAULT: Final = 1
 _VERBOSITY_VERBOSE: Final = 2
 
+_LAST_SECONDS: Final = 2.0
+"""What attempts may still take once the program is asked to end: a server that is there answers in less."""
+
 _NOWHERE: Final = "/nonexistent.fluxbase-migrate"
 """A directory for a socket that nobody listens on."""
 
 
-def connect(text: str = "", **parameters: str) -> abc.PGconn:
+def connect(text: str = "", *, wake: int | None = None, **parameters: str) -> abc.PGconn:
     """Connect to the first host that can be used; a failure has the server's SQLSTATE in its message.
 
     Each address that a name stands for is an attempt, with ``connect_timeout`` for each.
 
     Args:
         text: A connection string.
+        wake: A file descriptor that becomes readable when the program is asked to end: not much more is
+            waited for then.
         parameters: libpq's parameters, which win.
 
     Raises:
@@ -39,11 +45,11 @@ def connect(text: str = "", **parameters: str) -> abc.PGconn:
         errors.OperationalError: no attempt succeeded; the message has every reason.
     """
     given = conninfo.conninfo_to_dict(text, **parameters)
-    timeout = conninfo.timeout_from_conninfo(given)
+    limit = _Limit(conninfo.timeout_from_conninfo(given), wake)
     failed: list[tuple[str, errors.Error]] = []
     for attempt in conninfo.conninfo_attempts(given):
         try:
-            return _attempt(conninfo.make_conninfo("", **attempt), time.monotonic() + timeout)
+            return _attempt(conninfo.make_conninfo("", **attempt), limit)
         except errors.Error as error:
             place = ", ".join(f"{name}: {attempt.get(name)!r}" for name in ("host", "port", "hostaddr"))
             failed.append((place, error))
@@ -54,11 +60,38 @@ def connect(text: str = "", **parameters: str) -> abc.PGconn:
     raise type(last)("\n".join(lines), pgconn=last.pgconn)
 
 
-def _attempt(text: str, deadline: float) -> abc.PGconn:
+class _Limit:
+    """Until when an attempt may take."""
+
+    def __init__(self, seconds: float, wake: int | None) -> None:
+        self._seconds = seconds
+        self._wake = wake
+        self._deadline = self._last = math.inf
+
+    def begin(self) -> None:
+        """The next attempt."""
+        self._deadline = min(time.monotonic() + self._seconds, self._last)
+
+    def ready(self, socket: int, status: int) -> bool:
+        """As :func:`ready`; a request to end leaves all attempts together a moment."""
+        poll = _poll(socket, status)
+        if self._wake is not None:
+            poll.register(self._wake, select.POLLIN)
+        found = dict(poll.poll(_milliseconds_until(self._deadline)))
+        if self._wake not in found:
+            return bool(found)
+        self._wake = None
+        self._last = time.monotonic() + _LAST_SECONDS
+        self._deadline = min(self._deadline, self._last)
+        return self.ready(socket, status)
+
+
+def _attempt(text: str, limit: _Limit) -> abc.PGconn:
+    limit.begin()
     pgconn = pq.PGconn.connect_start(text.encode())
     try:
         _set_verbosity(pgconn, _VERBOSITY_VERBOSE)
-        _finish_connecting(pgconn, deadline)
+        _finish_connecting(pgconn, limit)
         _set_verbosity(pgconn, _VERBOSITY_DEFAULT)
         pgconn.nonblocking = 1
     except BaseException:
@@ -67,7 +100,7 @@ def _attempt(text: str, deadline: float) -> abc.PGconn:
     return pgconn
 
 
-def _finish_connecting(pgconn: abc.PGconn, deadline: float) -> None:
+def _finish_connecting(pgconn: abc.PGconn, limit: _Limit) -> None:
     while True:
         status: int = pq.PollingStatus.FAILED
         if pgconn.status != pq.ConnStatus.BAD:
@@ -77,15 +110,23 @@ def _finish_connecting(pgconn: abc.PGconn, deadline: float) -> None:
         if status == pq.PollingStatus.FAILED:
             text = pgconn.get_error_message()
             raise errors.OperationalError(text, pgconn=errors.finish_pgconn(pgconn))
-        if not ready(pgconn.socket, status, deadline):
+        if not limit.ready(pgconn.socket, status):
             raise errors.ConnectionTimeout("connection timeout expired")
 
 
 def ready(socket: int, status: int, deadline: float) -> bool:
     """Wait for what a polling function of libpq's asked for; False where that did not come in time."""
+    return bool(_poll(socket, status).poll(_milliseconds_until(deadline)))
+
+
+def _poll(socket: int, status: int) -> select.poll:
     poll = select.poll()
     poll.register(socket, select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT)
-    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    return poll
+
+
+def _milliseconds_until(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic()) * 1000
 
 
 def cancel(pgconn: abc.PGconn, seconds: float) -> None:
@@ -185,7 +226,15 @@ def resolve(parameters: Mapping[str, str]) -> Resolved:
     """Ask libpq what it would use; nothing is connected to."""
     found = _resolve(parameters, hosts=1)
     ports = found.values.get("port", "").count(",") + 1
-    return found if ports == 1 else _resolve(parameters, hosts=ports)
+    found = found if ports == 1 else _resolve(parameters, hosts=ports)
+    if found.problem is None or found.values.get(_GSS) != "require":
+        return found
+    # It is what libpq refuses for a socket, of which the real host may be none.
+    other = _resolve({**parameters, _GSS: "disable"}, hosts=ports)
+    return Resolved({**other.values, _GSS: "require"}, other.problem)
+
+
+_GSS: Final = "gssencmode"
 
 
 def _resolve(parameters: Mapping[str, str], hosts: int) -> Resolved:

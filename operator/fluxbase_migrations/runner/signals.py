@@ -4,6 +4,7 @@ Python as PID 1 ignores SIGTERM until a handler is set, so a handler is set firs
 """
 
 import os
+import select
 import signal
 import time
 from enum import StrEnum
@@ -62,6 +63,10 @@ class Stop:
     def fileno(self) -> int:
         """Becomes readable when a signal arrives, so that a wait on a socket ends."""
         return self._reader
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until a signal arrives."""
+        select.select([self._reader], [], [], seconds)
 
     def drain(self) -> None:
         """Take note of the wake-up."""
