@@ -70,6 +70,33 @@ def test_parameters_and_names_fit_a_session_of_another_encoding(session: Session
         session.query("SELECT %s::text", ("😀",))
 
 
+def test_a_text_with_a_nul_is_refused_and_not_cut_off(session: Session) -> None:
+    for statement, params in (
+        (sql.SQL("SELECT %s::text"), ("shop\0s",)),
+        (sql.SQL("SELECT %s::text[]"), (["shop\0s"],)),
+        (sql.SQL("SELECT {}").format(sql.Literal("shop\0s")), ()),
+        (sql.SQL("SELECT 1 AS {}").format(sql.Identifier("shop\0s")), ()),
+    ):
+        with pytest.raises(errors.DataError, match="NUL"):
+            session.query(statement, params)
+
+
+@pytest.mark.parametrize(
+    ("text", "recorded"),
+    [
+        ("a\0b", "a\\x00b"),
+        ("ü\0", "ü\\x00"),
+        ("not UTF-8: \udcff", "not UTF-8: \\udcff"),
+        ("\\u0000 \\\0 \\\\\0", "\\u0000 \\\\x00 \\\\\\x00"),
+        ("it's \\ \"", "it's \\ \""),
+    ],
+)
+def test_whatever_is_to_be_recorded_can_be_recorded(session: Session, text: str, recorded: str) -> None:
+    """The name of the user comes from the environment, a command's token from an annotation."""
+    for statement in (session.literal(text), session.json({"a": text}) + b"->>'a'"):
+        assert queries.run(session.pgconn, b"SELECT " + statement) == [(recorded,)]
+
+
 @pytest.mark.parametrize(
     ("composed", "value"),
     [

@@ -12,7 +12,7 @@ from typing import Any, Final
 from psycopg import errors, pq
 from psycopg.pq import abc
 
-from fluxbase_migrations.runner.encodings import client_codec
+from fluxbase_migrations.runner.encodings import client_codec, encoded
 
 _READERS: Final[Mapping[int, Callable[[str], Any]]] = {
     16: lambda text: text == "t",
@@ -66,10 +66,7 @@ def _written(value: Any, codec: str) -> bytes | None:
         return None
     if isinstance(value, list):
         value = "{" + ",".join('"' + re.sub(r'(["\\])', r"\\\1", one) + '"' for one in value) + "}"
-    try:
-        return str(value).encode(codec)
-    except UnicodeEncodeError as error:
-        raise errors.DataError(f"the session's client_encoding lacks a character of {value!r}") from error
+    return encoded(str(value), codec)
 
 
 def _only_result(pgconn: abc.PGconn) -> abc.PGresult:

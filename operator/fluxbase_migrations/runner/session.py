@@ -177,7 +177,7 @@ class Session:
             return b"NULL"
         if isinstance(value, int):
             return b"%d" % value
-        return self._quoted(value if value.isascii() else fitting(value, self.server_encoding))
+        return self._quoted(fitting(value, self.server_encoding))
 
     def json(self, value: Any) -> bytes:
         """A jsonb literal."""

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from string import Formatter
 from typing import LiteralString, Protocol
 
-from psycopg import errors, pq
+from psycopg import pq
 from psycopg.pq import abc
 
-from fluxbase_migrations.runner.encodings import client_codec
+from fluxbase_migrations.runner.encodings import client_codec, encoded
 
 
 class Composable(Protocol):
@@ -86,9 +86,4 @@ class SQL:
 
 
 def _encoded(text: str, pgconn: abc.PGconn) -> bytes:
-    if text.isascii():
-        return text.encode()
-    try:
-        return text.encode(client_codec(pgconn))
-    except UnicodeEncodeError as error:
-        raise errors.DataError(f"the session's client_encoding lacks a character of {text!r}") from error
+    return encoded(text, "ascii" if text.isascii() else client_codec(pgconn))
