@@ -1,11 +1,13 @@
 """``fluxbase-migrate create``: the next pair is numbered like those that are there."""
 
+import re
+from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from fluxbase_migrations.cli.create import create, next_prefix
+from fluxbase_migrations.cli.create import GolangNumbers, create, next_prefix
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import MAX_VERSION
 
@@ -92,3 +94,27 @@ def test_create_makes_an_empty_pair_and_never_overwrites(tmp_path: Path) -> None
         "002_more.up.sql",
     ]
     assert create(tmp_path, " / ") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"tz": "America"}, "-tz America"),
+        ({"tz": "../UTC"}, "-tz ../UTC"),
+        ({"seq": True, "digits": 10**20}, "-digits 100000000000000000000"),
+        ({"seq": True, "digits": -1}, "-digits -1"),
+        ({"ext": "up.sql"}, "-ext up.sql"),
+    ],
+)
+def test_an_option_of_golang_migrates_that_cannot_be_used_is_named(
+    options: dict[str, object], named: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(named)):
+        GolangNumbers.of(Namespace(**{"ext": "sql", **options}))
+
+
+def test_a_layout_is_gos_and_not_pythons() -> None:
+    numbers = GolangNumbers.of(Namespace(ext="sql", format="2006%Y"))
+    assert numbers is not None
+    with pytest.raises(InvalidSource, match="2026%Y"):
+        numbers.prefix([], NOW)

@@ -16,6 +16,8 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.text import visible
 
 _DEFAULT_DIGITS: Final = 3
+_MOST_DIGITS: Final = 200
+"""The name of a file has 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +162,12 @@ class GolangNumbers:
         if "seq" in given and "format" in given:
             raise ValueError("-seq and -format cannot be combined")
         digits = getattr(given, "digits", 6)
-        if digits < 1:
-            raise ValueError(f"-digits {digits}: it must be at least 1")
+        if not 1 <= digits <= _MOST_DIGITS:
+            raise ValueError(f"-digits {digits}: it must be between 1 and {_MOST_DIGITS}")
         layout, name = getattr(given, "format", "20060102150405"), getattr(given, "tz", "UTC")
         try:
-            zone = ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError):
+            zone = ZoneInfo(name or "UTC")  # as Go reads no name
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # a directory of zones, like America
             raise ValueError(f"-tz {name}: no time zone of that name") from None
         return cls(digits if "seq" in given else None, layout, zone)
 
@@ -195,7 +197,7 @@ class GolangNumbers:
             return str(int(now.timestamp()))
         if self.layout == "unixNano":
             return str(int(now.timestamp() * 1_000_000) * 1000)
-        form = self.layout
+        form = self.layout.replace("%", "%%")
         for go, ours in _GO_LAYOUT:
             form = form.replace(go, ours)
         return now.astimezone(self.zone).strftime(form)

@@ -5,9 +5,11 @@ is taken. The names and defaults are those that golang-migrate's `-help` prints.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
+
+from fluxbase_migrations.core.golang import BOOLEANS
 
 DATABASE: Final = "golang_database"
 """Where the URL of `-database` is left; the tracking table is then golang-migrate's."""
@@ -15,15 +17,31 @@ DEFAULT_TABLE: Final = "schema_migrations"
 """In the connection's current schema, unless the URL's x-migrations-table names another one."""
 
 
+_SWITCHES: Final = frozenset(("all", "help", "seq", "verbose", "version"))
+"""golang-migrate's options without a value, without their dashes."""
+
+
+def without_booleans(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `-seq=true` as `-seq`, and without `-seq=false`: Go takes a value for a switch."""
+    kept = []
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name.lstrip("-") in _SWITCHES and name[:1] == "-" and value in BOOLEANS:
+            kept += [name] if BOOLEANS[value] else []
+        else:
+            kept.append(argument)
+    return kept
+
+
 def source_directory(text: str) -> str:
-    """The directory of `-source`: `file://` and a path, absolute or not.
+    """The directory of `-source`: `file://` and a path, absolute or not; Go's parser takes `file:` as well.
 
     Raises:
         argparse.ArgumentTypeError: another driver.
     """
     scheme, separator, path = text.partition("://")
     if not separator:
-        return text
+        return unquote(text.removeprefix("file:")) if text.startswith("file:") else text
     if scheme != "file":
         raise argparse.ArgumentTypeError(
             f"source driver {scheme!r} is not supported; copy the files to a directory and give -path DIR"

@@ -21,6 +21,7 @@ from fluxbase_migrations.cli.arguments import (
     parser,
     without_connection,
 )
+from fluxbase_migrations.cli.golang_arguments import without_booleans
 from fluxbase_migrations.core.files import NIL, Source
 from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrder, Track, UnknownFiles
 from fluxbase_migrations.core.text import decoded, visible
@@ -35,7 +36,7 @@ USAGE_ERROR: Final = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse and run; returns the exit code: 0 done or no change, 1 failed, 2 usage."""
-    given = parser().parse_args(arguments)
+    given = parser().parse_args(without_booleans(sys.argv[1:] if arguments is None else arguments))
     if given.command == "down":
         given.all, given.yes = given.all or given.all_unasked, given.yes or given.all_unasked
         if given.all and given.count is not None:

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import unquote_plus
 
 from fluxbase_migrations.core.errors import ServerRefused
+from fluxbase_migrations.core.golang import BOOLEANS
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner import libpq
 from fluxbase_migrations.runner.tracking import Table
@@ -41,11 +42,6 @@ _WITHOUT_EFFECT: Final = frozenset(
 _LIBPQ_ALIASES: Final = frozenset(("ssl",))
 """libpq reads ``ssl=true`` of a URL as ``sslmode=require``."""
 
-_BOOLEANS: Final = {
-    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
-}
-"""As Go's strconv.ParseBool."""
 _SETTING: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*")
 
 
@@ -102,9 +98,9 @@ def _table(own: dict[str, str]) -> Table | None:
     if not name:
         return None
     quoted = own.get(_QUOTED, "") or "false"
-    if quoted not in _BOOLEANS:
+    if quoted not in BOOLEANS:
         raise unusable(_QUOTED, "expected true or false")
-    if not _BOOLEANS[quoted]:
+    if not BOOLEANS[quoted]:
         return Table("", name)
     parts = re.findall(r'"([^"]*)"', name)
     if not (name.startswith('"') and name.endswith('"')) or not 1 <= len(parts) <= 2 or not all(parts):
