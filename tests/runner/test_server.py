@@ -235,6 +235,43 @@ def test_the_session_can_be_seen_and_told_apart(runner: Runner) -> None:
     assert row == ("fluxbase-migrate", "0", "5s")
 
 
+ODD_DEFAULTS = {
+    "quote_all_identifiers": "on",
+    "standard_conforming_strings": "off",
+    "array_nulls": "off",
+    "transform_null_equals": "on",
+    "DateStyle": "German, DMY",
+    "IntervalStyle": "sql_standard",
+    "TimeZone": "Asia/Kolkata",
+    "bytea_output": "escape",
+    "extra_float_digits": "-5",
+    "client_encoding": "LATIN1",
+    "search_path": "nowhere",
+}
+
+
+def test_what_a_login_has_set_does_not_change_what_is_read_and_recorded(
+    runner: Runner, tmp_path: Path
+) -> None:
+    user = sql.Identifier(runner.database.user)
+    with psycopg.connect(runner.database.dsn, autocommit=True) as admin:
+        for name, value in ODD_DEFAULTS.items():
+            admin.execute(
+                sql.SQL("ALTER ROLE {} SET {} = {}").format(user, sql.Identifier(name), sql.Literal(value))
+            )
+    files = {
+        "1_ü.up.sql": "CREATE TABLE public.a (i int)",
+        "2_b.up.sql": "VACUUM public.a; SELECT 'it''s' / 2",
+    }
+    assert runner.run({"1_ü.up.sql": files["1_ü.up.sql"]}).outcome is Outcome.APPLIED
+    assert runner.run(files).outcome is Outcome.SQL_ERROR
+    files["2_b.up.sql"] = files["2_b.up.sql"].replace("'it''s'", "4")
+    assert runner.run(files).outcome is Outcome.APPLIED
+    source = write_files(tmp_path / "source", files)
+    done = typed("status", "--source", str(source), directory=source, DATABASE_URL=runner.database.dsn)
+    assert "user: migrations.app: version 2; 2 applied" in done.stdout, done
+
+
 def test_drift_and_late_files_are_told(runner: Runner) -> None:
     runner.run({"1_a.up.sql": "CREATE TABLE a (i int)", "3_c.up.sql": "SELECT 3"})
     result = runner.run(

@@ -53,6 +53,8 @@ class Settings:
             "tcp_keepalives_count": "3",
             "tcp_user_timeout": "60000",
             **self.named,
+            # Types and names that the server writes for us are compared, and shown.
+            "quote_all_identifiers": "off",
         }
         if self.statement_timeout is not None:
             settings["statement_timeout"] = _milliseconds(self.statement_timeout)
