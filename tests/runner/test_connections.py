@@ -205,7 +205,7 @@ def test_a_signal_ends_an_attempt_to_which_no_server_answers(tmp_path: Path) -> 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = f"127.0.0.1:{silent.getsockname()[1]}"
         url = f"postgres://nobody@{place},{place}/nothing?connect_timeout=0"
-        argv = [PROGRAM, "--database-url", url, "version"]
+        argv = [PROGRAM, "--database-url", url, "force", "1"]
         with (
             log.open("w") as output,
             subprocess.Popen(argv, env=environment({}), cwd=tmp_path, stdout=output) as process,

@@ -1,17 +1,21 @@
 """``fluxbase-migrate status``: where each migration of both tracks stands."""
 
 import json
+import subprocess
 from pathlib import Path
+from typing import LiteralString
 
+import psycopg
 import pytest
 
 from fluxbase_migrations.core.files import Direction, MigrationFile, Source
 from fluxbase_migrations.runner.overview import FileState, migrations
 from fluxbase_migrations.runner.tracking import Row
 from tests.conftest import Database
-from tests.peers import write_files
-from tests.runner.test_cli import typed
+from tests.peers import environment, write_files
+from tests.runner.test_cli import PROGRAM, typed
 from tests.runner.track import Runner
+from tests.waiting import eventually
 
 FILES = {
     "001_one.up.sql": "CREATE TABLE one ();",
@@ -114,3 +118,27 @@ def test_without_a_history_the_row_decides(row: Row, states: list[FileState]) ->
         for version in (1, 2)
     }
     assert [one.state for one in migrations(row, [], Source(files))] == states
+
+
+@pytest.mark.parametrize("command", ["status", "version", "history"])
+def test_a_signal_ends_a_look_at_a_table_that_somebody_has_locked(
+    database: Database, tmp_path: Path, command: str
+) -> None:
+    write_files(tmp_path / "migrations", FILES)
+    assert typed("up", directory=tmp_path, DATABASE_URL=database.dsn).returncode == 0
+    waiting: LiteralString = (
+        "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    log = tmp_path / "log"
+    with psycopg.connect(database.dsn) as holder, log.open("w") as output:
+        holder.execute("LOCK TABLE migrations.app, migrations.history")
+        variables = environment({"DATABASE_URL": database.dsn})
+        with subprocess.Popen([PROGRAM, command], env=variables, cwd=tmp_path, stdout=output) as process:
+            try:
+                eventually("it to wait", lambda: holder.execute(waiting).fetchall() == [(1,)])
+                process.terminate()
+                assert process.wait(60) == 1
+            finally:
+                process.kill()
+    assert log.read_text() == "ERROR SIGTERM received\n"

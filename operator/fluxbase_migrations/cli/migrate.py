@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from fluxbase_migrations.runner.commands import Setup
 
 USAGE_ERROR: Final = 2
+_READING: Final = ("version", "status", "history")
+"""Commands that change nothing in the database."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,7 +140,11 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
                 return commands.down(setup, _source(chosen, variables, log), limit)
         raise AssertionError(given.command)
 
-    return commands.guarded(act, log)
+    def act_or_leave() -> int:
+        with stop.at_once():
+            return act()
+
+    return commands.guarded(act_or_leave if given.command in _READING else act, log)
 
 
 def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: Stop) -> "Setup":

@@ -7,9 +7,13 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from types import FrameType
 from typing import Final
+
+from fluxbase_migrations.core.errors import Interrupted
 
 MARGIN: Final = 10.0
 """Seconds before the grace period's end at which a statement outside a transaction is cancelled."""
@@ -34,6 +38,7 @@ class Stop:
         self.grace_period = grace_period
         self.signal: str | None = None
         self._since = 0.0
+        self._at_once = False
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def __del__(self) -> None:
@@ -49,7 +54,25 @@ class Stop:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.request(signal.Signals(number).name)
+        name = signal.Signals(number).name
+        self.request(name)
+        if self._at_once:
+            raise Interrupted(f"{name} received")
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While nothing is done that could be left half done, a signal ends any wait by an exception.
+
+        Raises:
+            Interrupted: a signal came, wherever the program was.
+        """
+        self._at_once = True
+        try:
+            if self.signal is not None:
+                raise Interrupted(f"{self.signal} received")
+            yield
+        finally:
+            self._at_once = False
 
     def request(self, name: str) -> None:
         """Ask the run to end, as a signal would."""
