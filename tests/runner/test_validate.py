@@ -54,6 +54,22 @@ def test_an_error_has_its_place_and_exit_code_1(
     assert says in done.stdout
 
 
+def test_strings_are_read_as_the_file_has_them_read(tmp_path: Path, migrations: Path) -> None:
+    setting = "SET standard_conforming_strings = off; SELECT 'it\\'s', b'1';\n"
+    write_files(migrations, {"002_name.down.sql": setting})
+    assert validated(tmp_path).stdout == ""
+    write_files(migrations, {"002_name.down.sql": f"{setting}SELEC 1"})
+    assert validated(tmp_path).stdout.startswith("migrations/002_name.down.sql:2:1: error: syntax error")
+
+
+def test_any_name_of_a_migration_can_stand_among_the_checksums(tmp_path: Path, migrations: Path) -> None:
+    write_files(migrations, {f"003_a\u2028b.{way}.sql": "SELECT 1" for way in ("up", "down")})
+    assert validated(tmp_path, "--write").returncode == 0
+    sums = migrations / "migrations.sum"
+    sums.write_bytes(sums.read_bytes().replace(b"\n", b"\r\n"))
+    assert (validated(tmp_path).returncode, validated(tmp_path).stdout) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [

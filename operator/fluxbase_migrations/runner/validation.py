@@ -62,6 +62,8 @@ def _of_statement(prepared: Prepared, index: int) -> Iterator[Finding]:
 
     found, file = prepared.statements, prepared.file
     start, end = found.starts[index], found.ends[index]
+    if b"\\" in found.sql[start:end] and not found.conforming_at(index):
+        return  # the parser knows strings only as they are with standard_conforming_strings on
     try:
         text = found.sql[start:end].decode()
         postgast.parse(text)
@@ -110,7 +112,8 @@ def read_sums(text: str) -> dict[str, str]:
         InvalidSource: a line that is none, with its number.
     """
     sums = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, ended in enumerate(text.split("\n"), 1):  # a name may hold what else Unicode ends lines with
+        line = ended.removesuffix("\r")
         if not line.strip() or line.startswith("#"):
             continue
         match = _SUM.fullmatch(line)
