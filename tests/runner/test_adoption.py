@@ -211,10 +211,11 @@ def test_a_baseline_is_recorded_once(runner: Runner, tmp_path: Path, source: str
     [
         ("UPDATE {} SET dirty = true", "Dirty database version 2"),
         ("DELETE FROM {}", "records no version"),
+        ("UPDATE {} SET version = -1", "records no version"),
         ("ALTER TABLE {} ADD COLUMN description text", "is not a version table"),
         ("DROP TABLE {}", "is not a version table"),
     ],
-    ids=["dirty", "empty", "another table", "none"],
+    ids=["dirty", "empty", "nothing applied", "another table", "none"],
 )
 def test_a_table_that_says_nothing_certain_is_no_baseline(
     runner: Runner, tmp_path: Path, source: str, other: str, before: str, why: str

@@ -74,6 +74,9 @@ def test_each_state_is_told(database: Database, tmp_path: Path) -> None:
     assert cells(lines, "5")[3] == "pending"
     assert 'failed: column "no_such_column" does not exist' in lines[-1]
     assert "version 4 (dirty)" in lines[-1]
+    (user,) = json.loads("\n".join(said(database, tmp_path, "--track", "user", "-o", "json")[1]))
+    (dirty,) = [one for one in user["migrations"] if one["state"] == "dirty"]
+    assert dirty["appliedAt"] is None
 
 
 def test_what_golang_migrate_applied_has_nobody(database: Database, runner: Runner, tmp_path: Path) -> None:
@@ -109,6 +112,9 @@ def test_programs_read_it_too(database: Database, tmp_path: Path) -> None:
         (Row(1, False), [FileState.APPLIED, FileState.PENDING]),
         (Row(1, True), [FileState.DIRTY, FileState.PENDING]),
         (Row(2, False), [FileState.APPLIED, FileState.APPLIED]),
+        (Row(9, False), [FileState.APPLIED, FileState.APPLIED, FileState.FILE_GONE]),
+        (Row(0, False), [FileState.FILE_GONE, FileState.PENDING, FileState.PENDING]),
+        (Row(-1, True), [FileState.DIRTY, FileState.PENDING, FileState.PENDING]),
         (Row(9, True), [FileState.APPLIED, FileState.APPLIED, FileState.DIRTY]),
     ],
 )

@@ -69,7 +69,7 @@ def _track(track: "TrackOverview") -> dict[str, Any]:
                 "file": one.name,
                 "state": one.state.value,
                 "appliedAt": one.entry.finished_at.isoformat()
-                if one.entry and one.entry.finished_at
+                if one.entry and one.entry.finished_at and one.state != "dirty"
                 else None,
                 "by": one.entry.done_by if one.entry else None,
             }

@@ -10,6 +10,7 @@ from typing import Final
 from psycopg import errors
 
 from fluxbase_migrations.core.errors import Dirty, ForeignTable, ServerRefused
+from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, TRACKING_TABLE, Track
 from fluxbase_migrations.runner import sql
@@ -102,7 +103,7 @@ def recorded(session: Session, other: Table) -> Row:
     if other not in readable:
         raise ServerRefused(f"{other} is not a version table: columns version and dirty, and no others")
     found = _read(session, other, readable[other])
-    if found is None:
+    if found is None or (found.row and found.row.version <= NIL and not found.row.dirty):
         raise ServerRefused(f"{other} records no version", hint="nothing was applied by it: run up")
     if found.row is None:
         raise ServerRefused(str(found), hint="grant SELECT on it, or give its version: baseline V")

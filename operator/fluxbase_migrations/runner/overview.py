@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from fluxbase_migrations.core.files import Direction, Source
+from fluxbase_migrations.core.files import NIL, Direction, Source
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner import history
 from fluxbase_migrations.runner.ledger import Entry, standing
@@ -35,11 +35,11 @@ class Migration:
 
 
 def migrations(row: Row, entries: Sequence[Entry], source: Source) -> list[Migration]:
-    """Every version of the source and of the history, in order; ``entries`` are oldest first."""
+    """Every version of the source, of the history and of the row, in order; ``entries`` are oldest first."""
     done = history.applied(entries)
     late = {*history.skipped_versions(entries, source, row.version)}
     failed = standing(row, [*reversed(entries)]) if row.dirty else None
-    versions = sorted({*source.versions, *done, *([row.version] if row.dirty else [])})
+    versions = sorted({*source.versions, *done, *([row.version] if row.dirty or row.version > NIL else [])})
     return [_migration(version, row, done.get(version), late, failed, source) for version in versions]
 
 
