@@ -4,7 +4,8 @@ A run needs libpq, and of psycopg little more. But ``import psycopg.pq`` also ex
 which makes its whole interface with every adapter and imports asyncio for one half of it: more than half of
 the time from a program's start to its first statement. A deferred module is in ``sys.modules`` with all that
 Python needs to find its submodules, and becomes complete by the first attribute that it lacks. So it is never
-wrong to use one, only slower.
+wrong to use one, only slower, in a program that imports with one thread, as ours does: two that complete and
+import parts of one package at the same time wait for each other's locks for ever.
 
 What a release of psycopg needs of its ``__init__`` while it is imported may change: pyproject.toml admits the
 series that the tests have seen.
@@ -76,7 +77,7 @@ class _Completion:
         self._begun = False
 
     def __call__(self, name: str) -> Any:
-        with self._lock:  # another thread may be at it
+        with self._lock:
             if not self._begun:  # else it is under way in this thread, and has come no further yet
                 if part := self._deferred.parts.get(name):
                     return getattr(import_module(part), name)
