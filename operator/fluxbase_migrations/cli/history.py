@@ -14,24 +14,15 @@ _HEAD = ("STARTED", "TOOK", "WHAT", "FILE", "FROM", "TO", "OUTCOME", "STATEMENTS
 
 def show(entries: Sequence["Entry"]) -> int:
     """Print one line per entry, oldest first; returns the exit code."""
-    rows = [_HEAD, *(tuple(map(visible, _row(entry))) for entry in entries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
-    lines = []
-    for row in rows:
-        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False))
-        lines.append(f"{line}  {row[-1]}".rstrip())
-    return output.answer(lines)
+    return output.answer(output.table([_HEAD, *(tuple(map(visible, _row(entry))) for entry in entries)]))
 
 
 def _row(entry: "Entry") -> tuple[str, ...]:
     what = entry.direction or entry.kind.value
-    took = ""
-    if entry.finished_at is not None:
-        took = f"{(entry.finished_at - entry.started_at).total_seconds():.3f}s"
     statements = "" if entry.statements is None else f"{entry.done or 0}/{entry.statements}"
     return (
         entry.started_at.isoformat(sep=" ", timespec="seconds"),
-        took,
+        output.took(entry),
         what,
         entry.file or "",
         _version(entry.from_version),

@@ -1,9 +1,28 @@
 """What a command was asked to print."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from fluxbase_migrations.runner.log import silence_stdout
+
+if TYPE_CHECKING:
+    from fluxbase_migrations.runner.ledger import Entry
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """``rows`` in columns as wide as need be; the first is the heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def took(entry: "Entry") -> str:
+    """How long the history's entry took; empty while it has not ended."""
+    if entry.finished_at is None:
+        return ""
+    return f"{(entry.finished_at - entry.started_at).total_seconds():.3f}s"
 
 
 def answer(lines: Iterable[str]) -> int:

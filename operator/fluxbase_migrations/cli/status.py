@@ -1,15 +1,16 @@
 """``fluxbase-migrate status``: both tracks, version by version."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fluxbase_migrations.cli import output
 from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.runner.overview import FileState, Migration
 
 if TYPE_CHECKING:
     from fluxbase_migrations.runner.commands import TrackOverview
-    from fluxbase_migrations.runner.overview import Migration
 
 _HEAD = ("TRACK", "VERSION", "FILE", "STATE", "APPLIED", "TOOK", "BY")
 
@@ -22,32 +23,24 @@ def show(tracks: Sequence["TrackOverview"], form: str) -> int:
 
 def _table(tracks: Sequence["TrackOverview"]) -> list[str]:
     rows = [_HEAD, *(_row(track.label, one) for track in tracks for one in track.migrations)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    return [*lines, "", *(visible(_summary(track)) for track in tracks)]
+    return [*output.table(rows), "", *(visible(_summary(track)) for track in tracks)]
 
 
-def _row(track: str, one: "Migration") -> tuple[str, ...]:
+def _row(track: str, one: Migration) -> tuple[str, ...]:
     entry = one.entry
     applied = took = by = ""
     if entry is not None:
         by = entry.done_by
         applied = (entry.finished_at or entry.started_at).isoformat(sep=" ", timespec="seconds")
-        if entry.finished_at is not None:
-            took = f"{(entry.finished_at - entry.started_at).total_seconds():.3f}s"
+        took = output.took(entry)
     return track, str(one.version), visible(one.name), one.state.value, applied, took, visible(by)
 
 
 def _summary(track: "TrackOverview") -> str:
     parts = [track.table + (": no version" if track.row.version < 0 else f": version {track.row}")]
-    counts: dict[str, int] = {}
-    for one in track.migrations:
-        counts[one.state.value] = counts.get(one.state.value, 0) + 1
-    counts.pop("dirty", None)
+    counts = Counter(one.state for one in track.migrations if one.state is not FileState.DIRTY)
     parts += [f"{count} {state}" for state, count in counts.items()]
-    failed = next((one.entry for one in track.migrations if one.state == "dirty"), None)
+    failed = next((one.entry for one in track.migrations if one.state is FileState.DIRTY), None)
     if failed is not None and failed.error:
         parts.append(f"failed: {failed.error.get('message', '')}")
     return f"{track.label}: {'; '.join(parts)}"
@@ -69,7 +62,7 @@ def _track(track: "TrackOverview") -> dict[str, Any]:
                 "file": one.name,
                 "state": one.state.value,
                 "appliedAt": one.entry.finished_at.isoformat()
-                if one.entry and one.entry.finished_at and one.state != "dirty"
+                if one.entry and one.entry.finished_at and one.state is not FileState.DIRTY
                 else None,
                 "by": one.entry.done_by if one.entry else None,
             }
