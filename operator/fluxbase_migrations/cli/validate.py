@@ -15,8 +15,6 @@ from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.source import read_directories, scan
 from fluxbase_migrations.runner.validation import SUMS, Finding
 
-FORMATS = ("text", "json", "github")
-
 
 def validate(directory: Path, form: str, *, write: bool, unknown_files: UnknownFiles) -> int:
     """Print what was found; returns 1 if anything is an error, else 0."""

@@ -3,7 +3,7 @@
 import bisect
 from collections.abc import Sequence
 
-from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, Source
 from fluxbase_migrations.runner.atomic import UNCHANGED
 from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
 
@@ -23,12 +23,17 @@ def applied(entries: Sequence[Entry]) -> dict[int, Entry]:
     return found
 
 
+def is_edited(entry: Entry, file: MigrationFile) -> bool:
+    """Whether the file has other content than the one that was applied."""
+    return entry.checksum is not None and file.checksum != entry.checksum
+
+
 def drifted(entries: Sequence[Entry], source: Source) -> list[str]:
     """What to say of versions whose file has other content than the one that was applied."""
     said = []
     for version, entry in sorted(applied(entries).items()):
         file = source.get(version, Direction.UP)
-        if file is not None and entry.checksum is not None and file.checksum != entry.checksum:
+        if file is not None and is_edited(entry, file):
             said.append(_drift(entry, file.name))
     return said
 

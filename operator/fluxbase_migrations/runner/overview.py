@@ -56,6 +56,6 @@ def _migration(
         return Migration(version, name, FileState.OUT_OF_ORDER)
     if file is None:
         return Migration(version, name, FileState.FILE_GONE, entry)
-    if entry is not None and entry.checksum not in (None, file.checksum):
+    if entry is not None and history.is_edited(entry, file):
         return Migration(version, name, FileState.EDITED, entry)
     return Migration(version, name, FileState.APPLIED, entry)

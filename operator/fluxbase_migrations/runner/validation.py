@@ -9,6 +9,7 @@ from fluxbase_migrations.core.errors import InvalidSource, describe
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, Source
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.result import ErrorInfo
+from fluxbase_migrations.runner import lexer
 from fluxbase_migrations.runner.prepared import Prepared
 
 SUMS: Final = "migrations.sum"
@@ -27,10 +28,6 @@ class Finding:
     line: int | None = None
     column: int | None = None
     is_error: bool = True
-
-    def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
-        return f"{place}: {self.message}" if place else self.message
 
 
 def findings(source: Source, sums: Mapping[str, str] | None) -> list[Finding]:
@@ -69,9 +66,7 @@ def _of_statement(prepared: Prepared, index: int) -> Iterator[Finding]:
         postgast.parse(text)
     except postgast.PgQueryError as error:
         at = start + len(text[: max(error.cursorpos - 1, 0)].encode())
-        before = found.sql[:at]
-        line = before.count(b"\n") + 1
-        column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
+        line, column = lexer.line_column(found.sql, at)
         yield Finding(error.message, file.name if file else None, line, column)
 
 
