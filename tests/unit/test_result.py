@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxbase_migrations.core.exposure import Exposure
-from fluxbase_migrations.core.result import LIMIT, Applied, ErrorInfo, Outcome, Result, cut
+from fluxbase_migrations.core.result import LIMIT, Applied, ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.text import cut
 
 LONG = st.text(max_size=20) | st.sampled_from(
     ["x" * 5000, "ü" * 3000, "🙂" * 2000, '"' * 3000, "\n" * 3000, "\ud800"]

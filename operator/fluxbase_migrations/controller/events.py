@@ -9,8 +9,7 @@ from typing import Any, Final
 from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.kube import Kube, KubeError
 from fluxbase_migrations.core.names import API_VERSION, KIND
-from fluxbase_migrations.core.result import cut
-from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.core.text import cut, visible
 from fluxbase_migrations.core.wish import Note
 
 logger = logging.getLogger(__name__)

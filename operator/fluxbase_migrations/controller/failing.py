@@ -17,9 +17,8 @@ from fluxbase_migrations.controller.sources import Key
 from fluxbase_migrations.controller.store import Kind, Store, Stored
 from fluxbase_migrations.core import facts, summary
 from fluxbase_migrations.core.names import Phase
-from fluxbase_migrations.core.result import cut
 from fluxbase_migrations.core.status import Condition, SetStatus
-from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.core.text import cut, visible
 from fluxbase_migrations.core.wish import Note
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Final
 
 from fluxbase_migrations.core.json_names import JSON_NAMES
 from fluxbase_migrations.core.lazy_dataclass import dataclass
-from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.core.text import cut, visible
 
 KEPT: Final = 10
 """How many are told in a run's result and in status."""
@@ -71,8 +71,7 @@ def bounded(exposures: Sequence[Exposure]) -> tuple[Exposure, ...]:
 
 
 def _short(text: str) -> str:
-    shown = visible(text)
-    return shown if len(shown) <= _NAME_LIMIT else shown[: _NAME_LIMIT - 1] + "…"
+    return cut(visible(text), _NAME_LIMIT)
 
 
 def _is_whole(statement: str | None) -> bool:

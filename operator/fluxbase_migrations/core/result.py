@@ -9,7 +9,7 @@ from typing import Any, Final
 from fluxbase_migrations.core.exposure import Exposure, bounded
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.lazy_dataclass import dataclass
-from fluxbase_migrations.core.text import visible, visible_in
+from fluxbase_migrations.core.text import cut, visible, visible_in
 
 LIMIT: Final = 4096
 """Bytes. The kubelet cuts a longer termination message without regard for JSON."""
@@ -233,11 +233,6 @@ class Result:
 def _exposure(**fields: Any) -> Exposure:
     lists = {name: tuple(fields.get(name, ())) for name in ("roles", "privileges")}
     return Exposure(**{**fields, **lists})
-
-
-def cut(text: str, chars: int) -> str:
-    """Shorten ``text`` to at most ``chars`` characters, with an ellipsis where something is missing."""
-    return text if len(text) <= chars else text[: chars - 1] + "…"
 
 
 def _compact(result: Result) -> dict[str, Any]:

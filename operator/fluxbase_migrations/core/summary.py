@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Final
 
 from fluxbase_migrations.core.names import Phase, Track
-from fluxbase_migrations.core.result import Outcome, cut
+from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.states import ADVICE
 from fluxbase_migrations.core.status import Condition, TracksStatus, TrackStatus
+from fluxbase_migrations.core.text import cut
 from fluxbase_migrations.core.transitions import Shows, line_of
 
 PRECEDENCE: Final = (Phase.FAILED, Phase.RUNNING, Phase.PENDING, Phase.ROLLED_BACK, Phase.APPLIED)

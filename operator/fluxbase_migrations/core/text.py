@@ -68,3 +68,8 @@ def _escape(found: re.Match[str]) -> str:
     if code > 0xFFFF:
         return f"\\U{code:08x}"
     return _SHORT.get(one) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def cut(text: str, chars: int) -> str:
+    """Shorten ``text`` to at most ``chars`` characters, with an ellipsis where something is missing."""
+    return text if len(text) <= chars else text[: chars - 1] + "…"

@@ -10,11 +10,11 @@ from fluxbase_migrations.core.names import ANNOTATION_FORCE, Phase
 from fluxbase_migrations.core.observed import Context, Queue
 from fluxbase_migrations.core.owner import EXPLANATIONS, OwnerState
 from fluxbase_migrations.core.record import error_text
-from fluxbase_migrations.core.result import Outcome, cut
+from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.core.runs import Explanation, JobSeen, NotStarted, PodSeen
 from fluxbase_migrations.core.states import ADVICE, Effect, Reason, effect
 from fluxbase_migrations.core.status import Owner, Progress, TrackError, TrackStatus
-from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.core.text import cut, visible
 from fluxbase_migrations.core.wish import Blocked, Refused, Skip, Want
 
 SETTLED: Final = (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED)
