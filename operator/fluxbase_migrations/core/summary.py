@@ -48,7 +48,7 @@ def conditions(
         reason, message = Outcome.DIRTY, _dirty_message(tracks, dirty)
     else:
         reason, message = record.reason or str(decisive), f"{track}: {record.message}"
-    message = cut(message or "every track is left out", MESSAGE_LIMIT)
+    message = cut(message or "all tracks are skipped", MESSAGE_LIMIT)
     stated = [(READY, "True" if ready else "False")]
     if not ready:
         acts = any(_acts(record) for _, record in shown)
