@@ -12,8 +12,8 @@ VENV = .venv
 MIGRATIONS = migrations
 MIGRATE = $(VENV)/bin/fluxbase-migrate
 APT_INSTALL = apt-get -q update && apt-get -q install -y --no-install-recommends
-# Two processes: what waits for the cluster leaves room for the other.
-PYTEST = $(VENV)/bin/pytest -n 2 --dist loadgroup
+# Four processes: the tests on the cluster mostly wait, and come first.
+PYTEST = $(VENV)/bin/pytest -n 4 --dist loadgroup
 # Options for pytest: make test PYTEST_ARGS="-k lock"
 PYTEST_ARGS ?=
 # IMAGE_TESTS=no leaves out the tests with the image's Python, where no container engine gives IMAGE's files.
