@@ -57,7 +57,7 @@ RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /whe
     && /build/bin/pip --python /opt/fluxbase/bin/python3 install --quiet --no-compile --no-deps --no-index \
         /wheel/*.whl \
     && /opt/fluxbase/bin/python3 deploy/image/layer.py make /before /layer \
-        fluxbase_migrations.runner.job fluxbase_migrations.runner.commands fluxbase_migrations.cli.migrate
+        fluxbase_migrations.runner.commands.job fluxbase_migrations.runner.commands.verbs fluxbase_migrations.cli.migrate
 
 # What the operator would not find in a cluster is not found here, and then there is no image.
 FROM operator-dependencies AS checked

@@ -7,7 +7,7 @@ PYTHON ?= python3
 PYTHON_CHECK = import sys; sys.version_info >= (3, 11) or sys.exit("Python " + sys.version.split()[0] + \
 	" is too old: requires-python is >=3.11; name a newer one, as in: make venv PYTHON=python3.12")
 INTERPRETERS = $(VENV)/bin/python -m tests.interpreters
-LOCALCLUSTER = PYTHONPATH=operator $(PYTHON) -m tests.localcluster
+LOCALCLUSTER = PYTHONPATH=operator $(PYTHON) -m dev.localcluster
 VENV = .venv
 MIGRATIONS = migrations
 MIGRATE = $(VENV)/bin/fluxbase-migrate

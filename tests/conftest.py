@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests import counts
-from tests.postgres_server import Endpoint, start_server
+from dev.postgres_server import Endpoint, start_server
+from tests.support import counts
 
 EXTERNAL = os.environ.get("TEST_DATABASE_URL", "")
 VERSIONS = ["external"] if EXTERNAL else os.environ.get("PG_VERSIONS", "15 18").replace(",", " ").split()

@@ -13,11 +13,11 @@ from pathlib import Path
 from bench.latency.observe import Runtime, Watches, connected
 from bench.latency.report import Report
 from bench.latency.trials import Stage, Trial
+from dev.localcluster.cluster import Cluster
+from dev.localcluster.demo import install_chart
+from dev.localcluster.layout import REPOSITORY
+from dev.localcluster.lifecycle import up
 from tests.e2e.conftest import kube_for
-from tests.localcluster.cluster import Cluster
-from tests.localcluster.demo import install_chart
-from tests.localcluster.layout import REPOSITORY
-from tests.localcluster.lifecycle import up
 
 RESULTS = Path(__file__).parents[1] / "results"
 NAMESPACE = "bench-latency"

@@ -16,8 +16,8 @@ from typing import Any
 
 from kubernetes.aio import client, config
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import Kube
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube
 
 Json = dict[str, Any]
 LIMIT = 120.0

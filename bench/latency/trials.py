@@ -13,10 +13,10 @@ from typing import Any
 
 from bench.latency.observe import Event, Runtime, Watches, on_our_clock
 from bench.latency.steps import Lap, job_steps
+from dev.localcluster.cluster import Cluster
 from fluxbase_migrations.core.names import CONTAINER, TRACKING_TABLE, Track
 from tests.e2e.conftest import a_set
 from tests.e2e.harness import FIXED, SHOP, Kube, MigrationSet, files
-from tests.localcluster.cluster import Cluster
 
 Json = dict[str, Any]
 ONE_JOB = "one Job that does nothing"

@@ -16,8 +16,8 @@ from bench.runner.contenders import CONTENDERS, OURS, PGX5, PSQL
 from bench.runner.measure import Cost, cost
 from bench.runner.report import Measured, Report
 from bench.runner.workloads import Workload
+from dev.postgres_server import Endpoint, start_server
 from tests.conftest import Database, fresh_database
-from tests.postgres_server import Endpoint, start_server
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.runner.workloads import Workload
-from tests.peers import GolangMigrate, Ours
+from dev.peers import GolangMigrate, Ours
 
 Contender = Callable[[str, Workload], list[str]]
 """From a connection string and a workload to a command line."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers import environment
+from dev.peers import environment
 
 LIMIT = 900.0
 """Seconds after which a process is killed and the benchmark fails."""

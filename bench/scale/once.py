@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean
 
 from bench.scale.stage import FILES, Json, set_name, tracks
-from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.chaos.database import Database
 from tests.chaos.world import World, world

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.scale.stage import Stage, set_name
-from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.core.names import ANNOTATION_SET
 
 CHANGES = 100

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import Kube
+from dev.programs import Program
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.controller import api_server
 from tests.controller.api_server import ApiServer
 from tests.controller.cluster import Cluster
 from tests.controller.conftest import credentials, fresh_namespace, install
 from tests.controller.test_lifecycle import done
-from tests.programs import Program
 
 Json = dict[str, Any]
 

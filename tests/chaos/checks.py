@@ -6,13 +6,13 @@ from math import inf
 from typing import Any
 
 from fluxbase_migrations.core.names import Track
-from tests import kstatus
 from tests.chaos.database import Database
 from tests.chaos.history import Revision
 from tests.chaos.life import Life
 from tests.chaos.migrations import executed_in_full
 from tests.chaos.node import Container
 from tests.chaos.rows import Interval
+from tests.support import kstatus
 
 Json = dict[str, Any]
 

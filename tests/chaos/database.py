@@ -11,10 +11,10 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from dev.postgres_server import Server
 from fluxbase_migrations.core.names import TRACKING_TABLE, Track
 from tests.chaos.rows import Interval, State, intervals, since, states
 from tests.conftest import administer, create_database, create_login, drop_database
-from tests.postgres_server import Server
 
 SETTINGS = {"track_commit_timestamp": "on"}
 """What the server must be started with."""

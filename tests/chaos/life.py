@@ -8,13 +8,13 @@ from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Phase, Track
 from fluxbase_migrations.core.result import Outcome
-from tests import kstatus
 from tests.chaos.migrations import Source
 from tests.chaos.objects import EVERY, Objects
 from tests.chaos.places import Places
 from tests.chaos.plan import Change, Kind, Script
 from tests.chaos.succession import take_over
 from tests.chaos.world import OTHER_NAME, World
+from tests.support import kstatus
 
 Json = dict[str, Any]
 

@@ -20,12 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import Kube, KubeError
-from fluxbase_migrations.controller.seen import labels, run_number
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.watch.parsing import labels, run_number
 from fluxbase_migrations.core.names import ENV_JOB, LABEL_SET, LABEL_SET_UID, LABEL_TRACK, MIGRATIONS_ROOT
-from fluxbase_migrations.runner.job import ENV_TERMINATION_LOG
-from tests.expansion import expand
+from fluxbase_migrations.runner.commands.job import ENV_TERMINATION_LOG
+from tests.support.expansion import expand
 
 Json = dict[str, Any]
 

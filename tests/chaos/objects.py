@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
 from fluxbase_migrations.core.names import API_VERSION, KIND
 
 Json = dict[str, Any]

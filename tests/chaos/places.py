@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import psycopg
 
+from dev.postgres_server import Server
 from tests.chaos.database import ANSWER, PAUSE, Database, Login
-from tests.postgres_server import Server
 
 Done = TypeVar("Done")
 

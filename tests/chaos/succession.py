@@ -7,8 +7,8 @@ from typing import Any
 
 from fluxbase_migrations.core.names import ANNOTATION_TAKE_OVER, CommandState, Track
 from fluxbase_migrations.core.result import Outcome
-from tests import kstatus
 from tests.chaos.objects import Objects
+from tests.support import kstatus
 
 Json = dict[str, Any]
 

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from fluxbase_migrations.controller.seen import set_of
+from fluxbase_migrations.controller.watch.parsing import set_of
 from fluxbase_migrations.core.names import Track
 from tests.chaos import checks, command_checks, fact_checks
 from tests.chaos.life import Life

@@ -12,8 +12,10 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import Kube, KubeError
+from dev.postgres_server import Server, start_server
+from dev.programs import Program
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
 from fluxbase_migrations.core.names import GROUP, PLURAL
 from tests.chaos import database
 from tests.chaos.history import History
@@ -22,8 +24,6 @@ from tests.chaos.plan import Company, Kill, Other, Victim
 from tests.conftest import VERSIONS
 from tests.controller.api_server import ApiServer, free_port, programs, start
 from tests.controller.conftest import credentials, fresh_namespace, install
-from tests.postgres_server import Server, start_server
-from tests.programs import Program
 
 Json = dict[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from dev.localcluster.tools import tool
 from fluxbase_migrations.api.spec import Spec
-from tests.localcluster.tools import tool
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/fluxbase"

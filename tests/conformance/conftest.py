@@ -7,15 +7,15 @@ from functools import partial
 
 import pytest
 
-from tests.background import Background
+from dev.peers import environment
+from dev.postgres_server import Endpoint
 from tests.conformance import cases
 from tests.conformance.cases import Case
 from tests.conformance.differences import Difference
 from tests.conformance.twins import Seen, Twins
 from tests.conftest import fresh_database
-from tests.peers import environment
-from tests.postgres_server import Endpoint
-from tests.prefork import Prefork
+from tests.support.background import Background
+from tests.support.prefork import Prefork
 
 WORKERS = (os.cpu_count() or 1) + 1  # a process waits for its server some of the time
 

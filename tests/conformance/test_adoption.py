@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
+from dev.peers import environment, golang_migrate, write_files
 from tests.conftest import Database
-from tests.peers import environment, golang_migrate, write_files
 from tests.runner.cases import files
 from tests.runner.test_adoption import OTHER, ours
 from tests.runner.track import Runner

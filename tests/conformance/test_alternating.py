@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dev.peers import GolangMigrate, Ours, Peer, write_files
 from tests.conformance.cases import FIXTURE, Row
 from tests.conformance.twins import message, reset, state
 from tests.conftest import Database
-from tests.peers import GolangMigrate, Ours, Peer, write_files
 
 # The background work is for all tests of one process.
 pytestmark = pytest.mark.xdist_group("conformance")

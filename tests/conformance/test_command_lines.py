@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from dev.peers import environment, golang_migrate, write_files
+from dev.postgres_server import Endpoint
 from tests.conformance.cases import body
 from tests.conformance.twins import reset, state
 from tests.conftest import Database, fresh_database
-from tests.peers import environment, golang_migrate, write_files
-from tests.postgres_server import Endpoint
 
 OURS = str(Path(sys.executable).with_name("fluxbase-migrate"))
 FILES = {

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.programs import Program
+from dev.programs import Program
 
 ADMIN = "system:masters"
 START_SECONDS = 90.0
@@ -100,10 +100,10 @@ def programs() -> Path:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets:
         return Path(assets)
-    from tests.localcluster.cache import Cache
-    from tests.localcluster.golang import kube
-    from tests.localcluster.layout import layout
-    from tests.localcluster.report import Progress
+    from dev.localcluster.cache import Cache
+    from dev.localcluster.golang import kube
+    from dev.localcluster.layout import layout
+    from dev.localcluster.report import Progress
 
     return kube(Cache(layout().cache, Progress()))
 

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.kube import Kube, KubeError
-from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.process.settings import Settings
 from tests.controller import api_server
 from tests.controller.cluster import Cluster, until
 from tests.controller.watched import every_write_checked

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from fluxbase_migrations.api.spec import Spec
-from fluxbase_migrations.cli import steering
-from fluxbase_migrations.controller import jobs, paths
-from fluxbase_migrations.controller.kube import MERGE_PATCH, Kube, KubeError
-from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.cli.kubectl import steering
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import MERGE_PATCH, Kube, KubeError
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile import jobs
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import API_VERSION, KIND, Track
 from tests.controller.cluster import Cluster

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.cli.set_view import render
-from fluxbase_migrations.controller.kube import KubeError
+from fluxbase_migrations.cli.kubectl.set_view import render
+from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.core.errors import Exposed, PlatformIncomplete
 from fluxbase_migrations.core.exposure import Exposure, ExposureKind
 from fluxbase_migrations.core.names import ExposurePolicy
-from fluxbase_migrations.core.record import NOT_EXPOSED
 from fluxbase_migrations.core.result import Outcome, Result
-from tests import kstatus
+from fluxbase_migrations.decisions.run_result import NOT_EXPOSED
 from tests.controller.cluster import Cluster, told
 from tests.controller.conftest import Running
 from tests.controller.test_lifecycle import FILES, SOURCE, done
+from tests.support import kstatus
 
 STATEMENT = "ALTER VIEW public.v SET (security_invoker = true)"
 VIEW = Exposure(ExposureKind.VIEW, "public.v", ("authenticated",), ("SELECT", "UPDATE"), STATEMENT)

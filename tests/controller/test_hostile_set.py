@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import Kube, KubeError
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
 from fluxbase_migrations.core.job import JobSpec
 from fluxbase_migrations.core.names import ENV_JOB
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
@@ -15,7 +15,7 @@ from fluxbase_migrations.core.text import visible
 from tests.controller.api_server import ApiServer
 from tests.controller.cluster import Cluster
 from tests.controller.conftest import Running, credentials
-from tests.expansion import environment
+from tests.support.expansion import environment
 
 CANARY = "postgres://app:canary-51c2@db/shop"
 ESCAPE = "\x1b]0;owned\x07\nERROR a line of its own\u202e"

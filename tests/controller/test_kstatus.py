@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from tests import kstatus
-from tests.kstatus_program import read_by_kstatus
+from tests.support import kstatus
+from tests.support.kstatus_program import read_by_kstatus
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = sorted((ROOT / "deploy" / "argocd").rglob("testdata/*.yaml"))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.store import Kind, Stored
-from fluxbase_migrations.controller.watch import Watch
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.watch.namespace_watch import Watch
+from fluxbase_migrations.controller.watch.store import ObjectKind, Stored
 from fluxbase_migrations.core.names import LABEL_NAME
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from tests.controller.cluster import Cluster, told, until
@@ -20,10 +20,10 @@ LAG = 3.0
 
 
 @pytest.fixture
-def delayed(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[Kind]], None]:
+def delayed(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[ObjectKind]], None]:
     """Let the watches of some kinds show everything late; what they list at first comes in time."""
 
-    def delay(kinds: frozenset[Kind]) -> None:
+    def delay(kinds: frozenset[ObjectKind]) -> None:
         shown = Watch._changed
 
         def late(self: Watch, one: Stored, gone: bool) -> None:
@@ -38,17 +38,17 @@ def delayed(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[Kind]], None
 @pytest.mark.parametrize(
     "kinds",
     [
-        pytest.param(frozenset({Kind.SET}), id="of sets"),
-        pytest.param(frozenset({Kind.JOB}), id="of Jobs"),
-        pytest.param(frozenset({Kind.POD}), id="of pods"),
-        pytest.param(frozenset(Kind), id="of all"),
+        pytest.param(frozenset({ObjectKind.SET}), id="of sets"),
+        pytest.param(frozenset({ObjectKind.JOB}), id="of Jobs"),
+        pytest.param(frozenset({ObjectKind.POD}), id="of pods"),
+        pytest.param(frozenset(ObjectKind), id="of all"),
     ],
 )
 async def test_nothing_runs_twice_while_watches_lag(
     cluster: Cluster,
     start_operator: Any,
-    delayed: Callable[[frozenset[Kind]], None],
-    kinds: frozenset[Kind],
+    delayed: Callable[[frozenset[ObjectKind]], None],
+    kinds: frozenset[ObjectKind],
 ) -> None:
     delayed(kinds)
     running = await start_operator()
@@ -91,7 +91,7 @@ async def test_a_job_that_lost_its_label_for_a_while_is_known_again(
         await cluster.kube.patch(path, {"metadata": {"labels": {LABEL_NAME: value}}})
 
     async def known() -> bool:
-        return any(one.uid == job["metadata"]["uid"] for one in store.all(Kind.JOB))
+        return any(one.uid == job["metadata"]["uid"] for one in store.all(ObjectKind.JOB))
 
     async def unknown() -> bool:
         return not await known()

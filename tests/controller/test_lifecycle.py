@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller import paths
+from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.names import ANNOTATIONS_UNDISTURBED
 from fluxbase_migrations.core.result import Applied, ErrorInfo, Outcome, Result

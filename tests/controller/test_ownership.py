@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.api import status as status_json
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import KubeError
-from fluxbase_migrations.core import summary
+from fluxbase_migrations.api import conditions, status_json
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.controller.cluster import Cluster, Json, now, told, until
@@ -102,11 +101,11 @@ async def test_an_owner_that_cannot_be_looked_at_has_not_let_go(cluster: Cluster
         body = await cluster.kube.get(path)
         body["status"]["tracks"]["system"] |= {"phase": "Skipped", "reason": "Disabled"}
         generation = body["metadata"]["generation"]
-        conditions = summary.failing((), generation, datetime.now(UTC).replace(microsecond=0), "forbidden")
+        told = conditions.failing((), generation, datetime.now(UTC).replace(microsecond=0), "forbidden")
         body["status"] |= {
             "phase": "Skipped",
             "observedGeneration": generation,
-            "conditions": status_json.write_conditions(conditions),
+            "conditions": status_json.write_conditions(told),
         }
         try:
             await cluster.kube.replace(paths.set_status(cluster.namespace, "first"), body)

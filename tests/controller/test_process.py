@@ -11,9 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import Kube
-from fluxbase_migrations.controller.lease import DEFAULT_NAME
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.controller.process.lease import DEFAULT_NAME
 from fluxbase_migrations.core.names import GROUP, PLURAL, Track
 from tests.controller.api_server import ApiServer, free_port
 from tests.controller.cluster import Cluster, until

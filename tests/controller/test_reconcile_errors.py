@@ -6,11 +6,12 @@ from typing import Any
 import kopf
 import pytest
 
-from fluxbase_migrations.controller import handlers, paths, watch
-from fluxbase_migrations.controller.kube import Kube
-from fluxbase_migrations.core.actions import job_name
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.controller.watch import handlers, namespace_watch
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import API_VERSION, ENV_JOB, KIND, Track
+from fluxbase_migrations.decisions.actions import job_name
 from tests.controller.cluster import Cluster, until
 from tests.controller.conftest import Running, fresh_namespace
 from tests.controller.test_lifecycle import SOURCE, applied, done
@@ -183,7 +184,7 @@ async def test_a_namespace_that_may_not_be_watched_any_more_gives_its_slot_back_
     cluster: Cluster, kube: Kube, start_operator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody sees the end of its Job, and no request is refused for a set that is left as it is."""
-    monkeypatch.setattr(watch, "PAUSE", 0.2)
+    monkeypatch.setattr(namespace_watch, "PAUSE", 0.2)
     monkeypatch.setattr(handlers, "_RETRIES", (0.1,))
     settings = handlers._settings
 

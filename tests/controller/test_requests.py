@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import KubeError
-from fluxbase_migrations.controller.seen import set_of
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import KubeError
+from fluxbase_migrations.controller.watch.parsing import set_of
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from tests.controller.api_server import ApiServer
 from tests.controller.cluster import Cluster, Json, until

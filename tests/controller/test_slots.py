@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fluxbase_migrations.controller.kube import Kube
+from fluxbase_migrations.controller.client.kube import Kube
 from fluxbase_migrations.core.result import Outcome
 from tests.controller.cluster import Cluster, Json, until
 from tests.controller.conftest import fresh_namespace

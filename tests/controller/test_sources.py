@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fluxbase_migrations.controller.kube import KubeError
+from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.controller.cluster import Cluster, told
 from tests.controller.conftest import Running

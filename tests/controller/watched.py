@@ -6,10 +6,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.kube import Kube
-from tests import kstatus
-from tests.kstatus_program import read_by_kstatus
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube
+from tests.support import kstatus
+from tests.support.kstatus_program import read_by_kstatus
 
 Json = dict[str, Any]
 

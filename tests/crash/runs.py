@@ -17,14 +17,14 @@ from typing import Literal
 
 import psycopg
 
+from dev.peers import Finished, Ours, Started
+from dev.postgres_server import Server
+from dev.waiting import eventually
 from tests.conformance.cases import NIL, body
 from tests.conformance.twins import reset, state
 from tests.conftest import Database
-from tests.databases import invalid_indexes
-from tests.peers import Finished, Ours, Started
-from tests.postgres_server import Server
-from tests.prefork import Prefork
-from tests.waiting import eventually
+from tests.support.databases import invalid_indexes
+from tests.support.prefork import Prefork
 
 Victim = Literal["process", "connection", "server", "server stopped", "machine"]
 VICTIMS: Mapping[Victim, int] = {

@@ -18,12 +18,12 @@ from functools import partial
 
 import pytest
 
-from tests.background import Background
+from dev.peers import environment, write_files
+from dev.postgres_server import start_server
 from tests.conftest import VERSIONS, Database, create_database, create_login
 from tests.crash.runs import Arena, Plan, files
-from tests.peers import environment, write_files
-from tests.postgres_server import start_server
-from tests.prefork import Prefork
+from tests.support.background import Background
+from tests.support.prefork import Prefork
 
 # The background work is for all tests of one process.
 pytestmark = pytest.mark.xdist_group("crash")

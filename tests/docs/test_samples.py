@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from fluxbase_migrations.api.spec import Spec
-from fluxbase_migrations.cli import arguments, kubectl
+from fluxbase_migrations.cli import arguments
+from fluxbase_migrations.cli.kubectl import program
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -85,7 +86,7 @@ def test_shell_parses_and_names_what_exists(sample: Sample) -> None:
         if words[:1] == ["fluxbase-migrate"]:
             arguments.parser().parse_args(words[1:])
         if words[:2] == ["kubectl", "fluxbase"]:
-            kubectl.parser().parse_args(words[2:])
+            program.parser().parse_args(words[2:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dev.localcluster.cluster import Cluster
+from dev.localcluster.lifecycle import up
 from tests.e2e.database import (
     Database,
     copy_database,
@@ -26,8 +28,6 @@ from tests.e2e.database import (
 from tests.e2e.harness import Kube, MigrationSet, eventually
 from tests.e2e.scenarios import Scenario
 from tests.e2e.watching import StatusWatch
-from tests.localcluster.cluster import Cluster
-from tests.localcluster.lifecycle import up
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "build/reports"

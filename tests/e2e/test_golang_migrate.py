@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dev.peers import GolangMigrate
 from fluxbase_migrations import system
 from tests.e2e.harness import SHOP, MigrationSet, files
-from tests.peers import GolangMigrate
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

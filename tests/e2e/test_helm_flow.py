@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from dev.localcluster.cluster import Cluster
 from tests.e2e.conftest import REPORTS, a_database, kube_for
 from tests.e2e.harness import ROOT, SHOP, SYSTEM_LATEST, Kube, MigrationSet, eventually
-from tests.localcluster.cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -10,7 +10,7 @@ import pytest
 
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import ENV_JOB, Track
-from fluxbase_migrations.runner.job import ENV_TERMINATION_LOG
+from fluxbase_migrations.runner.commands.job import ENV_TERMINATION_LOG
 from tests.e2e.harness import MigrationSet, fluxbase, tables
 from tests.e2e.scenarios import Scenario
 

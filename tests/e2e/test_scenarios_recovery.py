@@ -7,11 +7,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fluxbase_migrations.runner.lock import own_id
-from fluxbase_migrations.runner.tracking import Table
+from dev.peers import GolangMigrate
+from fluxbase_migrations.runner.connection.lock import own_id
+from fluxbase_migrations.runner.connection.table_name import TableName
 from tests.e2e.harness import MigrationSet, tables
 from tests.e2e.scenarios import Scenario
-from tests.peers import GolangMigrate
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 NewSet = Callable[..., MigrationSet]
@@ -41,7 +41,7 @@ def test_a_lock_that_is_held_is_waited_for(new_set: NewSet, scenario: NewScenari
     shop = new_set("lock")
     seen = scenario("Somebody else holds the migration lock")
     with psycopg.connect(shop.database.outside, application_name="migrate") as holder:
-        holder.execute("SELECT pg_advisory_lock(%s::bigint)", [own_id(Table("migrations", "app"))])
+        holder.execute("SELECT pg_advisory_lock(%s::bigint)", [own_id(TableName("migrations", "app"))])
         shop.start(tables(1), lockTimeout="2s", retry={"backoff": "5s"})
         seen.sees("lockTimeout: 2s", shop, "LockHeld")
     seen.sees("they let go", shop, "Applied")

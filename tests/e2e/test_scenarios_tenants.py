@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dev.localcluster.cluster import Cluster
 from tests.e2e.conftest import helm_upgrade
 from tests.e2e.database import GATED
 from tests.e2e.harness import Kube, MigrationSet, eventually, fluxbase, tables
 from tests.e2e.scenarios import Scenario
-from tests.localcluster.cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 NewSet = Callable[..., MigrationSet]

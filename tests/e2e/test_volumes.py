@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from dev.localcluster.cluster import Cluster
 from tests.e2e.conftest import DEPLOYMENT, Report, a_set, kube_for, operator_pods
 from tests.e2e.harness import ROOT, Kube, MigrationSet, eventually, fluxbase
-from tests.localcluster.cluster import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 NewVolumeSet = Callable[[str], MigrationSet]

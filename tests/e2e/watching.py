@@ -5,8 +5,8 @@ import threading
 import time
 from typing import Any, Final
 
-from tests import kstatus
 from tests.e2e.harness import Kube
+from tests.support import kstatus
 
 _RECONNECT_SECONDS: Final = 0.5
 

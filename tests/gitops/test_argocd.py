@@ -11,8 +11,8 @@ import pytest
 import yaml
 from lupa import lua51
 
+from dev.localcluster.tools import tool
 from fluxbase_migrations.core.names import API_VERSION, GROUP, KIND
-from tests.localcluster.tools import tool
 
 ROOT = Path(__file__).parents[2]
 ARGOCD = ROOT / "deploy/argocd"

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.localcluster.tools import tool
+from dev.localcluster.tools import tool
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = ROOT / "examples/shop/migrations"

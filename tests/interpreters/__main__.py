@@ -2,8 +2,8 @@
 
 import sys
 
+from dev.localcluster.report import ClusterError, Progress
 from tests.interpreters import image, pythons
-from tests.localcluster.report import ClusterError, Progress
 
 COMMANDS = {"image": image.run, "pythons": pythons.run}
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.localcluster.cache import Cache, content_key
-from tests.localcluster.report import ClusterError, run
+from dev.localcluster.cache import Cache, content_key
+from dev.localcluster.report import ClusterError, run
 
 SAVE_TIMEOUT_SECONDS: Final = 900
 KEEP_SAVED: Final = 2

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests import postgres_server
+from dev import postgres_server
+from dev.localcluster import prerequisites
+from dev.localcluster.buildah import pip_configuration, trusted_authorities
+from dev.localcluster.cache import Cache, content_key, lock
+from dev.localcluster.cluster import external
+from dev.localcluster.images import Images
+from dev.localcluster.layout import REPOSITORY, layout
+from dev.localcluster.report import ClusterError, Progress, tail
 from tests.interpreters import engines, selection
 from tests.interpreters.layers import ImageFiles, unpack
 from tests.interpreters.lending import lend
 from tests.interpreters.locks import only_in
 from tests.interpreters.root import Root
-from tests.localcluster import prerequisites
-from tests.localcluster.buildah import pip_configuration, trusted_authorities
-from tests.localcluster.cache import Cache, content_key, lock
-from tests.localcluster.cluster import external
-from tests.localcluster.images import Images
-from tests.localcluster.layout import REPOSITORY, layout
-from tests.localcluster.report import ClusterError, Progress, tail
 
 SOURCE: Final = "/src"
 """Where the checkout is lent."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.localcluster.cache import Cache
+from dev.localcluster.cache import Cache
 
 KEEP_LAYERS: Final = 12
 # How layers say that a file of a lower layer is gone, and that nothing of a lower directory is left:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.localcluster.report import ClusterError, run
+from dev.localcluster.report import ClusterError, run
 
 PLACE: Final = "/opt/lent"
 

@@ -18,11 +18,11 @@ from typing import Final
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from dev.localcluster.cache import content_key
+from dev.localcluster.layout import REPOSITORY
+from dev.localcluster.report import ClusterError, Progress
+from dev.localcluster.report import run as run_command
 from tests.interpreters import selection
-from tests.localcluster.cache import content_key
-from tests.localcluster.layout import REPOSITORY
-from tests.localcluster.report import ClusterError, Progress
-from tests.localcluster.report import run as run_command
 
 ENVIRONMENTS: Final = REPOSITORY / ".venvs"
 INSTALL_TIMEOUT_SECONDS: Final = 900

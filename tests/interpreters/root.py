@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from dev.localcluster.cache import contained
+from dev.localcluster.layout import REPOSITORY
 from tests.interpreters.layers import ImageFiles
-from tests.localcluster.cache import contained
-from tests.localcluster.layout import REPOSITORY
 
 # Files that a container engine would provide.
 MACHINE_FILES: Final = ("/etc/hosts", "/etc/resolv.conf")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from tests.localcluster.layout import REPOSITORY
+from dev.localcluster.layout import REPOSITORY
 
 EVERYWHERE: Final = ("tests/unit", "tests/splitting", "tests/runner", "tests/system", "tests/crash")
 ENVIRONMENT: Final = {"PG_VERSIONS": "15", "CRASH_RUNS": "20"}

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import counts
+from dev.localcluster.cache import Cache
+from dev.localcluster.layout import REPOSITORY
+from dev.localcluster.report import ClusterError, Progress
 from tests.interpreters import engines, image, locks, pythons, selection
 from tests.interpreters.layers import unpack_layer
-from tests.localcluster.cache import Cache
-from tests.localcluster.layout import REPOSITORY
-from tests.localcluster.report import ClusterError, Progress
+from tests.support import counts
 
 EVERYWHERE = list(selection.EVERYWHERE)
 
@@ -99,13 +99,13 @@ def _layer(directory: Path, *names: str) -> Path:
 @pytest.mark.parametrize("change", ["changed", "missing"])
 def test_other_code_in_the_image_than_in_the_checkout_is_seen(tmp_path: Path, change: str) -> None:
     shutil.copytree(REPOSITORY / "operator", tmp_path, dirs_exist_ok=True)
-    file = tmp_path / "fluxbase_migrations/runner/lexer.py"
+    file = tmp_path / "fluxbase_migrations/runner/sql/lexer.py"
     argv = [sys.executable, "-c", image.LOOK, str(tmp_path)]
     same = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert json.loads(same.stdout)["other"] == []
     file.write_text("changed") if change == "changed" else file.unlink()
     seen = subprocess.run(argv, capture_output=True, text=True, check=True)
-    assert json.loads(seen.stdout)["other"] == ["runner/lexer.py"]
+    assert json.loads(seen.stdout)["other"] == ["runner/sql/lexer.py"]
 
 
 def test_an_image_that_no_engine_gives_is_a_failure_with_the_way_on(

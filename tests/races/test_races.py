@@ -14,13 +14,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dev.peers import APP, Finished, GolangMigrate, Ours, Peer, Started, write_files
+from dev.postgres_server import Endpoint, Server, start_server
+from dev.waiting import eventually
 from tests.conformance.cases import body
 from tests.conformance.twins import message, reset, state
 from tests.conftest import EXTERNAL, VERSIONS, Database, external_server, fresh_database
-from tests.databases import clients, invalid_indexes, lock_id, lock_waiters
-from tests.peers import APP, Finished, GolangMigrate, Ours, Peer, Started, write_files
-from tests.postgres_server import Endpoint, Server, start_server
-from tests.waiting import eventually
+from tests.support.databases import clients, invalid_indexes, lock_id, lock_waiters
 
 # One process: races with each other are enough.
 pytestmark = pytest.mark.xdist_group("races")

@@ -6,10 +6,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from dev.peers import write_files
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome
-from tests.peers import write_files
 from tests.runner.cases import files
 from tests.runner.test_cli import typed
 from tests.runner.test_job import Pod

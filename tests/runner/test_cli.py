@@ -8,9 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fluxbase_migrations.controller.progress import parse
+from dev.peers import Ours, environment, write_files
+from fluxbase_migrations.controller.reconcile.log_follower import parse
 from tests.conftest import Database
-from tests.peers import Ours, environment, write_files
 
 PROGRAM = str(Path(sys.executable).with_name("fluxbase-migrate"))
 FILES = {

@@ -14,12 +14,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from dev.peers import environment, write_files
+from dev.postgres_server import Server, start_server
+from dev.waiting import eventually
 from tests.conftest import VERSIONS, administer, create_database, create_login
-from tests.peers import environment, write_files
-from tests.postgres_server import Server, start_server
 from tests.runner.certificates import Authority
 from tests.runner.test_cli import PROGRAM, typed
-from tests.waiting import eventually
 
 SERVER_VERSIONS = [int(version) for version in VERSIONS if version.isdecimal()] or [15]
 """The server that TEST_DATABASE_URL names is not ours to configure."""

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner import lexer
-from fluxbase_migrations.runner.lexer import Statements
+from fluxbase_migrations.runner.sql import lexer
+from fluxbase_migrations.runner.sql.lexer import Statements
 from tests.runner.track import Runner
 
 RIGHT = lexer.split

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from psycopg import sql
 
+from dev.postgres_server import Endpoint
 from fluxbase_migrations.core.result import Outcome
 from tests.conftest import Database, administer, create_login, drop_database, drop_role
-from tests.postgres_server import Endpoint
 from tests.runner.track import Runner, source
 
 ENCODINGS = ["LATIN1", "SQL_ASCII", "EUC_JP", "WIN1252"]

@@ -7,7 +7,7 @@ import pytest
 
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.runner.session import Settings
+from fluxbase_migrations.runner.connection.session import Settings
 from tests.runner import cases
 from tests.runner.track import Runner, numbered
 

@@ -10,8 +10,8 @@ from psycopg import sql
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner.signals import Stop
-from fluxbase_migrations.runner.track import TrackRun, run_track
+from fluxbase_migrations.runner.commands.track_run import RunRequest, run_track
+from fluxbase_migrations.runner.connection.signals import Stop
 from tests.conftest import Database, administer, drop_database
 from tests.runner.track import Runner, numbered, source
 
@@ -157,7 +157,11 @@ def test_a_run_does_not_go_on_in_another_database_after_a_lost_connection(databa
     files = {**FILES, "9_lost.up.sql": "SELECT pg_terminate_backend(pg_backend_pid())"}
     try:
         result = run_track(
-            TrackRun(Track.USER, lock_timeout=5.0), source(files), lambda: next(sessions), runner.log, Stop()
+            RunRequest(Track.USER, lock_timeout=5.0),
+            source(files),
+            lambda: next(sessions),
+            runner.log,
+            Stop(),
         )
     finally:
         next(sessions, None)

@@ -13,14 +13,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dev.peers import Ours, environment, write_files
+from dev.waiting import eventually
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
 from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, ENV_FILE, Rollback, Track, UnknownFiles
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.conftest import Database
-from tests.peers import Ours, environment, write_files
 from tests.runner.track import Runner
-from tests.waiting import eventually
 
 PROGRAM = [sys.executable, "-m", "fluxbase_migrations.runner"]
 COMMAND = [str(Path(sys.executable).with_name("fluxbase-migrate")), "job"]

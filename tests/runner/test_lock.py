@@ -7,14 +7,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dev.peers import Ours, write_files
+from dev.waiting import eventually
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner.lock import LockIds, golang_migrate_id, own_id
-from fluxbase_migrations.runner.tracking import Table
-from tests.peers import Ours, write_files
+from fluxbase_migrations.runner.connection.lock import LockIds, golang_migrate_id, own_id
+from fluxbase_migrations.runner.connection.table_name import TableName
 from tests.runner.track import Runner, numbered
-from tests.waiting import eventually
 
-APP = Table("migrations", "app")
+APP = TableName("migrations", "app")
 
 
 @pytest.mark.parametrize(
@@ -22,17 +22,17 @@ APP = Table("migrations", "app")
     [
         (APP, "/fluxbase", 700420591),
         (APP, "fluxbase", 1309426208),
-        (Table("migrations", "fluxbase"), "/fluxbase", 773359234),
-        (Table("public", "schema_migrations"), "fluxbase", 202349746),
+        (TableName("migrations", "fluxbase"), "/fluxbase", 773359234),
+        (TableName("public", "schema_migrations"), "fluxbase", 202349746),
     ],
 )
-def test_golang_migrates_ids_are_those_measured(table: Table, database: str, expected: int) -> None:
+def test_golang_migrates_ids_are_those_measured(table: TableName, database: str, expected: int) -> None:
     assert golang_migrate_id(table, database) == expected
 
 
 def test_our_own_id_is_none_that_golang_migrate_can_have() -> None:
     assert not 0 <= own_id(APP) < 2**32
-    assert own_id(APP) != own_id(Table("migrations", "fluxbase"))
+    assert own_id(APP) != own_id(TableName("migrations", "fluxbase"))
 
 
 def test_a_held_lock_ends_the_run_in_time_and_names_the_holder(runner: Runner) -> None:

@@ -11,14 +11,14 @@ from itertools import pairwise
 import psycopg
 import pytest
 
-from fluxbase_migrations.controller.progress import parse
+from dev.postgres_server import Endpoint, start_server
+from dev.waiting import eventually
+from fluxbase_migrations.controller.reconcile.log_follower import parse
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner import lock_waits
+from fluxbase_migrations.runner.connection import lock_waits
 from fluxbase_migrations.runner.log import Log
 from tests.conftest import Database, administer, fresh_database
-from tests.postgres_server import Endpoint, start_server
 from tests.runner.track import Runner, numbered
-from tests.waiting import eventually
 
 HOSTILE = 'x" file=001\n\x1b[2J'
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from dev.peers import Finished, Ours, write_files
+from dev.postgres_server import Server, start_server
 from tests.conftest import VERSIONS, Database, create_database, create_login
-from tests.peers import Finished, Ours, write_files
-from tests.postgres_server import Server, start_server
 from tests.runner.track import Runner
 
 SERVER_VERSIONS = [int(version) for version in VERSIONS if version.isdecimal()] or [15]

@@ -8,16 +8,16 @@ from typing import Any
 import psycopg
 import pytest
 
+from dev.peers import Finished, Ours, Started, write_files
+from dev.waiting import eventually
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.runner import doubt
-from fluxbase_migrations.runner.doubt import Became
-from fluxbase_migrations.runner.lock import LockIds
-from fluxbase_migrations.runner.tracking import Table
+from fluxbase_migrations.runner.connection.lock import LockIds
+from fluxbase_migrations.runner.connection.table_name import TableName
+from fluxbase_migrations.runner.recovery import in_doubt_resolution
+from fluxbase_migrations.runner.recovery.in_doubt_resolution import Resolution
 from tests.conftest import Database
-from tests.peers import Finished, Ours, Started, write_files
 from tests.runner.track import Runner, connect_as, numbered
-from tests.waiting import eventually
 
 PARTITIONS = (
     "CREATE TABLE p (i int) PARTITION BY LIST (i); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"
@@ -230,7 +230,7 @@ def test_a_database_that_is_as_it_was_is_not_taken_for_the_statements_work(
     runner: Runner, statement: str
 ) -> None:
     session = connect_as(runner)
-    note = doubt.note(session, statement.encode())
-    ids = LockIds.of(Table("migrations", "app"), session.database)
-    assert doubt.became(session, ids, note, runner.log) is Became.NOT_DONE
+    note = in_doubt_resolution.note(session, statement.encode())
+    ids = LockIds.of(TableName("migrations", "app"), session.database)
+    assert in_doubt_resolution.became(session, ids, note, runner.log) is Resolution.NOT_DONE
     session.close()

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from dev.peers import Ours, write_files
+from dev.waiting import eventually
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner.signals import Stop
+from fluxbase_migrations.runner.connection.signals import Stop
 from tests.conftest import Database
-from tests.peers import Ours, write_files
 from tests.runner import cases
 from tests.runner.track import APP, Runner, numbered
-from tests.waiting import eventually
 
 CALL = cases.files("partly-committed/call-check")
 BUMPED = [(1, 1), (2, 1), (3, 9)]

@@ -13,12 +13,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dev.peers import write_files
+from dev.waiting import eventually
 from fluxbase_migrations.core.result import Outcome
 from tests.conftest import Database
-from tests.peers import write_files
 from tests.runner.test_cli import typed
 from tests.runner.track import Runner, numbered
-from tests.waiting import eventually
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from psycopg import errors
 
-from fluxbase_migrations.runner import queries, sql
-from fluxbase_migrations.runner.session import Session
+from fluxbase_migrations.runner.connection import queries
+from fluxbase_migrations.runner.connection.session import Session
+from fluxbase_migrations.runner.sql import composing as sql
 from tests.runner.track import Runner, connect_as
 
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.runner.session import Settings
+from fluxbase_migrations.runner.connection.session import Settings
 from tests.runner.track import APP, Runner, numbered
 
 UNCHANGED = "rolled back, nothing changed"

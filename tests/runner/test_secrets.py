@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from dev.peers import environment, write_files
+from dev.waiting import eventually
 from tests.conftest import Database
-from tests.peers import environment, write_files
 from tests.runner.test_cli import PROGRAM, typed
 from tests.runner.track import Runner
-from tests.waiting import eventually
 
 PASSWORD = "p@ss/w%rd 'é\"$!"
 ENCODED = quote(PASSWORD, safe="")

@@ -11,16 +11,16 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from dev.peers import write_files
 from fluxbase_migrations.core.errors import AuthFailed, MigrationError, ServerRefused, Unreachable
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.runner import libpq, session
-from fluxbase_migrations.runner.connect_errors import classify
-from fluxbase_migrations.runner.engine import Options
-from fluxbase_migrations.runner.recovery_case import Policy
-from fluxbase_migrations.runner.session import Settings
-from fluxbase_migrations.runner.track import TrackRun, run_track
-from tests.peers import write_files
+from fluxbase_migrations.runner.commands.track_run import RunRequest, run_track
+from fluxbase_migrations.runner.connection import libpq, session
+from fluxbase_migrations.runner.connection.connect_errors import classify
+from fluxbase_migrations.runner.connection.session import Settings
+from fluxbase_migrations.runner.execution.engine import Options
+from fluxbase_migrations.runner.recovery.case import Policy
 from tests.runner.test_cli import typed
 from tests.runner.track import Runner, numbered, source
 
@@ -68,7 +68,7 @@ def test_a_server_that_becomes_read_only_after_it_was_looked_at_is_connected_to_
             sessions[0].query("SET default_transaction_read_only = on")
         return sessions[-1]
 
-    wish = TrackRun(Track.USER, Options(Policy()))
+    wish = RunRequest(Track.USER, Options(Policy()))
     result = run_track(wish, source(numbered("CREATE TABLE a (i int)")), connect, runner.log, runner.stop)
     assert result.outcome is Outcome.APPLIED, result.error
     assert len(sessions) == 2

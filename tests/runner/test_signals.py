@@ -7,12 +7,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fluxbase_migrations.runner.lock import own_id
-from fluxbase_migrations.runner.tracking import Table
+from dev.peers import Finished, Ours, write_files
+from dev.waiting import eventually
+from fluxbase_migrations.runner.connection.lock import own_id
+from fluxbase_migrations.runner.connection.table_name import TableName
 from tests.conftest import Database
-from tests.peers import Finished, Ours, write_files
 from tests.runner.track import Runner
-from tests.waiting import eventually
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
 BEFORE = "CREATE TABLE a (i int)"
@@ -175,7 +175,7 @@ def test_waiting_for_the_lock_ends_at_once(
     command.write("SELECT pg_advisory_lock(7), pg_advisory_unlock(7)")
     runner.run({"1_it.up.sql": "SELECT 1"})
     with psycopg.connect(database.dsn, autocommit=True) as holder:
-        holder.execute("SELECT pg_advisory_lock(%s)", (own_id(Table("migrations", "app")),))
+        holder.execute("SELECT pg_advisory_lock(%s)", (own_id(TableName("migrations", "app")),))
         started = command.peer.start("up", log=tmp_path / "log")
         try:
             eventually(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fluxbase_migrations.runner.deferred import MODULES
+from dev.peers import environment, write_files
+from fluxbase_migrations.runner.commands.deferred_modules import MODULES
 from tests.conftest import Database
-from tests.peers import environment, write_files
 from tests.runner.track import Runner
 
 UNNEEDED = (

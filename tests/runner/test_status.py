@@ -8,14 +8,14 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from fluxbase_migrations.core.files import Direction, MigrationFile, Source
-from fluxbase_migrations.runner.overview import FileState, migrations
-from fluxbase_migrations.runner.tracking import Row
+from dev.peers import environment, write_files
+from dev.waiting import eventually
+from fluxbase_migrations.core.files import Direction, MigrationFile, MigrationFiles
+from fluxbase_migrations.runner.history.overview import FileState, migrations
+from fluxbase_migrations.runner.history.version_table import Row
 from tests.conftest import Database
-from tests.peers import environment, write_files
 from tests.runner.test_cli import PROGRAM, typed
 from tests.runner.track import Runner
-from tests.waiting import eventually
 
 FILES = {
     "001_one.up.sql": "CREATE TABLE one ();",
@@ -123,7 +123,7 @@ def test_without_a_history_the_row_decides(row: Row, states: list[FileState]) ->
         (version, Direction.UP): MigrationFile(f"{version}_t.up.sql", version, "t", Direction.UP, b"")
         for version in (1, 2)
     }
-    assert [one.state for one in migrations(row, [], Source(files))] == states
+    assert [one.state for one in migrations(row, [], MigrationFiles(files))] == states
 
 
 @pytest.mark.parametrize("command", ["status", "version", "history"])

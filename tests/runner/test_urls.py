@@ -6,11 +6,11 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from dev.peers import write_files
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome
 from tests.conftest import Database
-from tests.peers import write_files
 from tests.runner.test_cli import typed
 from tests.runner.test_job import Pod
 from tests.runner.track import Runner

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers import write_files
+from dev.peers import write_files
 from tests.runner.test_cli import typed
 
 GOOD = {

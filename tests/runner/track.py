@@ -7,16 +7,17 @@ from typing import Any
 
 import psycopg
 
-from fluxbase_migrations.core.files import Source
+from fluxbase_migrations.core.files import MigrationFiles
 from fluxbase_migrations.core.names import Recovery, Rollback, Track
 from fluxbase_migrations.core.result import Result
-from fluxbase_migrations.runner import commands, session
-from fluxbase_migrations.runner.engine import Options
+from fluxbase_migrations.runner.commands import verbs
+from fluxbase_migrations.runner.commands.track_run import RunRequest, run_track
+from fluxbase_migrations.runner.connection import session
+from fluxbase_migrations.runner.connection.session import Settings
+from fluxbase_migrations.runner.connection.signals import Stop
+from fluxbase_migrations.runner.execution.engine import Options
 from fluxbase_migrations.runner.log import Log
-from fluxbase_migrations.runner.recovery_case import Policy
-from fluxbase_migrations.runner.session import Settings
-from fluxbase_migrations.runner.signals import Stop
-from fluxbase_migrations.runner.track import TrackRun, run_track
+from fluxbase_migrations.runner.recovery.case import Policy
 from tests.conftest import Database
 
 APP = "migrations.app"
@@ -37,13 +38,13 @@ class Runner:
         return Log(write=self.lines.append)
 
     @property
-    def setup(self) -> commands.Setup:
+    def setup(self) -> verbs.Setup:
         parameters = {
             **psycopg.conninfo.conninfo_to_dict(self.database.dsn),
             "application_name": "fluxbase-migrate",
         }
         texts = {key: str(value) for key, value in parameters.items()}
-        return commands.Setup(
+        return verbs.Setup(
             texts,
             [self.database.password],
             self.settings,
@@ -61,7 +62,7 @@ class Runner:
             request=wish.pop("requested_at", None),
         )
         setup = self.setup
-        wanted = TrackRun(
+        wanted = RunRequest(
             Track.USER,
             Options(policy),
             self.lock_timeout,
@@ -97,8 +98,10 @@ class Runner:
         )
 
 
-def source(files: Mapping[str, str | bytes]) -> Source:
-    return Source.scan({name: one.encode() if isinstance(one, str) else one for name, one in files.items()})
+def source(files: Mapping[str, str | bytes]) -> MigrationFiles:
+    return MigrationFiles.scan(
+        {name: one.encode() if isinstance(one, str) else one for name, one in files.items()}
+    )
 
 
 def numbered(*bodies: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import postgast
 
-from fluxbase_migrations.runner import lexer
+from fluxbase_migrations.runner.sql import lexer
 
 _EDGE: Final = re.compile(rb"/\*|\*/")
 _LINE: Final = re.compile(rb"[ \t\r\n\f\v]+|--[^\n\r]*")

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from dev.postgres_server import Endpoint
 from tests.conftest import PLATFORM_ROLES, Database, administer, fresh_database
-from tests.postgres_server import Endpoint
 from tests.system.track import Connection, migrate
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from fluxbase_migrations.runner.platform import facts
-from fluxbase_migrations.runner.session import Session
+from dev.postgres_server import start_server
+from fluxbase_migrations.runner.commands.platform import facts
+from fluxbase_migrations.runner.connection.session import Session
 from tests.conftest import PLATFORM_ROLES, Database, fresh_database
-from tests.postgres_server import start_server
 from tests.runner.track import Runner, connect_as
 from tests.system.track import LATEST, Connection, apply, connect
 

@@ -7,6 +7,7 @@ from threading import Barrier
 
 import pytest
 
+from dev.postgres_server import Endpoint
 from tests.conftest import (
     PLATFORM_ROLES,
     Database,
@@ -16,7 +17,6 @@ from tests.conftest import (
     drop_platform_roles,
     drop_role,
 )
-from tests.postgres_server import Endpoint
 from tests.system.conftest import roles
 from tests.system.track import Connection, connect, down, up
 

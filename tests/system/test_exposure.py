@@ -7,8 +7,9 @@ import psycopg
 import pytest
 
 from fluxbase_migrations.core.exposure import Exposure, ExposureKind
-from fluxbase_migrations.runner import tracking
-from fluxbase_migrations.runner.exposure import exposed
+from fluxbase_migrations.runner.commands.exposure import exposed
+from fluxbase_migrations.runner.connection.table_name import TableName
+from fluxbase_migrations.runner.history import version_table
 from tests.conftest import Database
 from tests.runner.track import Runner, connect_as
 from tests.system.gateway import ADA, BOB, changed, rows
@@ -189,7 +190,7 @@ def test_a_version_table_that_we_make_in_public_is_its_owners_alone(
     session = connect_as(Runner(standing))
     own, session.pgconn = session.pgconn, app.pgconn
     own.finish()
-    tracking.ensure(session, tracking.Table("public", "schema_migrations"))
+    version_table.ensure(session, TableName("public", "schema_migrations"))
     assert exposed(session) == []
     assert app.execute("SELECT count(*) FROM public.schema_migrations").fetchall() == [(0,)]
     with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from dev.postgres_server import Endpoint
 from tests.conftest import (
     PLATFORM_ROLES,
     Database,
@@ -18,7 +19,6 @@ from tests.conftest import (
     drop_role,
     fresh_database,
 )
-from tests.postgres_server import Endpoint
 from tests.system.catalog import picture
 from tests.system.conftest import bypasses_policies, roles
 from tests.system.track import connect, migrate, roll_back, run_example

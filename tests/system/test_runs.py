@@ -11,17 +11,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fluxbase_migrations.core.files import Source
+from dev.peers import environment, write_files
+from dev.postgres_server import Endpoint, start_server
+from fluxbase_migrations.core.files import MigrationFiles
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import ExposurePolicy, Rollback, Track
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.runner.exposure import NOT_PROTECTED, UNKNOWN, exposed
-from fluxbase_migrations.runner.platform import missing
-from fluxbase_migrations.runner.track import TrackRun, run_track
+from fluxbase_migrations.runner.commands.exposure import NOT_PROTECTED, UNKNOWN, exposed
+from fluxbase_migrations.runner.commands.platform import missing
+from fluxbase_migrations.runner.commands.track_run import RunRequest, run_track
 from fluxbase_migrations.system import files as built_in
 from tests.conftest import Database, create_database, create_login
-from tests.peers import environment, write_files
-from tests.postgres_server import Endpoint, start_server
 from tests.runner.track import Runner, connect_as
 from tests.system.test_contents import RESTORE_VERSION, program
 from tests.system.track import EXAMPLES, LATEST
@@ -41,10 +41,10 @@ def runner(platform: Database) -> Runner:
 
 def run_system(runner: Runner, **wish: object) -> Result:
     setup = runner.setup
-    wanted = TrackRun(Track.SYSTEM, lock_timeout=10, built_in=True, rollback=Rollback.ALLOW)
+    wanted = RunRequest(Track.SYSTEM, lock_timeout=10, built_in=True, rollback=Rollback.ALLOW)
     return run_track(
         replace(wanted, **wish),  # type: ignore[arg-type]
-        Source.scan(built_in()),
+        MigrationFiles.scan(built_in()),
         setup.connect,
         setup.log,
         runner.stop,

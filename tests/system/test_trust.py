@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from dev.postgres_server import Endpoint
 from fluxbase_migrations.system import roles_sql
 from tests.conftest import (
     PLATFORM_ROLES,
@@ -23,7 +24,6 @@ from tests.conftest import (
     drop_role,
     fresh_database,
 )
-from tests.postgres_server import Endpoint
 from tests.system.catalog import picture
 from tests.system.gateway import ADA, rows
 from tests.system.track import Connection, connect, migrate, roll_back

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from fluxbase_migrations.controller.kube import Json, Kube, KubeError, Query
-from fluxbase_migrations.controller.store import Kind, Listed, Store, Stored
+from fluxbase_migrations.controller.client.kube import Json, Kube, KubeError, Query
+from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
 
 COLLECTIONS = frozenset(
     {"fluxbasemigrationsets", "jobs", "pods", "configmaps", "persistentvolumeclaims", "events"}
@@ -91,7 +91,7 @@ class ApiInMemory(Kube):
         found["metadata"]["resourceVersion"] = str(self._version)
         return found
 
-    def show(self, store: Store, kinds: Iterable[Kind] = tuple(Kind)) -> None:
+    def show(self, store: Store, kinds: Iterable[ObjectKind] = tuple(ObjectKind)) -> None:
         """What the watches of these kinds would have shown by now is in the store."""
         for kind in kinds:
             listed = Listed(version=self._version)

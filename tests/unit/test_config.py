@@ -7,7 +7,7 @@ import pytest
 from fluxbase_migrations.cli import config
 from fluxbase_migrations.cli.arguments import chosen_options, parser
 from fluxbase_migrations.cli.migrate import main
-from fluxbase_migrations.runner import dsn, masking
+from fluxbase_migrations.runner.connection import dsn, masking
 
 YAML = """
 database:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fluxbase_migrations.runner import confirm, lexer, statements
-from fluxbase_migrations.runner.wire import Chunk, Reply
+from fluxbase_migrations.runner.sql import command_tags, lexer, statements
+from fluxbase_migrations.runner.sql.simple_query import QueryPart, Reply
 
 FITS = {
     "SELECT 1": "SELECT 1",
@@ -37,9 +37,9 @@ DOES_NOT_FIT = {
 
 def compared(sql: str, *tags: str) -> str | None:
     found = lexer.split(sql.encode())
-    chunks = [Chunk(b"ours", 1), Chunk(found.sql, len(found), 0, 0), Chunk(b"ours", 1)]
+    chunks = [QueryPart(b"ours", 1), QueryPart(found.sql, len(found), 0, 0), QueryPart(b"ours", 1)]
     replies = [Reply(tag.encode()) for tag in ("BEGIN", *tags, "COMMIT")]
-    return confirm.complete(chunks, replies, found, statements.classify(found))
+    return command_tags.complete(chunks, replies, found, statements.classify(found))
 
 
 @pytest.mark.parametrize("sql", FITS)
@@ -59,5 +59,5 @@ def test_a_statement_more_or_less_is_noticed() -> None:
 
 def test_what_was_committed_is_counted_to_the_last_commit() -> None:
     replies = [Reply(tag) for tag in (b"BEGIN", b"SELECT 1", b"COMMIT", b"INSERT 0 1")]
-    assert confirm.ended_by_itself(replies) == 3
-    assert confirm.ended_by_itself(replies[:2]) == 0
+    assert command_tags.ended_by_itself(replies) == 3
+    assert command_tags.ended_by_itself(replies[:2]) == 0

@@ -6,18 +6,9 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.core.actions import CreateJob, DeleteJob, FreePod, SetTtl, job_name
-from fluxbase_migrations.core.commands import Annotation, inputs_digest
-from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
-from fluxbase_migrations.core.given import Given
-from fluxbase_migrations.core.identity import DatabaseIdentity
-from fluxbase_migrations.core.names import CommandState, Phase, Track
-from fluxbase_migrations.core.observed import Context, Queue, Refusal, TrackSeen
-from fluxbase_migrations.core.owner import OwnerState
-from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
-from fluxbase_migrations.core.runs import Container, Explanation, JobSeen, PodSeen
-from fluxbase_migrations.core.states import Reason
-from fluxbase_migrations.core.status import (
+from fluxbase_migrations.api.commands import Annotation, inputs_digest
+from fluxbase_migrations.api.reasons import Reason
+from fluxbase_migrations.api.status import (
     Commands,
     CommandsStatus,
     CommandStatus,
@@ -29,13 +20,22 @@ from fluxbase_migrations.core.status import (
     TracksStatus,
     TrackStatus,
 )
-from fluxbase_migrations.core.track import decide_track
-from fluxbase_migrations.core.transitions import TRANSITIONS, line_of
-from fluxbase_migrations.core.wish import Blocked, Refused, RetryPolicy, Skip, Want, Wish
+from fluxbase_migrations.api.transitions import TRANSITIONS, line_of
+from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.names import CommandState, Phase, Track
+from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
+from fluxbase_migrations.decisions.actions import CreateJob, DeleteJob, FreePod, SetTtl, job_name
+from fluxbase_migrations.decisions.command_status import Given
+from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision, decide
+from fluxbase_migrations.decisions.desired import Blocked, Desired, DesiredRun, Refused, RetryPolicy, Skip
+from fluxbase_migrations.decisions.job_state import Container, Explanation, ObservedJob, ObservedPod
+from fluxbase_migrations.decisions.observed import ObservedTrack, Queue, ReconcileContext, Refusal
+from fluxbase_migrations.decisions.owner import OwnerState
+from fluxbase_migrations.decisions.track import decide_track
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 UID = "3f0c7f6e-0000-0000-0000-000000000000"
-WANT = Want(base="content", template="template")
+WANT = DesiredRun(base="content", template="template")
 DIGEST = inputs_digest("content")
 DISABLED = Skip(Reason.DISABLED, "disabled")
 NAME = job_name("shop", UID, Track.USER, 1)
@@ -52,12 +52,12 @@ APPLIED = TrackStatus(
     attempts=1,
 )
 PLANNED = TrackStatus(run=1, inputs_digest=DIGEST, job=JobReference(NAME), attempts=1, reason=Reason.STARTING)
-JOB = JobSeen(NAME, "job", 1, DIGEST, "template", NOW)
-POD = PodSeen("pod", "pod-uid", UID, 1, Container.WAITING, NOW)
+JOB = ObservedJob(NAME, "job", 1, DIGEST, "template", NOW)
+POD = ObservedPod("pod", "pod-uid", UID, 1, Container.WAITING, NOW)
 RUNNING = replace(POD, container=Container.RUNNING, started_at=NOW)
 
 
-def ended(result: Result | None, because: str = "exit code 137") -> PodSeen:
+def ended(result: Result | None, because: str = "exit code 137") -> ObservedPod:
     return replace(
         POD,
         container=Container.TERMINATED,
@@ -71,28 +71,28 @@ def ended(result: Result | None, because: str = "exit code 137") -> PodSeen:
 
 def look(
     record: TrackStatus | None = None,
-    wish: Wish = WANT,
+    wish: Desired = WANT,
     *,
-    jobs: tuple[JobSeen, ...] = (),
-    pods: tuple[PodSeen, ...] = (),
+    jobs: tuple[ObservedJob, ...] = (),
+    pods: tuple[ObservedPod, ...] = (),
     now: datetime = NOW,
     suspended: bool = False,
     retry: RetryPolicy | None = None,
-    seen: TrackSeen | None = None,
+    seen: ObservedTrack | None = None,
     status: SetStatus | None = None,
     requested_at: Annotation | None = None,
     force: Annotation | None = None,
 ) -> SetDecision:
     """Decide about a set whose system track is disabled."""
-    user = replace(seen or TrackSeen(Track.USER, wish), jobs=jobs, pods=pods)
+    user = replace(seen or ObservedTrack(Track.USER, wish), jobs=jobs, pods=pods)
     before = status or SetStatus()
     return decide(
-        SetSeen(
+        ObservedSet(
             uid=UID,
             name="shop",
             generation=1,
             now=now,
-            tracks={Track.SYSTEM: TrackSeen(Track.SYSTEM, DISABLED), Track.USER: user},
+            tracks={Track.SYSTEM: ObservedTrack(Track.SYSTEM, DISABLED), Track.USER: user},
             status=replace(before, tracks=TracksStatus(None, record)),
             retry=retry or RetryPolicy(),
             suspended=suspended,
@@ -130,7 +130,7 @@ class Case:
 
 
 NO_CLAIM = 'persistentvolumeclaim "files" not found'
-CHANGED = Want(base="other", template="template")
+CHANGED = DesiredRun(base="other", template="template")
 RECHECKED = replace(WANT, volume="files, path .", recheck=timedelta(seconds=10))
 VOLUME = replace(WANT, volume="files, path .", allow_empty=True)
 ERROR = ErrorInfo("syntax error", file="005_x.up.sql", line=3, sql_state="42601", hint="no")
@@ -165,7 +165,7 @@ CASES = {
             PLANNED,
             jobs=(JOB,),
             now=LATER,
-            seen=TrackSeen(Track.USER, WANT, event=Explanation(True, "FailedMount", "no volume")),
+            seen=ObservedTrack(Track.USER, WANT, event=Explanation(True, "FailedMount", "no volume")),
         ),
         says="no volume",
     ),
@@ -404,7 +404,7 @@ CASES = {
         "PodPending",
         look(
             PLANNED,
-            seen=TrackSeen(Track.USER, WANT, event=Explanation(True, "", "")),
+            seen=ObservedTrack(Track.USER, WANT, event=Explanation(True, "", "")),
             jobs=(JOB,),
             now=LATER,
         ),
@@ -431,13 +431,13 @@ CASES = {
     "without a free slot a track is queued": Case(
         Phase.PENDING,
         "Queued",
-        look(seen=TrackSeen(Track.USER, WANT, queue=Queue("maxConcurrentJobs", 2, 3))),
+        look(seen=ObservedTrack(Track.USER, WANT, queue=Queue("maxConcurrentJobs", 2, 3))),
         stalled=False,
     ),
     "pods of a former set of the name are waited for": Case(
         Phase.PENDING,
         "WaitingForPreviousPods",
-        look(seen=TrackSeen(Track.USER, WANT, foreign_pods=(replace(RUNNING, set_uid="old"),))),
+        look(seen=ObservedTrack(Track.USER, WANT, foreign_pods=(replace(RUNNING, set_uid="old"),))),
     ),
     "a Job of an earlier run that has ended keeps nobody, though a finalizer keeps it": Case(
         Phase.PENDING,
@@ -474,20 +474,22 @@ CASES = {
         "JobRefused",
         look(
             PLANNED,
-            seen=TrackSeen(Track.USER, WANT, refusal=Refusal(1, "template", "quota", False, LATER)),
+            seen=ObservedTrack(Track.USER, WANT, refusal=Refusal(1, "template", "quota", False, LATER)),
         ),
         stalled=False,
     ),
     "a Job that can never be created waits for a change": Case(
         Phase.FAILED,
         "JobRefused",
-        look(PLANNED, seen=TrackSeen(Track.USER, WANT, refusal=Refusal(1, "template", "no", True, LATER))),
+        look(
+            PLANNED, seen=ObservedTrack(Track.USER, WANT, refusal=Refusal(1, "template", "no", True, LATER))
+        ),
         stalled=True,
     ),
     "a Job that was refused is created when its template changed": Case(
         Phase.PENDING,
         "Starting",
-        look(PLANNED, seen=TrackSeen(Track.USER, WANT, refusal=Refusal(1, "older", "no", True, LATER))),
+        look(PLANNED, seen=ObservedTrack(Track.USER, WANT, refusal=Refusal(1, "older", "no", True, LATER))),
         creates=1,
     ),
     "a database that another set owns is Stalled": Case(
@@ -504,7 +506,7 @@ CASES = {
     "a database whose owner is gone is taken over": Case(
         Phase.PENDING,
         "Starting",
-        look(CLAIMED, seen=TrackSeen(Track.USER, WANT, owner=OwnerState.DELETED)),
+        look(CLAIMED, seen=ObservedTrack(Track.USER, WANT, owner=OwnerState.DELETED)),
         creates=2,
     ),
     "a database whose owner was gone before the run ended is taken over": Case(
@@ -514,7 +516,7 @@ CASES = {
             PLANNED,
             jobs=(JOB,),
             pods=(ended(Result(Outcome.CONFLICT, owner="a/first", owner_uid="1")),),
-            seen=TrackSeen(Track.USER, WANT, owner=OwnerState.DELETED),
+            seen=ObservedTrack(Track.USER, WANT, owner=OwnerState.DELETED),
         ),
         creates=2,
     ),
@@ -570,8 +572,8 @@ def test_situation(case: Case) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"seen": TrackSeen(Track.USER, CHANGED)},
-        {"seen": TrackSeen(Track.USER, WANT), "requested_at": Annotation("again")},
+        {"seen": ObservedTrack(Track.USER, CHANGED)},
+        {"seen": ObservedTrack(Track.USER, WANT), "requested_at": Annotation("again")},
     ],
     ids=["edit", "request"],
 )
@@ -589,7 +591,7 @@ def test_a_set_that_is_claimed_away_starts_no_job_by_itself(owner: OwnerState) -
         made = look(
             CLAIMED,
             now=NOW + timedelta(days=days),
-            seen=TrackSeen(Track.USER, RECHECKED, owner=owner),
+            seen=ObservedTrack(Track.USER, RECHECKED, owner=owner),
         )
         assert created(made) is None
         assert (user(made).phase, user(made).reason) == (Phase.FAILED, "DatabaseClaimed")
@@ -598,7 +600,9 @@ def test_a_set_that_is_claimed_away_starts_no_job_by_itself(owner: OwnerState) -
 
 def test_nobody_is_warned_of_an_owner_that_is_gone() -> None:
     pods = (ended(Result(Outcome.CONFLICT, owner="a/first", owner_uid="1")),)
-    made = look(PLANNED, jobs=(JOB,), pods=pods, seen=TrackSeen(Track.USER, WANT, owner=OwnerState.DELETED))
+    made = look(
+        PLANNED, jobs=(JOB,), pods=pods, seen=ObservedTrack(Track.USER, WANT, owner=OwnerState.DELETED)
+    )
     assert [note.reason for note in made.notes] == ["TakingOver"]
 
 
@@ -701,9 +705,9 @@ def test_a_malformed_force_is_refused_once(value: str) -> None:
 
 
 def test_the_user_track_waits_for_the_system_track() -> None:
-    system = TrackSeen(Track.SYSTEM, WANT)
-    tracks = {Track.SYSTEM: system, Track.USER: TrackSeen(Track.USER, WANT)}
-    seen = SetSeen(uid=UID, name="shop", generation=1, now=NOW, tracks=tracks)
+    system = ObservedTrack(Track.SYSTEM, WANT)
+    tracks = {Track.SYSTEM: system, Track.USER: ObservedTrack(Track.USER, WANT)}
+    seen = ObservedSet(uid=UID, name="shop", generation=1, now=NOW, tracks=tracks)
     made = decide(seen)
     assert [action.track for action in made.actions if isinstance(action, CreateJob)] == [Track.SYSTEM]
     assert user(made).reason == Reason.WAITING_FOR_SYSTEM
@@ -718,12 +722,12 @@ def test_the_user_track_waits_for_the_system_track() -> None:
 
 def test_a_failed_system_track_stalls_the_set() -> None:
     record = replace(FAILED, job=JobReference("x", "y"))
-    seen = SetSeen(
+    seen = ObservedSet(
         uid=UID,
         name="shop",
         generation=1,
         now=NOW,
-        tracks={track: TrackSeen(track, WANT) for track in Track},
+        tracks={track: ObservedTrack(track, WANT) for track in Track},
         status=SetStatus(tracks=TracksStatus(record, None)),
     )
     made = decide(seen)
@@ -780,13 +784,13 @@ def test_pending_counts_what_is_known_to_be_outstanding() -> None:
 
 
 def test_pending_of_a_set_is_not_told_while_that_of_a_track_is_unknown() -> None:
-    system = TrackSeen(Track.SYSTEM, WANT)
-    seen = SetSeen(
+    system = ObservedTrack(Track.SYSTEM, WANT)
+    seen = ObservedSet(
         uid=UID,
         name="shop",
         generation=1,
         now=NOW,
-        tracks={Track.SYSTEM: system, Track.USER: TrackSeen(Track.USER, WANT)},
+        tracks={Track.SYSTEM: system, Track.USER: ObservedTrack(Track.USER, WANT)},
         status=SetStatus(tracks=TracksStatus(replace(APPLIED, pending=0), None)),
     )
     assert decide(seen).status.pending is None
@@ -857,21 +861,21 @@ HERE = DatabaseIdentity("shop", "7001", 16384)
 THERE = DatabaseIdentity("shop", "7002", 16384)
 CORRECTED = replace(CHANGED, versions=(4, 5, 6))
 BROKEN = replace(FAILED, database=HERE, error=TrackError("syntax error", file="005_x.up.sql"))
-CONTEXT = Context(UID, "shop", NOW, RetryPolicy(), database_digest="spec", expected_database=HERE)
+CONTEXT = ReconcileContext(UID, "shop", NOW, RetryPolicy(), database_digest="spec", expected_database=HERE)
 
 
-def running(planned: TrackStatus, file: str, number: int, context: Context = CONTEXT) -> TrackStatus:
+def running(planned: TrackStatus, file: str, number: int, context: ReconcileContext = CONTEXT) -> TrackStatus:
     """The record while the run of ``planned`` is at ``file``."""
     progress = Progress(file, number, 2, NOW + timedelta(seconds=1))
     job = replace(JOB, run=2, inputs_digest=planned.inputs_digest or "")
     pods = (replace(RUNNING, run=2),)
-    seen = TrackSeen(Track.USER, CORRECTED, record=planned, jobs=(job,), pods=pods, progress=progress)
+    seen = ObservedTrack(Track.USER, CORRECTED, record=planned, jobs=(job,), pods=pods, progress=progress)
     return decide_track(seen, context).record
 
 
 def test_a_status_follows_the_progress_of_a_run() -> None:
     """005 failed and was corrected; while 006 runs, neither its error nor its mark is there any more."""
-    planned = decide_track(TrackSeen(Track.USER, CORRECTED, record=BROKEN), CONTEXT).record
+    planned = decide_track(ObservedTrack(Track.USER, CORRECTED, record=BROKEN), CONTEXT).record
     assert planned.error is None
     assert (planned.version, planned.dirty) == (5, True), "the row is as it was read"
     for file, number, row in (
@@ -892,14 +896,14 @@ def test_a_status_follows_the_progress_of_a_run() -> None:
         pytest.param(replace(CONTEXT, database_digest="other"), id="the spec names another one by now"),
     ],
 )
-def test_progress_in_what_may_be_another_database_is_no_fact_of_this_one(context: Context) -> None:
-    planned = decide_track(TrackSeen(Track.USER, CORRECTED, record=BROKEN), CONTEXT).record
+def test_progress_in_what_may_be_another_database_is_no_fact_of_this_one(context: ReconcileContext) -> None:
+    planned = decide_track(ObservedTrack(Track.USER, CORRECTED, record=BROKEN), CONTEXT).record
     record = running(planned, "006_y.up.sql", 2, context)
     assert (record.version, record.dirty) == (5, True)
 
 
 def test_progress_in_a_database_that_was_never_read_is_no_fact() -> None:
-    planned = decide_track(TrackSeen(Track.USER, CORRECTED), CONTEXT).record
+    planned = decide_track(ObservedTrack(Track.USER, CORRECTED), CONTEXT).record
     record = running(replace(planned, run=2), "006_y.up.sql", 2)
     assert (record.version, record.dirty) == (None, False)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fluxbase_migrations.runner.do_blocks import cannot_end_transactions, ends_transactions
+from fluxbase_migrations.runner.sql.do_blocks import cannot_end_transactions, ends_transactions
 
 HANDLER = "EXCEPTION WHEN unique_violation THEN NULL;"
 

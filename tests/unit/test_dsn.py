@@ -4,9 +4,9 @@ import pytest
 
 from fluxbase_migrations.core.errors import ServerRefused
 from fluxbase_migrations.core.names import Track
-from fluxbase_migrations.runner import dsn, golang_url
+from fluxbase_migrations.runner.connection import dsn, golang_url
+from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.log import Log
-from fluxbase_migrations.runner.tracking import Table
 
 BASE = "postgres://u:secret-word@h/d"
 
@@ -22,22 +22,22 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("", None),
         ("?x-migrations-table=", None),
-        ("?x-migrations-table=versions", Table("", "versions")),
-        ("?x-migrations-table=a.b", Table("", "a.b")),
-        ("?x-migrations-table=a.b&x-migrations-table-quoted=false", Table("", "a.b")),
+        ("?x-migrations-table=versions", TableName("", "versions")),
+        ("?x-migrations-table=a.b", TableName("", "a.b")),
+        ("?x-migrations-table=a.b&x-migrations-table-quoted=false", TableName("", "a.b")),
         (
             "?x-migrations-table=%22migrations%22.%22app%22&x-migrations-table-quoted=1",
-            Table("migrations", "app"),
+            TableName("migrations", "app"),
         ),
-        ("?x-migrations-table-quoted=true&x-migrations-table=%22a.b%22", Table("", "a.b")),
+        ("?x-migrations-table-quoted=true&x-migrations-table=%22a.b%22", TableName("", "a.b")),
         (
             "?x-migrations-table=%22My%20Schema%22.%22t%22&x-migrations-table-quoted=T",
-            Table("My Schema", "t"),
+            TableName("My Schema", "t"),
         ),
-        ("?x-migrations-table=%22t%22", Table("", '"t"')),
+        ("?x-migrations-table=%22t%22", TableName("", '"t"')),
     ],
 )
-def test_the_table_is_read_as_golang_migrate_reads_it(query: str, table: Table | None) -> None:
+def test_the_table_is_read_as_golang_migrate_reads_it(query: str, table: TableName | None) -> None:
     _, found = golang_url.split(BASE + query)
     assert found.table == table
 
@@ -83,14 +83,14 @@ def test_a_statement_timeout_among_the_settings_holds_where_nothing_else_says_so
 @pytest.mark.parametrize(
     ("track", "given", "used", "told"),
     [
-        (Track.USER, None, Table("", "versions"), False),
-        (Track.USER, Table("public", "other"), Table("public", "other"), True),
-        (Track.USER, Table("public", "versions"), Table("public", "versions"), False),
+        (Track.USER, None, TableName("", "versions"), False),
+        (Track.USER, TableName("public", "other"), TableName("public", "other"), True),
+        (Track.USER, TableName("public", "versions"), TableName("public", "versions"), False),
         (Track.SYSTEM, None, None, True),
     ],
 )
 def test_a_table_that_is_given_wins_over_the_urls_and_that_is_told(
-    track: Track, given: Table | None, used: Table | None, told: bool
+    track: Track, given: TableName | None, used: TableName | None, told: bool
 ) -> None:
     lines: list[str] = []
     found = dsn.read({}, f"{BASE}?x-migrations-table=versions")

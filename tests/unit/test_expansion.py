@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxbase_migrations.api.spec import Spec
-from fluxbase_migrations.controller import jobs
-from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile import jobs
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
 from fluxbase_migrations.core.names import ENV_JOB, Track
-from tests.expansion import environment, expand
+from tests.support.expansion import environment, expand
 
 CANARY = "postgres://app:canary-7f3a@db/shop"
 SECRETS = {"DATABASE_URL": CANARY, "PGUSER": CANARY, "PGPASSWORD": CANARY, "FLUXBASE_FILE_0": CANARY}

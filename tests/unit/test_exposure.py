@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from fluxbase_migrations.core.decide import SetDecision
+from fluxbase_migrations.api.status import TrackStatus
 from fluxbase_migrations.core.errors import Exposed, PlatformIncomplete
 from fluxbase_migrations.core.exposure import Exposure, ExposureKind, bounded, listed
 from fluxbase_migrations.core.names import Phase
-from fluxbase_migrations.core.record import NOT_EXPOSED
 from fluxbase_migrations.core.result import LIMIT, Applied, Outcome, Result
-from fluxbase_migrations.core.status import TrackStatus
+from fluxbase_migrations.decisions.decide import SetDecision
+from fluxbase_migrations.decisions.run_result import NOT_EXPOSED
 from tests.unit.test_decide import (
     APPLIED,
     CHANGED,

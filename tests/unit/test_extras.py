@@ -27,7 +27,7 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 {program}
 """
-KUBECTL = "from fluxbase_migrations.cli.kubectl import main; sys.exit(main(['status', 'shop']))"
+KUBECTL = "from fluxbase_migrations.cli.kubectl.program import main; sys.exit(main(['status', 'shop']))"
 OPERATOR = "import runpy; runpy.run_module('fluxbase_migrations.controller', run_name='__main__')"
 
 
@@ -54,7 +54,8 @@ def test_the_command_line_needs_no_extra() -> None:
     others = ("aiohttp", "kopf", "kubernetes", "prometheus_client", "pydantic")
     program = (
         "from fluxbase_migrations.cli import migrate\n"
-        "from fluxbase_migrations.runner import commands, grammar, job\n"
+        "from fluxbase_migrations.runner.commands import job, verbs\n"
+        "from fluxbase_migrations.runner.sql import grammar\n"
         "import postgast, yaml, dotenv"
     )
     subprocess.run([sys.executable, "-c", WITHOUT.format(missing=others, program=program)], check=True)

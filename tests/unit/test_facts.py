@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller.metrics import Metrics
-from fluxbase_migrations.core.actions import CreateJob, job_name
-from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
+from fluxbase_migrations.api.reasons import Reason
+from fluxbase_migrations.api.status import JobReference, Owner, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.controller.process.metrics import Metrics
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.names import Phase, Track
-from fluxbase_migrations.core.observed import TrackSeen
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
-from fluxbase_migrations.core.states import Reason
-from fluxbase_migrations.core.status import JobReference, Owner, SetStatus, TracksStatus, TrackStatus
-from fluxbase_migrations.core.wish import Blocked, Wish
+from fluxbase_migrations.decisions.actions import CreateJob, job_name
+from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision, decide
+from fluxbase_migrations.decisions.desired import Blocked, Desired
+from fluxbase_migrations.decisions.observed import ObservedTrack
 from tests.unit.test_decide import APPLIED, DISABLED, JOB, NOW, RUNNING, UID, WANT, conditions, ended
 
 OLD = DatabaseIdentity("shop", "7001", 16384, "history")
@@ -45,12 +45,12 @@ def test_two_databases_are_told_apart_by_what_is_known_of_both(
     assert differs(other, OLD) is another
 
 
-def seen(system: TrackStatus, user: TrackStatus, **more: Any) -> SetSeen:
+def seen(system: TrackStatus, user: TrackStatus, **more: Any) -> ObservedSet:
     """A set with both tracks read from the old database."""
-    tracks = {track: TrackSeen(track, WANT) for track in Track}
+    tracks = {track: ObservedTrack(track, WANT) for track in Track}
     status = SetStatus(database=OLD, database_digest="old", tracks=TracksStatus(system, user))
     given: dict[str, Any] = {"tracks": tracks, "status": status, "database_digest": "old", **more}
-    return SetSeen(uid=UID, name="shop", generation=1, now=NOW, **given)
+    return ObservedSet(uid=UID, name="shop", generation=1, now=NOW, **given)
 
 
 def metric(made: SetDecision, name: str) -> float:
@@ -92,9 +92,9 @@ NOTHING = {"version": None, "dirty": False, "pending": None, "database": None, "
     ids=["files", "empty", "missing"],
 )
 def test_another_database_in_the_spec_drops_what_was_read_of_the_former_one(
-    user: TrackStatus, wish: Wish
+    user: TrackStatus, wish: Desired
 ) -> None:
-    tracks = {track: TrackSeen(track, wish) for track in Track}
+    tracks = {track: ObservedTrack(track, wish) for track in Track}
     made = decide(seen(READ, user, tracks=tracks, database_digest="new"))
     assert [shown(made, track) for track in Track] == [NOTHING, NOTHING]
     assert (made.status.database, made.status.dirty, made.status.pending) == (None, None, None)
@@ -108,7 +108,7 @@ def test_a_run_on_the_former_database_tells_nothing_of_the_new_one() -> None:
     name = job_name("shop", UID, Track.SYSTEM, 2)
     running = replace(READ, run=2, job=JobReference(name, "job"), finished_at=None, phase=Phase.RUNNING)
     job, pod = replace(JOB, name=name, run=2), replace(RUNNING, run=2)
-    tracks = {track: TrackSeen(track, WANT) for track in Track}
+    tracks = {track: ObservedTrack(track, WANT) for track in Track}
     tracks[Track.SYSTEM] = replace(tracks[Track.SYSTEM], jobs=(job,), pods=(pod,))
     during = decide(seen(running, READ, tracks=tracks, database_digest="new"))
     assert during.status.tracks.of(Track.SYSTEM).phase is Phase.RUNNING
@@ -135,7 +135,7 @@ def test_another_database_behind_the_same_spec_is_told_and_looked_at_from_the_be
     result = Result(
         Outcome.DATABASE_CHANGED, version=1, observed=True, database=NEW, error=ErrorInfo("another")
     )
-    tracks = {track: TrackSeen(track, WANT) for track in Track}
+    tracks = {track: ObservedTrack(track, WANT) for track in Track}
     tracks[Track.USER] = replace(
         tracks[Track.USER],
         jobs=(replace(JOB, name=name, run=2),),
@@ -156,7 +156,7 @@ def test_of_a_database_that_was_found_and_not_read_nothing_is_shown() -> None:
     """It is not called empty: a copy, or a restored one, holds as much as the former."""
     name = job_name("shop", UID, Track.SYSTEM, 2)
     planned = replace(READ, run=2, job=JobReference(name, "job"), finished_at=None)
-    tracks = {track: TrackSeen(track, WANT) for track in Track}
+    tracks = {track: ObservedTrack(track, WANT) for track in Track}
     tracks[Track.SYSTEM] = replace(
         tracks[Track.SYSTEM],
         jobs=(replace(JOB, name=name, run=2),),
@@ -170,7 +170,7 @@ def test_of_a_database_that_was_found_and_not_read_nothing_is_shown() -> None:
 
 
 def test_the_user_track_is_told_which_database_the_system_track_was_applied_to() -> None:
-    tracks = {track: TrackSeen(track, WANT) for track in Track}
+    tracks = {track: ObservedTrack(track, WANT) for track in Track}
     made = decide(seen(READ, TrackStatus(), tracks=tracks))
     (job,) = (one for one in made.actions if isinstance(one, CreateJob))
     assert (job.track, job.expected_database, job.database_digest) == (Track.USER, OLD, "old")
@@ -178,9 +178,9 @@ def test_the_user_track_is_told_which_database_the_system_track_was_applied_to()
 
 @pytest.mark.parametrize("phase", [Phase.APPLIED, Phase.SKIPPED])
 def test_a_dirty_track_is_never_ready(phase: Phase) -> None:
-    tracks = {track: TrackSeen(track, WANT) for track in Track}
+    tracks = {track: ObservedTrack(track, WANT) for track in Track}
     if phase is Phase.SKIPPED:
-        tracks[Track.USER] = TrackSeen(Track.USER, DISABLED)
+        tracks[Track.USER] = ObservedTrack(Track.USER, DISABLED)
     made = decide(seen(READ, replace(READ, dirty=True), tracks=tracks))
     assert made.status.tracks.of(Track.USER).phase is phase
     assert conditions(made) == {"Ready": "False", "Stalled": "True"}

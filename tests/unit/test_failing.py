@@ -9,13 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from fluxbase_migrations.api.spec import Database, Spec
-from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.failing import PATIENCE, reason_why
-from fluxbase_migrations.controller.kube import KubeError
-from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import KubeError
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE, reason_why
 from fluxbase_migrations.core.names import API_VERSION, KIND, Track
-from tests import kstatus
+from tests.support import kstatus
 from tests.unit.api_in_memory import ApiInMemory
 
 KEY = ("fluxbase", "shop")

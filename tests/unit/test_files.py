@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxbase_migrations.core.errors import InvalidSource
-from fluxbase_migrations.core.files import MAX_VERSION, NIL, Direction, Source, invalid_utf8, parse_name
+from fluxbase_migrations.core.files import (
+    MAX_VERSION,
+    NIL,
+    Direction,
+    MigrationFiles,
+    invalid_utf8,
+    parse_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,30 +76,32 @@ def test_names_are_read_by_the_regular_expression_alone(name: str) -> None:
 
 def test_two_files_of_one_version_and_direction_are_refused_naming_both() -> None:
     with pytest.raises(InvalidSource, match=r"001_b\.up\.sql.*1_a\.up\.sql"):
-        Source.scan({"1_a.up.sql": b"", "001_b.up.sql": b""})
+        MigrationFiles.scan({"1_a.up.sql": b"", "001_b.up.sql": b""})
 
 
 def test_a_pair_may_have_two_titles() -> None:
-    source = Source.scan({"1_a.up.sql": b"", "001_b.down.sql": b"", "README.md": b"", ".1_x.up.sql": b""})
+    source = MigrationFiles.scan(
+        {"1_a.up.sql": b"", "001_b.down.sql": b"", "README.md": b"", ".1_x.up.sql": b""}
+    )
     assert source.versions == (1,)
     assert len(source) == 2
 
 
 def test_an_sql_file_that_is_no_migration_is_refused_with_the_expected_form() -> None:
     with pytest.raises(InvalidSource) as caught:
-        Source.scan({"seed.sql": b""})
+        MigrationFiles.scan({"seed.sql": b""})
     assert caught.value.info.file == "seed.sql"
     assert "001_create_users.up.sql" in (caught.value.info.hint or "")
 
 
 def test_a_migration_without_sql_extension_counts_and_is_told() -> None:
-    source = Source.scan({"1_a.up.sql.bak": b"SELECT 1"})
+    source = MigrationFiles.scan({"1_a.up.sql.bak": b"SELECT 1"})
     assert source.versions == (1,)
     assert "1_a.up.sql.bak" in source.warnings[0]
 
 
 def test_previous_is_the_next_lower_version_of_the_union() -> None:
-    source = Source.scan({"1_a.up.sql": b"", "5_b.down.sql": b"", "9_c.up.sql": b""})
+    source = MigrationFiles.scan({"1_a.up.sql": b"", "5_b.down.sql": b"", "9_c.up.sql": b""})
     assert [source.previous(one) for one in (1, 5, 7, 9)] == [NIL, 1, 5, 5]
 
 
@@ -107,14 +116,14 @@ def test_previous_is_the_next_lower_version_of_the_union() -> None:
 def test_bytes_that_postgresql_cannot_read_are_refused_with_their_line(
     content: bytes, words: str, line: int
 ) -> None:
-    (file,) = Source.scan({"1_a.up.sql": content})
+    (file,) = MigrationFiles.scan({"1_a.up.sql": content})
     with pytest.raises(InvalidSource, match=words) as caught:
         file.check()
     assert caught.value.info.line == line
 
 
 def test_a_byte_order_mark_is_not_sent() -> None:
-    (file,) = Source.scan({"1_a.up.sql": b"\xef\xbb\xbfSELECT 1"})
+    (file,) = MigrationFiles.scan({"1_a.up.sql": b"\xef\xbb\xbfSELECT 1"})
     assert file.sql == b"SELECT 1"
 
 

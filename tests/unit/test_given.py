@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.core.actions import CreateJob, job_name
-from fluxbase_migrations.core.commands import Annotation
-from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
-from fluxbase_migrations.core.given import Given
+from fluxbase_migrations.api.commands import Annotation
+from fluxbase_migrations.api.status import CommandStatus, Owner, SetStatus, TracksStatus, TrackStatus
 from fluxbase_migrations.core.names import CommandState, Phase, Track
-from fluxbase_migrations.core.observed import TrackSeen
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
-from fluxbase_migrations.core.status import CommandStatus, Owner, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.decisions.actions import CreateJob, job_name
+from fluxbase_migrations.decisions.command_status import Given
+from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision, decide
+from fluxbase_migrations.decisions.observed import ObservedTrack
 from tests.unit.test_decide import APPLIED, DISABLED, JOB, LATER, NOW, RUNNING, UID, WANT, ended
 from tests.unit.test_facts import NEW, OLD, READ
 
@@ -36,11 +36,13 @@ def look(status: SetStatus | TrackStatus, given: Given | None = None, **more: An
         status = SetStatus(database=OLD, database_digest="old", tracks=TracksStatus(None, status))
     seen = {name: more.pop(name) for name in ("jobs", "pods") if name in more}
     tracks = {
-        Track.SYSTEM: TrackSeen(Track.SYSTEM, DISABLED),
-        Track.USER: TrackSeen(Track.USER, more.pop("wish", WANT), **seen),
+        Track.SYSTEM: ObservedTrack(Track.SYSTEM, DISABLED),
+        Track.USER: ObservedTrack(Track.USER, more.pop("wish", WANT), **seen),
     }
     context: dict[str, Any] = {"now": NOW, "database_digest": "old", **more}
-    return decide(SetSeen(UID, "shop", 1, tracks=tracks, status=status, given=given or Given(), **context))
+    return decide(
+        ObservedSet(UID, "shop", 1, tracks=tracks, status=status, given=given or Given(), **context)
+    )
 
 
 def job_of(made: SetDecision) -> CreateJob | None:
@@ -196,10 +198,10 @@ def test_a_command_that_an_earlier_operator_has_handled_is_not_obeyed_again() ->
 
 
 def test_a_request_is_over_when_both_tracks_have_run_with_it() -> None:
-    tracks = {track: TrackSeen(track, WANT) for track in Track}
+    tracks = {track: ObservedTrack(track, WANT) for track in Track}
     status = SetStatus(database=OLD, database_digest="old", tracks=TracksStatus(READ, READ))
     given = Given(requested_at=REQUEST)
-    seen = SetSeen(UID, "shop", 1, NOW, tracks, status, database_digest="old", given=given)
+    seen = ObservedSet(UID, "shop", 1, NOW, tracks, status, database_digest="old", given=given)
     for track, state in ((Track.SYSTEM, CommandState.IN_PROGRESS), (Track.USER, CommandState.OBEYED)):
         made = decide(replace(seen, status=status, tracks=tracks))
         job = job_of(made)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fluxbase_migrations.runner.grammar import Outside, outside_transaction
+from fluxbase_migrations.runner.sql.grammar import Outside, outside_transaction
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,17 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fluxbase_migrations.controller import app, handlers, http, watch
+from fluxbase_migrations.api.status import SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.controller import app
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.metrics import Metrics
-from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.controller.store import Kind, Listed, Store
-from fluxbase_migrations.controller.watch import Watch
+from fluxbase_migrations.controller.process import http
+from fluxbase_migrations.controller.process.metrics import Metrics
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.watch import handlers, namespace_watch
+from fluxbase_migrations.controller.watch.namespace_watch import Watch
+from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.core.status import SetStatus, TracksStatus, TrackStatus
 from tests.unit.api_in_memory import ApiInMemory
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -68,7 +70,7 @@ async def test_trouble_is_what_healthz_answers(trouble: str | None, status: int)
 async def test_a_watch_that_fails_is_blind_until_everything_is_listed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watch, "PAUSE", 0.0)
+    monkeypatch.setattr(namespace_watch, "PAUSE", 0.0)
     began, complete, failures = asyncio.Event(), list[str | None](), list[float]()
     tries = iter([OSError("refused"), OSError("refused"), None])
 
@@ -77,7 +79,7 @@ async def test_a_watch_that_fails_is_blind_until_everything_is_listed(
         error = next(tries)
         if error:
             raise error
-        for kind in Kind:
+        for kind in ObjectKind:
             assert one.blind_for() > 0
             listed(kind, Listed())
         began.set()
@@ -107,14 +109,14 @@ class Forbidden(Exception):
 async def test_a_watch_that_is_refused_twice_says_so_and_is_complete_again_when_it_no_longer_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watch, "PAUSE", 0.0)
+    monkeypatch.setattr(namespace_watch, "PAUSE", 0.0)
     complete, refusals, ended = list[str | None](), list[str | None](), asyncio.Event()
     ends = iter([Forbidden(), OSError(), Forbidden(), Forbidden(), OSError(), None])
 
     async def watching(namespaces: tuple[str, ...], *, listed: Any, **_: Any) -> None:
         error = next(ends)
         if error is None or not complete:
-            for kind in Kind:
+            for kind in ObjectKind:
                 listed(kind, Listed())
         if error is not None:
             raise error
@@ -139,13 +141,13 @@ async def test_a_watch_that_is_refused_twice_says_so_and_is_complete_again_when_
 
 async def test_a_watch_that_lists_nothing_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not there when kopf starts, kopf never looks for again."""
-    monkeypatch.setattr(watch, "PAUSE", 0.0)
-    monkeypatch.setattr(watch, "LISTED_WITHIN", 0.05)
+    monkeypatch.setattr(namespace_watch, "PAUSE", 0.0)
+    monkeypatch.setattr(namespace_watch, "LISTED_WITHIN", 0.05)
     tries, complete = list[int](), asyncio.Event()
 
     async def watching(namespaces: tuple[str, ...], *, listed: Any, **_: Any) -> None:
         tries.append(1)
-        for kind in (Kind.JOB, Kind.POD, *([Kind.SET] if len(tries) == 2 else ())):
+        for kind in (ObjectKind.JOB, ObjectKind.POD, *([ObjectKind.SET] if len(tries) == 2 else ())):
             listed(kind, Listed())
         await asyncio.Event().wait()
 

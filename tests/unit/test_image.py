@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dev.localcluster.images import dockerfile_inputs
 from tests.interpreters.locks import requirements
-from tests.localcluster.images import dockerfile_inputs
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests import kstatus
+from tests.support import kstatus
 
 Json = dict[str, Any]
 

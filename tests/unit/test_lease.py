@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxbase_migrations.controller import lease
-from fluxbase_migrations.controller.kube import Json, Kube, KubeError, Query
-from fluxbase_migrations.controller.lease import DURATION, GIVE_UP_AFTER, Lease
-from tests import virtual_time
+from fluxbase_migrations.controller.client.kube import Json, Kube, KubeError, Query
+from fluxbase_migrations.controller.process import lease
+from fluxbase_migrations.controller.process.lease import DURATION, GIVE_UP_AFTER, Lease
+from tests.support import virtual_time
 
 QUICK = (0.01, 0.01, True)
 

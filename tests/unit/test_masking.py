@@ -2,8 +2,8 @@
 
 import pytest
 
-from fluxbase_migrations.runner import dsn
-from fluxbase_migrations.runner.masking import scrub, scrub_connection_error
+from fluxbase_migrations.runner.connection import dsn
+from fluxbase_migrations.runner.connection.masking import scrub, scrub_connection_error
 
 
 @pytest.mark.parametrize(

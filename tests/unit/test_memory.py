@@ -6,15 +6,15 @@ import pytest
 
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import InvalidSource
-from fluxbase_migrations.core.files import NIL, Source
-from fluxbase_migrations.runner import memory
-from fluxbase_migrations.runner.prepared import Prepared
+from fluxbase_migrations.core.files import NIL, MigrationFiles
+from fluxbase_migrations.runner.execution import memory
+from fluxbase_migrations.runner.sql.prepared_file import Prepared
 
 MIB = 1 << 20
 
 
-def prepared(content: bytes) -> tuple[Source, Prepared]:
-    source = Source.scan({"1_a.up.sql": content})
+def prepared(content: bytes) -> tuple[MigrationFiles, Prepared]:
+    source = MigrationFiles.scan({"1_a.up.sql": content})
     return source, Prepared.of(plan.up(source, NIL).steps[0])
 
 

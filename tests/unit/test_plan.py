@@ -12,11 +12,11 @@ from fluxbase_migrations.core.errors import (
     RollbackForbidden,
     TargetNotFound,
 )
-from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.core.files import NIL, Direction, MigrationFiles
 from fluxbase_migrations.core.names import Rollback
 from fluxbase_migrations.core.plan import Plan
 
-FIXTURE = Source.scan(
+FIXTURE = MigrationFiles.scan(
     {
         f"{version}_{direction}.{direction}.sql": b""
         for version, directions in ((1, "ud"), (3, "u"), (4, "ud"), (5, "d"), (7, "ud"))
@@ -122,7 +122,7 @@ def test_a_resource_rolls_back_only_when_allowed_and_complete() -> None:
 def test_every_plan_is_a_chain_from_where_it_starts_to_where_it_should(
     versions: set[int], data: st.DataObject
 ) -> None:
-    source = Source.scan({f"{one}_x.up.sql": b"" for one in versions})
+    source = MigrationFiles.scan({f"{one}_x.up.sql": b"" for one in versions})
     places = [NIL, *sorted(versions)]
     start, target = data.draw(st.sampled_from(places)), data.draw(st.sampled_from(places))
     made = plan.goto(source, start, target)
@@ -142,7 +142,7 @@ def test_steps_are_what_a_walk_by_golang_migrates_rules_takes(
     """The walk: one version at a time, over the union of up and down files, at most ``limit``."""
     versions = sorted(ups | downs)
     names = [f"{one}_x.up.sql" for one in ups] + [f"{one}_x.down.sql" for one in downs]
-    source = Source.scan(dict.fromkeys(names, b""))
+    source = MigrationFiles.scan(dict.fromkeys(names, b""))
     start = data.draw(st.sampled_from([NIL, *versions]))
     for make, left, has in (
         (plan.up, [one for one in versions if one > start], ups),

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.cli.kubectl import parser
-from fluxbase_migrations.cli.pod_logs import has_started, newest, selector
+from fluxbase_migrations.cli.kubectl.logs import has_started, newest, selector
+from fluxbase_migrations.cli.kubectl.program import parser
 
 
 def pod(name: str, track: str, run: str, created: str = "2026-01-31T12:00:00Z") -> dict[str, Any]:

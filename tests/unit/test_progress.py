@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fluxbase_migrations.controller.progress import parse
+from fluxbase_migrations.api.status import Progress
+from fluxbase_migrations.controller.reconcile.log_follower import parse
 from fluxbase_migrations.core import log_lines
-from fluxbase_migrations.core.status import Progress
 from fluxbase_migrations.runner.log import Log, LogFormat
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -17,21 +17,21 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from fluxbase_migrations.api import status as status_json
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.events import Recorder
-from fluxbase_migrations.controller.kube import Json
-from fluxbase_migrations.controller.metrics import Metrics
-from fluxbase_migrations.controller.observe import Observed, Observer
-from fluxbase_migrations.controller.progress import Follower
-from fluxbase_migrations.controller.reconcile import Reconciler
-from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.controller.slots import Slots
-from fluxbase_migrations.controller.sources import Key, References, Sources
-from fluxbase_migrations.controller.store import Kind, Store
-from fluxbase_migrations.core.actions import CreateJob
-from fluxbase_migrations.core.commands import parse_force
-from fluxbase_migrations.core.decide import SetDecision
+from fluxbase_migrations.api import status_json
+from fluxbase_migrations.api.commands import parse_force
+from fluxbase_migrations.api.status import SetStatus
+from fluxbase_migrations.api.transitions import line_of
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Json, NamespacedName
+from fluxbase_migrations.controller.process.metrics import Metrics
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile.events import EventRecorder
+from fluxbase_migrations.controller.reconcile.log_follower import LogFollower
+from fluxbase_migrations.controller.reconcile.observe import Observation, Observer
+from fluxbase_migrations.controller.reconcile.reconciler import Reconciler
+from fluxbase_migrations.controller.reconcile.slots import Slots
+from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapIndex, ConfigMapReader
+from fluxbase_migrations.controller.watch.store import ObjectKind, Store
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
@@ -47,10 +47,10 @@ from fluxbase_migrations.core.names import (
     Track,
 )
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
-from fluxbase_migrations.core.status import SetStatus
-from fluxbase_migrations.core.transitions import line_of
-from tests import kstatus
+from fluxbase_migrations.decisions.actions import CreateJob
+from fluxbase_migrations.decisions.decide import SetDecision
 from tests.controller.cluster import told
+from tests.support import kstatus
 from tests.unit.api_in_memory import ApiInMemory, OperatorDied
 
 NAMESPACE, NAME = "fluxbase", "shop"
@@ -159,7 +159,7 @@ def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool
 class Decided(Reconciler):
     """Decides twice: a decision about what it has itself decided changes nothing, so there is no hot loop."""
 
-    def _decided(self, key: Key, observed: Observed) -> SetDecision:
+    def _decided(self, key: NamespacedName, observed: Observation) -> SetDecision:
         made = super()._decided(key, observed)
         seen = replace(observed.seen, status=made.status)
         again = super()._decided(key, replace(observed, seen=seen))
@@ -199,7 +199,7 @@ class Life(RuleBasedStateMachine):
             self.drop_and_make_again(name)
         self.was_disabled = False
         self.up = True
-        self.lag = frozenset[Kind]()
+        self.lag = frozenset[ObjectKind]()
         self.loop = asyncio.new_event_loop()
         self.api = ApiInMemory(lambda: self.now, self.check_write)
         self.api.put(paths.namespace(NAMESPACE), {"metadata": {"name": NAMESPACE, "uid": CLUSTER}})
@@ -236,10 +236,10 @@ class Life(RuleBasedStateMachine):
             kube=self.api,
             settings=settings,
             store=self.store,
-            observer=Observer(self.api, settings, self.store, References(), Sources(self.api)),
-            recorder=Recorder(self.api, "operator"),
+            observer=Observer(self.api, settings, self.store, ConfigMapIndex(), ConfigMapReader(self.api)),
+            recorder=EventRecorder(self.api, "operator"),
             slots=Slots(1, lambda holder: None, lambda holder: holder[0][0]),
-            follower=Follower(self.api, lambda key, delay: None),
+            follower=LogFollower(self.api, lambda key, delay: None),
             metrics=Metrics(),
             clock=lambda: self.now,
             again=lambda key, delay: None,
@@ -255,13 +255,13 @@ class Life(RuleBasedStateMachine):
         if self.up and SET in self.api.objects:
             self.look()
 
-    @rule(lag=st.frozensets(st.sampled_from(Kind)))
-    def watches_lag(self, lag: frozenset[Kind]) -> None:
+    @rule(lag=st.frozensets(st.sampled_from(ObjectKind)))
+    def watches_lag(self, lag: frozenset[ObjectKind]) -> None:
         """What others write of these is not shown until the watch has caught up."""
         self.lag = lag
 
     def look(self) -> None:
-        self.api.show(self.store, set(Kind) - self.lag)
+        self.api.show(self.store, set(ObjectKind) - self.lag)
         self.loop.run_until_complete(self.reconciler.reconcile(KEY))
 
     @rule(writes=st.integers(0, 3))

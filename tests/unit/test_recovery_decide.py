@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from fluxbase_migrations.core.errors import MigrationError
-from fluxbase_migrations.core.files import Direction, MigrationFile, Source
+from fluxbase_migrations.core.files import Direction, MigrationFile, MigrationFiles
 from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, Recovery
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.runner.ledger import Entered, Entry, Kind
-from fluxbase_migrations.runner.prepared import Prepared
-from fluxbase_migrations.runner.recovery import decide
-from fluxbase_migrations.runner.recovery_case import Policy, Restore, Resume, RunAgain
-from fluxbase_migrations.runner.session_state import SessionState
-from fluxbase_migrations.runner.tracking import Row
+from fluxbase_migrations.runner.connection.session_state import SessionState
+from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.recovery.case import Policy, Restore, Resume, RunAgain
+from fluxbase_migrations.runner.recovery.decide import decide
+from fluxbase_migrations.runner.sql.prepared_file import Prepared
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "runner.md"
 HEADING = "## Recovery from a dirty version"
@@ -28,11 +28,11 @@ SESSION = SessionState("none", "app", "app", {"search_path": "public"})
 FAILED = "INSERT INTO a VALUES (1); VACUUM a; CALL b(); SELECT 1"
 
 
-def source(second: str | None) -> Source:
+def source(second: str | None) -> MigrationFiles:
     files = {"1_a.up.sql": b"CREATE TABLE a (i int)", "3_c.up.sql": b"SELECT 1"}
     if second is not None:
         files["2_b.up.sql"] = second.encode()
-    return Source.scan(files)
+    return MigrationFiles.scan(files)
 
 
 def prepared(text: str) -> Prepared:
@@ -51,14 +51,14 @@ def entry(text: str = FAILED, **changes: Any) -> Entry:
         details.setdefault("after", of.prefix_checksum(done + 1))
     made = Entry(
         id=7,
-        kind=Kind.MIGRATION,
+        kind=EntryKind.MIGRATION,
         version=2,
         file=file.name,
         direction="up",
         checksum=file.checksum,
         from_version=1,
         to_version=2,
-        outcome=Entered.FAILED,
+        outcome=EntryOutcome.FAILED,
         statements=len(of.statements),
         done=done,
         done_checksum=of.prefix_checksum(done),
@@ -98,7 +98,9 @@ TEMPORARY = {"session": replace(SESSION, temporary=True).to_json()}
 
 DOCUMENTED: Mapping[str, Case] = {
     "nothing took effect; the file has changed": Case([entry()], CORRECTED),
-    "nothing took effect; the run was interrupted or crashed": Case([entry(outcome=Entered.INTERRUPTED)]),
+    "nothing took effect; the run was interrupted or crashed": Case(
+        [entry(outcome=EntryOutcome.INTERRUPTED)]
+    ),
     "nothing took effect; the file failed and is unchanged": Case(
         [entry()], says="was not run again", outcome=Outcome.SQL_ERROR
     ),
@@ -271,11 +273,11 @@ def test_nothing_of_the_session_matters_where_nothing_is_left_to_run() -> None:
     assert cell(Case([removed], short), Recovery.PROVEN) == "resumed at k + 1"
 
 
-@pytest.mark.parametrize("end", [Entered.FAILED, Entered.INTERRUPTED, Entered.RUNNING])
-def test_each_earlier_try_counts_until_the_version_was_right(end: Entered) -> None:
+@pytest.mark.parametrize("end", [EntryOutcome.FAILED, EntryOutcome.INTERRUPTED, EntryOutcome.RUNNING])
+def test_each_earlier_try_counts_until_the_version_was_right(end: EntryOutcome) -> None:
     tried = entry("SELECT 1", proven=False, outcome=end, row_xmin=1)
     assert cell(Case([tried], "SELECT 1"), Recovery.AUTOMATIC) == "the whole file when asked"
-    forced = replace(tried, id=8, kind=Kind.FORCE, outcome=Entered.APPLIED, checksum=None)
+    forced = replace(tried, id=8, kind=EntryKind.FORCE, outcome=EntryOutcome.APPLIED, checksum=None)
     assert cell(Case([forced, tried], "SELECT 1"), Recovery.AUTOMATIC) == "the whole file"
 
 

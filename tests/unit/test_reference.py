@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from fluxbase_migrations.api import reference
+from fluxbase_migrations.api.reasons import EFFECTS, OUTCOMES, Effect, Reason
+from fluxbase_migrations.api.transitions import TRANSITIONS
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.core.states import EFFECTS, OUTCOMES, Effect, Reason
-from fluxbase_migrations.core.transitions import TRANSITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 

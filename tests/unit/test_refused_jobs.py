@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.failing import PATIENCE
-from fluxbase_migrations.controller.kube import Json, KubeError
-from fluxbase_migrations.controller.settings import Settings
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Json, KubeError
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.unit.api_in_memory import ApiInMemory
 

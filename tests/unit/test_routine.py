@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.core.actions import CreateJob, job_name
-from fluxbase_migrations.core.decide import SetDecision, SetSeen, decide
+from fluxbase_migrations.api.status import Owner, Progress, SetStatus, TrackError, TracksStatus, TrackStatus
 from fluxbase_migrations.core.names import Phase, Track
-from fluxbase_migrations.core.observed import Queue, Refusal, TrackSeen
-from fluxbase_migrations.core.owner import OwnerState
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
-from fluxbase_migrations.core.runs import Container
-from fluxbase_migrations.core.status import Owner, Progress, SetStatus, TrackError, TracksStatus, TrackStatus
+from fluxbase_migrations.decisions.actions import CreateJob, job_name
+from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision, decide
+from fluxbase_migrations.decisions.job_state import Container
+from fluxbase_migrations.decisions.observed import ObservedTrack, Queue, Refusal
+from fluxbase_migrations.decisions.owner import OwnerState
 from tests.unit.test_decide import APPLIED, DISABLED, JOB, NOW, POD, RUNNING, UID, WANT, conditions, ended
 from tests.unit.test_facts import NEW, OLD, READ
 
@@ -31,13 +31,13 @@ def look(record: TrackStatus | SetStatus, **more: Any) -> SetDecision:
         for name in ("jobs", "pods", "progress", "queue", "refusal", "owner", "lost_at")
         if name in more
     }
-    user = TrackSeen(Track.USER, more.pop("wish", DAILY), **given)
+    user = ObservedTrack(Track.USER, more.pop("wish", DAILY), **given)
     status = record
     if isinstance(status, TrackStatus):
         status = SetStatus(database=OLD, database_digest="old", tracks=TracksStatus(None, status))
     context: dict[str, Any] = {"now": TOMORROW, "database_digest": "old", **more}
-    tracks = {Track.SYSTEM: TrackSeen(Track.SYSTEM, DISABLED), Track.USER: user}
-    return decide(SetSeen(UID, "shop", 1, tracks=tracks, status=status, **context))
+    tracks = {Track.SYSTEM: ObservedTrack(Track.SYSTEM, DISABLED), Track.USER: user}
+    return decide(ObservedSet(UID, "shop", 1, tracks=tracks, status=status, **context))
 
 
 def user(made: SetDecision) -> TrackStatus:
@@ -181,13 +181,13 @@ def test_a_look_whose_job_does_not_start_is_told_beside_what_was_there() -> None
 
 
 def test_the_user_track_waits_for_a_look_at_the_system_track() -> None:
-    tracks = {track: TrackSeen(track, DAILY) for track in Track}
+    tracks = {track: ObservedTrack(track, DAILY) for track in Track}
     status = SetStatus(database=OLD, database_digest="old", tracks=TracksStatus(READ, READ))
-    seen = SetSeen(UID, "shop", 1, TOMORROW, tracks, status, database_digest="old")
+    seen = ObservedSet(UID, "shop", 1, TOMORROW, tracks, status, database_digest="old")
     made = decide(seen)
     assert [one.track for one in made.actions if isinstance(one, CreateJob)] == [Track.SYSTEM]
     assert conditions(made) == READY
-    edited = {**tracks, Track.USER: TrackSeen(Track.USER, replace(DAILY, base="newer"))}
+    edited = {**tracks, Track.USER: ObservedTrack(Track.USER, replace(DAILY, base="newer"))}
     waiting = decide(replace(seen, status=made.status, tracks=edited))
     assert waiting.status.tracks.of(Track.USER).reason == "WaitingForSystem"
     assert conditions(waiting) == {"Ready": "False", "Reconciling": "True"}

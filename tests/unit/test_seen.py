@@ -6,14 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from fluxbase_migrations.controller.kube import Kube, KubeError, Query
-from fluxbase_migrations.controller.observe import Observer
-from fluxbase_migrations.controller.seen import job_seen, pod_seen
-from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.controller.sources import References, Sources
-from fluxbase_migrations.controller.store import Store
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, Query
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile.observe import Observer
+from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapIndex, ConfigMapReader
+from fluxbase_migrations.controller.watch.parsing import job_seen, pod_seen
+from fluxbase_migrations.controller.watch.store import Store
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.core.runs import Container, InFlight, state
+from fluxbase_migrations.decisions.job_state import Container, InFlight, state
 
 AT = "2026-01-01T00:00:00Z"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -108,8 +108,8 @@ def test_a_cluster_that_may_not_be_read_yet_is_asked_for_again() -> None:
         Asked(cast("Any", None)),
         Settings(image="image"),
         Store(),
-        References(),
-        Sources(cast("Any", None)),
+        ConfigMapIndex(),
+        ConfigMapReader(cast("Any", None)),
     )
     key = ("fluxbase", "shop")
     assert [asyncio.run(observer.cluster(key, "uid")) for _ in range(3)] == [None, "cluster", "cluster"]

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxbase_migrations.controller.reconcile import _has_begun
-from fluxbase_migrations.controller.slots import Slots
-from fluxbase_migrations.core import view
+from fluxbase_migrations.api.status import JobReference, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.controller.reconcile.reconciler import _has_begun
+from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.core.names import Track
-from fluxbase_migrations.core.observed import TrackSeen, works
-from fluxbase_migrations.core.runs import JobSeen, PodSeen
-from fluxbase_migrations.core.status import JobReference, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.decisions import status_messages
+from fluxbase_migrations.decisions.job_state import ObservedJob, ObservedPod
+from fluxbase_migrations.decisions.observed import ObservedTrack, works
 from tests.unit.test_decide import JOB, NOW, POD, RUNNING, WANT
 
 Holder = tuple[str, str]
@@ -148,7 +148,7 @@ def test_the_message_says_who_has_the_slots_and_how_many_are_ahead() -> None:
         slots.reserve(one)
     for one in [("shop", "c"), ("shop", "d"), ("bank", "b")]:
         slots.wait(one)
-    told = {one: view.queued(slots.queue(one)).message for one in slots._waiting}
+    told = {one: status_messages.queued(slots.queue(one)).message for one in slots._waiting}
     held = "slots are held by migrations: 2 in shop, 1 in bank"
     assert told == {
         ("bank", "b"): f"queued: maxConcurrentJobs limit (3) reached, 0 ahead; {held}",
@@ -166,7 +166,7 @@ def test_the_message_names_the_limit_that_is_reached_and_few_namespaces() -> Non
     for number in range(6):
         crowded.reserve((f"n{number}", "a"))
     crowded.wait(("shop", "a"))
-    told = view.queued(crowded.queue(("shop", "a"))).message
+    told = status_messages.queued(crowded.queue(("shop", "a"))).message
     assert told.endswith("1 in n0, 1 in n1, 1 in n2, some in 3 more namespaces")
 
 
@@ -333,6 +333,6 @@ RECORDED = replace(PLANNED, finished_at=NOW)
     ],
 )
 def test_what_takes_a_slot(
-    record: TrackStatus, jobs: tuple[JobSeen, ...], pods: tuple[PodSeen, ...], takes_one: bool
+    record: TrackStatus, jobs: tuple[ObservedJob, ...], pods: tuple[ObservedPod, ...], takes_one: bool
 ) -> None:
-    assert works(TrackSeen(Track.USER, WANT, jobs=jobs, pods=pods), record, NOW) is takes_one
+    assert works(ObservedTrack(Track.USER, WANT, jobs=jobs, pods=pods), record, NOW) is takes_one

@@ -9,11 +9,11 @@ import pytest
 
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import InvalidSource
-from fluxbase_migrations.core.files import NIL, Source
+from fluxbase_migrations.core.files import NIL, MigrationFiles
 from fluxbase_migrations.core.names import UnknownFiles
-from fluxbase_migrations.runner import memory
+from fluxbase_migrations.runner.commands.source import read_directories, scan
+from fluxbase_migrations.runner.execution import memory
 from fluxbase_migrations.runner.log import Log
-from fluxbase_migrations.runner.source import read_directories, scan
 
 LINES: list[str] = []
 LOG = Log(write=LINES.append)
@@ -161,7 +161,7 @@ def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
 def test_ten_thousand_files_are_one_plan(tmp_path: Path) -> None:
     for version in range(1, 10_001):
         (tmp_path / f"{version:05}_x.up.sql").write_bytes(b"SELECT 1")
-    source = Source.scan(read_directories([tmp_path], LOG))
+    source = MigrationFiles.scan(read_directories([tmp_path], LOG))
     steps = plan.up(source, NIL).steps
     assert [one.version for one in steps] == [*range(1, 10_001)]
     assert steps[-1].to_version == source.latest == 10_000

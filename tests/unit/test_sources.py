@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from fluxbase_migrations.controller.sources import References, summarize
+from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapIndex, summarize
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.names import UnknownFiles
 
@@ -53,7 +53,7 @@ def test_files_that_cannot_be_used_are_told_by_name() -> None:
 
 
 def test_references_follow_the_sets() -> None:
-    references = References()
+    references = ConfigMapIndex()
     one, two = ("ns", "one"), ("ns", "two")
     a, b = ("ns", "a"), ("ns", "b")
     references.put(one, frozenset({a, b}))

@@ -12,10 +12,10 @@ from fluxbase_migrations import system
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import Direction, MigrationFile
 from fluxbase_migrations.core.plan import Step
-from fluxbase_migrations.runner import lexer, statements
-from fluxbase_migrations.runner.prepared import Prepared
-from fluxbase_migrations.runner.refusal import refuse_left_out, refuse_unusable
-from fluxbase_migrations.runner.statements import Group, Kind
+from fluxbase_migrations.runner.sql import lexer, statements
+from fluxbase_migrations.runner.sql.prepared_file import Prepared
+from fluxbase_migrations.runner.sql.refused_statements import refuse_left_out, refuse_unusable
+from fluxbase_migrations.runner.sql.statements import Group, StatementKind
 
 LIMIT = 60.0
 """Seconds after which a scan counts as hanging."""
@@ -163,8 +163,11 @@ def test_modes_of_the_files_own_transaction_move_to_ours() -> None:
 
 
 def test_rollback_and_prepare_end_a_group() -> None:
-    assert [one.end for one in cut("A; ROLLBACK; B")] == [Kind.ROLLBACK, Kind.COMMIT]
-    assert [one.end for one in cut("BEGIN; A; PREPARE TRANSACTION 'x'; B")] == [Kind.PREPARE, Kind.COMMIT]
+    assert [one.end for one in cut("A; ROLLBACK; B")] == [StatementKind.ROLLBACK, StatementKind.COMMIT]
+    assert [one.end for one in cut("BEGIN; A; PREPARE TRANSACTION 'x'; B")] == [
+        StatementKind.PREPARE,
+        StatementKind.COMMIT,
+    ]
 
 
 def test_commit_and_chain_opens_the_next_transaction() -> None:
@@ -280,7 +283,7 @@ def test_backslashes_in_text_refuse_nothing() -> None:
 
 def test_a_line_of_dashes_behind_a_string_does_not_hang() -> None:
     sql = "SELECT E'a' " + "-" * 1000 + "\\n, 2; SELECT 3"
-    code = f'from fluxbase_migrations.runner import lexer; print(len(lexer.split(b"{sql}")))'
+    code = f'from fluxbase_migrations.runner.sql import lexer; print(len(lexer.split(b"{sql}")))'
     done = subprocess.run(  # a process of its own: nothing interrupts a pattern
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True
     )

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller import paths
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.failing import PATIENCE
-from fluxbase_migrations.controller.kube import Json, KubeError
-from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.controller.store import Kind, Listed, Store, Stored
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Json, KubeError
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE
+from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.unit.api_in_memory import ApiInMemory, OperatorDied
@@ -39,7 +39,7 @@ class World:
             "status": {"observedGeneration": -1},
         }
         self.api.put(SET, body)
-        self.look(*Kind)
+        self.look(*ObjectKind)
         (self.job,) = self.jobs()
 
     def restart(self) -> None:
@@ -49,7 +49,7 @@ class World:
         self.reconciler = self.operator._reconciler
         self.reconciler._clock = lambda: NOW
 
-    def look(self, *shown: Kind) -> None:
+    def look(self, *shown: ObjectKind) -> None:
         """Only the watches of these kinds have caught up."""
         self.api.show(self.store, shown)
         asyncio.run(self.reconciler.reconcile(KEY))
@@ -101,26 +101,30 @@ def no_pod_seen(world: World) -> None:
 
 def pod_seen_waiting(world: World) -> None:
     world.waits()
-    world.look(*Kind)
+    world.look(*ObjectKind)
     world.ends()
 
 
 def job_was_not_seen(world: World) -> None:
     world.ends()
     world.restart()
-    world.api.show(world.store, [Kind.SET])
+    world.api.show(world.store, [ObjectKind.SET])
 
 
 @pytest.mark.parametrize(
     ("history", "shown"),
     [
-        pytest.param(no_pod_seen, [Kind.SET, Kind.JOB], id="the Job has ended, of the pod nothing is known"),
-        pytest.param(pod_seen_waiting, [Kind.SET, Kind.JOB], id="the Job has ended, the pod seems to wait"),
-        pytest.param(job_was_not_seen, [Kind.SET], id="neither Job nor pod is known"),
+        pytest.param(
+            no_pod_seen, [ObjectKind.SET, ObjectKind.JOB], id="the Job has ended, of the pod nothing is known"
+        ),
+        pytest.param(
+            pod_seen_waiting, [ObjectKind.SET, ObjectKind.JOB], id="the Job has ended, the pod seems to wait"
+        ),
+        pytest.param(job_was_not_seen, [ObjectKind.SET], id="neither Job nor pod is known"),
     ],
 )
 def test_what_a_run_has_done_is_asked_for_before_it_counts_as_lost(
-    history: Callable[[World], None], shown: list[Kind]
+    history: Callable[[World], None], shown: list[ObjectKind]
 ) -> None:
     world = World()
     history(world)
@@ -132,12 +136,12 @@ def test_what_a_run_has_done_is_asked_for_before_it_counts_as_lost(
 def test_a_job_whose_container_has_started_unseen_is_not_deleted() -> None:
     world = World()
     world.waits()
-    world.look(*Kind)
+    world.look(*ObjectKind)
     world.runs()
     set_body = world.api.objects[SET]
     world.api.put(SET, {**set_body, "spec": {**set_body["spec"], "suspend": True}})
-    world.look(Kind.SET)
-    world.look(Kind.SET)
+    world.look(ObjectKind.SET)
+    world.look(ObjectKind.SET)
     (job,) = world.jobs()
     assert "deletionTimestamp" not in job["metadata"]
     assert world.track["phase"] == "Running"
@@ -146,16 +150,16 @@ def test_a_job_whose_container_has_started_unseen_is_not_deleted() -> None:
 def test_a_job_whose_container_starts_while_its_deletion_is_decided_is_not_deleted() -> None:
     world = World()
     world.waits()
-    world.look(*Kind)
+    world.look(*ObjectKind)
 
     def it_starts(_: Json) -> None:
         world.runs()
-        world.api.show(world.store, [Kind.POD])
+        world.api.show(world.store, [ObjectKind.POD])
 
     world.api._on_status = it_starts
     set_body = world.api.objects[SET]
     world.api.put(SET, {**set_body, "spec": {**set_body["spec"], "suspend": True}})
-    world.look(*Kind)
+    world.look(*ObjectKind)
     (job,) = world.jobs()
     assert "deletionTimestamp" not in job["metadata"]
 
@@ -177,7 +181,7 @@ def test_a_job_that_was_planned_before_is_not_created_when_the_set_was_suspended
     world.api.objects[SET]["status"] = {"observedGeneration": -1}
     world.api.writes_left = 1
     with pytest.raises(OperatorDied):
-        world.look(*Kind)
+        world.look(*ObjectKind)
     world.api.writes_left = None
     world.restart()
     world.api.show(world.store)
@@ -194,9 +198,9 @@ def test_a_status_that_was_decided_on_an_old_state_is_not_written_and_decided_an
     world.ends()
     set_body = world.api.objects[SET]
     world.api.put(SET, {**set_body, "spec": {**set_body["spec"], "suspend": True}})
-    world.look(Kind.JOB, Kind.POD)  # refused: it has another resourceVersion
+    world.look(ObjectKind.JOB, ObjectKind.POD)  # refused: it has another resourceVersion
     assert world.track["phase"] == "Pending"
-    world.look(Kind.JOB, Kind.POD)
+    world.look(ObjectKind.JOB, ObjectKind.POD)
     assert world.track["phase"] == "Applied"
     assert world.api.objects[SET]["status"]["observedGeneration"] == 2
 
@@ -205,7 +209,7 @@ def test_a_set_that_is_gone_is_left_alone_although_the_store_still_has_it() -> N
     world = World()
     world.ends()
     world.api.remove(SET)
-    world.look(Kind.JOB, Kind.POD)
+    world.look(ObjectKind.JOB, ObjectKind.POD)
     assert world.store.set(KEY) is None
     world.look()
     assert len(world.jobs()) == 1
@@ -225,7 +229,7 @@ def test_a_status_that_a_webhook_refuses_is_not_tried_again_at_once(
     monkeypatch.setattr(world.api, "_put", refuse)
     world.ends()
     with pytest.raises(KubeError, match="admission webhook"):
-        world.look(*Kind)
+        world.look(*ObjectKind)
     assert again == []
 
 
@@ -242,7 +246,7 @@ def test_a_job_whose_deletion_a_webhook_refuses_is_still_there_and_no_other_is_m
     set_body = world.api.objects[SET]
     tracks = {"system": {"targetVersion": 3, "rollback": "Allow"}}
     world.api.put(SET, {**set_body, "spec": {**set_body["spec"], "tracks": tracks}})
-    for shown in (tuple(Kind), (), ()):
+    for shown in (tuple(ObjectKind), (), ()):
         with pytest.raises(KubeError, match="admission webhook"):
             world.look(*shown)
     assert world.jobs() == [world.job]
@@ -253,7 +257,7 @@ def test_what_may_not_be_watched_any_more_says_so_and_keeps_no_slot_until_it_may
     world = World()
     (watch,), slots = world.operator._watches, world.reconciler._slots
     world.runs()
-    world.look(*Kind)
+    world.look(*ObjectKind)
     watch.is_complete, watch.refusal = True, "pods is forbidden"
     assert len(world.operator._queue) == 0
     world.operator._check_watches()
@@ -263,7 +267,7 @@ def test_what_may_not_be_watched_any_more_says_so_and_keeps_no_slot_until_it_may
     (ready, _) = world.api.objects[SET]["status"]["conditions"]
     assert (ready["status"], "pods is forbidden" in ready["message"]) == ("False", True)
     assert (slots.held, "pods is forbidden" in str(world.operator.unready())) == (0, True)
-    for kind in Kind:
+    for kind in ObjectKind:
         watch._listed(kind, Listed(world.store.all(kind), world.api._version))
     assert slots.held == 1
     world.work()
@@ -272,7 +276,7 @@ def test_what_may_not_be_watched_any_more_says_so_and_keeps_no_slot_until_it_may
     assert "pods is forbidden" not in ready["message"]
 
 
-def stored(uid: str, version: int, kind: Kind = Kind.SET) -> Stored:
+def stored(uid: str, version: int, kind: ObjectKind = ObjectKind.SET) -> Stored:
     metadata = {"namespace": NAMESPACE, "name": "shop", "uid": uid, "resourceVersion": str(version)}
     return Stored.of(kind, {"metadata": metadata})
 
@@ -282,7 +286,7 @@ def test_an_object_never_goes_back_and_never_comes_back() -> None:
     assert store.put(stored("a", 7))
     assert not store.put(stored("a", 7))
     assert not store.put(stored("a", 5))
-    store.remove(Kind.SET, "a")
+    store.remove(ObjectKind.SET, "a")
     assert not store.put(stored("a", 9))
     assert store.set(KEY) is None
 
@@ -290,17 +294,17 @@ def test_an_object_never_goes_back_and_never_comes_back() -> None:
 def test_a_job_that_lost_its_label_is_back_when_it_has_it_again() -> None:
     """To a watch with a selector it was deleted, and it may learn of that only after a list has it again."""
     store, group = Store(), (NAMESPACE, "")
-    store.put(stored("a", 5, Kind.JOB))
-    store.remove(Kind.JOB, "a", 7)
-    assert not store.put(stored("a", 6, Kind.JOB))
-    assert store.belongings(Kind.JOB, group) == []
-    assert store.put(stored("a", 9, Kind.JOB))
-    store.remove(Kind.JOB, "a", 7)
-    assert len(store.belongings(Kind.JOB, group)) == 1
-    store.replace(Kind.JOB, None, Listed([], 12))
-    assert store.belongings(Kind.JOB, group) == []
-    store.replace(Kind.JOB, None, Listed([stored("a", 13, Kind.JOB)], 14))
-    assert len(store.belongings(Kind.JOB, group)) == 1
+    store.put(stored("a", 5, ObjectKind.JOB))
+    store.remove(ObjectKind.JOB, "a", 7)
+    assert not store.put(stored("a", 6, ObjectKind.JOB))
+    assert store.belongings(ObjectKind.JOB, group) == []
+    assert store.put(stored("a", 9, ObjectKind.JOB))
+    store.remove(ObjectKind.JOB, "a", 7)
+    assert len(store.belongings(ObjectKind.JOB, group)) == 1
+    store.replace(ObjectKind.JOB, None, Listed([], 12))
+    assert store.belongings(ObjectKind.JOB, group) == []
+    store.replace(ObjectKind.JOB, None, Listed([stored("a", 13, ObjectKind.JOB)], 14))
+    assert len(store.belongings(ObjectKind.JOB, group)) == 1
 
 
 def test_of_two_sets_of_one_name_the_younger_counts_whatever_comes_first() -> None:
@@ -309,5 +313,5 @@ def test_of_two_sets_of_one_name_the_younger_counts_whatever_comes_first() -> No
     store.put(stored("new", 8))
     store.put(stored("old", 6))
     assert (store.set(KEY) or {})["metadata"]["uid"] == "new"
-    store.remove(Kind.SET, "old")
+    store.remove(ObjectKind.SET, "old")
     assert (store.set(KEY) or {})["metadata"]["uid"] == "new"

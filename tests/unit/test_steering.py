@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.cli.steering import MANAGER, rollback, unknown_version
+from fluxbase_migrations.cli.kubectl.steering import MANAGER, rollback, unknown_version
 from fluxbase_migrations.core.names import Track
 
 FILES = {"data": {"001_a.up.sql": "select 1", "004_b.up.sql": "select 4"}}

@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fluxbase_migrations.controller import paths
+from fluxbase_migrations.api.status import Owner, TrackStatus
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.controller.takeovers import Takeovers
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile.takeovers import Takeovers
 from fluxbase_migrations.core.names import API_VERSION, KIND, Track
-from fluxbase_migrations.core.status import Owner, TrackStatus
 from tests.unit.api_in_memory import ApiInMemory
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

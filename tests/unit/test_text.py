@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from fluxbase_migrations.cli import set_view
 from fluxbase_migrations.cli.history import show
+from fluxbase_migrations.cli.kubectl import set_view
 from fluxbase_migrations.core.errors import StatementFailed
 from fluxbase_migrations.core.result import Applied, ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.text import shortened, visible

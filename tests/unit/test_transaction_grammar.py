@@ -3,8 +3,8 @@
 import postgast
 import pytest
 
-from fluxbase_migrations.runner import lexer, transaction_grammar
-from fluxbase_migrations.runner.transaction_grammar import TransactionStatement, Verb
+from fluxbase_migrations.runner.sql import lexer, transaction_grammar
+from fluxbase_migrations.runner.sql.transaction_grammar import TransactionStatement, Verb
 
 WHOLE = {
     "BEGIN": TransactionStatement(Verb.BEGIN),

@@ -10,24 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxbase_migrations.api import status as status_json
-from fluxbase_migrations.controller import logs, seen
-from fluxbase_migrations.core import view
-from fluxbase_migrations.core.commands import bounded
+from fluxbase_migrations.api import status_json
+from fluxbase_migrations.api.commands import bounded
+from fluxbase_migrations.api.status import CommandsStatus, CommandStatus, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.controller.process import logs
+from fluxbase_migrations.controller.watch import parsing
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import CommandState, Phase, Track
-from fluxbase_migrations.core.record import note_of, recorded
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
-from fluxbase_migrations.core.runs import Ended
-from fluxbase_migrations.core.status import (
-    CommandsStatus,
-    CommandStatus,
-    SetStatus,
-    TracksStatus,
-    TrackStatus,
-)
 from fluxbase_migrations.core.text import visible, visible_in
-from fluxbase_migrations.core.wish import RetryPolicy
+from fluxbase_migrations.decisions import status_messages
+from fluxbase_migrations.decisions.desired import RetryPolicy
+from fluxbase_migrations.decisions.job_state import Ended
+from fluxbase_migrations.decisions.run_result import apply_run_result, run_events
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OBEYED = "\x1b[2J\r\nERROR forged\x00\x07\x7f\x85\x9b31m\u2028\u202eevil\u2066"
@@ -98,9 +93,9 @@ def hostile_result() -> Result:
 
 
 def test_a_result_is_shown_without_being_obeyed() -> None:
-    record = recorded(TrackStatus(run=1), Ended(None, hostile_result(), ""), RetryPolicy(), NOW)
-    record = view.shown(record, view.View(Phase.FAILED, "Conflict", OBEYED))
-    notes = note_of(Track.USER, record, None)
+    record = apply_run_result(TrackStatus(run=1), Ended(None, hostile_result(), ""), RetryPolicy(), NOW)
+    record = status_messages.with_phase(record, status_messages.PhaseStatus(Phase.FAILED, "Conflict", OBEYED))
+    notes = run_events(Track.USER, record, None)
     written = status_json.write(
         SetStatus(
             tracks=TracksStatus(user=record),
@@ -124,7 +119,7 @@ def test_a_status_is_printable_whatever_it_is_made_of() -> None:
     [("FailedMount", True), ("CreateContainerConfigError", True), ("A" * 300, False), ("not a word", False)],
 )
 def test_only_what_may_be_a_reason_becomes_one(text: str, kept: bool) -> None:
-    assert (seen.reason_of(text) is not None) is kept
+    assert (parsing.reason_of(text) is not None) is kept
 
 
 def body(name: str | None = "shop", **labels: str) -> dict[str, Any]:
@@ -134,12 +129,12 @@ def body(name: str | None = "shop", **labels: str) -> dict[str, Any]:
 
 
 def test_labels_and_annotations_are_anybodys_text() -> None:
-    assert seen.set_of(body("../../../api/v1/secrets/x")) is None
-    assert seen.set_of(body(OBEYED)) is None
-    assert seen.set_of(body("my.shop-1")) == "my.shop-1"
-    assert seen.track_of(body(track="everything")) is None
-    assert seen.track_of(body(track="user")) is Track.USER
-    assert seen.run_number(body(run="9" * 60)) == 0
-    assert seen.run_number(body(run="٣")) == 0
-    assert seen.run_number(body(run="-1")) == 0
-    assert seen.run_number(body(run="12")) == 12
+    assert parsing.set_of(body("../../../api/v1/secrets/x")) is None
+    assert parsing.set_of(body(OBEYED)) is None
+    assert parsing.set_of(body("my.shop-1")) == "my.shop-1"
+    assert parsing.track_of(body(track="everything")) is None
+    assert parsing.track_of(body(track="user")) is Track.USER
+    assert parsing.run_number(body(run="9" * 60)) == 0
+    assert parsing.run_number(body(run="٣")) == 0
+    assert parsing.run_number(body(run="-1")) == 0
+    assert parsing.run_number(body(run="12")) == 12

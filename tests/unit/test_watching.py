@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller import paths
-from fluxbase_migrations.controller.handlers import Lists
-from fluxbase_migrations.controller.kube import Json, Kube, Query
-from fluxbase_migrations.controller.reflector import Reflector
-from fluxbase_migrations.controller.sources import Sources
-from fluxbase_migrations.controller.store import Kind, Listed, Store, Stored
-from fluxbase_migrations.controller.watch import Watch
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Json, Kube, Query
+from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader
+from fluxbase_migrations.controller.watch.handlers import Lists
+from fluxbase_migrations.controller.watch.namespace_watch import Watch
+from fluxbase_migrations.controller.watch.reflector import Reflector
+from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
 
 NAMESPACE = "fluxbase"
 SETS = paths.sets(NAMESPACE)
@@ -28,13 +28,13 @@ def a_list(version: int, *items: Json, following: str = "") -> Json:
 
 
 def test_a_list_in_several_answers_is_taken_whole_and_kopf_gets_none_of_it() -> None:
-    taken: list[tuple[Kind, Listed]] = []
+    taken: list[tuple[ObjectKind, Listed]] = []
     lists = Lists(lambda kind, listed: taken.append((kind, listed)))
     first = lists.take(SETS, {"limit": "1"}, a_list(9, a_set("a", 3), following="more"))
     assert (first["items"], first["metadata"]["continue"], taken) == ([], "more", [])
     lists.take(SETS, {"limit": "1", "continue": "more"}, a_list(9, a_set("b", 4)))
     ((kind, listed),) = taken
-    assert (kind, listed.version, [one.key[1] for one in listed.items]) == (Kind.SET, 9, ["a", "b"])
+    assert (kind, listed.version, [one.key[1] for one in listed.items]) == (ObjectKind.SET, 9, ["a", "b"])
 
 
 def test_a_list_that_begins_anew_counts_from_there() -> None:
@@ -74,15 +74,15 @@ class Watched:
         )
 
     def lists(self, version: int, *sets: Json) -> None:
-        listed = Listed([Stored.of(Kind.SET, body) for body in sets], version)
-        self.watch._listed(Kind.SET, listed)
+        listed = Listed([Stored.of(ObjectKind.SET, body) for body in sets], version)
+        self.watch._listed(ObjectKind.SET, listed)
 
     def lists_the_others(self) -> None:
-        for kind in (Kind.JOB, Kind.POD):
+        for kind in (ObjectKind.JOB, ObjectKind.POD):
             self.watch._listed(kind, Listed())
 
     def event(self, body: Json, *, gone: bool = False) -> None:
-        self.watch._changed(Stored.of(Kind.SET, body), gone)
+        self.watch._changed(Stored.of(ObjectKind.SET, body), gone)
 
     def names(self) -> set[str]:
         return {key[1] for key in self.store.sets()}
@@ -120,7 +120,7 @@ def test_events_from_before_a_list_bring_nothing_back() -> None:
 
 def test_what_was_written_after_a_list_was_made_stays() -> None:
     watched = Watched()
-    watched.store.put(Stored.of(Kind.SET, a_set("a", 12)))
+    watched.store.put(Stored.of(ObjectKind.SET, a_set("a", 12)))
     watched.lists(9)
     assert watched.names() == {"a"}
 
@@ -162,7 +162,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.kube = ConfigMaps()
-        self.sources = Sources(self.kube)
+        self.sources = ConfigMapReader(self.kube)
         self.changed: list[str] = []
         self.reflector = Reflector(
             self.kube, NAMESPACE, self.sources, changed=lambda key: self.changed.append(key[1])

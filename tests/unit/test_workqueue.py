@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fluxbase_migrations.controller.workqueue import MAX_BACKOFF, WorkQueue
+from fluxbase_migrations.controller.watch.workqueue import MAX_BACKOFF, WorkQueue
 
 
 class Clock:

@@ -1,1 +1,1 @@
-"""The resource: models of its spec and status, and the CustomResourceDefinition made from them."""
+"""The resource: models of its spec and status, its conditions and reasons, and the CRD made from them."""

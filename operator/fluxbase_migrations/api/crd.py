@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from fluxbase_migrations.api.spec import Spec
-from fluxbase_migrations.api.status import ADAPTER
+from fluxbase_migrations.api.status_json import ADAPTER
 from fluxbase_migrations.core.names import GROUP, KIND, PLURAL, SHORT_NAME, VERSION
 
 FILE_NAME: Final = f"{GROUP}_{PLURAL}.yaml"

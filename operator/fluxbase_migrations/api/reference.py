@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from fluxbase_migrations.api.crd import definition
+from fluxbase_migrations.api.reasons import ADVICE, EFFECTS, OUTCOMES, effect
+from fluxbase_migrations.api.transitions import TRANSITIONS
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.core.states import ADVICE, EFFECTS, OUTCOMES, effect
-from fluxbase_migrations.core.transitions import TRANSITIONS
 
 PATH: Final = Path("docs/resource.md")
 

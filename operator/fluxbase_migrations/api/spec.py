@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, StringConstraints
 
+from fluxbase_migrations.api.commands import digest
 from fluxbase_migrations.api.model import (
     DURATION,
     CertificateSource,
@@ -16,8 +17,7 @@ from fluxbase_migrations.api.model import (
     rule,
     text,
 )
-from fluxbase_migrations.core.commands import digest
-from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrder, Recovery, Rollback, UnknownFiles
+from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrderPolicy, Recovery, Rollback, UnknownFiles
 
 PRESERVE: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
 """For objects whose schema is Kubernetes' own: the API server checks them when the Job is created."""
@@ -130,7 +130,7 @@ class ClaimSource(Model):
     """Directory in the volume."""
 
 
-class Source(Model):
+class SourceSpec(Model):
     """Where the migration files are: exactly one of configMap, configMaps and persistentVolumeClaim."""
 
     rules: ClassVar = [
@@ -182,13 +182,13 @@ class TrackSpec(Model):
 
     enabled: bool = True
     """false leaves the track out; its tables and versions stay as they are."""
-    source: Source | None = None
+    source: SourceSpec | None = None
     """Where the files are. Absent: the system track's are built in, the user track is skipped."""
     target_version: Annotated[int, Field(ge=0)] | None = None
     """The version to be at. Absent: the latest. Lower than what is applied: rolls back. 0: nothing."""
     rollback: Rollback = Rollback.FORBID
     """Whether a lower targetVersion may run down files: Forbid or Allow."""
-    out_of_order: OutOfOrder = OutOfOrder.WARN
+    out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
     """What to make of a file below the applied version that was never applied: Warn, Fail or Ignore."""
     unknown_files: UnknownFiles = UnknownFiles.FAIL
     """What to make of a .sql file whose name is no migration's: Fail, or Warn, which leaves it out."""

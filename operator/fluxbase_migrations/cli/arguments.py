@@ -13,14 +13,14 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
     QUALIFIED_TABLE,
     ExposurePolicy,
-    OutOfOrder,
+    OutOfOrderPolicy,
     Recovery,
     Track,
     UnknownFiles,
 )
 from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.runner.connection.signals import OnSignal
 from fluxbase_migrations.runner.log import LogFormat
-from fluxbase_migrations.runner.signals import OnSignal
 
 PROGRAM: Final = "fluxbase-migrate"
 DEFAULT_SOURCE: Final = "migrations"
@@ -201,7 +201,7 @@ _OPTIONS: Final = (
     _choice(
         "--out-of-order",
         "FLUXBASE_OUT_OF_ORDER",
-        OutOfOrder,
+        OutOfOrderPolicy,
         "about files below the recorded version that were never applied (default: warn)",
     ),
     _choice(

@@ -1,4 +1,4 @@
-"""``fluxbase-migrate``: a thin layer of arguments over :mod:`fluxbase_migrations.runner.commands`.
+"""``fluxbase-migrate``: a thin layer of arguments over :mod:`fluxbase_migrations.runner.commands.verbs`.
 
 Imports are late: ``--help`` and ``create`` need no database driver.
 """
@@ -22,14 +22,15 @@ from fluxbase_migrations.cli.arguments import (
     without_connection,
 )
 from fluxbase_migrations.cli.golang_arguments import without_booleans
-from fluxbase_migrations.core.files import NIL, Source
-from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrder, Track, UnknownFiles
+from fluxbase_migrations.core.files import NIL, MigrationFiles
+from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrderPolicy, Track, UnknownFiles
 from fluxbase_migrations.core.text import decoded, visible
+from fluxbase_migrations.runner.connection.signals import OnSignal, Stop
+from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.log import Log, LogFormat
-from fluxbase_migrations.runner.signals import OnSignal, Stop
 
 if TYPE_CHECKING:
-    from fluxbase_migrations.runner.commands import Setup
+    from fluxbase_migrations.runner.commands.verbs import Setup
 
 USAGE_ERROR: Final = 2
 _READING: Final = ("version", "status", "history")
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return validate(directory, given.form, write=given.write, unknown_files=unknown_files)
     config.export_libpq(variables)
     if given.command == "job":
-        from fluxbase_migrations.runner.job import main as job
+        from fluxbase_migrations.runner.commands.job import main as job
 
         return job()
     return _database_command(given, chosen, variables)
@@ -106,51 +107,52 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
     stop = Stop(policy, math.inf) if policy is OnSignal.FINISH else Stop(policy)
     stop.install()
     log = Log(chosen.get("log_format", LogFormat.TEXT))
-    from fluxbase_migrations.runner import commands, tracking
+    from fluxbase_migrations.runner.commands import verbs
 
     def act() -> int:
         setup = _setup(chosen, variables, log, stop)
         match given.command:
             case "run":
-                return commands.run_tracks(setup, _tracks(chosen, variables, log))
+                return verbs.run_tracks(setup, _tracks(chosen, variables, log))
             case "version":
-                return _print_version(commands.version(setup), log)
+                return _print_version(verbs.version(setup), log)
             case "status":
                 from fluxbase_migrations.cli.status import show as show_status
 
-                return show_status(commands.status(setup, _sources(chosen, variables, log)), given.form)
+                return show_status(verbs.status(setup, _sources(chosen, variables, log)), given.form)
             case "history":
                 from fluxbase_migrations.cli.history import show
 
-                return show(commands.history(setup, given.n))
+                return show(verbs.history(setup, given.n))
             case "force":
-                return commands.force(setup, given.target)
+                return verbs.force(setup, given.target)
             case "baseline":
-                other = None if given.other is None else tracking.Table.parse(given.other)
-                return commands.baseline(setup, given.target, other)
+                other = None if given.other is None else TableName.parse(given.other)
+                return verbs.baseline(setup, given.target, other)
             case "goto":
-                return commands.goto(setup, _source(chosen, variables, log), given.target)
+                return verbs.goto(setup, _source(chosen, variables, log), given.target)
             case "up":
-                return commands.up(setup, _source(chosen, variables, log), given.count)
+                return verbs.up(setup, _source(chosen, variables, log), given.count)
             case "down":
                 if given.all and not given.yes and not _confirmed(stop):
                     log.error("not confirmed, nothing was reverted")
                     return 1
                 limit = None if given.all else 1 if given.count is None else given.count
-                return commands.down(setup, _source(chosen, variables, log), limit)
+                return verbs.down(setup, _source(chosen, variables, log), limit)
         raise AssertionError(given.command)
 
     def act_or_leave() -> int:
         with stop.at_once():
             return act()
 
-    return commands.guarded(act_or_leave if given.command in _READING else act, log)
+    return verbs.guarded(act_or_leave if given.command in _READING else act, log)
 
 
 def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: Stop) -> "Setup":
-    from fluxbase_migrations.runner import commands, dsn, session, tracking
+    from fluxbase_migrations.runner.commands import verbs
+    from fluxbase_migrations.runner.connection import dsn, session
 
-    table = tracking.Table.parse(chosen["table"]) if "table" in chosen else None
+    table = TableName.parse(chosen["table"]) if "table" in chosen else None
     url = chosen.get("database_url")
     variables = {name: decoded(value) for name, value in variables.items()}
     try:
@@ -160,8 +162,8 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
     track = chosen.get("track", Track.USER)
     table = database.table(track, table, log)
     if table is None and track is Track.USER and "default_table" in chosen:
-        table = tracking.Table("", chosen["default_table"])
-    return commands.Setup(
+        table = TableName("", chosen["default_table"])
+    return verbs.Setup(
         database.parameters,
         database.hidden,
         database.settings(
@@ -174,32 +176,32 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
         track=track,
         table=table,
         foreign_tables=(
-            *map(tracking.Table.parse, chosen.get("foreign_table", ())),
+            *map(TableName.parse, chosen.get("foreign_table", ())),
             *database.foreign(track),
         ),
         built_in=track is Track.SYSTEM and "source" not in chosen,
         lock_timeout=chosen.get("lock_timeout", 300.0),
         recovery=chosen.get("recovery"),
-        out_of_order=chosen.get("out_of_order", OutOfOrder.WARN),
+        out_of_order=chosen.get("out_of_order", OutOfOrderPolicy.WARN),
         exposure=chosen.get("exposure", ExposurePolicy.WARN),
     )
 
 
-def _source(chosen: Mapping[str, Any], variables: Mapping[str, str], log: Log) -> Source:
+def _source(chosen: Mapping[str, Any], variables: Mapping[str, str], log: Log) -> MigrationFiles:
     """The files of the track that was chosen."""
     if chosen.get("track") is Track.SYSTEM and "source" not in chosen:
         return _built_in()
     return _directory(_source_path(chosen, variables), chosen, log)
 
 
-def _built_in() -> Source:
+def _built_in() -> MigrationFiles:
     from fluxbase_migrations import system
 
-    return Source.scan(system.files())
+    return MigrationFiles.scan(system.files())
 
 
-def _directory(path: str, chosen: Mapping[str, Any], log: Log) -> Source:
-    from fluxbase_migrations.runner.source import read_directories, scan
+def _directory(path: str, chosen: Mapping[str, Any], log: Log) -> MigrationFiles:
+    from fluxbase_migrations.runner.commands.source import read_directories, scan
 
     unknown_files = chosen.get("unknown_files", UnknownFiles.FAIL)
     return scan(read_directories([path], log), unknown_files, log)
@@ -207,22 +209,24 @@ def _directory(path: str, chosen: Mapping[str, Any], log: Log) -> Source:
 
 def _tracks(
     chosen: Mapping[str, Any], variables: Mapping[str, str], log: Log
-) -> list[tuple[Track, str | None, Callable[[], Source]]]:
+) -> list[tuple[Track, str | None, Callable[[], MigrationFiles]]]:
     """``run``: system from the image, then user from where it is configured, if it is."""
-    tracks: list[tuple[Track, str | None, Callable[[], Source]]] = [(Track.SYSTEM, None, _built_in)]
+    tracks: list[tuple[Track, str | None, Callable[[], MigrationFiles]]] = [(Track.SYSTEM, None, _built_in)]
     path = chosen.get("source") or variables.get(SOURCE_VARIABLE)
     if path:
         tracks.append((Track.USER, str(path), lambda: _directory(str(path), chosen, log)))
     return tracks
 
 
-def _sources(chosen: Mapping[str, Any], variables: Mapping[str, str], log: Log) -> list[tuple[Track, Source]]:
+def _sources(
+    chosen: Mapping[str, Any], variables: Mapping[str, str], log: Log
+) -> list[tuple[Track, MigrationFiles]]:
     """For `status`: the track that was chosen, or both; without a directory, what the history knows."""
     if "track" in chosen:
         return [(chosen["track"], _source(chosen, variables, log))]
     path = _source_path(chosen, variables)
     named = "source" in chosen or variables.get(SOURCE_VARIABLE)
-    user = _directory(path, chosen, log) if named or Path(path).is_dir() else Source({})
+    user = _directory(path, chosen, log) if named or Path(path).is_dir() else MigrationFiles({})
     return [(Track.SYSTEM, _built_in()), (Track.USER, user)]
 
 

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from fluxbase_migrations.runner import process
+from fluxbase_migrations.runner.commands import process
 
 
 def main() -> NoReturn:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from fluxbase_migrations.cli import output
 from fluxbase_migrations.core.text import visible
-from fluxbase_migrations.runner.overview import FileState, Migration
+from fluxbase_migrations.runner.history.overview import FileState, Migration
 
 if TYPE_CHECKING:
-    from fluxbase_migrations.runner.commands import TrackOverview
+    from fluxbase_migrations.runner.commands.verbs import TrackOverview
 
 _HEAD = ("TRACK", "VERSION", "FILE", "STATE", "APPLIED", "TOOK", "BY")
 

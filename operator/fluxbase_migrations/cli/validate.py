@@ -10,10 +10,10 @@ from fluxbase_migrations.cli import output
 from fluxbase_migrations.core.errors import MigrationError
 from fluxbase_migrations.core.names import UnknownFiles
 from fluxbase_migrations.core.text import visible
-from fluxbase_migrations.runner import validation
+from fluxbase_migrations.runner.commands import validation
+from fluxbase_migrations.runner.commands.source import read_directories, scan
+from fluxbase_migrations.runner.commands.validation import SUMS, Finding
 from fluxbase_migrations.runner.log import Log
-from fluxbase_migrations.runner.source import read_directories, scan
-from fluxbase_migrations.runner.validation import SUMS, Finding
 
 
 def validate(directory: Path, form: str, *, write: bool, unknown_files: UnknownFiles) -> int:

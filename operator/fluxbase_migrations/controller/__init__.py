@@ -1,1 +1,1 @@
-"""The operator: watches, decides by core, and writes Jobs, status and Events. Sees no database."""
+"""The operator: watches, lets ``decisions`` decide, and writes Jobs, status and Events. Sees no database."""

@@ -10,9 +10,9 @@ from fluxbase_migrations.core.extras import Extra, missing
 
 try:
     from fluxbase_migrations.controller import app
-    from fluxbase_migrations.controller.kube import KubeError
-    from fluxbase_migrations.controller.logs import configure
-    from fluxbase_migrations.controller.settings import Settings
+    from fluxbase_migrations.controller.client.kube import KubeError
+    from fluxbase_migrations.controller.process.logs import configure
+    from fluxbase_migrations.controller.process.settings import Settings
 except ModuleNotFoundError as error:  # the command line was installed, or this is the image of the Jobs
     sys.exit(missing(error, Extra.OPERATOR))
 

@@ -9,21 +9,22 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fluxbase_migrations.controller import http, paths
-from fluxbase_migrations.controller.events import Recorder
-from fluxbase_migrations.controller.kube import Kube, KubeError
-from fluxbase_migrations.controller.lease import Lease
-from fluxbase_migrations.controller.metrics import Metrics
-from fluxbase_migrations.controller.observe import Observer
-from fluxbase_migrations.controller.progress import Follower
-from fluxbase_migrations.controller.reconcile import Reconciler
-from fluxbase_migrations.controller.reflector import reflectors
-from fluxbase_migrations.controller.settings import Settings
-from fluxbase_migrations.controller.slots import Slots
-from fluxbase_migrations.controller.sources import Key, References, Sources
-from fluxbase_migrations.controller.store import Kind, Store, Stored
-from fluxbase_migrations.controller.watch import Watch
-from fluxbase_migrations.controller.workqueue import MAX_BACKOFF, WorkQueue
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
+from fluxbase_migrations.controller.process import http
+from fluxbase_migrations.controller.process.lease import Lease
+from fluxbase_migrations.controller.process.metrics import Metrics
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile.events import EventRecorder
+from fluxbase_migrations.controller.reconcile.log_follower import LogFollower
+from fluxbase_migrations.controller.reconcile.observe import Observer
+from fluxbase_migrations.controller.reconcile.reconciler import Reconciler
+from fluxbase_migrations.controller.reconcile.slots import Slots
+from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapIndex, ConfigMapReader
+from fluxbase_migrations.controller.watch.namespace_watch import Watch
+from fluxbase_migrations.controller.watch.reflector import reflectors
+from fluxbase_migrations.controller.watch.store import ObjectKind, Store, Stored
+from fluxbase_migrations.controller.watch.workqueue import MAX_BACKOFF, WorkQueue
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION, Track
 
 logger = logging.getLogger(__name__)
@@ -52,13 +53,13 @@ class Operator:
         self._kube = kube
         self._metrics = Metrics()
         self._store = Store()
-        self._references = References()
-        self._sources = Sources(kube)
-        self._queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        self._references = ConfigMapIndex()
+        self._sources = ConfigMapReader(kube)
+        self._queue: WorkQueue[NamespacedName] = WorkQueue(time.monotonic)
         self._metrics.queue.set_function(lambda: len(self._queue))
         self._refused: dict[str, str] = {}
         """Namespaces in which the API server refused us, and what it said."""
-        self._follower = Follower(kube, self._queue.add)
+        self._follower = LogFollower(kube, self._queue.add)
         self._reflectors = reflectors(
             kube, settings.namespaces, self._sources, changed=self._config_map_changed
         )
@@ -81,8 +82,8 @@ class Operator:
             settings=settings,
             store=self._store,
             observer=Observer(kube, settings, self._store, self._references, self._sources),
-            recorder=Recorder(kube, settings.pod_name),
-            slots=Slots[tuple[Key, Track]](
+            recorder=EventRecorder(kube, settings.pod_name),
+            slots=Slots[tuple[NamespacedName, Track]](
                 settings.max_concurrent_jobs,
                 wake=lambda holder: self._queue.add(holder[0]),
                 namespace=lambda holder: holder[0][0],
@@ -218,11 +219,11 @@ class Operator:
         if all(one.is_complete or one.has_failed for one in self._watches):
             self._watching.set()
 
-    def _refusal(self, key: Key) -> str | None:
+    def _refusal(self, key: NamespacedName) -> str | None:
         """Why nothing is known any more of a set; None: it is watched."""
         return self._unwatched.get(None) or self._unwatched.get(key[0])
 
-    async def _reconcile(self, key: Key) -> None:
+    async def _reconcile(self, key: NamespacedName) -> None:
         """Look at a set, unless what is known of it has grown old: then it keeps no slot, and says so.
 
         Raises:
@@ -234,7 +235,7 @@ class Operator:
         await self._reconciler.reconcile(key)
 
     def _changed(self, one: Stored, gone: bool) -> None:
-        if one.kind is Kind.SET and gone:
+        if one.kind is ObjectKind.SET and gone:
             self._reconciler.deleted(one.key, one.uid)
         if one.belongs_to is not None:
             self._queue.add(one.belongs_to)
@@ -260,7 +261,7 @@ class Operator:
             finally:
                 self._metrics.reconcile.observe(time.monotonic() - started)
 
-    async def _failed(self, key: Key, error: Exception) -> None:
+    async def _failed(self, key: NamespacedName, error: Exception) -> None:
         """Tell it: in the log, in the set's status, and, where we lack rights, by our readiness."""
         status = error.status if isinstance(error, KubeError) else None
         failures = self._queue.failures(key) + 1
@@ -274,7 +275,7 @@ class Operator:
         detail = None if isinstance(error, KubeError | TimeoutError | ValidationError) else error
         logger.warning("%s/%s: %s; next try in %.1f s", *key, str(error) or "timeout", delay, exc_info=detail)
 
-    def _config_map_changed(self, source: Key) -> None:
+    def _config_map_changed(self, source: NamespacedName) -> None:
         for key in self._references.of(source):
             self._queue.add(key)
 

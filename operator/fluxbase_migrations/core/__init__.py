@@ -1,1 +1,1 @@
-"""Pure decisions: no I/O, no clock, standard library only."""
+"""What the operator and the runner share: files, plans, names, results and errors; standard library only."""

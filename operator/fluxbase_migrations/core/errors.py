@@ -253,7 +253,7 @@ class MissingDownFile(MigrationError):
     outcome = Outcome.MISSING_DOWN_FILE
 
 
-class OutOfOrder(MigrationError):
+class OutOfOrderError(MigrationError):
     """Files below the recorded version were never applied."""
 
     outcome = Outcome.OUT_OF_ORDER

@@ -132,7 +132,7 @@ def invalid_utf8(content: bytes) -> int | None:
     return None
 
 
-class Source:
+class MigrationFiles:
     """A track's migration files, by version and direction.
 
     ``warnings`` are sentences for the person who wrote the files.
@@ -146,7 +146,9 @@ class Source:
         self.warnings = warnings
 
     @classmethod
-    def scan(cls, files: Mapping[str, bytes], unknown_files: UnknownFiles = UnknownFiles.FAIL) -> "Source":
+    def scan(
+        cls, files: Mapping[str, bytes], unknown_files: UnknownFiles = UnknownFiles.FAIL
+    ) -> "MigrationFiles":
         """Sort ``files`` (name → bytes) into migrations.
 
         Names that start with a dot are ignored (editors, ``._*`` of macOS archives), and so is

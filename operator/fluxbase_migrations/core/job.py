@@ -7,7 +7,14 @@ from typing import Any, Final
 
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.lazy_dataclass import dataclass
-from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrder, Recovery, Rollback, Track, UnknownFiles
+from fluxbase_migrations.core.names import (
+    ExposurePolicy,
+    OutOfOrderPolicy,
+    Recovery,
+    Rollback,
+    Track,
+    UnknownFiles,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class ForceCommand:
 
 _ENUMERATIONS: Final[dict[str, type[StrEnum]]] = {
     "rollback": Rollback,
-    "out_of_order": OutOfOrder,
+    "out_of_order": OutOfOrderPolicy,
     "unknown_files": UnknownFiles,
     "recovery": Recovery,
     "exposure": ExposurePolicy,
@@ -70,7 +77,7 @@ class JobSpec:
     target: int | None = None
     """None: the latest; 0: nothing applied."""
     rollback: Rollback = Rollback.FORBID
-    out_of_order: OutOfOrder = OutOfOrder.WARN
+    out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
     unknown_files: UnknownFiles = UnknownFiles.FAIL
     recovery: Recovery = Recovery.AUTOMATIC
     exposure: ExposurePolicy = ExposurePolicy.WARN

@@ -14,4 +14,4 @@ JSON_NAMES: Final[Any] = {
     "populate_by_name": True,
     "use_attribute_docstrings": True,
 }
-"""For :mod:`fluxbase_migrations.api.status`, which reads and writes these records as JSON."""
+"""For :mod:`fluxbase_migrations.api.status_json`, which reads and writes these records as JSON."""

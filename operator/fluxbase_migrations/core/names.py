@@ -127,7 +127,7 @@ class Rollback(StrEnum):
     ALLOW = "Allow"
 
 
-class OutOfOrder(StrEnum):
+class OutOfOrderPolicy(StrEnum):
     """What to make of a file numbered below the recorded version that was never applied."""
 
     WARN = "Warn"

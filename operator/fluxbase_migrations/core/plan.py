@@ -13,7 +13,7 @@ from fluxbase_migrations.core.errors import (
     RollbackForbidden,
     TargetNotFound,
 )
-from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, Source
+from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Rollback
 
@@ -48,7 +48,7 @@ class Plan:
         return tuple(step.version for step in self.steps if step.file is None)
 
 
-def up(source: Source, current: int, limit: int | None = None) -> Plan:
+def up(source: MigrationFiles, current: int, limit: int | None = None) -> Plan:
     """Everything above ``current``, or the next ``limit`` versions.
 
     Raises:
@@ -69,7 +69,7 @@ def up(source: Source, current: int, limit: int | None = None) -> Plan:
     return Plan(_ups(source, current, ahead[:limit]), short=max(0, limit - len(ahead)))
 
 
-def down(source: Source, current: int, limit: int | None = None) -> Plan:
+def down(source: MigrationFiles, current: int, limit: int | None = None) -> Plan:
     """Everything that is applied, or the last ``limit`` versions, newest first.
 
     Raises:
@@ -88,7 +88,7 @@ def down(source: Source, current: int, limit: int | None = None) -> Plan:
     return Plan(steps, short=limit - count)
 
 
-def goto(source: Source, current: int, target: int) -> Plan:
+def goto(source: MigrationFiles, current: int, target: int) -> Plan:
     """From ``current`` to ``target``, whichever way that is; :data:`NIL` undoes everything.
 
     Raises:
@@ -104,7 +104,7 @@ def goto(source: Source, current: int, target: int) -> Plan:
     return Plan(_downs(source, [one for one in source.versions if target < one <= current], target))
 
 
-def to_target(source: Source, current: int, target: int | None, rollback: Rollback) -> Plan:
+def to_target(source: MigrationFiles, current: int, target: int | None, rollback: Rollback) -> Plan:
     """What a resource's ``targetVersion`` asks for: None is the latest, 0 is nothing applied.
 
     Raises:
@@ -138,12 +138,12 @@ def outstanding(versions: tuple[int, ...], current: int, target: int | None, *, 
     return max(reached - above, 0) + dirty
 
 
-def _require_recorded(source: Source, current: int) -> None:
+def _require_recorded(source: MigrationFiles, current: int) -> None:
     if current != NIL and current not in source:
         raise AheadOfSource.of(current, source.latest)
 
 
-def _ups(source: Source, current: int, versions: list[int] | tuple[int, ...]) -> tuple[Step, ...]:
+def _ups(source: MigrationFiles, current: int, versions: list[int] | tuple[int, ...]) -> tuple[Step, ...]:
     steps = []
     for version in versions:
         steps.append(Step(version, Direction.UP, current, version, source.get(version, Direction.UP)))
@@ -151,7 +151,7 @@ def _ups(source: Source, current: int, versions: list[int] | tuple[int, ...]) ->
     return tuple(steps)
 
 
-def _downs(source: Source, versions: list[int] | tuple[int, ...], target: int) -> tuple[Step, ...]:
+def _downs(source: MigrationFiles, versions: list[int] | tuple[int, ...], target: int) -> tuple[Step, ...]:
     return tuple(
         Step(version, Direction.DOWN, version, before, source.get(version, Direction.DOWN))
         for version, before in zip(reversed(versions), [*reversed(versions[:-1]), target], strict=False)

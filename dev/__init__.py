@@ -1,0 +1,1 @@
+"""The local cluster of ``make up``, and what tests and benchmarks share."""

@@ -1,0 +1,309 @@
+"""The states of a track as one table: what happens, where it leads, how it shows, what the operator does.
+
+The conditions and the Warnings are taken from here, the docs are made from here, and the tests hold every
+change of every track against it.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from fluxbase_migrations.api.reasons import Effect, Reason, effect
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.names import Phase
+from fluxbase_migrations.core.result import Outcome
+
+
+class Shows(StrEnum):
+    """What a track in this state says of the set, unless another track has more to say."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    """The operator will act by itself."""
+    STALLED = "Stalled"
+    """Nothing happens until somebody changes something."""
+    UPSTREAM = "as the system track"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One line of the table."""
+
+    event: str
+    before: frozenset[Phase]
+    """Phases from which it may come."""
+    phase: Phase
+    reasons: frozenset[str]
+    """Reasons of the track that tell this line; empty: whatever Kubernetes itself gives as a reason."""
+    shows: Shows
+    does: str
+    """What the operator does."""
+    warns: bool = False
+    """Whether a track's arrival here is told as a Warning where the end of its run has not told it."""
+
+
+def _ending_in(*effects: Effect) -> frozenset[str]:
+    """Reasons of tracks whose last run had one of these effects."""
+    ended = (outcome for outcome in Outcome if effect(outcome) in effects)
+    return frozenset({*map(str, ended)} | ({Reason.NO_RESULT} if Effect.RETRY in effects else set()))
+
+
+_ANY: Final = frozenset(Phase)
+"""Also settled ones: a routine look goes on unseen until something happens."""
+
+TRANSITIONS: Final = (
+    Transition(
+        "Something is wanted that no run has brought about: another source, spec or command, a retry that is "
+        "due, a database whose owner has let go.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Reason.STARTING}),
+        Shows.RECONCILING,
+        "writes the plan, then creates the Job",
+    ),
+    Transition(
+        "The same, and the system track is not Applied.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Reason.WAITING_FOR_SYSTEM}),
+        Shows.UPSTREAM,
+        "waits; the system track comes first",
+    ),
+    Transition(
+        "The same, and as many containers run as `maxConcurrentJobs`, or `maxConcurrentJobsPerNamespace` in "
+        "this namespace, allows.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Reason.QUEUED}),
+        Shows.RECONCILING,
+        "waits for its turn: first who has begun, then namespaces in turn, in each who asked first",
+    ),
+    Transition(
+        "The same, and pods of an earlier run, or of a deleted set of this name, are still there.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Reason.WAITING_FOR_OLD_PODS}),
+        Shows.RECONCILING,
+        "waits until they are gone",
+    ),
+    Transition(
+        "The same, and `spec.suspend` is true.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Reason.SUSPENDED}),
+        Shows.STALLED,
+        "nothing until it is false; a run in flight ends undisturbed",
+        warns=True,
+    ),
+    Transition(
+        "The ConfigMap does not exist, or the source has no migration files and nothing was ever applied.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Reason.SOURCE_MISSING, Outcome.SOURCE_EMPTY}),
+        Shows.RECONCILING,
+        "notices at once when a ConfigMap has files; looks into a volume again, at most five minutes apart",
+        warns=True,
+    ),
+    Transition(
+        "The volume has no migration files, nothing was ever applied, and `allowEmpty` is true.",
+        _ANY,
+        Phase.SKIPPED,
+        frozenset({Outcome.SOURCE_EMPTY}),
+        Shows.READY,
+        "looks again at a restart of its Deployment, a request, or the `recheckInterval`",
+    ),
+    Transition(
+        "The source is empty or ends below the recorded version.",
+        _ANY,
+        Phase.FAILED,
+        frozenset({Outcome.AHEAD_OF_SOURCE}),
+        Shows.STALLED,
+        "nothing until the source, the spec or a command changes",
+        warns=True,
+    ),
+    Transition(
+        "The track is disabled or has no source.",
+        _ANY,
+        Phase.SKIPPED,
+        frozenset({Reason.DISABLED, Reason.NO_SOURCE}),
+        Shows.READY,
+        "leaves the track out; it keeps its last known version",
+    ),
+    Transition(
+        "The claim is ReadWriteOncePod: only one pod could ever use it.",
+        _ANY,
+        Phase.FAILED,
+        frozenset({Reason.ACCESS_MODE}),
+        Shows.STALLED,
+        "nothing until the spec or the claim changes",
+        warns=True,
+    ),
+    Transition(
+        "The API server refuses the Job, for a quota or a policy.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Reason.JOB_REFUSED}),
+        Shows.RECONCILING,
+        "tries again after 5 s, doubled each time up to 5 min",
+        warns=True,
+    ),
+    Transition(
+        "The API server refuses the Job as invalid.",
+        _ANY,
+        Phase.FAILED,
+        frozenset({Reason.JOB_REFUSED}),
+        Shows.STALLED,
+        "nothing until `spec.job` changes",
+        warns=True,
+    ),
+    Transition(
+        "The Job exists, its container has not started.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Reason.POD_PENDING}),
+        Shows.RECONCILING,
+        "waits; the Job gives way to anything newer",
+    ),
+    Transition(
+        "The same, and Kubernetes says why: CreateContainerConfigError, ImagePullBackOff, Unschedulable, "
+        "FailedMount, FailedCreate and so on.",
+        _ANY,
+        Phase.PENDING,
+        frozenset(),
+        Shows.RECONCILING,
+        "passes the reason on; the Job goes on by itself when it is mended, and gives way to anything newer",
+        warns=True,
+    ),
+    Transition(
+        "Something newer is wanted than a Job whose container has not started.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Reason.REPLACING}),
+        Shows.RECONCILING,
+        "deletes that Job, and waits until it and its pods are gone",
+    ),
+    Transition(
+        "Somebody deletes the Job before its container has started.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Reason.JOB_DELETED}),
+        Shows.RECONCILING,
+        "runs again when it is gone, after `retry.backoff`",
+        warns=True,
+    ),
+    Transition(
+        "The container runs.",
+        _ANY,
+        Phase.RUNNING,
+        frozenset({Reason.RUNNING}),
+        Shows.RECONCILING,
+        "never touches the Job; shows which file of how many; whatever is changed meanwhile follows",
+    ),
+    Transition(
+        "The node of the running container no longer answers.",
+        _ANY,
+        Phase.RUNNING,
+        frozenset({Reason.NODE_LOST}),
+        Shows.RECONCILING,
+        "starts nothing until the pod object is gone",
+        warns=True,
+    ),
+    Transition(
+        "A run ends with everything applied, or finds nothing to do.",
+        _ANY,
+        Phase.APPLIED,
+        frozenset({Outcome.APPLIED}),
+        Shows.READY,
+        "records what the run read; lets the user track start",
+    ),
+    Transition(
+        "A run has reached a lower target.",
+        _ANY,
+        Phase.ROLLED_BACK,
+        frozenset({Outcome.ROLLED_BACK}),
+        Shows.READY,
+        "records what the run read",
+    ),
+    Transition(
+        "A run finds the world not ready.",
+        _ANY,
+        Phase.PENDING,
+        _ending_in(Effect.WAIT) - {Outcome.PLATFORM_INCOMPLETE},
+        Shows.RECONCILING,
+        "runs again after `retry.backoff`, doubled each time up to 5 min; does not count it",
+        warns=True,
+    ),
+    Transition(
+        "A run finds that the database lacks something of what the system track has made: a dump was "
+        "restored without roles, for example.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Outcome.PLATFORM_INCOMPLETE}),
+        Shows.RECONCILING,
+        "looks again after `retry.backoff`, doubled each time up to 5 min; runs no file until all is there",
+        warns=True,
+    ),
+    Transition(
+        "A run ends by a fault that may pass, or without a result.",
+        _ANY,
+        Phase.PENDING,
+        _ending_in(Effect.RETRY),
+        Shows.RECONCILING,
+        "runs again after `retry.backoff`, doubled each time, up to `retry.limit` times",
+        warns=True,
+    ),
+    Transition(
+        "The same, as often as `retry.limit` allows; or `job.activeDeadlineSeconds` ended each of them.",
+        _ANY,
+        Phase.FAILED,
+        _ending_in(Effect.RETRY, Effect.WAIT),
+        Shows.STALLED,
+        "nothing until the source, the spec or a command changes",
+        warns=True,
+    ),
+    Transition(
+        "A run finds that the track of this database belongs to another set.",
+        _ANY,
+        Phase.FAILED,
+        frozenset({Reason.DATABASE_CLAIMED}),
+        Shows.STALLED,
+        "takes over when the other set is deleted or has let go, or when told to; starts no Job until then",
+        warns=True,
+    ),
+    Transition(
+        "A run has applied its files, `anon` or `authenticated` reach something past row-level security, and "
+        "`exposure` is Fail.",
+        _ANY,
+        Phase.FAILED,
+        frozenset({Outcome.EXPOSED}),
+        Shows.STALLED,
+        "looks again when the source or the spec changes, when asked, and each `verify.interval`",
+        warns=True,
+    ),
+    Transition(
+        "A run ends by anything else; or the operator itself finds a file that cannot be used.",
+        _ANY,
+        Phase.FAILED,
+        _ending_in(Effect.STOP) - {Outcome.AHEAD_OF_SOURCE, Outcome.EXPOSED},
+        Shows.STALLED,
+        "nothing until the source, the spec or a command changes",
+        warns=True,
+    ),
+)
+"""Every line; no two for one phase and reason."""
+
+_BY_REASON: Final = {(line.phase, reason): line for line in TRANSITIONS for reason in line.reasons}
+_KUBERNETES_OWN: Final = next(line for line in TRANSITIONS if not line.reasons)
+
+
+def line_of(phase: Phase, reason: str | None) -> Transition:
+    """The line of a track that is in ``phase`` for ``reason``.
+
+    Raises:
+        LookupError: there is none.
+    """
+    found = _BY_REASON.get((phase, reason or ""))
+    if found is None and phase is _KUBERNETES_OWN.phase and reason:
+        return _KUBERNETES_OWN
+    if found is None:
+        raise LookupError(f"no line for {phase}, {reason}")
+    return found

@@ -1,0 +1,49 @@
+"""``kubectl fluxbase logs``: what the newest run of a set has logged, whatever its pod is called."""
+
+import sys
+from typing import Any
+
+from fluxbase_migrations.cli.kubectl.set_view import Object
+from fluxbase_migrations.core.names import CONTAINER, LABEL_RUN, LABEL_SET_UID, LABEL_TRACK, Track
+from fluxbase_migrations.core.text import visible
+
+
+def newest(pods: list[Object], track: str | None) -> Object | None:
+    """The pod of the latest run: of ``track``, or else of the user track before the system track."""
+
+    def age(pod: Object) -> tuple[bool, int, str]:
+        labels, created = pod["metadata"]["labels"], pod["metadata"]["creationTimestamp"]
+        run = labels.get(LABEL_RUN, "")
+        return labels.get(LABEL_TRACK) == Track.USER, int(run) if run.isdecimal() else 0, str(created)
+
+    wanted = [pod for pod in pods if track in (None, pod["metadata"]["labels"].get(LABEL_TRACK))]
+    return max(wanted, key=age, default=None)
+
+
+def selector(found: Object) -> str:
+    """Labels of the pods of a set."""
+    return f"{LABEL_SET_UID}={found['metadata']['uid']}"
+
+
+def has_started(pod: Object) -> bool:
+    """Whether its container has logged, or may have."""
+    states = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any(one["name"] == CONTAINER and "waiting" not in one.get("state", {}) for one in states)
+
+
+def show(core: Any, namespace: str, pod: Object, *, follow: bool) -> None:
+    """Print the log as it comes, with nothing that a terminal would obey."""
+    answer = core.read_namespaced_pod_log(
+        pod["metadata"]["name"], namespace, container=CONTAINER, follow=follow, _preload_content=False
+    )
+    try:
+        rest = b""
+        for part in answer.stream():
+            *lines, rest = (rest + part).split(b"\n")
+            for line in lines:
+                print(visible(line.decode(errors="replace")), flush=follow)
+        if rest:
+            print(visible(rest.decode(errors="replace")))
+    finally:
+        answer.release_conn()
+        sys.stdout.flush()

@@ -1,0 +1,214 @@
+"""What ``kubectl fluxbase`` shows of a set: pure functions of the object as JSON."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fluxbase_migrations.api.commands import bounded
+from fluxbase_migrations.api.reasons import Reason
+from fluxbase_migrations.core.config_maps import merged
+from fluxbase_migrations.core.digest import source_digest
+from fluxbase_migrations.core.errors import InvalidSource, describe
+from fluxbase_migrations.core.files import MigrationFiles
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.names import (
+    ANNOTATION_FORCE,
+    ANNOTATION_REQUESTED_AT,
+    ANNOTATION_TAKE_OVER,
+    CommandState,
+    Track,
+    UnknownFiles,
+)
+from fluxbase_migrations.core.text import visible
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How far a set is from having what is in its source now."""
+
+    text: str
+    done: bool | None
+    """True: applied; False: it will not be without a change; None: not yet."""
+
+
+def as_json(api_client: Any, model: Any) -> Object:
+    """A model of the Kubernetes client with the API's own field names."""
+    found: Object = api_client.sanitize_for_serialization(model)
+    return found
+
+
+def api_message(body: object, reason: object) -> str:
+    """The message of an API server's error, which comes as a Status object."""
+    try:
+        return str(json.loads(str(body))["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(reason)
+
+
+def condition(found: Object, kind: str) -> Object:
+    """The condition of that type, or an empty one."""
+    conditions = found.get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one.get("type") == kind), {})
+
+
+def render(found: Object) -> str:
+    """The set for a person: a line for the whole, a few for each track."""
+    return "\n".join(visible(line) for line in _lines(found))
+
+
+def _lines(found: Object) -> Iterator[str]:
+    metadata, status, spec = found["metadata"], found.get("status", {}), found.get("spec", {})
+    ready = condition(found, "Ready")
+    yield f"{metadata['namespace']}/{metadata['name']}: {status.get('phase', 'not looked at yet')}"
+    if ready.get("status") != "True" and ready.get("message"):
+        yield f"  {ready.get('reason', '')}: {ready['message']}"
+    if spec.get("suspend"):
+        yield "  suspended: no further run starts until spec.suspend is false"
+    for annotation, name in COMMANDS.items():
+        command = status.get("commands", {}).get(name, {})
+        if command.get("state") in (CommandState.WAITING, CommandState.REFUSED):
+            yield f"  {annotation}={command['value']}: {command['state']}: {command.get('message', '')}"
+    for track in Track:
+        state = status.get("tracks", {}).get(track)
+        if state:
+            yield ""
+            yield from _track(track, state)
+
+
+def _track(track: Track, state: Object) -> Iterator[str]:
+    nothing = "nothing applied" if state.get("pending") is not None else "version not known"
+    version = nothing if state.get("version") is None else f"version {state['version']}"
+    of = f" of {state['latest']}" if state.get("latest") is not None else ""
+    dirty = " (dirty)" if state.get("dirty") else ""
+    pending = f", {state['pending']} pending" if state.get("pending") else ""
+    yield f"  {track:<7} {state.get('phase', '')}: {version}{of}{dirty}{pending}"
+    if progress := state.get("progress"):
+        yield f"          running {progress['file']}, {progress['number']} of {progress['total']}"
+        if progress.get("waiting"):
+            yield f"          waiting for {progress['waiting']}"
+    if state.get("message"):
+        yield f"          {state['message']}"
+    if error := state.get("error"):
+        where = [error["file"]] if error.get("file") else []
+        where += [f"{name} {error[name]}" for name in ("line", "column", "statement") if error.get(name)]
+        code = f" (SQLSTATE {error['sqlState']})" if error.get("sqlState") else ""
+        yield f"          error{' in ' + ', '.join(where) if where else ''}: {error.get('message', '')}{code}"
+        for name in ("detail", "hint", "effect"):
+            if error.get(name):
+                yield f"          {name}: {error[name]}"
+    for warning in state.get("warnings", []):
+        yield f"          warning: {warning}"
+    exposures = state.get("exposures", [])
+    for one in exposures:
+        access = f"{', '.join(one.get('roles', []))} can {', '.join(one.get('privileges', []))}"
+        yield f"          exposed: {one['kind']} {one['name']}: {access}"
+        if one.get("statement"):
+            yield f"            close it with: {one['statement']}"
+    if (more := state.get("exposed", 0) - len(exposures)) > 0:
+        yield f"          exposed: {more} more"
+    for one in state.get("applied", []):
+        yield f"          {one['direction']:<4} {one['version']} {one['name']} ({one['seconds']:.2f} s)"
+
+
+COMMANDS = {
+    ANNOTATION_REQUESTED_AT: "requestedAt",
+    ANNOTATION_FORCE: "force",
+    ANNOTATION_TAKE_OVER: "takeOver",
+}
+"""Annotations, and where the status tells what became of them."""
+
+
+def claims(found: Object) -> dict[Track, Object]:
+    """The sets that own a track of the database instead of this one."""
+    tracks = found.get("status", {}).get("tracks", {})
+    return {track: owner for track in Track if (owner := tracks.get(track, {}).get("claimedBy"))}
+
+
+def _command(found: Object, annotation: str) -> Waiting | None:
+    """Why the set is not yet what the command asks for; None: it is."""
+    value = found["metadata"].get("annotations", {}).get(annotation)
+    command = found.get("status", {}).get("commands", {}).get(COMMANDS[annotation], {})
+    if not value:
+        return None
+    if command.get("value") != bounded(value):
+        return Waiting(f"the operator has not looked at {annotation} yet", None)
+    text = f"{annotation}: {command['state']}: {command.get('message', '')}"
+    match command["state"]:
+        case CommandState.WAITING:
+            stalled = condition(found, "Stalled").get("status") == "True" or found["spec"].get("suspend")
+            return Waiting(text, False if stalled else None)
+        case CommandState.REFUSED:
+            return Waiting(text, False)
+        case _:
+            return None
+
+
+def config_map_names(found: Object, track: Track) -> list[str]:
+    """The ConfigMaps that a track reads."""
+    source = found.get("spec", {}).get("tracks", {}).get(track, {}).get("source", {})
+    names = [source["configMap"]["name"]] if "configMap" in source else []
+    return names + [one["name"] for one in source.get("configMaps", [])]
+
+
+def unknown_files_of(found: Object, track: Track) -> UnknownFiles:
+    """What a track makes of files that are no migrations."""
+    track_spec = found.get("spec", {}).get("tracks", {}).get(track, {})
+    return UnknownFiles(track_spec.get("unknownFiles", UnknownFiles.FAIL))
+
+
+def _unusable(files: dict[str, bytes], unknown_files: UnknownFiles) -> bool:
+    """Whether no run would ever read these files."""
+    try:
+        source = MigrationFiles.scan(files, unknown_files)
+        for file in source:
+            file.check()
+    except InvalidSource:
+        return True
+    return not source.versions
+
+
+def progress(found: Object, read_config_map: Callable[[str], Object]) -> Waiting:
+    """Whether the set has applied its present spec, commands and source content.
+
+    A ConfigMap's edit does not raise the set's generation, so Ready alone may be about the content of before:
+    the digest of what is there now must be the one that the last run read. ``read_config_map`` raises
+    LookupError, with a text for a person, where there is none of that name.
+    """
+    metadata, status = found["metadata"], found.get("status", {})
+    if status.get("observedGeneration") != metadata.get("generation"):
+        return Waiting("the operator has not looked at the present spec yet", None)
+    for annotation in COMMANDS:
+        waiting = _command(found, annotation)
+        if waiting is not None:
+            return waiting
+    ready, stalled = condition(found, "Ready"), condition(found, "Stalled")
+    for track in Track:
+        names = config_map_names(found, track)
+        state = status.get("tracks", {}).get(track, {})
+        if not names or state.get("phase") == "Skipped":
+            continue
+        try:
+            files = merged({name: read_config_map(name) for name in names}, unknown_files_of(found, track))
+        except LookupError as error:
+            done = False if stalled.get("status") == "True" else None
+            return Waiting(f"{track} track: {error}", done)
+        except InvalidSource as error:
+            done = False if stalled.get("status") == "True" else None
+            return Waiting(f"{track} track: {describe(error.info)}", done)
+        if state.get("sourceDigest") != source_digest(files):
+            never = (
+                ready.get("reason") == Reason.SUSPENDED
+                or state.get("reason") == Reason.WAITING_FOR_SYSTEM
+                or _unusable(files, unknown_files_of(found, track))
+            )
+            if stalled.get("status") == "True" and never:
+                return Waiting(f"{ready['reason']}: {ready['message']}", False)
+            return Waiting(
+                f"{track} track: {state.get('phase', 'Pending')}, newer content is on its way", None
+            )
+    if ready.get("status") == "True":
+        return Waiting(f"{status.get('phase')}, {ready.get('message', '')}", True)
+    text = f"{ready.get('reason', 'Pending')}: {ready.get('message', '')}"
+    return Waiting(text, False if stalled.get("status") == "True" else None)

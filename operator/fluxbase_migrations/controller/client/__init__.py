@@ -1,0 +1,1 @@
+"""The API server: requests, and the paths of its resources."""

@@ -1,0 +1,191 @@
+"""The API server, as plain JSON: the official client's connection and credentials, without its models."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio import client, config
+
+TIMEOUT: Final = 30.0
+"""Seconds for one request."""
+CHUNK: Final = 500
+"""Objects of a collection that are read by one request."""
+MERGE_PATCH: Final = "application/merge-patch+json"
+METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_TOKEN: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_CONNECTIONS: Final = 200
+
+Json = dict[str, Any]
+NamespacedName = tuple[str, str]
+"""Namespace and name of an object."""
+Query = Mapping[str, str | int]
+
+
+class KubeError(Exception):
+    """The API server's answer is an error, or there was none (``status`` 0)."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}" if status else message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+def number(version: str | None) -> int:
+    """A resourceVersion to compare; 0 where it is no number, and so newer or older than nothing."""
+    return int(version) if version and version.isascii() and version.isdigit() else 0
+
+
+class Kube:
+    """One connection pool to one API server. Close it when done."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls) -> "Kube":
+        """With the pod's service account, or else the current context of the kubeconfig."""
+        configuration = client.Configuration()
+        if _TOKEN.exists():
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        configuration.connection_pool_maxsize = _CONNECTIONS
+        configuration.client_session_kwargs = {"trust_env": False}
+        api = client.ApiClient(configuration)
+        api.user_agent = "fluxbase-migrations"
+        return cls(api)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
+        """Read an object or a list."""
+        return await self._request("GET", path, query=query, accept=accept)
+
+    async def find(self, path: str, accept: str | None = None) -> Json | None:
+        """Read an object; None if there is none."""
+        try:
+            return await self.get(path, accept=accept)
+        except KubeError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def create(self, path: str, body: Json, query: Query | None = None) -> Json:
+        """POST ``body`` to the collection at ``path``."""
+        return await self._request("POST", path, query=query, body=body)
+
+    async def replace(self, path: str, body: Json) -> Json:
+        """PUT ``body``; its resourceVersion decides whether somebody was faster (409)."""
+        return await self._request("PUT", path, body=body)
+
+    async def patch(self, path: str, body: Json) -> Json:
+        """Merge ``body`` into the object."""
+        return await self._request("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+    async def delete(self, path: str, uid: str, propagation: str) -> Json | None:
+        """Delete the object if it is still the one with ``uid``; none is fine too.
+
+        Returns the object while it is being deleted, or a Status when it is gone; None if there was none.
+        """
+        body = {"propagationPolicy": propagation, "preconditions": {"uid": uid}}
+        try:
+            return await self._request("DELETE", path, body=body)
+        except KubeError as error:
+            if error.status not in (404, 409):
+                raise
+            # A webhook, too, may answer 409.
+            found = await self.find(path) if error.status == 409 else None
+            if found is not None and found["metadata"]["uid"] == uid:
+                raise
+            return None
+
+    async def list(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
+        """Read a collection, in as many requests as it takes."""
+        items: list[Json] = []
+        following: str | None = ""
+        while following is not None:
+            asked = {**(query or {}), "limit": CHUNK, **({"continue": following} if following else {})}
+            found = await self.get(path, asked, accept)
+            items += found["items"]
+            following = found["metadata"].get("continue") or None
+        return {**found, "items": items}
+
+    async def lines(
+        self, path: str, query: Query, accept: str | None, silence: float
+    ) -> AsyncIterator[bytes]:
+        """Lines of a streamed answer until it ends, or nothing came for ``silence`` seconds.
+
+        Raises:
+            KubeError: refused, or the connection broke.
+        """
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=silence)
+        response = await self._send("GET", path, query=query, accept=accept, limits=limits)
+        try:
+            if response.status >= 400:
+                raise _error(response.status, response.reason, await response.read())
+            async for line in response.response.content:
+                yield line
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise KubeError(0, "Broken", f"the stream broke: {error or type(error).__name__}") from error
+        finally:
+            response.response.close()
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Json | None = None,
+        content_type: str | None = None,
+        accept: str | None = None,
+    ) -> Json:
+        limits = aiohttp.ClientTimeout(total=TIMEOUT)
+        response = await self._send(
+            method, path, query=query, body=body, content_type=content_type, accept=accept, limits=limits
+        )
+        try:
+            raw = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise KubeError(0, "Broken", f"{method} {path}: {error or type(error).__name__}") from error
+        if response.status >= 400:
+            raise _error(response.status, response.reason, raw)
+        answer: Json = json.loads(raw)
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        limits: aiohttp.ClientTimeout,
+        query: Query | None = None,
+        body: Json | None = None,
+        content_type: str | None = None,
+        accept: str | None = None,
+    ) -> Any:
+        headers = {"Accept": accept or "application/json"}
+        if body is not None:
+            headers["Content-Type"] = content_type or "application/json"
+        pairs = [(name, str(value)) for name, value in (query or {}).items()]
+        method, url, headers, content, form = await self._api.param_serialize(
+            method, path, query_params=pairs, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        try:
+            return await self._api.call_api(method, url, headers, content, form, _request_timeout=limits)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error
+
+
+def _error(status: int, reason: str, raw: bytes) -> KubeError:
+    try:
+        told = json.loads(raw)
+        return KubeError(status, str(told.get("reason") or reason), str(told.get("message") or reason))
+    except (ValueError, AttributeError):
+        return KubeError(status, reason, raw[:300].decode("utf-8", "replace") or reason)

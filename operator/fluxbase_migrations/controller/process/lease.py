@@ -1,0 +1,170 @@
+"""Leader election: of several operators only the holder of a Lease works.
+
+Clocks of different machines are never compared: a candidate respects a Lease for its duration after it saw
+it change. The holder counts from before it sent the request that renewed it, which is earlier, and stops
+before that duration is over, whatever it is waiting for then. So two never work at once.
+"""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Any, Final
+
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, number
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_NAME: Final = "fluxbase-migrations"
+DURATION: Final = 15
+"""Seconds that a Lease is respected after it was last seen to change."""
+RENEW_EVERY: Final = 2.0
+"""Seconds between two tries."""
+ATTEMPT_LIMIT: Final = 5.0
+"""Seconds for one try."""
+GIVE_UP_AFTER: Final = 10.0
+"""Seconds after it asked for its last renewal, at which the holder stops. The rest is for ending its work."""
+
+
+class _Try(Enum):
+    """How an attempt to take or renew the Lease ended."""
+
+    HELD = auto()
+    OTHERS = auto()
+    FAILED = auto()
+    RESTORED = auto()
+    """The API server has gone back to an older state: what was seen of it since does not hold."""
+
+
+_WHY: Final = {
+    _Try.OTHERS: "was taken by another",
+    _Try.FAILED: "could not be renewed",
+    _Try.RESTORED: "is older than it was: the API server was restored from a backup",
+}
+"""Why the holder stops."""
+
+
+class Lease:
+    """One candidate."""
+
+    def __init__(self, kube: Kube, namespace: str, name: str, identity: str) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._path = f"{paths.leases(namespace)}/{name}"
+        self._seen: tuple[str, float] = ("", 0.0)
+        self._version = 0
+        """Its resourceVersion, as it was seen last."""
+        self._asked = 0.0
+        """When the request was sent that took or renewed it last, by the event loop's clock."""
+
+    async def acquire(self) -> None:
+        """Wait until this candidate leads."""
+        told = False
+        while await self._attempt() is not _Try.HELD:
+            if not told:
+                logger.info("waiting for the lease %s/%s", self._namespace, self._name)
+                told = True
+            await asyncio.sleep(RENEW_EVERY)
+        logger.info("leading, as %s", self._identity)
+
+    async def keep(self) -> None:
+        """Renew until that fails for too long, or somebody else holds the Lease; then return, at once.
+
+        Likewise when the API server was restored from a backup. Objects have lower resourceVersions then than
+        the ones that were seen, and a watch that goes on from those shows nothing: only who begins anew sees.
+        """
+        outcome = _Try.HELD
+        while outcome is _Try.HELD:
+            try:
+                async with asyncio.timeout_at(self._asked + GIVE_UP_AFTER):
+                    outcome = await self._renew()
+            except TimeoutError:
+                outcome = _Try.FAILED
+        logger.error("the lease %s/%s %s; stopping", self._namespace, self._name, _WHY[outcome])
+
+    async def _renew(self) -> _Try:
+        """Try until it is known who holds it."""
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            outcome = await self._attempt(renew=True)
+            if outcome is not _Try.FAILED:
+                return outcome
+
+    async def release(self) -> None:
+        """Let another candidate lead at once."""
+        try:
+            found = await self._kube.find(self._path)
+            if found and found["spec"].get("holderIdentity") == self._identity:
+                found["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+                await self._kube.replace(self._path, found)
+        except KubeError as error:
+            logger.debug("lease not released: %s", error)
+
+    async def _attempt(self, *, renew: bool = False) -> _Try:
+        """Take the Lease, or renew it: then it must be ours."""
+        asked = _now()
+        try:
+            async with asyncio.timeout(ATTEMPT_LIMIT):
+                found = await self._kube.find(self._path)
+                if found is None:
+                    written = await self._kube.create(paths.leases(self._namespace), self._body())
+                elif self._has_gone_back(found) and renew:
+                    return _Try.RESTORED
+                elif self._is_anothers(found, renew=renew):
+                    return _Try.OTHERS
+                else:
+                    spec = self._spec(found.get("spec") or {})
+                    written = await self._kube.replace(self._path, {**found, "spec": spec})
+                if self._has_gone_back(written) and renew:
+                    return _Try.RESTORED
+        except (KubeError, TimeoutError) as error:
+            if not isinstance(error, KubeError) or error.status != 409:
+                logger.warning("lease %s/%s: %s", self._namespace, self._name, str(error) or "timeout")
+            return _Try.FAILED
+        self._asked = asked
+        return _Try.HELD
+
+    def _has_gone_back(self, lease: dict[str, Any]) -> bool:
+        """Whether the Lease is older than it was; one that was made again has a higher resourceVersion."""
+        before, self._version = self._version, number(lease["metadata"]["resourceVersion"])
+        return 0 < self._version < before
+
+    def _is_anothers(self, found: dict[str, Any], *, renew: bool) -> bool:
+        """Whether another candidate holds it and may still be there."""
+        spec, version = found.get("spec") or {}, found["metadata"]["resourceVersion"]
+        if version != self._seen[0]:
+            self._seen = version, _now()
+        holder = spec.get("holderIdentity") or ""
+        if holder == self._identity:
+            return False
+        if renew:  # it was ours, and is not any more: that its new holder is silent gives no leave to go on
+            return True
+        duration = float(spec.get("leaseDurationSeconds") or DURATION)
+        return bool(holder) and _now() - self._seen[1] < duration
+
+    def _body(self) -> dict[str, Any]:
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self._name, "namespace": self._namespace},
+            "spec": self._spec({}),
+        }
+
+    def _spec(self, before: dict[str, Any]) -> dict[str, Any]:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        same = before.get("holderIdentity") == self._identity
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": DURATION,
+            "acquireTime": before.get("acquireTime", now) if same else now,
+            "renewTime": now,
+            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if same else 1),
+        }
+
+
+def _now() -> float:
+    """Seconds, by the clock that timeouts go by."""
+    return asyncio.get_running_loop().time()

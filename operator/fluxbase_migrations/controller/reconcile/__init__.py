@@ -1,0 +1,1 @@
+"""One set at a time: observe, decide, apply."""

@@ -1,0 +1,100 @@
+"""Events about a set: the same one again raises a count, and nobody is flooded."""
+
+import hashlib
+import logging
+from collections import OrderedDict
+from datetime import datetime
+from typing import Any, Final
+
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.core.names import API_VERSION, KIND
+from fluxbase_migrations.core.text import cut, visible
+from fluxbase_migrations.decisions.desired import EventNote
+
+logger = logging.getLogger(__name__)
+
+COMPONENT: Final = "fluxbase-migrations"
+BURST: Final = 25
+"""Events that one set may cause at once; one more every :data:`REFILL_SECONDS`."""
+REFILL_SECONDS: Final = 60.0
+_MESSAGE_LIMIT: Final = 1000
+_REMEMBERED: Final = 4096
+
+
+class EventRecorder:
+    """Tells notes as Events. A failure to do so is logged, and nothing else."""
+
+    def __init__(self, kube: Kube, instance: str) -> None:
+        self._kube = kube
+        self._instance = instance
+        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._budget: OrderedDict[str, tuple[float, datetime]] = OrderedDict()
+
+    async def tell(self, body: dict[str, Any], note: EventNote, now: datetime) -> None:
+        """Record ``note`` about the set ``body``."""
+        metadata = body["metadata"]
+        if not self._allowed(metadata["uid"], now):
+            return
+        namespace = metadata["namespace"]
+        message = cut(visible(note.message), _MESSAGE_LIMIT)
+        identity = f"{metadata['uid']}/{note.warning}/{note.reason}/{message}"
+        hashed = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        name = f"{metadata['name'][:200].rstrip('.-')}.{hashed}"
+        stamp = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+        count = self._counts.get(identity, 0) + 1
+        try:
+            if count == 1:
+                event = {
+                    "metadata": {"name": name, "namespace": namespace},
+                    "involvedObject": {
+                        "apiVersion": API_VERSION,
+                        "kind": KIND,
+                        "name": metadata["name"],
+                        "namespace": namespace,
+                        "uid": metadata["uid"],
+                        "resourceVersion": metadata["resourceVersion"],
+                    },
+                    "type": "Warning" if note.warning else "Normal",
+                    "reason": note.reason,
+                    "message": message,
+                    "source": {"component": COMPONENT},
+                    "reportingComponent": COMPONENT,
+                    "reportingInstance": self._instance,
+                    "firstTimestamp": stamp,
+                    "lastTimestamp": stamp,
+                    "count": 1,
+                }
+                try:
+                    await self._kube.create(paths.events(namespace), event)
+                except KubeError as error:
+                    if error.status != 409:
+                        raise
+                    # Told before this process was started.
+                    count = 2
+            if count > 1:
+                again = {"lastTimestamp": stamp, "count": count}
+                await self._kube.patch(f"{paths.events(namespace)}/{name}", again)
+        except KubeError as error:
+            self._counts.pop(identity, None)
+            if error.status == 404 and count > 1:  # it has expired
+                await self.tell(body, note, now)
+                return
+            logger.warning(
+                "event %s of %s/%s not recorded: %s", note.reason, namespace, metadata["name"], error
+            )
+            return
+        self._counts[identity] = count
+        self._counts.move_to_end(identity)
+        if len(self._counts) > _REMEMBERED:
+            self._counts.popitem(last=False)
+
+    def _allowed(self, uid: str, now: datetime) -> bool:
+        """A bucket of tokens for each set."""
+        tokens, since = self._budget.get(uid, (float(BURST), now))
+        tokens = min(tokens + (now - since).total_seconds() / REFILL_SECONDS, BURST)
+        self._budget[uid] = (max(tokens - 1.0, 0.0), now)
+        self._budget.move_to_end(uid)
+        if len(self._budget) > _REMEMBERED:
+            self._budget.popitem(last=False)
+        return tokens >= 1.0

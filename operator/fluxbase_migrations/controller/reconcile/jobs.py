@@ -1,0 +1,301 @@
+"""The Job of a run, as Kubernetes gets it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fluxbase_migrations.api.model import CertificateSource, KeyRef
+from fluxbase_migrations.api.spec import SourceSpec, Spec, TrackSpec
+from fluxbase_migrations.controller.client.kube import NamespacedName
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile import source_volumes as mounted
+from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
+from fluxbase_migrations.core.names import (
+    ANNOTATION_DATABASE,
+    ANNOTATION_INPUTS,
+    ANNOTATION_OPERATOR,
+    ANNOTATION_OPERATOR_NAME,
+    ANNOTATION_SET,
+    ANNOTATION_TEMPLATE,
+    ANNOTATIONS_UNDISTURBED,
+    API_VERSION,
+    CONTAINER,
+    ENV_DATABASE_URL,
+    ENV_JOB,
+    ENV_LOG_FORMAT,
+    JOB_APP_NAME,
+    KIND,
+    LABEL_MANAGED_BY,
+    LABEL_NAME,
+    LABEL_RUN,
+    LABEL_SET,
+    LABEL_SET_UID,
+    LABEL_TRACK,
+    OPERATOR_APP_NAME,
+    Track,
+)
+
+Json = dict[str, Any]
+
+GRACE_SECONDS: Final = 120
+"""Between SIGTERM and SIGKILL: time to bring a statement to its end."""
+_CERTIFICATE: Final = "/etc/fluxbase/tls/ca.crt"
+_LABEL_LIMIT: Final = 63
+
+
+def set_label(name: str) -> str:
+    """The set's name as a label's value, which is shorter and no full stop at its end."""
+    if len(name) <= _LABEL_LIMIT:
+        return name
+    return f"{name[:50].rstrip('.-')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def template_digest(spec: Spec, track: Track, settings: Settings, namespace: str) -> str:
+    """Digest of everything that a Job's pod is made from, apart from which run it is for."""
+    reference = SetRef("", namespace, "")
+    pod = _pod(spec, track, settings, job_spec(spec, track, reference, run=0, expected_digest=None))
+    return f"sha256:{hashlib.sha256(json.dumps(pod, sort_keys=True).encode()).hexdigest()}"
+
+
+def job_spec(
+    spec: Spec,
+    track: Track,
+    owner: SetRef,
+    *,
+    run: int,
+    expected_digest: str | None,
+    files: Sequence[NamespacedName] = (),
+    requested: bool = False,
+    requested_at: str | None = None,
+    force: ForceCommand | None = None,
+    take_over: TakeOverCommand | None = None,
+    command_database: DatabaseIdentity | None = None,
+    take_over_from: str | None = None,
+    expected_database: DatabaseIdentity | None = None,
+) -> JobSpec:
+    """What the runner is told."""
+    wanted = track_spec(spec, track)
+    ddl = spec.ddl_lock_timeout
+    return JobSpec(
+        set=owner,
+        track=track,
+        run=run,
+        paths=mounted.paths(track, wanted.source),
+        expected_digest=expected_digest,
+        files=tuple(key for _, key in files),
+        volume=wanted.source is not None and wanted.source.persistent_volume_claim is not None,
+        target=wanted.target_version,
+        rollback=wanted.rollback,
+        out_of_order=wanted.out_of_order,
+        unknown_files=wanted.unknown_files,
+        recovery=spec.recovery,
+        exposure=spec.exposure,
+        foreign_tables=wanted.foreign_tables or (),
+        lock_timeout=durations.seconds(spec.lock_timeout),
+        ddl_lock_timeout=durations.seconds(ddl) if ddl else None,
+        statement_timeout=durations.seconds(spec.statement_timeout),
+        force=force,
+        take_over=take_over,
+        command_database=command_database,
+        take_over_from=take_over_from,
+        expected_database=expected_database,
+        requested=requested,
+        requested_at=requested_at,
+        grace_period=GRACE_SECONDS,
+    )
+
+
+def track_spec(spec: Spec, track: Track) -> TrackSpec:
+    """The track's part of the spec; an absent user track has no source."""
+    return spec.tracks.system if track is Track.SYSTEM else spec.tracks.user or TrackSpec()
+
+
+def manifest(
+    spec: Spec,
+    settings: Settings,
+    job: JobSpec,
+    *,
+    name: str,
+    inputs_digest: str,
+    template: str,
+    database_digest: str | None = None,
+    files: Sequence[NamespacedName] = (),
+) -> Json:
+    """The Job, ready to be created. ``files`` are ConfigMaps' keys that it gets as variables, not mounted."""
+    labels = {
+        LABEL_NAME: JOB_APP_NAME,
+        LABEL_MANAGED_BY: OPERATOR_APP_NAME,
+        LABEL_SET: set_label(job.set.name),
+        LABEL_SET_UID: job.set.uid,
+        LABEL_TRACK: str(job.track),
+        LABEL_RUN: str(job.run),
+    }
+    own = {ANNOTATION_SET: job.set.name}
+    owner = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": job.set.name,
+        "uid": job.set.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+    template_spec: Json = {
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "template": {
+            "metadata": {
+                "labels": {**(spec.job.pod_labels or {}), **labels},
+                "annotations": {**ANNOTATIONS_UNDISTURBED, **(spec.job.pod_annotations or {}), **own},
+            },
+            "spec": _pod(spec, job.track, settings, job, files),
+        },
+    }
+    if spec.job.active_deadline_seconds is not None:
+        template_spec["activeDeadlineSeconds"] = spec.job.active_deadline_seconds
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": job.set.namespace,
+            "labels": labels,
+            "annotations": {
+                ANNOTATION_INPUTS: inputs_digest,
+                ANNOTATION_TEMPLATE: template,
+                ANNOTATION_OPERATOR: settings.installation,
+                ANNOTATION_OPERATOR_NAME: settings.operator_name,
+                ANNOTATION_DATABASE: database_digest or "",
+                **own,
+            },
+            "ownerReferences": [owner],
+        },
+        "spec": template_spec,
+    }
+
+
+def _pod(
+    spec: Spec, track: Track, settings: Settings, job: JobSpec, files: Sequence[NamespacedName] = ()
+) -> Json:
+    """The pod: no token, no privileges, a root that cannot be written to."""
+    wanted, options = track_spec(spec, track), spec.job
+    volumes, mounts = ([], []) if files else mounted.volumes(track, wanted.source)
+    environment = _environment(spec, settings) + mounted.variables(files)
+    environment.append(_literal(ENV_JOB, job.to_json()))
+    certificate = spec.database.connection.ssl_root_cert_from if spec.database.connection else None
+    if certificate is not None:
+        volumes.append({"name": "tls", **_certificate_volume(certificate)})
+        mounts.append({"name": "tls", "mountPath": _CERTIFICATE.rsplit("/", 1)[0], "readOnly": True})
+    pod: Json = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **_identity(settings.user),
+        },
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": settings.image,
+                "imagePullPolicy": settings.pull_policy,
+                "command": ["python3", "-m", "fluxbase_migrations.runner"],
+                "env": environment,
+                "resources": options.resources.model_dump(mode="json"),
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "terminationMessagePolicy": "File",
+                "volumeMounts": mounts,
+            }
+        ],
+        "volumes": volumes,
+    }
+    affinity = _affinity(options.affinity, wanted.source, settings, job.set.namespace)
+    optional = {
+        "serviceAccountName": options.service_account_name,
+        "nodeSelector": options.node_selector,
+        "tolerations": list(options.tolerations or ()),
+        "affinity": affinity,
+        "imagePullSecrets": [one.model_dump() for one in options.image_pull_secrets or ()],
+    }
+    return pod | {name: value for name, value in optional.items() if value}
+
+
+def _identity(user: int | None) -> Json:
+    if user is None:
+        return {}
+    return {"runAsUser": user, "runAsGroup": user, "fsGroup": user, "fsGroupChangePolicy": "OnRootMismatch"}
+
+
+def _environment(spec: Spec, settings: Settings) -> list[Json]:
+    """Where the database is; secrets only by reference."""
+    found = [_literal(ENV_LOG_FORMAT, settings.log_format)]
+    if spec.database.url_from is not None:
+        return [*found, _from_secret(ENV_DATABASE_URL, spec.database.url_from.secret_key_ref)]
+    connection = spec.database.connection
+    if connection is None:
+        return found
+    plain = {
+        "PGHOST": connection.host,
+        "PGPORT": str(connection.port),
+        "PGDATABASE": connection.name,
+        "PGSSLMODE": connection.ssl_mode,
+        "PGUSER": connection.user,
+        "PGSSLROOTCERT": _CERTIFICATE if connection.ssl_root_cert_from else None,
+    }
+    found += [_literal(name, value) for name, value in plain.items() if value is not None]
+    if connection.user_from is not None:
+        found.append(_from_secret("PGUSER", connection.user_from.secret_key_ref))
+    if connection.password_from is not None:
+        found.append(_from_secret("PGPASSWORD", connection.password_from.secret_key_ref))
+    return found
+
+
+def _literal(variable: str, value: str) -> Json:
+    """A variable with exactly this value.
+
+    Kubernetes puts the variable of that name, which may hold a Secret, for ``$(NAME)``, and ``$`` for ``$$``.
+    """
+    return {"name": variable, "value": value.replace("$", "$$")}
+
+
+def _from_secret(variable: str, reference: KeyRef) -> Json:
+    return {"name": variable, "valueFrom": {"secretKeyRef": reference.model_dump()}}
+
+
+def _certificate_volume(source: CertificateSource) -> Json:
+    """The certificate under a fixed name, whatever its key."""
+    if source.secret_key_ref is not None:
+        items = [{"key": source.secret_key_ref.key, "path": "ca.crt"}]
+        return {"secret": {"secretName": source.secret_key_ref.name, "items": items}}
+    assert source.config_map_key_ref is not None  # noqa: S101 - the schema wants exactly one
+    items = [{"key": source.config_map_key_ref.key, "path": "ca.crt"}]
+    return {"configMap": {"name": source.config_map_key_ref.name, "items": items}}
+
+
+def _affinity(
+    wanted: Json | None, source: SourceSpec | None, settings: Settings, namespace: str
+) -> Json | None:
+    """A claim that the operator's pod mounts, and that only one node may, needs that node."""
+    claim = source.persistent_volume_claim if source else None
+    bound = settings.claim_node_bound and settings.node_name
+    mounted = (settings.pod_namespace, settings.claim)
+    if claim is None or (namespace, claim.claim_name) != mounted or not bound:
+        return wanted
+    field = {"key": "metadata.name", "operator": "In", "values": [settings.node_name]}
+    affinity: Json = json.loads(json.dumps(wanted or {}))  # a copy
+    required = affinity.setdefault("nodeAffinity", {}).setdefault(
+        "requiredDuringSchedulingIgnoredDuringExecution", {}
+    )
+    terms = required.setdefault("nodeSelectorTerms", None) or [{}]
+    required["nodeSelectorTerms"] = [
+        {**term, "matchFields": [*term.get("matchFields", ()), field]} for term in terms
+    ]
+    return affinity

@@ -1,0 +1,118 @@
+"""Progress of running Jobs, from the logs of their pods. What it says is shown, never acted on."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from fluxbase_migrations.api.status import Progress
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
+from fluxbase_migrations.core import log_lines
+from fluxbase_migrations.core.digest import MIGRATION_PATTERN
+from fluxbase_migrations.core.names import CONTAINER, Track
+from fluxbase_migrations.core.text import shortened, visible
+
+logger = logging.getLogger(__name__)
+
+MAX_FOLLOWED: Final = 50
+EVERY: Final = 2.0
+"""Seconds between two looks at a set that only its progress asks for."""
+_LINE_LIMIT: Final = 4096
+_WAITING_LIMIT: Final = 500
+_SILENCE: Final = 3600.0
+
+
+def parse(line: bytes, before: Progress | None = None) -> Progress | None:
+    """The progress that a line of the log, with its timestamp in front, tells of; None for any other line.
+
+    ``before`` is what the lines until then told.
+    """
+    stamp, _, text = line[:_LINE_LIMIT].decode("utf-8", "replace").strip().partition(" ")
+    found = log_lines.parse(text)
+    if found is None:
+        return None
+    message, fields = found
+    try:
+        since = datetime.fromisoformat(stamp).astimezone(UTC).replace(microsecond=0)
+        file, number, total = str(fields["file"]), int(fields["number"]), int(fields["total"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    if not MIGRATION_PATTERN.fullmatch(file) or len(file) > 253 or not 0 < number <= total < 10**9:
+        return None
+    if message in (log_lines.APPLYING, log_lines.REVERTING):
+        return Progress(visible(file), number, total, since)
+    if before is not None and (before.file, before.number, before.total) == (visible(file), number, total):
+        since = before.since
+    return Progress(visible(file), number, total, since, _waiting(message, fields))
+
+
+def _waiting(message: str, fields: Mapping[str, Any]) -> str | None:
+    if message != log_lines.WAITING:
+        return None
+    text = f"{fields.get('lock', 'a lock')}, {fields.get('holder', 'held by another session')}"
+    return shortened(visible(text), _WAITING_LIMIT)
+
+
+class LogFollower:
+    """Follows logs, a limited number at once, and asks for a look at a set when its progress changed."""
+
+    def __init__(self, kube: Kube, again: Callable[[NamespacedName, float], None]) -> None:
+        self._kube = kube
+        self._again = again
+        self._tasks: dict[tuple[NamespacedName, Track], tuple[str, asyncio.Task[None]]] = {}
+        self._seen: dict[NamespacedName, dict[Track, tuple[int, Progress]]] = defaultdict(dict)
+
+    def progress(self, key: NamespacedName) -> Mapping[Track, tuple[int, Progress]]:
+        """What the logs of this set last said, with the number of the run that it is about."""
+        return dict(self._seen.get(key, {}))
+
+    def follow(self, key: NamespacedName, track: Track, pod: str, run: int) -> None:
+        """Follow the pod's log, if it is not being followed and there is room."""
+        holder = (key, track)
+        known = self._tasks.get(holder)
+        if known and known[0] == pod:
+            return
+        if len(self._tasks) >= MAX_FOLLOWED:
+            return
+        if known:
+            known[1].cancel()
+        task = asyncio.create_task(self._read(key, track, pod, run), name=f"log of {pod}")
+        self._tasks[holder] = pod, task
+        task.add_done_callback(lambda done: self._ended(holder, done))
+
+    def forget(self, key: NamespacedName) -> None:
+        """The set is gone."""
+        self._seen.pop(key, None)
+        for track in Track:
+            known = self._tasks.get((key, track))
+            if known:
+                known[1].cancel()
+
+    async def close(self) -> None:
+        """Stop following."""
+        tasks = [task for _, task in self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, holder: tuple[NamespacedName, Track], task: asyncio.Task[None]) -> None:
+        known = self._tasks.get(holder)
+        if known and known[1] is task:
+            del self._tasks[holder]
+
+    async def _read(self, key: NamespacedName, track: Track, pod: str, run: int) -> None:
+        query: dict[str, str | int] = {"container": CONTAINER, "follow": "true", "timestamps": "true"}
+        query["tailLines"] = 5
+        try:
+            async for line in self._kube.lines(paths.log(key[0], pod), query, None, _SILENCE):
+                known_run, before = self._seen[key].get(track, (run, None))
+                found = parse(line, before if known_run == run else None)
+                if found:
+                    self._seen[key][track] = run, found
+                    self._again(key, EVERY)
+        except KubeError as error:
+            # Without progress the status still says Running since when.
+            logger.debug("log of %s/%s: %s", key[0], pod, error)

@@ -1,0 +1,220 @@
+"""How many Jobs may work at once, over all sets and for each namespace, and who is next.
+
+A slot is for work: it is held while a container runs, or is about to. A Job that cannot start holds none,
+and is counted again when it starts, whatever the limit then.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from fluxbase_migrations.decisions.observed import Queue
+
+Holder = TypeVar("Holder", bound=Hashable)
+
+_NAMED: Final = 3
+"""Namespaces that a message names at most."""
+
+
+@dataclass(slots=True)
+class _Line(Generic[Holder]):
+    """One namespace: how many slots it holds, and who waits, each in the order of asking."""
+
+    held: int = 0
+    served: int = 0
+    """When it last took a slot, in turns."""
+    begun: dict[Holder, None] = field(default_factory=dict)
+    fresh: dict[Holder, None] = field(default_factory=dict)
+
+    def of(self, *, begun: bool) -> dict[Holder, None]:
+        """Those who have begun, or those who have not."""
+        return self.begun if begun else self.fresh
+
+
+class Slots(Generic[Holder]):
+    """``wake`` is called with each holder that should ask again because a slot is free.
+
+    Whoever has begun goes on before whoever has not: the tracks of one set follow one another, so that sets
+    are done one after the other and not all at the end. Of those who are equal in that, next is who waits in
+    the namespace that holds the fewest slots, and of several such the one that was served longest ago; in a
+    namespace, who asked first. So a namespace with a thousand sets keeps no other out.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        wake: Callable[[Holder], None],
+        namespace: Callable[[Holder], str],
+        namespace_limit: int = 0,
+    ) -> None:
+        """``namespace_limit`` is that of each namespace; 0: none."""
+        self._limit = limit
+        self._wake = wake
+        self._namespace = namespace
+        self._namespace_limit = namespace_limit
+        self._held: set[Holder] = set()
+        self._waiting: dict[Holder, bool] = {}
+        """Whether each has begun."""
+        self._lines: dict[str, _Line[Holder]] = {}
+        """By namespace, as long as somebody in it holds or waits."""
+        self._turn = 0
+
+    @property
+    def held(self) -> int:
+        """How many are taken."""
+        return len(self._held)
+
+    def holds(self, holder: Holder) -> bool:
+        """Whether it has a slot."""
+        return holder in self._held
+
+    def waits(self, holder: Holder) -> bool:
+        """Whether it stands in line."""
+        return holder in self._waiting
+
+    def hold(self, holder: Holder) -> None:
+        """Its container runs, or is about to; it counts, whatever the limits."""
+        if holder in self._held:
+            return
+        line = self._line(holder)
+        self._leave(holder)
+        self._held.add(holder)
+        self._turn += 1
+        line.held += 1
+        line.served = self._turn
+        self._lines[self._namespace(holder)] = line
+
+    def reserve(self, holder: Holder, *, begun: bool = False) -> bool:
+        """Take a slot if one is free for this holder; release it if it turns out not to be needed.
+
+        ``begun`` says whether what it belongs to has begun already.
+        """
+        if holder in self._held:
+            return True
+        if self._free() == 0:
+            return False
+        waited = holder in self._waiting
+        self.wait(holder, begun=begun)
+        if holder in self._next():
+            self.hold(holder)
+            return True
+        if not waited:
+            self._leave(holder)
+        return False
+
+    def wait(self, holder: Holder, *, begun: bool = False) -> None:
+        """Stand in line; ahead of all others if what it belongs to has ``begun``, also at an earlier call."""
+        begun = begun or self._waiting.get(holder, False)
+        if holder in self._held or self._waiting.get(holder) is begun:
+            return
+        self._leave(holder)
+        self._waiting[holder] = begun
+        self._line(holder).of(begun=begun)[holder] = None
+
+    def leave(self, holder: Holder) -> None:
+        """Stand in line no longer; a slot that is held stays held."""
+        if holder not in self._held:
+            self.release(holder)
+
+    def release(self, holder: Holder, *, wake: bool = True) -> None:
+        """Its container has ended or cannot start, or there is no Job; and it does not wait for one.
+
+        Without ``wake``, call :meth:`wake_next` when it is known who takes the slot over.
+        """
+        if holder not in self._held and holder not in self._waiting:
+            return
+        if holder in self._held:
+            self._held.discard(holder)
+            self._line(holder).held -= 1
+        self._leave(holder)
+        if wake:
+            self.wake_next()
+
+    def wake_next(self) -> None:
+        """Have those ask again for whom a slot is free."""
+        for following in self._next():
+            self._wake(following)
+
+    def queue(self, holder: Holder) -> Queue:
+        """Why ``holder``, which waits, does: how many are ahead of it, and who has the slots."""
+        own = self._namespace(holder)
+        full = self._free() > 0 and self._is_full(self._lines[own].held)
+        holders = sorted(
+            ((name, line.held) for name, line in self._lines.items() if line.held),
+            key=lambda one: (-one[1], one[0]),
+        )
+        if full:
+            holders = [(own, self._lines[own].held)]
+        return Queue(
+            setting="maxConcurrentJobsPerNamespace" if full else "maxConcurrentJobs",
+            limit=self._namespace_limit if full else self._limit,
+            ahead=self._ahead(holder, {own: self._lines[own]} if full else self._lines),
+            holders=tuple(holders[:_NAMED]),
+            others=max(len(holders) - _NAMED, 0),
+        )
+
+    def _ahead(self, holder: Holder, lines: Mapping[str, _Line[Holder]]) -> int:
+        """How many of ``lines`` are served before ``holder``, if nobody gives a slot back meanwhile.
+
+        Each namespace takes its next slot at the level of how many it holds by then. At one level, first come
+        those that have held as many from the beginning, then the others, in the order of the level below.
+        """
+        begun = self._waiting[holder]
+        own = self._line(holder)
+        level = self._level(own, begun=begun)
+        place = list(own.of(begun=begun)).index(holder)
+        ahead = place if begun else place + sum(len(line.begun) for line in lines.values())
+        own_comes = False
+        for line in lines.values():
+            if line is own:
+                own_comes = True  # of namespaces that never had a slot, who came first is first
+                continue
+            theirs = self._level(line, begun=begun)
+            order = (-theirs, *self._age(line, begun=begun), own_comes)
+            first = order < (-level, *self._age(own, begun=begun), True)
+            ahead += min(max(level + place - theirs + first, 0), len(line.of(begun=begun)))
+        return ahead
+
+    def _level(self, line: _Line[Holder], *, begun: bool) -> int:
+        """How many it holds when the first who have begun, or the first who have not, are served."""
+        return line.held if begun else line.held + len(line.begun)
+
+    def _age(self, line: _Line[Holder], *, begun: bool) -> tuple[bool, int, int]:
+        """Sorts lines of one level by when they were, or will have been, served last."""
+        return not begun and bool(line.begun), -line.held, line.served
+
+    def _free(self) -> int:
+        return max(self._limit - len(self._held), 0)
+
+    def _is_full(self, held: int) -> bool:
+        return 0 < self._namespace_limit <= held
+
+    def _line(self, holder: Holder) -> _Line[Holder]:
+        return self._lines.setdefault(self._namespace(holder), _Line())
+
+    def _leave(self, holder: Holder) -> None:
+        """Stand in no line; a namespace in which nobody holds or waits is forgotten, and its turn."""
+        begun = self._waiting.pop(holder, None)
+        line = self._line(holder)
+        if begun is not None:
+            del line.of(begun=begun)[holder]
+        if not (line.held or line.begun or line.fresh):
+            del self._lines[self._namespace(holder)]
+
+    def _next(self) -> list[Holder]:
+        """Who gets the slots that are free now."""
+        chosen = list[Holder]()
+        turn = self._turn
+        state = {name: (line.held, line.served) for name, line in self._lines.items()}
+        for begun in (True, False):
+            lines = {name: iter(line.of(begun=begun)) for name, line in self._lines.items()}
+            while lines and len(chosen) < self._free():
+                best = min(lines, key=lambda name: state[name])
+                following = next(lines[best], None)
+                if following is None or self._is_full(state[best][0]):
+                    del lines[best]
+                    continue
+                chosen.append(following)
+                turn += 1
+                state[best] = state[best][0] + 1, turn
+        return chosen

@@ -1,0 +1,1 @@
+"""Watches, and the store and queue that they fill."""

@@ -1,0 +1,172 @@
+"""kopf's part: watching. Nothing is decided here: what is seen goes into the store.
+
+kopf gets a thread and an event loop of its own: it takes over signals, and when it stops it cancels every
+task of its loop that is younger than itself.
+
+A handler learns of each object by itself, never that a list is complete, or what is missing in it. So the
+lists that kopf asks for are taken from its HTTP session, whole, and kopf goes on with the watch. That saves
+it a task, a call and a memory for each of thousands of objects to which nothing has happened, too.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import aiohttp
+import kopf
+
+from fluxbase_migrations.controller.client.kube import CHUNK, number
+from fluxbase_migrations.controller.watch.parsing import SELECTOR
+from fluxbase_migrations.controller.watch.store import Json, Listed, ObjectKind, Stored
+from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION
+
+logger = logging.getLogger(__name__)
+
+STOP_SECONDS: Final = 3.0
+"""How long kopf may take to stop."""
+_RETRIES: Final = (0.5, 1.0, 2.0, 3.0, 5.0)
+"""Seconds between two tries of a request; the last is how late a watch may be after an outage."""
+
+OnList = Callable[[ObjectKind, Listed], None]
+OnEvent = Callable[[Stored, bool], None]
+"""Gets an object, and whether it is gone."""
+
+
+async def watch(namespaces: Sequence[str], *, listed: OnList, changed: OnEvent) -> None:
+    """Watch sets, and their Jobs and pods, until cancelled. Both functions are called in this event loop.
+
+    ``listed`` is called with each kind when it was listed, at the beginning and whenever a watch has a gap.
+    """
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+
+    def report(function: Callable[..., None], *arguments: Any) -> None:
+        """Call in our loop, which may be closed already while kopf stops."""
+        if not stop.is_set():
+            loop.call_soon_threadsafe(function, *arguments)
+
+    operator = kopf.operator(
+        registry=_registry(partial(report, listed), partial(report, changed)),
+        settings=_settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+    )
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def end(error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_exception(error) if error else ended.set_result(None)
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(_unretrieved)
+        # Reported from inside: asyncio.run() then waits for kopf's thread that waits for ``stop``.
+        try:
+            await operator
+        except BaseException as error:
+            report(end, error)
+            raise
+        report(end, None)
+
+    def work() -> None:
+        with contextlib.suppress(BaseException):  # it has been reported
+            asyncio.run(run())
+
+    # A daemon: a process that is told to stop must not wait for kopf.
+    thread = threading.Thread(target=work, name="kopf", daemon=True)
+    thread.start()
+    try:
+        await ended
+    finally:
+        stop.set()
+        await asyncio.to_thread(thread.join, STOP_SECONDS)
+
+
+def _unretrieved(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Of several watches that fail, kopf raises the first one's error and forgets the others'."""
+    logger.debug("kopf: %s", context.get("exception") or context["message"])
+
+
+class Lists:
+    """Takes the lists of what is watched out of the API server's answers; a list may come in several."""
+
+    def __init__(self, listed: Callable[[ObjectKind, Listed], None]) -> None:
+        self._listed = listed
+        self._parts: dict[ObjectKind, list[Stored]] = {}
+
+    def take(self, path: str, query: Mapping[str, str], answer: Json) -> Json:
+        """The answer as kopf is to see it: a list of ours without its items."""
+        plural = path.rpartition("/")[2]
+        if plural not in tuple(ObjectKind) or "items" not in answer or "watch" in query:
+            return answer
+        kind, metadata = ObjectKind(plural), answer["metadata"]
+        if "continue" not in query:
+            self._parts[kind] = []
+        self._parts[kind] += [Stored.of(kind, item) for item in answer["items"]]
+        if not metadata.get("continue"):
+            self._listed(kind, Listed(self._parts.pop(kind), number(metadata.get("resourceVersion"))))
+        return {**answer, "items": []}
+
+    def session(self, info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+        """A session with these credentials, whose lists are taken."""
+        take = self.take
+
+        class Response(aiohttp.ClientResponse):
+            async def json(self, **options: Any) -> Any:
+                return take(self.url.path, self.url.query, await super().json(**options))
+
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+            headers=info.as_http_headers(),
+            proxy=info.proxy_url,
+            trust_env=False,
+            response_class=Response,
+        )
+        return kopf.AiohttpSession(
+            server=info.server,
+            default_namespace=info.default_namespace,
+            priority=info.priority,
+            expiration=info.expiration,
+            aiohttp_session=session,
+        )
+
+
+def _registry(
+    listed: Callable[[ObjectKind, Listed], None], changed: Callable[[Stored, bool], None]
+) -> kopf.OperatorRegistry:
+    """Handlers for sets, Jobs and pods, and the way to log in."""
+    found, lists = kopf.OperatorRegistry(), Lists(listed)
+
+    @kopf.on.login(registry=found)
+    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
+        """As the pod's service account, or by the kubeconfig."""
+        info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        return lists.session(info) if info else None
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=found, param=ObjectKind.SET)
+    @kopf.on.event("batch", "v1", "jobs", registry=found, param=ObjectKind.JOB)
+    @kopf.on.event("", "v1", "pods", registry=found, param=ObjectKind.POD)
+    async def on_event(event: Any, param: Any = None, **_: Any) -> None:
+        changed(Stored.of(ObjectKind(param), event["object"]), event["type"] == "DELETED")
+
+    return found
+
+
+def _settings() -> kopf.OperatorSettings:
+    """Make kopf a watcher: it writes nothing, on nobody's objects."""
+    found = kopf.OperatorSettings()
+    found.posting.enabled = False
+    found.scanning.disabled = True
+    found.peering.standalone = True
+    found.networking.trust_env = False
+    found.networking.error_backoffs = _RETRIES
+    found.process.ultimate_exiting_timeout = None
+    found.queueing.idle_timeout = 1.0
+    found.watching.chunk_size = CHUNK
+    found.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR
+    found.watching.label_selectors["", "v1", "pods"] = SELECTOR
+    return found

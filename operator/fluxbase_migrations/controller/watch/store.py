@@ -1,0 +1,259 @@
+"""What the watches show of sets, their Jobs and pods: decisions are made from here, not from requests.
+
+The store may lag behind the API server by as long as a watch does, and no decision may rely on its being up
+to date; docs/operator.md says what that rests on. Two things are promised here: an object never goes back to
+an older state, and what this process has written is there at once.
+"""
+
+import json
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from fluxbase_migrations.controller.client.kube import NamespacedName, number
+from fluxbase_migrations.controller.watch.parsing import labels, set_of
+from fluxbase_migrations.core.names import (
+    ANNOTATIONS_UNDISTURBED,
+    CONTAINER,
+    GROUP,
+    LABEL_SET,
+    PLURAL,
+)
+
+Json = dict[str, Any]
+
+_FORGOTTEN: Final = 10_000
+"""How many uids of deleted objects are remembered."""
+_FOR_GOOD: Final = sys.maxsize
+"""A resourceVersion that nothing reaches."""
+
+
+class ObjectKind(StrEnum):
+    """What is watched, by its plural in the API server's paths."""
+
+    SET = PLURAL
+    JOB = "jobs"
+    POD = "pods"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object, trimmed to what decisions need of it. Kept as text, which takes a fifth of the memory."""
+
+    kind: ObjectKind
+    key: NamespacedName
+    """Its namespace and name."""
+    uid: str
+    version: int
+    """Its resourceVersion."""
+    group: NamespacedName
+    """Namespace, and the set's name as a label; for a set, ``key``."""
+    belongs_to: NamespacedName | None
+    """The set that it is about; None if it does not say."""
+    text: bytes
+
+    @classmethod
+    def of(cls, kind: ObjectKind, body: Json) -> "Stored":
+        """Trim an object of the API server's; ``body`` stays as it is."""
+        metadata = body["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        owner = name if kind is ObjectKind.SET else set_of(body)
+        return cls(
+            kind=kind,
+            key=(namespace, name),
+            uid=metadata["uid"],
+            version=number(metadata.get("resourceVersion")),
+            group=(namespace, name if kind is ObjectKind.SET else labels(body).get(LABEL_SET, "")),
+            belongs_to=(namespace, owner) if owner else None,
+            text=json.dumps(_trimmed(kind, body), ensure_ascii=False, separators=(",", ":")).encode(),
+        )
+
+    def body(self) -> Json:
+        """The object, as the API server has it, without what was trimmed."""
+        found: Json = json.loads(self.text)
+        return found
+
+
+class Store:
+    """Objects by uid, found by their set. For one event loop."""
+
+    def __init__(self) -> None:
+        self._objects: dict[ObjectKind, dict[str, Stored]] = {kind: {} for kind in ObjectKind}
+        self._groups: dict[ObjectKind, dict[NamespacedName, dict[str, Stored]]] = {
+            kind: {} for kind in ObjectKind
+        }
+        self._listed: dict[tuple[ObjectKind, str | None], int] = {}
+        """By kind, and namespace or None for all: the resourceVersion of the last list."""
+        self._gone: OrderedDict[str, int] = OrderedDict()
+        """By uid of what is gone, at which resourceVersion: what is still on its way from before is old."""
+
+    def set(self, key: NamespacedName) -> Json | None:
+        """The set; None if there is none."""
+        found = self._newest(key)
+        return found.body() if found else None
+
+    def sets(self) -> Iterator[NamespacedName]:
+        """All sets."""
+        return iter(list(self._groups[ObjectKind.SET]))
+
+    def belongings(self, kind: ObjectKind, group: NamespacedName) -> list[Json]:
+        """The Jobs or pods whose label names a set, those of a former set of that name included."""
+        return [one.body() for one in self._groups[kind].get(group, {}).values()]
+
+    def all(self, kind: ObjectKind) -> list[Stored]:
+        """All objects of a kind."""
+        return list(self._objects[kind].values())
+
+    def put(self, new: Stored) -> bool:
+        """An object is there, or has changed. Returns whether that is news."""
+        listed = max(self._listed.get((new.kind, scope), 0) for scope in (None, new.key[0]))
+        if new.uid not in self._objects[new.kind] and 0 < new.version <= listed:
+            return False  # it is older than a list that does not have it
+        return self._put(new)
+
+    def _put(self, new: Stored) -> bool:
+        before = self._objects[new.kind].get(new.uid)
+        if before and before.version >= new.version > 0:
+            return False
+        if new.version <= self._gone.get(new.uid, -1):
+            return False
+        self._gone.pop(new.uid, None)
+        if before:
+            self._unlink(before)
+        self._objects[new.kind][new.uid] = new
+        self._groups[new.kind].setdefault(new.group, {})[new.uid] = new
+        return True
+
+    def remove(self, kind: ObjectKind, uid: str, at: int = _FOR_GOOD) -> None:
+        """An object is gone, as a watch or a list says at a resourceVersion, or for good.
+
+        To a watch with a selector it is gone, too, when it has lost the label, and it may get that back.
+        """
+        found = self._objects[kind].get(uid)
+        if found and found.version > at:
+            return  # it has come back since
+        self._gone[uid] = max(at, self._gone.pop(uid, 0))
+        if len(self._gone) > _FORGOTTEN:
+            self._gone.popitem(last=False)
+        if found:
+            del self._objects[kind][uid]
+            self._unlink(found)
+
+    def replace(
+        self, kind: ObjectKind, namespace: str | None, listed: "Listed"
+    ) -> tuple[list[Stored], list[Stored]]:
+        """These are all objects of the kind in a namespace, or in all; what was written later stays.
+
+        Returns what is new or has changed, and what is gone.
+        """
+        known = [one for one in self.all(kind) if namespace in (None, one.key[0])]
+        replaced = self._replaced(known, listed)
+        self._listed[kind, namespace] = listed.version
+        return replaced
+
+    def replace_group(self, kind: ObjectKind, group: NamespacedName, listed: "Listed") -> None:
+        """These are all Jobs or pods of one set."""
+        self._replaced(list(self._groups[kind].get(group, {}).values()), listed)
+
+    def _replaced(self, known: list[Stored], listed: "Listed") -> tuple[list[Stored], list[Stored]]:
+        present = {one.uid for one in listed.items}
+        changed = [one for one in listed.items if self._put(one)]
+        gone = [one for one in known if one.uid not in present and one.version <= listed.version]
+        for one in gone:
+            self.remove(one.kind, one.uid, listed.version)
+        return changed, gone
+
+    def _newest(self, key: NamespacedName) -> Stored | None:
+        """Of two sets of one name, the older is being forgotten."""
+        found: Iterable[Stored] = self._groups[ObjectKind.SET].get(key, {}).values()
+        return max(found, key=lambda one: one.version, default=None)
+
+    def _unlink(self, stored: Stored) -> None:
+        group = self._groups[stored.kind][stored.group]
+        del group[stored.uid]
+        if not group:
+            del self._groups[stored.kind][stored.group]
+
+
+@dataclass(slots=True)
+class Listed:
+    """A whole list, as it was at one resourceVersion."""
+
+    items: list[Stored] = field(default_factory=list)
+    version: int = 0
+
+
+def _trimmed(kind: ObjectKind, body: Json) -> Json:
+    match kind:
+        case ObjectKind.SET:
+            return _set(body)
+        case ObjectKind.JOB:
+            return _job(body)
+        case ObjectKind.POD:
+            return _pod(body)
+
+
+def _picked(source: Json, *names: str) -> Json:
+    """Only these fields, where they are."""
+    return {name: source[name] for name in names if name in source}
+
+
+def _metadata(body: Json) -> Json:
+    metadata: Json = body["metadata"]
+    kept = _picked(
+        metadata,
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "ownerReferences",
+    )
+    annotations = metadata.get("annotations") or {}
+    ours = (f"{GROUP}/", *ANNOTATIONS_UNDISTURBED)
+    kept["annotations"] = {name: text for name, text in annotations.items() if name.startswith(ours)}
+    return kept
+
+
+def _set(body: Json) -> Json:
+    """Of the managed fields, which manager wrote our annotations is kept."""
+    metadata = _metadata(body)
+    metadata["managedFields"] = [
+        {**_picked(entry, "manager", "time"), "fieldsV1": {"f:metadata": {"f:annotations": ours}}}
+        for entry in body["metadata"].get("managedFields") or ()
+        if (ours := _annotations_of(entry))
+    ]
+    return {**_picked(body, "apiVersion", "kind", "spec", "status"), "metadata": metadata}
+
+
+def _annotations_of(entry: Json) -> Json:
+    fields = entry.get("fieldsV1") or {}
+    found = (fields.get("f:metadata") or {}).get("f:annotations") or {}
+    return {name: value for name, value in found.items() if name.startswith(f"f:{GROUP}/")}
+
+
+def _labelled(body: Json) -> Json:
+    ours = {name: text for name, text in labels(body).items() if name.startswith(f"{GROUP}/")}
+    return {**_metadata(body), "labels": ours}
+
+
+def _job(body: Json) -> Json:
+    spec, status = body.get("spec") or {}, body.get("status") or {}
+    return {
+        "metadata": _labelled(body),
+        "spec": _picked(spec, "ttlSecondsAfterFinished"),
+        "status": _picked(status, "conditions"),
+    }
+
+
+def _pod(body: Json) -> Json:
+    status = body.get("status") or {}
+    containers = status.get("containerStatuses") or ()
+    own = [_picked(one, "name", "state") for one in containers if one.get("name") == CONTAINER]
+    kept = _picked(status, "phase", "reason", "message", "conditions")
+    return {"metadata": _labelled(body), "status": {**kept, "containerStatuses": own}}

@@ -1,0 +1,290 @@
+"""What became of the commands that stand in the annotations.
+
+A command is in force only while its annotation stands there with its value, and only for the database that
+was known when it was given. It waits until a run carries it, and is over when a run has obeyed it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from fluxbase_migrations.api.commands import Annotation, bounded, parse_force, parse_take_over
+from fluxbase_migrations.api.status import CommandsStatus, CommandStatus, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.identity import DatabaseIdentity, differs
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.names import (
+    ANNOTATION_FORCE,
+    ANNOTATION_REQUESTED_AT,
+    ANNOTATION_TAKE_OVER,
+    CommandState,
+    Phase,
+    Track,
+)
+from fluxbase_migrations.core.result import FORCE, TAKE_OVER, Outcome
+from fluxbase_migrations.decisions.desired import EventNote
+
+OPEN: Final = (CommandState.WAITING, CommandState.IN_PROGRESS)
+"""The command may still be obeyed."""
+DATABASE_CHANGED: Final = "spec.database was changed after it was given"
+FORMER_DATABASE: Final = "in the database that spec.database named before"
+_STILL_CARRIED: Final = f"{DATABASE_CHANGED}; the run that carries it has not ended yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The annotations as they stand there now."""
+
+    requested_at: Annotation | None = None
+    force: Annotation | None = None
+    take_over: Annotation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """The commands that a run of one track should carry, by value."""
+
+    requested_at: str | None = None
+    force: str | None = None
+    take_over: str | None = None
+    database: DatabaseIdentity | None = None
+    """The database that they are for; None: whichever is read first."""
+
+    def without(self, obeyed: tuple[str, ...]) -> "Armed":
+        """What is left when these are obeyed."""
+        return replace(
+            self,
+            force=None if self.force in obeyed else self.force,
+            take_over=None if self.take_over in obeyed else self.take_over,
+        )
+
+
+def noted(status: SetStatus, given: Given) -> tuple[CommandsStatus, tuple[EventNote, ...]]:
+    """The commands after a look at the annotations."""
+    before = status.commands
+    handled = status.last_handled_requested_at, status.last_handled_force
+    looks = (
+        _noted(
+            ANNOTATION_REQUESTED_AT, before.requested_at, given.requested_at, status, handled[0], _request
+        ),
+        _noted(ANNOTATION_FORCE, before.force, given.force, status, handled[1], _force),
+        _noted(ANNOTATION_TAKE_OVER, before.take_over, given.take_over, status, None, _take_over),
+    )
+    commands = CommandsStatus(*(command for command, _ in looks))
+    return commands, tuple(note for _, notes in looks for note in notes)
+
+
+def _noted(
+    name: str,
+    before: CommandStatus | None,
+    annotation: Annotation | None,
+    status: SetStatus,
+    handled: str | None,
+    describe: Callable[[str], tuple[str, str]],
+) -> tuple[CommandStatus | None, tuple[EventNote, ...]]:
+    if annotation is None or not annotation.value:
+        if before is None or before.state not in OPEN:
+            return before, ()
+        text = f"{name}={before.value}: the annotation was removed before the command was obeyed"
+        withdrawn = replace(before, state=CommandState.WITHDRAWN, message="the annotation was removed")
+        return withdrawn, (EventNote(False, "CommandWithdrawn", text),)
+    value = bounded(annotation.value)
+    if before is not None and before.value == value and before.state is not CommandState.WITHDRAWN:
+        why = _not_for_this(before, status) if before.state in OPEN else None
+        return refused(name, before, why) if why else (before, ())
+    command = CommandStatus(
+        value,
+        CommandState.WAITING,
+        database=status.database,
+        database_digest=status.database_digest,
+        manager=annotation.manager,
+        time=annotation.time,
+    )
+    if before is None and handled == value:  # by a version of the operator that kept no more than this
+        return replace(command, state=CommandState.OBEYED), ()
+    try:
+        reason, text = describe(annotation.value)
+    except ValueError as error:
+        return refused(name, command, str(error))
+    return command, (EventNote(False, reason, f"{text}: {_said(command)}"),)
+
+
+def _not_for_this(command: CommandStatus, status: SetStatus) -> str | None:
+    """Why a command is refused for the set's database; None: it is not, or the former may still obey it."""
+    if _is_of_former(command, status.database_digest):
+        return None if _is_in_flight(command, status.tracks) else DATABASE_CHANGED
+    if differs(command.database, status.database):
+        return f"it was given for {command.database}; this is {status.database}"
+    return None
+
+
+def _is_of_former(command: CommandStatus, digest: str | None) -> bool:
+    """Whether ``spec.database`` named another database when the command was given."""
+    return command.database_digest not in (None, digest)
+
+
+def _is_in_flight(command: CommandStatus, tracks: TracksStatus) -> bool:
+    """Whether a run that was planned when the command was given still carries it: it may be obeyed yet."""
+    return any(
+        record.outstanding
+        and record.database_digest == command.database_digest
+        and command.value in (record.commands.force, record.commands.take_over)
+        for record in map(tracks.of, Track)
+    )
+
+
+def _request(value: str) -> tuple[str, str]:
+    return "Requested", "another run was requested"
+
+
+def _force(value: str) -> tuple[str, str]:
+    track, command = parse_force(value)
+    return "Forced", f"{track} is to be set to version {command.version}"
+
+
+def _take_over(value: str) -> tuple[str, str]:
+    track, command = parse_take_over(value)
+    return "TakeOverRequested", f"{track} is to be taken over from the set with uid {command.uid}"
+
+
+def _said(command: CommandStatus) -> str:
+    by = f" by {command.manager}" if command.manager else ""
+    at = f" at {command.time:%Y-%m-%dT%H:%M:%SZ}" if command.time else ""
+    return f"{command.value}{by}{at}"
+
+
+def refused(name: str, command: CommandStatus, why: str) -> tuple[CommandStatus, tuple[EventNote, ...]]:
+    """The command will not be obeyed; another value of the annotation is another command."""
+    note = EventNote(True, "CommandRefused", f"{name}={command.value} refused: {why}")
+    return replace(command, state=CommandState.REFUSED, message=why), (note,)
+
+
+def bound(commands: CommandsStatus, database: DatabaseIdentity | None) -> CommandsStatus:
+    """Commands that were given before any database was known are for the first one that was read."""
+    return CommandsStatus(
+        *(
+            replace(one, database=database) if one and one.state in OPEN and one.database is None else one
+            for one in (commands.requested_at, commands.force, commands.take_over)
+        )
+    )
+
+
+def given_for(commands: CommandsStatus, digest: str | None) -> CommandsStatus:
+    """Commands that do not say for which ``spec.database`` they were given: for the one with ``digest``."""
+    return CommandsStatus(
+        *(
+            replace(one, database_digest=digest) if one and one.database_digest is None else one
+            for one in (commands.requested_at, commands.force, commands.take_over)
+        )
+    )
+
+
+def refused_by_change(status: SetStatus) -> tuple[CommandsStatus, tuple[EventNote, ...]]:
+    """The commands without those for a database that ``spec.database`` does not name any more."""
+    looks = [
+        refused(name, command, why)
+        if command is not None and command.state in OPEN and (why := _not_for_this(command, status))
+        else (command, ())
+        for name, command in (
+            (ANNOTATION_REQUESTED_AT, status.commands.requested_at),
+            (ANNOTATION_FORCE, status.commands.force),
+            (ANNOTATION_TAKE_OVER, status.commands.take_over),
+        )
+    ]
+    return CommandsStatus(*(one for one, _ in looks)), tuple(note for _, notes in looks for note in notes)
+
+
+def armed(status: SetStatus, track: Track) -> Armed:
+    """What the next run of ``track`` should carry."""
+    commands, digest = status.commands, status.database_digest
+    force, take_over = _open(commands.force, digest), _open(commands.take_over, digest)
+    request = _open(commands.requested_at, digest)
+    force = force if force and force.value.startswith(f"{track}=") else None
+    take_over = take_over if take_over and take_over.value.startswith(f"{track}=") else None
+    databases = (one.database for one in (force, take_over, request) if one is not None and one.database)
+    return Armed(
+        requested_at=request.value if request else None,
+        force=force.value if force else None,
+        take_over=take_over.value if take_over else None,
+        database=next(databases, None),
+    )
+
+
+def _open(command: CommandStatus | None, digest: str | None) -> CommandStatus | None:
+    if command is None or command.state not in OPEN or _is_of_former(command, digest):
+        return None
+    return command
+
+
+def answered(
+    status: SetStatus, tracks: TracksStatus, *, suspended: bool
+) -> tuple[CommandsStatus, tuple[EventNote, ...]]:
+    """The commands of ``status`` after the tracks were decided about."""
+    commands, digest = status.commands, status.database_digest
+    records = {track: tracks.of(track) for track in Track}
+    force, force_notes = _answered(ANNOTATION_FORCE, FORCE, commands.force, records, suspended, digest)
+    take_over, notes = _answered(
+        ANNOTATION_TAKE_OVER, TAKE_OVER, commands.take_over, records, suspended, digest
+    )
+    request = _request_answered(commands.requested_at, records, suspended)
+    return CommandsStatus(request, force, take_over), force_notes + notes
+
+
+def _answered(
+    name: str,
+    kind: str,
+    command: CommandStatus | None,
+    records: Mapping[Track, TrackStatus],
+    suspended: bool,
+    digest: str | None,
+) -> tuple[CommandStatus | None, tuple[EventNote, ...]]:
+    if command is None or command.state in (CommandState.OBEYED, CommandState.REFUSED):
+        return command, ()
+    track = Track(command.value.partition("=")[0])
+    record = records[track]
+    carried = record.commands.force if kind == FORCE else record.commands.take_over
+    if command.value in record.commands.obeyed:
+        where = FORMER_DATABASE if _is_of_former(command, digest) else None
+        note = EventNote(
+            False, "CommandObeyed", f"{name}={command.value} was obeyed{f' {where}' if where else ''}"
+        )
+        return replace(command, state=CommandState.OBEYED, message=where), (note,)
+    if command.state is CommandState.WITHDRAWN:
+        return command, ()
+    if _is_of_former(command, digest):
+        if _is_in_flight(command, TracksStatus(*records.values())):
+            return replace(command, state=CommandState.IN_PROGRESS, message=_STILL_CARRIED), ()
+        return refused(name, command, DATABASE_CHANGED)
+    busy = record.outstanding or record.retry_at is not None
+    if carried == command.value and busy:
+        return replace(command, state=CommandState.IN_PROGRESS, message=None), ()
+    if carried == command.value and kind == TAKE_OVER and record.outcome is Outcome.CONFLICT:
+        owner = record.claimed_by
+        return refused(name, command, f"{track} belongs to {owner.described() if owner else 'another set'}")
+    return _waiting(command, record, suspended), ()
+
+
+def _request_answered(
+    command: CommandStatus | None, records: Mapping[Track, TrackStatus], suspended: bool
+) -> CommandStatus | None:
+    """A request is for both tracks, and over when the runs that carried it have ended for good."""
+    if command is None or command.state not in OPEN:
+        return command
+    present = [record for record in records.values() if record.phase is not Phase.SKIPPED]
+    carried = [record for record in present if record.commands.requested_at == command.value]
+    over = [record for record in carried if not record.commands.requested]
+    if len(over) == len(present) and not suspended:
+        return replace(command, state=CommandState.OBEYED, message=None)
+    left = next((record for record in present if record not in over), TrackStatus())
+    if carried:
+        return replace(command, state=CommandState.IN_PROGRESS, message=None)
+    return _waiting(command, left, suspended)
+
+
+def _waiting(command: CommandStatus, record: TrackStatus, suspended: bool) -> CommandStatus:
+    why = "spec.suspend is true" if suspended else f"{record.phase}: {record.message}"
+    return replace(command, state=CommandState.WAITING, message=why)
+
+
+def handled(command: CommandStatus | None, before: str | None) -> str | None:
+    """The value that is handled: a run carries it, or it never will be."""
+    return before if command is None or command.state is CommandState.WAITING else command.value

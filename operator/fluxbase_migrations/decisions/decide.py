@@ -1,0 +1,147 @@
+"""What to do next about one set: one pure function from what was observed to status, actions and Events."""
+
+from collections.abc import Mapping
+from dataclasses import field, replace
+from datetime import datetime
+
+from fluxbase_migrations.api import conditions
+from fluxbase_migrations.api.status import SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.decisions import command_status, facts
+from fluxbase_migrations.decisions.actions import Action, CreateJob, Decision, DeleteJob
+from fluxbase_migrations.decisions.command_status import Armed, Given
+from fluxbase_migrations.decisions.desired import EventNote, RetryPolicy
+from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
+from fluxbase_migrations.decisions.track import decide_track
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedSet:
+    """Everything that was observed about one set."""
+
+    uid: str
+    name: str
+    generation: int
+    now: datetime
+    tracks: Mapping[Track, ObservedTrack]
+    """Their records, and the commands, come from here and not from ``tracks``."""
+    status: SetStatus = field(default_factory=SetStatus)
+    database_digest: str | None = None
+    """Digest of ``spec.database``."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    suspended: bool = False
+    given: Given = field(default_factory=Given)
+
+
+@dataclass(frozen=True, slots=True)
+class SetDecision:
+    """What to do: write the status if it changed, then the actions, then tell the notes."""
+
+    status: SetStatus
+    actions: tuple[Action, ...] = ()
+    notes: tuple[EventNote, ...] = ()
+    due: datetime | None = None
+
+
+def decide(seen: ObservedSet) -> SetDecision:
+    """Decide what to do about a set; total, and the same for the same observation."""
+    status, notes = facts.of_spec(seen.status, seen.database_digest)
+    commands, command_notes = command_status.noted(status, seen.given)
+    status = replace(status, commands=commands)
+    made = _decide(replace(seen, status=status))
+    status, replaced = facts.agreed(made.status, status)
+    told = notes + command_notes + replaced + made.notes
+    bound = command_status.bound(status.commands, status.database)
+    if replaced or status.tracks != made.status.tracks or bound != status.commands:
+        # A run has found another database: what is to be done there follows from what was read there.
+        commands, command_notes = command_status.noted(replace(status, commands=bound), seen.given)
+        status = replace(status, commands=commands, conditions=seen.status.conditions)
+        made = _decide(replace(seen, status=status))
+        told += command_notes + made.notes
+    return replace(made, status=replace(made.status, database=status.database), notes=told)
+
+
+def _decide(seen: ObservedSet) -> SetDecision:
+    system = _decide_track(seen, Track.SYSTEM, upstream=None)
+    user = _decide_track(
+        seen,
+        Track.USER,
+        upstream=_upstream(system.record),
+        expected_database=None if system.record.phase is Phase.SKIPPED else system.record.database,
+    )
+    tracks = TracksStatus(system.record, user.record)
+    commands, notes = command_status.answered(seen.status, tracks, suspended=seen.suspended)
+    before = seen.status
+    status = replace(
+        before,
+        observed_generation=seen.generation,
+        phase=conditions.phase(tracks),
+        dirty=_dirty(system.record, user.record),
+        pending=_pending(system.record, user.record),
+        tracks=tracks,
+        last_handled_requested_at=command_status.handled(
+            commands.requested_at, before.last_handled_requested_at
+        ),
+        last_handled_force=command_status.handled(commands.force, before.last_handled_force),
+        commands=commands,
+        conditions=conditions.conditions(tracks, before.conditions, seen.generation, seen.now),
+    )
+    dues = [due for due in (system.due, user.due) if due is not None]
+    return SetDecision(
+        status=status,
+        actions=tuple(sorted(system.actions + user.actions, key=_urgency)),
+        notes=system.notes + user.notes + notes,
+        due=min(dues, default=None),
+    )
+
+
+def _urgency(action: Action) -> int:
+    """Somebody may be waiting for a Job; tidying up can wait."""
+    return 0 if isinstance(action, CreateJob | DeleteJob) else 1
+
+
+def _dirty(*records: TrackStatus) -> bool | None:
+    """Of either track; None as long as neither was read."""
+    return any(record.dirty for record in records) if any(record.known for record in records) else None
+
+
+def _pending(*records: TrackStatus) -> int | None:
+    """Over both tracks; None as long as it is not known of each."""
+    counts = [record.pending for record in records if record.phase is not Phase.SKIPPED]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def _decide_track(
+    seen: ObservedSet,
+    track: Track,
+    upstream: str | None,
+    expected_database: DatabaseIdentity | None = None,
+) -> Decision:
+    armed = Armed() if seen.suspended else command_status.armed(seen.status, track)
+    observed = replace(seen.tracks[track], record=seen.status.tracks.of(track), armed=armed)
+    return decide_track(
+        observed,
+        ReconcileContext(
+            uid=seen.uid,
+            name=seen.name,
+            now=seen.now,
+            retry=seen.retry,
+            suspended=seen.suspended,
+            upstream=upstream,
+            database_digest=seen.database_digest,
+            expected_database=expected_database,
+        ),
+    )
+
+
+def _upstream(system: TrackStatus) -> str | None:
+    """Why the user track may not start."""
+    if system.outstanding and system.routine:
+        return "a routine look at it goes on"
+    settled = system.phase in (Phase.APPLIED, Phase.ROLLED_BACK) and not system.dirty
+    if settled or system.phase is Phase.SKIPPED:
+        return None
+    return f"it is {system.phase}: {system.message}"

@@ -1,0 +1,103 @@
+"""Facts belong to one database: those of another one are dropped before anything is decided from them."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from fluxbase_migrations.api.status import SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.core.identity import DatabaseIdentity, differs
+from fluxbase_migrations.core.names import Phase, Track
+from fluxbase_migrations.decisions.command_status import given_for, refused_by_change
+from fluxbase_migrations.decisions.desired import EventNote
+
+
+def forgotten(record: TrackStatus) -> TrackStatus:
+    """The record without anything that was read from a database; a run in flight stays recorded."""
+    return replace(
+        record,
+        version=None,
+        dirty=False,
+        pending=None,
+        applied=(),
+        skipped_versions=(),
+        warnings=(),
+        exposed=None,
+        exposures=(),
+        recovered=None,
+        database=None,
+        read_at=None,
+        inputs_digest=record.inputs_digest if record.outstanding else None,
+        routine=None,
+        outcome=None,
+        rolled_back=None,
+        attempts=record.attempts if record.outstanding else 0,
+        waits=0,
+        retry_at=None,
+        error=None,
+        claimed_by=None,
+        taken_from=None,
+        taken_at=None,
+    )
+
+
+def of_spec(status: SetStatus, digest: str | None) -> tuple[SetStatus, tuple[EventNote, ...]]:
+    """The status without the facts of the database that ``spec.database`` named before."""
+    before = status.database_digest
+    status = replace(status, database_digest=digest)
+    if before in (None, digest):
+        return status, ()
+    tracks = TracksStatus(*(one and forgotten(one) for one in (status.tracks.system, status.tracks.user)))
+    notes: tuple[EventNote, ...] = ()
+    if status.database is not None:
+        text = f"spec.database changed: the state of {status.database} is no longer shown"
+        notes = (EventNote(False, "DatabaseChanged", text),)
+    commands = given_for(status.commands, before)
+    return replace(status, database=None, tracks=tracks, commands=commands), notes
+
+
+def undecided(status: SetStatus, digest: str) -> tuple[SetStatus, tuple[EventNote, ...]]:
+    """As :func:`of_spec`, where nobody can decide what follows: tracks wait to be read again."""
+    before = status.database_digest
+    status, notes = of_spec(status, digest)
+    if before in (None, digest):
+        return status, ()
+    commands, refused = refused_by_change(status)
+    tracks = TracksStatus(*(one and _waiting(one) for one in (status.tracks.system, status.tracks.user)))
+    status = replace(status, phase=Phase.PENDING, dirty=None, pending=None, tracks=tracks, commands=commands)
+    return status, notes + refused
+
+
+def _waiting(record: TrackStatus) -> TrackStatus:
+    if record.outstanding or record.phase is Phase.SKIPPED:
+        return record
+    return replace(record, phase=Phase.PENDING, reason=None, message=None, progress=None)
+
+
+def _read(record: TrackStatus) -> tuple[datetime | None, DatabaseIdentity | None]:
+    return record.read_at, record.database
+
+
+def agreed(status: SetStatus, before: SetStatus) -> tuple[SetStatus, tuple[EventNote, ...]]:
+    """The status with the database that was read last, without the facts of any other.
+
+    ``before`` is the status until now: what it does not have yet was read last, whatever the clocks of the
+    nodes say that the runs were on.
+    """
+    read = [
+        (_read(record) != _read(before.tracks.of(track)), record.read_at, record.database, track)
+        for track in Track
+        if (record := status.tracks.of(track)).read_at
+    ]
+    if not read:
+        return replace(status, database=None), ()
+    *_, database, found_by = max(read, key=lambda one: one[:2])
+    notes: tuple[EventNote, ...] = ()
+    if differs(before.database, database):
+        text = f"{found_by}: the database was replaced: it was {before.database}, now it is {database}"
+        notes = (EventNote(True, "DatabaseReplaced", text),)
+    tracks = TracksStatus(
+        *(
+            forgotten(record) if record and differs(record.database, database) else record
+            for record in (status.tracks.system, status.tracks.user)
+        )
+    )
+    return replace(status, database=database, tracks=tracks), notes

@@ -1,0 +1,132 @@
+"""What was observed about a track: all that a decision may depend on."""
+
+from dataclasses import field
+from datetime import datetime, timedelta
+from typing import Final
+
+from fluxbase_migrations.api.status import JobReference, Progress, TrackStatus
+from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.decisions.command_status import Armed
+from fluxbase_migrations.decisions.desired import Desired, RetryPolicy
+from fluxbase_migrations.decisions.job_state import (
+    Container,
+    Explanation,
+    NotStarted,
+    ObservedJob,
+    ObservedPod,
+    state,
+)
+from fluxbase_migrations.decisions.owner import OwnerState
+
+EVENTS_AFTER: Final = timedelta(seconds=5)
+"""How long a Job may wait in silence before its Events are read."""
+
+
+CANNOT_START_AFTER: Final = timedelta(seconds=5)
+"""How long a Job may be kept from starting, as Kubernetes says, until it gives its slot back."""
+SLOW_START: Final = timedelta(seconds=60)
+"""The same, where nothing says that it cannot start: an image may be on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The API server refused a Job."""
+
+    run: int
+    template: str
+    """What the Job would have been made from."""
+    message: str
+    permanent: bool
+    """Only a change can help."""
+    retry_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Why a Job may not be created yet."""
+
+    setting: str
+    """The operator's setting whose limit is reached."""
+    limit: int
+    ahead: int
+    """How many others get a slot before."""
+    holders: tuple[tuple[str, int], ...] = ()
+    """Namespaces with the slots that they hold; those that hold the most."""
+    others: int = 0
+    """How many more namespaces hold some."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedTrack:
+    """What was observed about one track."""
+
+    track: Track
+    wish: Desired
+    record: TrackStatus = field(default_factory=TrackStatus)
+    jobs: tuple[ObservedJob, ...] = ()
+    pods: tuple[ObservedPod, ...] = ()
+    foreign_pods: tuple[ObservedPod, ...] = ()
+    """Pods of a deleted set of the same name."""
+    queue: Queue | None = None
+    """What one more Job has to wait for; None: it may be created now."""
+    event: Explanation | None = None
+    created: JobReference | None = None
+    """The Job that this process created last."""
+    refusal: Refusal | None = None
+    owner: OwnerState | None = None
+    """What is known of the set that claims this track's database; None: none does."""
+    lost_at: datetime | None = None
+    """When another set said that it took this track over from this one."""
+    progress: Progress | None = None
+    armed: Armed = field(default_factory=Armed)
+    """The commands that count now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileContext:
+    """What holds for the whole set."""
+
+    uid: str
+    name: str
+    now: datetime
+    retry: RetryPolicy
+    suspended: bool = False
+    upstream: str | None = None
+    """Why the track may not start yet; None: it may."""
+    database_digest: str | None = None
+    """Digest of ``spec.database``."""
+    expected_database: DatabaseIdentity | None = None
+    """The database that the system track was applied to."""
+
+
+def works(seen: ObservedTrack, record: TrackStatus, now: datetime) -> bool:
+    """Whether the track takes a slot: a container runs, or a Job is about to start one.
+
+    ``record`` is what the status says of the track.
+    """
+    if any(_runs(pod, now) for pod in (*seen.pods, *seen.foreign_pods)):
+        return True
+    jobs = [job for job in seen.jobs if not _is_recorded(seen, job, record)]
+    return any(_is_about_to_start(seen, job, now) for job in jobs)
+
+
+def _is_recorded(seen: ObservedTrack, job: ObservedJob, record: TrackStatus) -> bool:
+    """Whether the end of its run is known: when its pod is gone, its own status may lag behind that."""
+    ended = job.run < record.run or (job.run == record.run and record.finished_at is not None)
+    return ended and not any(pod.run == job.run and pod.active for pod in seen.pods)
+
+
+def _runs(pod: ObservedPod, now: datetime) -> bool:
+    """A container on a lost node may run for ever, as far as anybody can see."""
+    return pod.container is Container.RUNNING and not pod.over and not pod.lost(now)
+
+
+def _is_about_to_start(seen: ObservedTrack, job: ObservedJob, now: datetime) -> bool:
+    current = state(job, tuple(pod for pod in seen.pods if pod.run == job.run), now)
+    if not isinstance(current, NotStarted):
+        return False
+    warned = seen.event is not None and seen.event.warning
+    limit = CANNOT_START_AFTER if current.reason or warned else SLOW_START
+    return now - current.since < limit

@@ -1,0 +1,195 @@
+"""The end of a run becomes part of the track's record, and an Event."""
+
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from fluxbase_migrations.api.reasons import AT_ONCE, Effect, Reason, backoff, effect, look_again_backoff
+from fluxbase_migrations.api.status import AppliedFile, Owner, TrackError, TrackStatus
+from fluxbase_migrations.core.errors import describe
+from fluxbase_migrations.core.exposure import counted, listed
+from fluxbase_migrations.core.identity import differs
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.result import FORCE, TAKE_OVER, ErrorInfo, Outcome, Result
+from fluxbase_migrations.decisions.desired import EventNote, RetryPolicy
+from fluxbase_migrations.decisions.job_state import Ended
+
+DEADLINE: Final = "DeadlineExceeded"
+NOT_EXPOSED: Final = "NotExposed"
+"""Reason of the Event that tells that what was reachable past row-level security no longer is."""
+
+
+def apply_run_result(
+    record: TrackStatus, ended: Ended, retry: RetryPolicy, now: datetime, jitter: float = 1.0
+) -> TrackStatus:
+    """The record after a run; the phase that it has is up to ``status_messages``.
+
+    ``jitter`` is a factor for the time until the next try.
+    """
+    result = ended.result
+    after = replace(
+        record,
+        outcome=_outcome(record, result),
+        started_at=ended.started_at or record.started_at,
+        finished_at=ended.finished_at or now,
+        progress=None,
+        retry_at=None,
+        error=_error(result.error) if result and result.error else None,
+        claimed_by=None,
+        recovered=result.recovered if result else None,
+        warnings=result.warnings if result else (),
+        applied=tuple(
+            AppliedFile(one.version, one.name, one.direction, one.seconds) for one in result.applied
+        )
+        if result
+        else (),
+    )
+    if result is None:
+        after = replace(after, error=TrackError(f"the run ended without a result: {ended.because}"))
+    else:
+        if differs(record.database, result.database):
+            after = replace(after, version=None, dirty=False, pending=None, rolled_back=None)
+            after = replace(after, exposed=None, exposures=())
+        after = _as_read(after, result)
+        after = _as_looked_for(after, result)
+    made = effect(after.outcome)
+    after = with_obeyed(after, result)
+    if made is Effect.SETTLE:
+        after = replace(after, rolled_back=after.outcome is Outcome.ROLLED_BACK or None)
+    if result is not None and after.outcome is Outcome.EXPOSED and result.applied:
+        # Closed, it is where it is now: the next run has nothing to do.
+        after = replace(after, rolled_back=result.applied[-1].direction == "down" or None)
+    if made is Effect.WAIT and ended.job is not None and ended.job.reason == DEADLINE:
+        # Its own limit, not the world, ended it, and would do so for ever.
+        made, after = Effect.RETRY, replace(after, error=_deadline(after.error))
+    if made is Effect.WAIT:
+        waits = record.waits + 1
+        if after.outcome in AT_ONCE:
+            delay = look_again_backoff(waits)
+        else:
+            delay = backoff(retry.backoff, waits) * jitter
+        attempts = max(record.attempts - 1, 0)
+        return replace(after, waits=waits, attempts=attempts, retry_at=now + timedelta(seconds=delay))
+    if made is Effect.RETRY and record.attempts <= retry.limit:
+        delay = backoff(retry.backoff, record.attempts) * jitter
+        return replace(after, waits=0, retry_at=now + timedelta(seconds=delay))
+    if made is Effect.EMPTY:
+        attempts = max(record.attempts - 1, 0)
+        after = replace(after, attempts=attempts, commands=replace(after.commands, requested=None))
+        return replace(after, waits=record.waits + 1)
+    # For good: a request is over. A later change is nobody's request to run a file again that failed.
+    after = replace(after, waits=0, commands=replace(after.commands, requested=None))
+    if made is Effect.CLAIMED and result is not None and result.owner:
+        return replace(after, claimed_by=Owner(result.owner, result.owner_uid, result.owner_cluster))
+    return after
+
+
+def with_obeyed(record: TrackStatus, result: Result | None) -> TrackStatus:
+    """The record with the commands that its run says it has obeyed."""
+    if result is None or not result.obeyed:
+        return record
+    carried = {FORCE: record.commands.force, TAKE_OVER: record.commands.take_over}
+    values = (carried.get(kind) for kind in result.obeyed)
+    obeyed = tuple(value for value in values if value is not None)
+    return replace(record, commands=replace(record.commands, obeyed=obeyed))
+
+
+def _deadline(error: TrackError | None) -> TrackError:
+    hint = "job.activeDeadlineSeconds ended the run; give it more time"
+    return replace(error or TrackError("the run was interrupted"), hint=hint)
+
+
+def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:
+    """A look that finds a rolled back track where it was left does not make it Applied."""
+    if result is None:
+        return None
+    if (
+        result.outcome is Outcome.NO_CHANGE
+        and record.rolled_back
+        and not differs(record.database, result.database)
+    ):
+        same = result.version == record.version and result.version != result.latest
+        return Outcome.ROLLED_BACK if same else Outcome.NO_CHANGE
+    return result.outcome
+
+
+def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
+    """What the run read: the tracking row only if it got that far."""
+    if result.observed:
+        record = replace(record, version=result.version, dirty=result.dirty, pending=result.pending)
+    if result.database is not None:
+        record = replace(record, database=result.database, read_at=record.finished_at)
+    if result.taken_from is not None:
+        taken_from = Owner(result.taken_from, result.taken_from_uid)
+        record = replace(record, taken_from=taken_from, taken_at=record.finished_at)
+    if result.source_digest is not None:
+        record = replace(
+            record,
+            source_digest=result.source_digest,
+            latest=result.latest,
+            skipped_versions=result.skipped_versions,
+        )
+    return record
+
+
+def _as_looked_for(record: TrackStatus, result: Result) -> TrackStatus:
+    """What requests reach past policies, as far as this run has looked."""
+    if result.exposed is None and not result.outcome.succeeded:
+        return record
+    return replace(record, exposed=result.exposed, exposures=result.exposures)
+
+
+def _error(error: ErrorInfo) -> TrackError:
+    return TrackError(**asdict(error))
+
+
+def error_text(error: TrackError) -> str:
+    """One line for a person, in the same words as the command line's."""
+    return describe(ErrorInfo(**asdict(error)))
+
+
+def exposure_notes(track: Track, before: TrackStatus, record: TrackStatus) -> tuple[EventNote, ...]:
+    """What has changed of what requests reach past policies."""
+    if (record.exposed, record.exposures) == (before.exposed, before.exposures):
+        return ()
+    if record.exposed:
+        text = f"{counted(record.exposed)}: {listed(record.exposures, record.exposed)}"
+        return (EventNote(True, Outcome.EXPOSED, f"{track}: {text}"),)
+    if record.exposed == 0 and before.exposed:
+        return (
+            EventNote(False, NOT_EXPOSED, f"{track}: nothing is reachable past row-level security any more"),
+        )
+    return ()
+
+
+def run_events(track: Track, record: TrackStatus, result: Result | None) -> tuple[EventNote, ...]:
+    """The Events of a run's end."""
+    version = "nothing applied" if record.version is None else f"version {record.version}"
+    notes = []
+    if record.recovered:
+        notes.append(EventNote(False, "Recovered", f"{track}: {record.recovered}"))
+    if result is not None and result.taken_from:
+        text = f"{track}: taken over from the set {result.taken_from} (uid {result.taken_from_uid})"
+        notes.append(EventNote(False, "TakenOver", text))
+    if record.warnings:
+        notes.append(EventNote(True, "MigrationWarning", f"{track}: " + "; ".join(record.warnings)))
+    match record.outcome:
+        case Outcome.APPLIED:
+            notes.append(EventNote(False, Outcome.APPLIED, f"{track} migrations applied, {version}"))
+        case Outcome.NO_CHANGE:
+            notes.append(
+                EventNote(False, Outcome.NO_CHANGE, f"no new {track} migrations to apply, {version}")
+            )
+        case Outcome.ROLLED_BACK:
+            notes.append(EventNote(False, Outcome.ROLLED_BACK, f"{track} migrations rolled back, {version}"))
+        case Outcome.SOURCE_EMPTY if record.version is None:
+            notes.append(EventNote(False, Outcome.SOURCE_EMPTY, f"{track}: there are no migration files yet"))
+        case outcome:
+            reason: str = outcome or Reason.NO_RESULT
+            if outcome is Outcome.CONFLICT:
+                reason = Reason.DATABASE_CLAIMED
+            text = error_text(record.error) if record.error else f"the run ended as {reason}"
+            if record.dirty:
+                text += f" (the database is marked dirty at version {record.version})"
+            notes.append(EventNote(True, reason, f"{track}: {text}"))
+    return tuple(notes)

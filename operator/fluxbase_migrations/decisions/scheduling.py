@@ -1,0 +1,149 @@
+"""The start of a run of one track: what must be true before, and the record and the Job of it."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from fluxbase_migrations.api.commands import inputs_digest
+from fluxbase_migrations.api.status import Commands, JobReference, Owner, TrackStatus
+from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.decisions import status_messages
+from fluxbase_migrations.decisions.actions import CreateJob, Decision, job_name
+from fluxbase_migrations.decisions.desired import DesiredRun
+from fluxbase_migrations.decisions.job_state import Ended, ObservedJob, ObservedPod, state
+from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
+from fluxbase_migrations.decisions.owner import LET_GO
+
+LOOK_AGAIN: Final = timedelta(seconds=20)
+"""When to look again at what no watch tells about."""
+
+
+def gate(seen: ObservedTrack, record: TrackStatus, context: ReconcileContext) -> Decision | None:
+    """What must be true before a Job is created; None: it is."""
+    if context.upstream is not None:
+        return Decision(
+            status_messages.with_phase(record, status_messages.waiting_for_system(context.upstream))
+        )
+    old = _may_still_run(seen, record, context)
+    if old is not None:
+        return Decision(
+            status_messages.with_phase(record, status_messages.waiting_for_old(old)),
+            due=context.now + LOOK_AGAIN,
+        )
+    if seen.queue is not None:
+        return Decision(status_messages.with_phase(record, status_messages.queued(seen.queue)))
+    return None
+
+
+def _may_still_run(
+    seen: ObservedTrack, record: TrackStatus, context: ReconcileContext
+) -> ObservedJob | ObservedPod | None:
+    """A pod or a Job of another run that keeps the next one waiting. One that has ended keeps nobody."""
+    leftover = [pod for pod in seen.pods if pod.run != record.run] + list(seen.foreign_pods)
+    pod = next((pod for pod in leftover if pod.active), None)
+    if pod is not None:
+        return pod
+    for job in seen.jobs:
+        own = tuple(pod for pod in seen.pods if pod.run == job.run)
+        if job.deleting and not isinstance(state(job, own, context.now), Ended):
+            return job
+    return None
+
+
+def wanted_digest(seen: ObservedTrack) -> str | None:
+    """The digest of the inputs that a run would have now; None if none is wanted."""
+    if not isinstance(seen.wish, DesiredRun):
+        return None
+    return inputs_digest(seen.wish.base)
+
+
+def unheard(seen: ObservedTrack, record: TrackStatus) -> bool:
+    """Whether there is a command that no run has carried yet."""
+    armed, carried = seen.armed, record.commands
+    pairs = (
+        (armed.requested_at, carried.requested_at),
+        (armed.force, carried.force),
+        (armed.take_over, carried.take_over),
+    )
+    return any(value is not None and value != seen_by_run for value, seen_by_run in pairs)
+
+
+def disarmed(seen: ObservedTrack, record: TrackStatus) -> bool:
+    """Whether the planned run carries a command that is not in force any more."""
+    armed, carried = seen.armed, record.commands
+    return (
+        (carried.requested is not None and carried.requested_at != armed.requested_at)
+        or carried.force not in (None, armed.force)
+        or carried.take_over not in (None, armed.take_over)
+    )
+
+
+def is_wanted(seen: ObservedTrack, record: TrackStatus) -> bool:
+    """Whether the planned run is what is wanted now: its inputs and its commands."""
+    same = record.inputs_digest is not None and record.inputs_digest == wanted_digest(seen)
+    return same and not unheard(seen, record) and not disarmed(seen, record)
+
+
+def plan(
+    seen: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext, *, again: bool
+) -> Decision:
+    """Start a run: the status says so first, then the Job is created."""
+    run = max([record.run, *(job.run for job in seen.jobs)]) + 1
+    armed, carried = seen.armed, record.commands
+    asked = armed.requested_at is not None
+    commands = Commands(
+        requested_at=armed.requested_at,
+        requested=True
+        if asked and (carried.requested or carried.requested_at != armed.requested_at)
+        else None,
+        force=armed.force,
+        take_over=armed.take_over,
+        obeyed=carried.obeyed,
+    )
+    planned = replace(
+        record,
+        run=run,
+        inputs_digest=wanted_digest(seen),
+        job=JobReference(job_name(context.name, context.uid, seen.track, run)),
+        database_digest=context.database_digest,
+        started_at=None,
+        finished_at=None,
+        retry_at=None,
+        progress=None,
+        error=record.error if record.routine else None,
+        attempts=record.attempts + 1 if again else 1,
+        waits=record.waits if again else 0,
+        commands=commands,
+    )
+    return Decision(
+        status_messages.with_phase(planned, status_messages.starting()),
+        (create(seen, planned, want, context),),
+    )
+
+
+def gone_owner(seen: ObservedTrack, record: TrackStatus) -> Owner | None:
+    """The set that owns the database's track, if it is known to have let go: then it may be taken over."""
+    return record.claimed_by if record.outcome is Outcome.CONFLICT and seen.owner in LET_GO else None
+
+
+def create(
+    seen: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext
+) -> CreateJob:
+    """The Job of the run that ``record`` holds."""
+    owner, carried = gone_owner(seen, record), record.commands
+    commanded = carried.requested or carried.force or carried.take_over
+    return CreateJob(
+        track=seen.track,
+        run=record.run,
+        name=job_name(context.name, context.uid, seen.track, record.run),
+        inputs_digest=record.inputs_digest or "",
+        template=want.template,
+        requested=bool(carried.requested),
+        requested_at=carried.requested_at if carried.requested else None,
+        force=carried.force,
+        take_over=carried.take_over,
+        command_database=seen.armed.database if commanded else None,
+        take_over_from=owner.uid if owner else None,
+        database_digest=record.database_digest,
+        expected_database=context.expected_database,
+    )

@@ -1,0 +1,159 @@
+"""The entry point of the Job's pod: one run of one track, reported as one JSON document."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from fluxbase_migrations.core.errors import InternalError, MigrationError, SourceChanged, with_advice
+from fluxbase_migrations.core.files import MigrationFiles
+from fluxbase_migrations.core.job import JobSpec
+from fluxbase_migrations.core.names import ENV_FILE, ENV_JOB, Track
+from fluxbase_migrations.core.result import Outcome, Result
+from fluxbase_migrations.core.text import decoded
+from fluxbase_migrations.runner.connection.signals import Stop
+from fluxbase_migrations.runner.connection.table_name import TableName
+from fluxbase_migrations.runner.log import Log, LogFormat
+
+TERMINATION_LOG: Final = "/dev/termination-log"
+ENV_TERMINATION_LOG: Final = "FLUXBASE_TERMINATION_LOG"
+ENV_LOG_FORMAT: Final = "LOG_FORMAT"
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Run what ``FLUXBASE_JOB`` describes; the exit code is 0 if the track is where it should be, else 1."""
+    stop = Stop()
+    stop.install()  # first of all: Python as PID 1 ignores SIGTERM until then
+    log = Log(log_format(environment))
+    try:
+        spec = JobSpec.from_json(environment.get(ENV_JOB, ""))
+    except ValueError as error:
+        return _finish(_broken(InternalError(f"{ENV_JOB}: {error}")), None, log, environment)
+    stop.grace_period = spec.grace_period
+    result = run(spec, environment, log, stop)
+    if result.error is not None:
+        result = replace(result, error=with_advice(result.error, retried=True))
+    return _finish(result, spec.track, log, environment)
+
+
+def log_format(environment: Mapping[str, str]) -> LogFormat:
+    """``LOG_FORMAT``, in any case; text where it is absent or unknown."""
+    try:
+        return LogFormat(environment.get(ENV_LOG_FORMAT, "").lower() or "text")
+    except ValueError:
+        return LogFormat.TEXT
+
+
+def run(spec: JobSpec, environment: Mapping[str, str], log: Log, stop: Stop) -> Result:
+    """One run; every failure becomes a result."""
+    try:
+        source = read_source(spec, environment, log)
+        if spec.expected_digest is not None and source.digest != spec.expected_digest:
+            changed = SourceChanged(
+                "the files changed after the operator looked at them; nothing was touched",
+                detail=f"expected {spec.expected_digest}, read {source.digest}",
+            )
+            return Result(
+                changed.outcome, latest=source.latest, source_digest=source.digest, error=changed.info
+            )
+        return _run(spec, source, environment, log, stop)
+    except MigrationError as error:
+        return _broken(error)
+    except Exception as error:  # whatever it is, the operator gets an answer
+        return _broken(InternalError.of(error))
+
+
+def read_source(spec: JobSpec, environment: Mapping[str, str], log: Log) -> MigrationFiles:
+    """Read every file before anything else is touched; nothing is read from the volume afterwards.
+
+    Raises:
+        InvalidSource: what is there cannot be used.
+    """
+    if spec.paths:
+        from fluxbase_migrations.runner.commands.source import read_directories, scan
+
+        path = spec.paths[0] if len(spec.paths) == 1 else ",".join(spec.paths)
+        log.info(f"Running {spec.track} migrations...", path=path)
+        if spec.files:
+            return scan(files_of(spec.files, environment), spec.unknown_files, log)
+        files = read_directories(spec.paths, log, missing_ok=spec.volume)
+        return scan(files, spec.unknown_files, log)
+    from fluxbase_migrations import system
+
+    log.info(f"Running {spec.track} migrations...")
+    return MigrationFiles.scan(system.files())
+
+
+def files_of(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, bytes]:
+    """The files that the kubelet put into the environment; one that is missing changes the digest."""
+    found = ((name, environment.get(f"{ENV_FILE}{number}")) for number, name in enumerate(names))
+    return {name: os.fsencode(text) for name, text in found if text is not None}
+
+
+def _run(
+    spec: JobSpec, source: MigrationFiles, environment: Mapping[str, str], log: Log, stop: Stop
+) -> Result:
+    # psycopg is loaded only now: a run that ends before it needs no database.
+    from fluxbase_migrations.runner.commands.track_run import Owner, RunRequest, run_track
+    from fluxbase_migrations.runner.connection import connect, dsn
+    from fluxbase_migrations.runner.connection.session import Session
+    from fluxbase_migrations.runner.execution import memory
+    from fluxbase_migrations.runner.execution.engine import Options
+    from fluxbase_migrations.runner.history import other_version_tables
+    from fluxbase_migrations.runner.recovery.case import Policy
+
+    environment = {name: decoded(value) for name, value in environment.items()}
+    database = dsn.read(environment)
+    limits = spec.statement_timeout or None, spec.ddl_lock_timeout
+    settings = database.settings(*limits, connect_patience=spec.connect_patience)
+    policy = Policy(spec.recovery, spec.requested, spec.requested, spec.requested_at, can_be_requested=True)
+    built_in = not spec.paths
+    foreign = (*map(TableName.parse, spec.foreign_tables), *database.foreign(spec.track))
+    guard = None if built_in else other_version_tables.Guard.of(spec.track, foreign)
+    wish = RunRequest(
+        spec.track,
+        Options(policy, spec.out_of_order, memory_limit=memory.limit()),
+        spec.lock_timeout,
+        database.table(spec.track, None, log),
+        guard,
+        built_in=built_in,
+        exposure=spec.exposure,
+        target=spec.target,
+        rollback=spec.rollback,
+        force=spec.force,
+        owner=Owner(spec.set, spec.take_over_from, spec.take_over),
+        command_database=spec.command_database,
+        expected_database=spec.expected_database,
+    )
+
+    def open_session() -> Session:
+        return connect.connect(database.parameters, settings, database.hidden, stop, log)
+
+    return run_track(wish, source, open_session, log, stop)
+
+
+def _broken(error: MigrationError) -> Result:
+    return Result(error.outcome, error=error.info)
+
+
+def _finish(result: Result, track: Track | None, log: Log, environment: Mapping[str, str]) -> int:
+    """Log the outcome, write the result where the kubelet reads it, and give the exit code."""
+    if track is None or result.outcome is Outcome.INTERNAL:
+        log.error(f"failed to run migrations: {result.error.message if result.error else 'unknown'}")
+    else:
+        from fluxbase_migrations.runner.commands.report import report
+
+        report(track, result, log)
+    target = environment.get(ENV_TERMINATION_LOG, TERMINATION_LOG)
+    try:
+        Path(target).write_text(result.to_json(), encoding="utf-8")
+    except OSError as error:
+        log.warn("the result cannot be written", path=target, error=error.strerror or "unknown")
+    # An empty volume is where the documented installation begins: no pod should show an error for it.
+    return 0 if result.outcome.succeeded or result.outcome is Outcome.SOURCE_EMPTY else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

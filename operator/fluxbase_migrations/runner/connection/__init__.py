@@ -1,0 +1,1 @@
+"""The connection: where the database is, the session, the migration lock, signals, errors."""

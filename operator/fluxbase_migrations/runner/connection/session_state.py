@@ -1,0 +1,222 @@
+"""What a file has made of its session: recorded with each position, and restored before a resume.
+
+The server says what it is; nothing is read from the text of the file, and of the functions that it may call,
+but the names of custom settings, which PostgreSQL lists nowhere. Session-level advisory locks are no part of
+it: the lock is taken anew after every group, which releases all others.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, field
+from typing import Any, Final
+
+from psycopg.pq import abc
+
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.runner.connection.session import Session
+from fluxbase_migrations.runner.sql import lexer
+from fluxbase_migrations.runner.sql.lexer import Statements
+from fluxbase_migrations.runner.sql.simple_query import SqlFailure
+
+KEPT: Final = b"pg_catalog.current_setting('fluxbase.session')::pg_catalog.jsonb"
+"""What :func:`keep` has kept, for the rest of the transaction."""
+
+_CANNOT_BE_RESTORED: Final = {
+    "temporary": "temporary objects",
+    "prepared": "prepared statements",
+    "cursors": "open cursors",
+    "listening": "LISTEN",
+}
+_SETTINGS: Final = b"""\
+COALESCE((SELECT pg_catalog.jsonb_object_agg(s.name, s.setting) FROM pg_catalog.pg_settings s
+ WHERE (s.source OPERATOR(pg_catalog.=) 'session' OR s.name OPERATOR(pg_catalog.=) 'search_path')
+ AND s.name OPERATOR(pg_catalog.<>) ALL (ARRAY['transaction_isolation', 'transaction_read_only',
+ 'transaction_deferrable'])), '{}'::pg_catalog.jsonb)"""
+"""``search_path`` always: ALTER DATABASE and ALTER ROLE change what a new session begins with."""
+_TEMPORARY: Final = b"""\
+EXISTS (SELECT FROM pg_catalog.pg_depend d
+ WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+ AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())"""
+_CUSTOM: Final = b"""\
+COALESCE((SELECT pg_catalog.jsonb_object_agg(c.name, pg_catalog.current_setting(c.name, true))
+ FROM pg_catalog.unnest(ARRAY[%b]::pg_catalog.text[]) c (name)), '{}'::pg_catalog.jsonb)"""
+_NAMES_IN_FUNCTIONS: Final = b"""
+SELECT DISTINCT f.found[1] FROM pg_catalog.pg_proc p
+ JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+ CROSS JOIN LATERAL pg_catalog.regexp_matches(COALESCE(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc),
+ '(?:set_config[[:space:]]*[(][[:space:]]*''|set[[:space:]]+(?:session[[:space:]]+)?)'
+ '([a-z_][[:alnum:]_$]*(?:[.][a-z_][[:alnum:]_$]*)+)', 'gi') f (found)
+ WHERE n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema']::pg_catalog.name[])"""
+_SET_CONFIG: Final = re.compile(rb"set_config\s*\(\s*'([^']+)'", re.IGNORECASE)
+_SET_IN_BODY: Final = re.compile(
+    rb"\bset\s+(?:session\s+)?([a-z_\x80-\xff][\w$\x80-\xff]*(?:\.[a-z_\x80-\xff][\w$\x80-\xff]*)+)",
+    re.IGNORECASE,
+)
+"""In a DO, or a function, wherever it stands: a name too many does no harm."""
+_SET: Final = re.compile(rb"(?:SET|RESET)\s", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """A session, as far as a file's later statements can depend on it."""
+
+    role: str
+    """The setting: ``none`` where nobody has set one."""
+    session_user: str
+    current_user: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Those set in this session, and ``search_path``."""
+    custom: Mapping[str, str | None] = field(default_factory=dict)
+    """Settings with a dot in their name that the file mentions."""
+    temporary: bool = False
+    prepared: bool = False
+    cursors: bool = False
+    listening: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """For the ledger's details."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: object) -> "SessionState | None":
+        """What :meth:`to_json` wrote; None if it is something else: not known."""
+        if not isinstance(value, dict) or not set(cls.__slots__) <= set(value):
+            return None
+        return cls(**{name: value[name] for name in cls.__slots__})
+
+    @property
+    def blocker(self) -> str | None:
+        """What of it no other session can be given; None if nothing."""
+        found = [text for name, text in _CANNOT_BE_RESTORED.items() if getattr(self, name)]
+        return ", ".join(found) or None
+
+
+def custom_names(statements: Statements) -> tuple[str, ...]:
+    """Custom settings that a file's SETs and calls of ``set_config`` name, those in its bodies too."""
+    found: set[str] = set()
+    for index, (start, end) in enumerate(zip(statements.starts, statements.ends, strict=True)):
+        if _SET.match(statements.sql, start, end):
+            found.update(_named(statements.text(index)))
+    for pattern in (_SET_CONFIG, _SET_IN_BODY):
+        found.update(one.decode("utf-8", "replace") for one in pattern.findall(statements.sql))
+    return tuple(sorted(name for name in found if "." in name and not name.startswith("fluxbase.")))
+
+
+def names_in_functions(session: Session) -> set[str]:
+    """Custom settings that the database's functions set: a file may call them.
+
+    Raises:
+        SqlFailure: the server does not say.
+    """
+    rows = session.run_own(_NAMES_IN_FUNCTIONS)[-1]
+    return {(rows.get_value(row, 0) or b"").decode("utf-8", "replace") for row in range(rows.ntuples)}
+
+
+def _named(statement: bytes) -> Iterator[str]:
+    tokens = [*lexer.tokens(statement, 0, len(statement))]
+    names = tokens[2:] if tokens[1:2] and tokens[1].upper() in (b"SESSION", b"LOCAL") else tokens[1:]
+    parts = []
+    for token in names:
+        if token != b"." and (token == b"=" or token.upper() == b"TO"):
+            break
+        parts.append(token)
+    if len(parts) >= 3 and parts[1] == b".":
+        yield b"".join(part.strip(b'"') for part in parts).decode("utf-8", "replace")
+
+
+def expression(session: Session, names: Sequence[str]) -> bytes:
+    """SQL for the present state, as jsonb."""
+    listed_names = b", ".join(session.literal(name) for name in names)
+    parts = {
+        b"role": b"pg_catalog.current_setting('role')",
+        b"session_user": b"session_user",
+        b"current_user": b"current_user",
+        b"settings": _SETTINGS,
+        b"custom": _CUSTOM % listed_names,
+        b"temporary": _TEMPORARY,
+        b"prepared": b"EXISTS (SELECT FROM pg_catalog.pg_prepared_statements)",
+        # The unnamed portal is the one that runs this.
+        b"cursors": b"EXISTS (SELECT FROM pg_catalog.pg_cursors c WHERE c.name OPERATOR(pg_catalog.<>) '')",
+        b"listening": b"EXISTS (SELECT FROM pg_catalog.pg_listening_channels())",
+    }
+    listed = b", ".join(b"'%b', %b" % pair for pair in parts.items())
+    return b"pg_catalog.jsonb_build_object(" + listed + b")"
+
+
+def keep(session: Session, names: Sequence[str]) -> bytes:
+    """SQL that keeps the state of now for the rest of the transaction, where a role of ours follows."""
+    state = expression(session, names)
+    return b"SELECT pg_catalog.set_config('fluxbase.session', (%b)::pg_catalog.text, true);" % state
+
+
+def take(session: Session, names: Sequence[str]) -> SessionState:
+    """The present state."""
+    result = session.run_own(b"SELECT " + expression(session, names))[-1]
+    return _parsed(result)
+
+
+def _parsed(result: abc.PGresult) -> SessionState:
+    state = SessionState.from_json(json.loads(result.get_value(0, 0) or b"null"))
+    if state is None:
+        raise AssertionError("the server answers with the keys that it was asked for")
+    return state
+
+
+def restore(session: Session, wanted: SessionState) -> str | None:
+    """Make the session what it was; returns what could not be restored, None if everything was."""
+    try:
+        return _restore(session, wanted, tuple(wanted.custom))
+    except SqlFailure as failure:
+        return f"what it is now cannot be seen: {session.scrub(failure.message)}"
+
+
+def _restore(session: Session, wanted: SessionState, names: Sequence[str]) -> str | None:
+    now = take(session, names)
+    differing = [(name, value) for name, value in wanted.settings.items() if now.settings.get(name) != value]
+    differing += [
+        (name, value)
+        for name, value in wanted.custom.items()
+        if value is not None and now.custom.get(name) != value
+    ]
+    for name, value in differing:
+        # PostgreSQL checks what a name means (a schema, a text search configuration) where it can.
+        text = b"SELECT pg_catalog.set_config(%b, %b, false)" % (
+            session.literal(name),
+            session.literal(value),
+        )
+        if (why := _refused(session, text)) is not None:
+            return f"setting {name} ({why})"
+    if now.session_user != wanted.session_user:
+        text = b"SET SESSION AUTHORIZATION " + session.identifier(wanted.session_user)
+        if (why := _refused(session, text)) is not None:
+            return f"session authorization {wanted.session_user} ({why})"
+    if now.role != wanted.role:
+        role = b"NONE" if wanted.role == "none" else session.identifier(wanted.role)
+        if (why := _refused(session, b"SET ROLE " + role)) is not None:
+            return f"role {wanted.role} ({why})"
+    return _difference(take(session, names), wanted)
+
+
+def _refused(session: Session, text: bytes) -> str | None:
+    try:
+        session.run_own(text)
+    except SqlFailure as failure:
+        return session.scrub(failure.message)
+    return None
+
+
+def _difference(now: SessionState, wanted: SessionState) -> str | None:
+    if (now.role, now.session_user, now.current_user) != (
+        wanted.role,
+        wanted.session_user,
+        wanted.current_user,
+    ):
+        return f"role {wanted.current_user}"
+    for name, value in wanted.settings.items():
+        if now.settings.get(name) != value:
+            return f"setting {name}"
+    for name, custom in wanted.custom.items():
+        if custom is not None and now.custom.get(name) != custom:
+            return f"setting {name}"
+    return None

@@ -1,0 +1,1 @@
+"""Running files: in one transaction, or in groups between dirty marks."""

@@ -1,0 +1,311 @@
+"""The engine: it runs a plan on a track that is locked, file by file."""
+
+from collections.abc import Callable
+from dataclasses import field
+from functools import partial
+
+from fluxbase_migrations.core.errors import (
+    Interrupted,
+    MigrationError,
+    OutOfOrderError,
+    ServerRefused,
+    ShortLimit,
+    Transient,
+    Unproven,
+)
+from fluxbase_migrations.core.files import Direction, MigrationFiles
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.log_lines import APPLYING, REVERTING
+from fluxbase_migrations.core.names import OutOfOrderPolicy, Recovery
+from fluxbase_migrations.core.plan import Plan, Step
+from fluxbase_migrations.core.result import Applied
+from fluxbase_migrations.runner.connection import failures
+from fluxbase_migrations.runner.execution import memory
+from fluxbase_migrations.runner.execution.atomic import record_failure
+from fluxbase_migrations.runner.execution.file_execution import run_file
+from fluxbase_migrations.runner.execution.locked_track import LockedTrack
+from fluxbase_migrations.runner.history import drift
+from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.migration_session import Attempt
+from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.recovery import in_doubt_resolution
+from fluxbase_migrations.runner.recovery.case import Policy, Restore, Resume, RunAgain
+from fluxbase_migrations.runner.recovery.decide import decide
+from fluxbase_migrations.runner.sql.prepared_file import Lookahead, Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller may choose."""
+
+    policy: Policy = field(default_factory=Policy)
+    out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
+    giving_up_is_a_step: bool = False
+    """To record the version before a failed file that left nothing is one of the steps asked for."""
+    memory_limit: int | None = None
+    """Bytes that this process may use."""
+
+
+class Engine:
+    """Runs files on a track that is open."""
+
+    def __init__(self, track: LockedTrack, source: MigrationFiles, options: Options) -> None:
+        self.track = track
+        self.source = source
+        self.options = options
+        self.log = track.log
+        self._applied: dict[str, Applied] = {}
+        self._given_up = False
+        self.recovered: str | None = None
+        self.warnings: list[str] = list(source.warnings)
+        self.skipped: list[int] = []
+
+    @property
+    def applied(self) -> list[Applied]:
+        """The files that took effect, in order."""
+        return list(self._applied.values())
+
+    def look_back(self) -> None:
+        """Warn about applied files that were edited, and about files that came too late.
+
+        Raises:
+            OutOfOrder: there are such files and the policy is Fail.
+        """
+        for text in drift.drifted(self.track.entries(), self.source):
+            self._warn(text)
+        if self.options.out_of_order is not OutOfOrderPolicy.IGNORE:
+            self._look_for_late_files()
+
+    def _look_for_late_files(self) -> None:
+        current = self.track.row.version
+        self.skipped = drift.skipped_versions(self.track.entries(), self.source, current)
+        if not self.skipped:
+            return
+        listed = ", ".join(map(str, self.skipped[:10])) + (" …" if len(self.skipped) > 10 else "")
+        if self.options.out_of_order is OutOfOrderPolicy.FAIL:
+            raise OutOfOrderError(
+                f"version {listed} came after version {current} was applied, and was never run",
+                hint="give the files higher numbers, or set outOfOrder: Warn (--out-of-order warn)",
+            )
+        self._warn(f"version {listed} is below the recorded version {current} and was never applied")
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self.log.warn(text, source=self.track.label)
+
+    def migrate(self, make_plan: Callable[[int, int], Plan], wanted: Callable[[Step], bool]) -> int:
+        """Recover from a dirty row if that is allowed, then run the plan.
+
+        ``make_plan`` gets the recorded version and how many steps recovery has already run. Returns
+        the number of files that ran.
+
+        Raises:
+            MigrationError: the run ended early; the track's row and :attr:`applied` say where.
+        """
+        ran = 0
+        if self.track.row.dirty:
+            ran = self.recover(wanted)
+        plan = make_plan(self.track.row.version, ran + self._given_up)
+        self.run(plan, already=ran)
+        if plan.short:
+            raise ShortLimit(f"limit {plan.short} short")
+        return ran + len(plan.steps)
+
+    def run(self, plan: Plan, already: int = 0) -> None:
+        """Run a plan's steps in order."""
+        for step in plan.steps:
+            if step.file is not None:
+                step.file.check()
+        ahead = Lookahead(plan.steps, self._prepare)
+        total = already + len(plan.steps)
+        for index, step in enumerate(plan.steps):
+            if self.track.stop.signal is not None:
+                self._stopped(len(plan.steps) - index)
+            prepared = self._get(ahead, index)
+            following = ahead.peek(index + 1)
+            self._announce(step, already + index + 1, total)
+            # Durable, unless another atomic file follows, whose commit or failure will be.
+            durable = following is None or not following.atomic
+            self._run_one(Attempt(prepared), durable=durable, meanwhile=partial(ahead.peek, index + 2))
+
+    def _get(self, ahead: Lookahead, index: int) -> Prepared:
+        try:
+            return ahead.get(index)
+        except MigrationError:
+            self.track.flush()
+            self.track.reread()
+            raise
+
+    def _prepare(self, step: Step) -> Prepared:
+        """Split and classify a file.
+
+        Raises:
+            InvalidSource: it cannot be run as it is, or not in the memory there is.
+            Interrupted: a signal came meanwhile.
+        """
+        conforming = self.track.session.standard_conforming_strings
+        prepared = Prepared.of(step, standard_conforming_strings=conforming, look=self._look)
+        memory.require(self.options.memory_limit, self.source, prepared)
+        return prepared
+
+    def _look(self) -> None:
+        if self.track.stop.signal is not None:
+            raise Interrupted(f"{self.track.stop.signal} received while a file was read")
+
+    def _announce(self, step: Step, number: int, total: int) -> None:
+        message = APPLYING if step.direction is Direction.UP else REVERTING
+        if step.file is None:
+            self._warn(
+                f"version {step.version} has no {step.direction} file: only the recorded version moves"
+            )
+            return
+        self.track.announce(message, file=step.file.name, number=number, total=total)
+
+    def _run_one(
+        self,
+        attempt: Attempt,
+        *,
+        durable: bool,
+        done: int = 0,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
+        """One file; the row is read again only after trouble."""
+        step = attempt.prepared.step
+        try:
+            run_file(self.track.context, attempt, durable=durable, done=done, meanwhile=meanwhile)
+        except failures.LOST as lost:
+            if not self.track.session.lost:
+                raise
+            self._after_loss(attempt, str(lost))
+        except MigrationError:
+            self.track.reread()
+            raise
+        self.track.row = Row(step.to_version, False, None)
+        self._took_effect(attempt)
+
+    def _took_effect(self, attempt: Attempt) -> None:
+        step = attempt.prepared.step
+        if step.file is not None:
+            seconds = round(attempt.seconds, 3)
+            self._applied[attempt.id] = Applied(step.version, step.file.name, step.direction, seconds)
+
+    def _after_loss(self, attempt: Attempt, reason: str) -> None:
+        """The connection is gone: the ledger knows whether the file's COMMIT came through.
+
+        Raises:
+            Transient: it did not, or another run has gone on since and the plan no longer holds.
+            Unproven: a statement may have taken effect in part, or the file has ended its transaction itself.
+        """
+        label = attempt.prepared.step.label
+        self.log.warn("connection lost, reconnecting to see what was committed", file=label)
+        error = Transient(f"the connection was lost: {' '.join(reason.split())}", file=label)
+        try:
+            self.track.reopen()
+            entry = drift.entry_of(self.track.entries(), attempt.id)
+            effect = self._effect(attempt)
+        except Unproven:
+            raise
+        except (MigrationError, *failures.LOST) as again:
+            self.track.observed = False
+            why = again.info.message if isinstance(again, MigrationError) else " ".join(str(again).split())
+            raise error.with_effect(f"not known, because reconnecting failed: {why}") from again
+        if effect is None:
+            return
+        error.with_effect(effect)
+        if (
+            entry is not None
+            and entry.in_doubt is not None
+            and not in_doubt_resolution.resolvable(entry.details)
+        ):
+            raise Unproven.from_error(error)
+        raise error
+
+    def _effect(self, attempt: Attempt) -> str | None:
+        """What a lost attempt left, in words; None if the run can go on after it.
+
+        A server that crashed may have lost the last commits that were not durable, and no file of those
+        counts as applied any more. What counts is on disk before anything is said about it.
+        """
+        entries, step = self.track.entries(), attempt.prepared.step
+        effect = drift.effect_of(entries, attempt.id)
+        if attempt.marker is not None and any(
+            one.id == attempt.marker and one.outcome == EntryOutcome.RUNNING for one in entries
+        ):
+            raise self._ended_by_itself(attempt)
+        kept = {one.attempt for one in entries if one.outcome == EntryOutcome.APPLIED}
+        self._applied = {one: applied for one, applied in self._applied.items() if one in kept}
+        if effect is None and (self.track.row.version, self.track.row.dirty) != (step.to_version, False):
+            self._took_effect(attempt)
+            effect = f"it took effect, and another run has brought the database to {self.track.row} since"
+        self.track.context.flushed = effect is not None and not self._applied  # seen is not yet on disk
+        if effect is not None:
+            self.track.flush()
+        return effect
+
+    def _ended_by_itself(self, attempt: Attempt) -> MigrationError:
+        error = Unproven("the file has ended its transaction itself", file=attempt.prepared.step.label)
+        error.with_effect("what took effect is not known")
+        attempt.proven = False
+        record_failure(self.track.context, attempt, error)
+        return error
+
+    def _stopped(self, left: int) -> None:
+        self.track.flush()
+        raise Interrupted(
+            f"{self.track.stop.signal} received: stopped before the next file, {left} left to run"
+        )
+
+    def recover(self, wanted: Callable[[Step], bool]) -> int:
+        """Get from a dirty row to a clean one, if that is allowed; returns how many files ran.
+
+        Raises:
+            MigrationError: it is not allowed, or failed.
+        """
+        entries = self._settled()
+        action = decide(self.track.row, entries, self.source, self.options.policy, wanted, self._prepare)
+        previous = next(
+            (one.id for one in entries if one.kind is EntryKind.MIGRATION and one.wrote(self.track.row)), None
+        )
+        self.recovered = action.reason
+        self.log.info("recovering from a dirty version", version=self.track.row.version, action=action.reason)
+        self.track.forget()
+        match action:
+            case Restore(version=version):
+                self.track.write_row(version, EntryKind.RECOVERY, reason=action.reason)
+                self._given_up = self.options.giving_up_is_a_step
+                return 0
+            case RunAgain(step=step, proven=proven):
+                attempt = Attempt(self._checked(step), proven, previous, self.options.policy.request)
+                self._again(attempt, done=0)
+            case Resume(step=step, done=done, proven=proven, session=session, doubt=in_doubt):
+                request = self.options.policy.request
+                attempt = Attempt(self._checked(step), proven, previous, request, session, in_doubt)
+                self._again(attempt, done=done)
+        return 1
+
+    def _again(self, attempt: Attempt, *, done: int) -> None:
+        self._announce(attempt.prepared.step, 1, 1)
+        self._run_one(attempt, durable=True, done=done)
+
+    def _settled(self) -> list[Entry]:
+        """The ledger, newest first, without the doubts that the catalog resolves.
+
+        To settle them may change the database, so the policy Manual leaves them. golang-migrate's locks are
+        free meanwhile, and its ``force`` may write the row.
+
+        Raises:
+            ServerRefused: somebody did.
+        """
+        before, entries = self.track.row, self.track.entries()
+        if self.options.policy.recovery is not Recovery.MANUAL:
+            entries = in_doubt_resolution.settle(self.track.context, before, entries)
+            if self.track.refresh() != before:
+                raise ServerRefused(
+                    f"{self.track.table} was modified by another session during the recovery; stopped"
+                )
+        return entries[::-1]
+
+    def _checked(self, step: Step) -> Prepared:
+        if step.file is not None:
+            step.file.check()
+        return self._prepare(step)

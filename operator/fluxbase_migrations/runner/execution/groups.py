@@ -1,0 +1,318 @@
+"""A file that cannot run in one transaction: its groups, one after another, between dirty marks.
+
+The ledger's position is committed inside each group. A statement outside a transaction is marked started,
+durably, and then done; what a crash leaves in between is settled from the catalog (see ``recovery``).
+"""
+
+import json
+from typing import NoReturn
+
+from psycopg import errors
+
+from fluxbase_migrations.core.errors import Dirty, Interrupted, MigrationError, Unproven
+from fluxbase_migrations.runner.connection import failures, session_state
+from fluxbase_migrations.runner.execution import concurrently
+from fluxbase_migrations.runner.execution.atomic import misread, opened, rolled_back
+from fluxbase_migrations.runner.execution.statement_progress import MISSING, StatementProgress
+from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession
+from fluxbase_migrations.runner.recovery import in_doubt_resolution, index_cleanup
+from fluxbase_migrations.runner.sql import command_tags
+from fluxbase_migrations.runner.sql.simple_query import QueryPart, Reply, SqlFailure
+from fluxbase_migrations.runner.sql.statements import Group, StatementKind, tag
+
+_LEAVES_NOTHING = frozenset(
+    [
+        "VACUUM",
+        "ANALYZE",
+        "CLUSTER",
+        "CREATE",
+        "DROP",
+        "ALTER",
+        "REINDEX",
+        "COMMIT",
+        "ROLLBACK",
+        "SELECT",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "MERGE",
+        "WITH",
+        "VALUES",
+        "TABLE",
+    ]
+)
+"""Statements outside a transaction that leave nothing, or nothing that matters, when they fail."""
+
+
+class GroupRun:
+    """One attempt at one file in groups."""
+
+    def __init__(self, context: MigrationSession, attempt: Attempt, done: int = 0) -> None:
+        self.context = context
+        self.attempt = attempt
+        self.progress = StatementProgress(context, attempt, done)
+        self.resumed = done > 0 or attempt.doubt is not None
+        if done:
+            # Where the last attempt's groups ended: what PostgreSQL asked for then is not known any more.
+            attempt.prepared.cuts.add(done)
+            attempt.prepared.regroup()
+
+    def run(self) -> None:
+        """Run what is left of the file.
+
+        Raises:
+            Dirty: the session cannot be made again what it was; nothing was begun.
+            MigrationError: a statement failed; the row is dirty, and the ledger says how far it got.
+            ConnectionLost: the row is dirty, and the ledger says how far it got.
+        """
+        self._restore_session()
+        self.progress.mark()
+        try:
+            self._groups()
+        except (MigrationError, errors.Error) as raised:
+            label = self.attempt.prepared.step.label
+            error = failures.beside_the_file(raised, self.context.session, label)
+            if not self.progress.recorded:
+                self.progress.record(error)
+            if self.progress.unproven and not isinstance(error, Unproven):
+                error = Unproven.from_error(error)
+            raise error from raised.__cause__
+        self.progress.finish()
+
+    def _restore_session(self) -> None:
+        """The statements to come expect the session that those before them have made."""
+        attempt, session = self.attempt, self.context.session
+        lacking = session_state.restore(session, attempt.session) if attempt.session is not None else None
+        if lacking is None:
+            return
+        session.run_own(self.context.book.hygiene().sql)
+        raise Dirty.of(
+            attempt.prepared.step.to_version,
+            f"{attempt.prepared.step.label} cannot be resumed after statement {self.progress.done}: "
+            f"the session had what cannot be restored: {lacking}",
+            hint="make that possible again, or finish or undo the file by hand and force the version",
+        )
+
+    def _groups(self) -> None:
+        prepared = self.attempt.prepared
+        position = self.progress.done
+        while position < len(prepared.statements):
+            group = next((one for one in prepared.groups if one.last > position), None)
+            if group is None:
+                return
+            if self.context.stop.should_leave_file:
+                self._stopped(group)
+            try:
+                if group.alone:
+                    self._alone(group)
+                else:
+                    self._transaction(group)
+            except _Cut:
+                prepared.regroup()
+                continue
+            position = group.last
+
+    def _transaction(self, group: Group) -> None:
+        """Statements that take effect together, with the ledger's position."""
+        book, replies = self.context.book, list[Reply]()
+        try:
+            replies = self._close(group, self._statements(group))
+        except _TablesDropped:
+            xid = self._statements(group)
+            self._exchange(group, [book.constraints()])
+            self._exchange(group, [book.still_ours(xid), QueryPart(book.as_ourselves, 2), book.patience()])
+            self.progress.create_again(group.last, in_group=True)
+        self.progress.reached(group.last, replies)
+
+    def _statements(self, group: Group) -> str:
+        """Open a transaction and run the file's statements in it; returns its id."""
+        book, prepared = self.context.book, self.attempt.prepared
+        opening = book.begin_marked(b", ".join(group.modes), locks=group.end is not StatementKind.PREPARE)
+        self.attempt.xid = None
+        xid = opened(self._exchange(group, [opening], rows=2))
+        self.attempt.xid = xid
+        for message in prepared.messages(group, book.hygiene()):
+            self._exchange(group, message)
+            if how := misread(self.context, prepared, message):
+                self.context.session.rollback()
+                self._disagreed(how)
+        return xid
+
+    def _close(self, group: Group, xid: str) -> list[Reply]:
+        """End the group as the file does, with the ledger's position; the replies, with their rows."""
+        book = self.context.book
+        ending = [*self.progress.position(group.last), book.commit(durable=True)]
+        match group.end:
+            case StatementKind.ROLLBACK:
+                ending = [QueryPart(b"ROLLBACK;", 1), book.begin(), book.locks_again(), *ending]
+            case StatementKind.PREPARE:
+                ending = [book.begin(), book.locks_again(), *ending]
+            case _:
+                self._exchange(group, [book.constraints()])
+                ending = [book.still_ours(xid), *ending]
+        return self._exchange(group, ending, rows=sum(chunk.results for chunk in ending))
+
+    def _exchange(self, group: Group, chunks: list[QueryPart], rows: int = 0) -> list[Reply]:
+        """Send a message of a transaction, and see that the server did what was meant."""
+        session, prepared = self.context.session, self.attempt.prepared
+        try:
+            replies = session.run(chunks, rows=rows)
+        except SqlFailure as failure:
+            session.rollback()
+            how = command_tags.disagreement(chunks, failure.replies, prepared.statements, prepared.specials)
+            if (
+                how is None
+                and self.attempt.xid is not None
+                and not rolled_back(self.context, self.attempt.xid)
+            ):
+                how = "it ended the transaction"
+            if how is not None:
+                self._disagreed(how)
+            self._failed(group, failure, chunks)
+        how = command_tags.complete(chunks, replies, prepared.statements, prepared.specials)
+        if how is not None:
+            session.rollback()
+            self._disagreed(how)
+        return replies
+
+    def _disagreed(self, how: str) -> NoReturn:
+        """The server read the file in another way than we did: stop.
+
+        Raises:
+            Unproven: always.
+        """
+        self.progress.nothing_is_known()
+        raise failures.read_otherwise(how, self.attempt.prepared.step.label)
+
+    def _alone(self, group: Group) -> None:
+        """One statement outside a transaction: marked started, run, marked done."""
+        context, book, prepared = self.context, self.context.book, self.attempt.prepared
+        session, index = context.session, group.send[0]
+        notes = in_doubt_resolution.note(session, prepared.statements.text(index))
+        target = index_cleanup.Target.from_json(json.loads(json.dumps(notes)))
+        if target is not None:
+            recovering = not self.attempt.proven or self.resumed
+            concurrently.clear_the_way(context, prepared.step.label, target, recovering=recovering)
+        self.progress.started(index, notes)
+        chunks = next(prepared.messages(group, book.hygiene()))
+        if group.concurrently:
+            concurrently.say_no_lock_timeout(context, prepared, index)
+            with index_cleanup.without_lock_timeout(session), concurrently.golang_released(context):
+                failure = self._send(chunks)
+                if failure is not None:
+                    self._clean_up(target, failure, chunks)
+        else:
+            failure = self._send(chunks)
+        if failure is not None:
+            # 25001 and 42601 come before a statement does anything.
+            kind = tag(prepared.statements, index).split(" ")[0]
+            partial = kind not in _LEAVES_NOTHING and failure.sqlstate not in ("25001", "42601")
+            if not partial and not (target is not None and index_cleanup.detach_pending(session, target)):
+                self.progress.left_nothing()
+            self._failed(group, failure, chunks)
+        self.progress.completed(group.last)
+        if group.concurrently:
+            self.progress.nobody_wrote()
+        self.progress.ended(group.last)
+
+    def _send(self, chunks: list[QueryPart]) -> SqlFailure | None:
+        """Run one statement outside a transaction; the server itself refuses a second one in it."""
+        session, prepared = self.context.session, self.attempt.prepared
+        own = all(chunk.origin is None for chunk in chunks)  # in place of a DISCARD ALL
+        try:
+            replies = session.run(chunks, atomic=False, single=not own)
+        except SqlFailure as failure:
+            session.rollback()
+            return failure
+        how = command_tags.complete(chunks, replies, prepared.statements, prepared.specials)
+        if how is not None:
+            self._disagreed(how)
+        return None
+
+    def _clean_up(
+        self, target: index_cleanup.Target | None, failure: SqlFailure, chunks: list[QueryPart]
+    ) -> None:
+        """Drop what a failed build left; a signal leaves it to the next run, which finds it in the ledger.
+
+        Raises:
+            MigrationError: the build's failure, where a signal ended the wait for others' transactions.
+        """
+        if target is None:
+            return
+        try:
+            for name in index_cleanup.drop_new_invalid(self.context.session, target):
+                self.context.log.info("dropped the invalid index that the failed build left", index=name)
+        except Interrupted as interrupted:
+            self.context.log.warn("the invalid index that the failed build left stays", why=interrupted)
+            raise self._recorded(failure, chunks) from failure
+
+    def _failed(self, group: Group, failure: SqlFailure, chunks: list[QueryPart]) -> NoReturn:
+        """Cut the group where PostgreSQL asks for it; otherwise record the failure and raise it."""
+        prepared = self.attempt.prepared
+        index, _ = failures.locate(failure, chunks, prepared.statements)
+        if (
+            index is not None
+            and failures.calls_for_groups(failure, prepared.statements, index)
+            and not group.alone
+            and not group.explicit
+            and self._cut(group, index, failure.sqlstate)
+        ):
+            raise _Cut from failure
+        if (
+            index is None
+            and failure.sqlstate in MISSING
+            and group.end is StatementKind.COMMIT
+            and not group.alone
+        ):
+            raise _TablesDropped from failure
+        raise self._recorded(failure, chunks) from failure
+
+    def _recorded(self, failure: SqlFailure, chunks: list[QueryPart]) -> MigrationError:
+        """The error that a failure is, after it is recorded."""
+        context, prepared = self.context, self.attempt.prepared
+        error: MigrationError
+        if (
+            failure.sqlstate == failures.CHANGED
+            and failures.locate(failure, chunks, prepared.statements)[0] is None
+        ):
+            error = self.progress.changed()
+        elif failure.sqlstate == failures.CANCELLED and context.stop.signal is not None:
+            error = Interrupted(
+                f"{context.stop.signal} received: the statement was cancelled", file=prepared.step.label
+            )
+        else:
+            error = failures.to_error(failure, prepared.file, prepared.statements, chunks, context.session)
+        self.progress.record(error)
+        return error
+
+    def _cut(self, group: Group, index: int, sqlstate: str) -> bool:
+        """Whether cutting the group at a statement is something new."""
+        prepared = self.attempt.prepared
+        if sqlstate == "55P04":
+            if index in prepared.cuts or index == group.first:
+                return False
+            prepared.cuts.add(index)
+        else:
+            if index in prepared.alone:
+                return False
+            prepared.alone.add(index)
+        self.context.log.info(
+            "statement needs its own transaction, going on in groups",
+            file=prepared.step.label,
+            statement=failures.statement_label(prepared.statements, index),
+        )
+        return True
+
+    def _stopped(self, group: Group) -> None:
+        raise Interrupted(
+            f"{self.context.stop.signal} received: stopped before statement {group.first + 1}",
+            file=self.attempt.prepared.step.label,
+        )
+
+
+class _Cut(Exception):
+    """The group was cut anew."""
+
+
+class _TablesDropped(Exception):
+    """The file's statements ran, and what we record them in is gone with them; rolled back."""

@@ -1,0 +1,324 @@
+"""How far a file in groups has come, as the ledger has it: inside each group, or durably between them."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from psycopg import errors
+from psycopg.pq import abc
+
+from fluxbase_migrations.core.errors import MigrationError, Unproven
+from fluxbase_migrations.runner.connection import failures, session_state
+from fluxbase_migrations.runner.connection.table_name import HISTORY
+from fluxbase_migrations.runner.history import drift, version_table
+from fluxbase_migrations.runner.history.history_table import (
+    AFTER,
+    MEANING,
+    SESSION,
+    EntryOutcome,
+    as_json,
+)
+from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_json
+from fluxbase_migrations.runner.recovery import in_doubt_resolution
+from fluxbase_migrations.runner.sql.simple_query import ConnectionLost, QueryPart, Reply, SqlFailure
+
+MISSING: Final = frozenset(("42P01", "3F000"))
+"""A table or schema of ours is gone: the file has dropped it."""
+
+
+class StatementProgress:
+    """The ledger's entry of one attempt, from its dirty mark to its end."""
+
+    def __init__(self, context: MigrationSession, attempt: Attempt, done: int) -> None:
+        self.context = context
+        self.attempt = attempt
+        self.done = done
+        """How many statements have taken effect."""
+        self.in_doubt: int | None = None
+        """Number of the statement that may have taken effect in part."""
+        self.notes: dict[str, Any] = {}
+        """What the ledger remembers about that statement."""
+        self.recorded = False
+        """Whether the ledger has this attempt's end."""
+        self._entry_id = 0
+        self._row_xmin: int | None = None
+        self._foreign_row = False
+        """Another program has written the row, when its locks were free for it."""
+        self._custom = session_state.custom_names(attempt.prepared.statements)
+        self._session: session_state.SessionState | None = None
+        """What the session was at the position."""
+        self.left_nothing()
+
+    @property
+    def unproven(self) -> bool:
+        """Whether a statement may have taken effect in part, and no catalog can tell."""
+        return self.in_doubt is not None and not in_doubt_resolution.resolvable(self.notes)
+
+    def left_nothing(self) -> None:
+        """Only what an earlier attempt has left in doubt is, until this one has got over it."""
+        self.in_doubt, self.notes = None, {}
+        if self.attempt.doubt is not None:
+            self.in_doubt, self.notes = self.done + 1, {AFTER: self.attempt.doubt}
+
+    def mark(self) -> None:
+        """The dirty mark and the ledger's entry, durable before anything else."""
+        book = self.context.book
+        self._session = self._state(first=True)
+        chunks = [book.begin(), book.locks_again(), QueryPart(book.as_ourselves, 2)]
+        self._entered(self._own([*chunks, self.new_entry(self.done), book.commit(durable=True)]))
+        self.context.flushed = True
+
+    def _state(self, *, first: bool = False) -> session_state.SessionState:
+        """What the session is now."""
+        session = self.context.session
+        try:
+            if first:
+                self._custom = tuple(sorted({*self._custom, *session_state.names_in_functions(session)}))
+            return session_state.take(session, self._custom)
+        except SqlFailure as failure:
+            self.context.session.rollback()
+            raise self._recording_failed(failure) from failure
+
+    def new_entry(self, done: int) -> QueryPart:
+        """The dirty row, and an entry that proves it and says that ``done`` statements took effect."""
+        entry = self.attempt.entry(self.context.session, EntryOutcome.RUNNING, **self.fields(done))
+        entry["finished_at"] = b"NULL"
+        return self.context.book.write_row(self.attempt.prepared.step.to_version, True, entry)
+
+    def _entered(self, results: list[abc.PGresult]) -> None:
+        """Take note of the entry that :meth:`new_entry` made."""
+        row = next(one for one in reversed(results) if one.ntuples == 1 and one.nfields == 3)
+        self._entry_id = int(row.get_value(0, 0) or b"0")
+        self._row_xmin = int(row.get_value(0, 1) or b"0")
+
+    def fields(self, done: int) -> dict[str, bytes]:
+        """The ledger's columns that say how far it is, as SQL expressions."""
+        session, prepared = self.context.session, self.attempt.prepared
+        in_doubt = self.in_doubt if self.in_doubt is not None and self.in_doubt > done else None
+        state = self._session.to_json() if self._session is not None else None
+        details = {**self.attempt.details, SESSION: state, **(self.notes if in_doubt else {})}
+        return {
+            "done": session.literal(done),
+            "done_checksum": session.literal(prepared.prefix_checksum(done)),
+            "in_doubt": session.literal(in_doubt),
+            "details": as_json(session, details),
+            "finished_at": b"pg_catalog.clock_timestamp()",
+        }
+
+    def position(self, done: int) -> list[QueryPart]:
+        """Statements that record, within a group's transaction, that ``done`` statements took effect.
+
+        What the group has made of the session holds after its COMMIT only if it is what it was before: a
+        SET LOCAL looks the same. Otherwise it is recorded as not known, until :meth:`reached` has looked.
+        """
+        session, book = self.context.session, self.context.book
+        before = as_json(session, self._session.to_json() if self._session is not None else None)
+        same = b"%b OPERATOR(pg_catalog.=) %b" % (session_state.KEPT, before)
+        known = b"CASE WHEN %b THEN %b END" % (same, session_state.KEPT)
+        fields = self.fields(done)
+        fields["details"] += b" OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(%b, %b)" % (
+            session.literal(SESSION),
+            known,
+        )
+        return [
+            QueryPart(session_state.keep(session, self._custom), 1),
+            QueryPart(book.as_ourselves, 2),
+            book.patience(),
+            self._update(fields, same),
+        ]
+
+    def _update(self, fields: dict[str, bytes], answer: bytes = b"true") -> QueryPart:
+        """Update the entry; an error unless it and the row that it has written are there, and alone."""
+        book = self.context.book
+        update = book.ledger.update(self.context.session, self._entry_id, fields)
+        check = (
+            b"WITH p AS (%b RETURNING row_xmin) SELECT pg_catalog.ln(pg_catalog.float8("
+            b"CASE WHEN (SELECT pg_catalog.count(*) FROM %b) OPERATOR(pg_catalog.=) 1"
+            b" AND (SELECT pg_catalog.count(*) FROM p JOIN %b t ON t.xmin OPERATOR(pg_catalog.=) p.row_xmin)"
+            b" OPERATOR(pg_catalog.=) 1 THEN 1 ELSE 0 END)), %b;"
+        )
+        return QueryPart(check % (update, book.target, book.target, answer), 1)
+
+    def reached(self, done: int, replies: Sequence[Reply] = ()) -> None:
+        """A group is committed: see what it has made of the session, and record that if it is new.
+
+        ``replies`` are those to :meth:`position`, with their rows; none where its session is not known.
+        """
+        self.completed(done)
+        known = next((one.row[-1] == b"t" for one in reversed(replies) if one.row), False)
+        state = self._state()
+        if state != self._session or not known:
+            self._session = state
+            self._write()
+
+    def started(self, index: int, notes: dict[str, Any]) -> None:
+        """Record, durably, that a statement outside a transaction is about to run."""
+        self.done = index
+        self._session = self._state()
+        self.in_doubt = index + 1
+        prepared = self.attempt.prepared
+        after, meaning = prepared.prefix_checksum(index + 1), prepared.meaning(index)
+        self.notes = {**notes, AFTER: after, MEANING: meaning}
+        try:
+            self._write()
+        except MigrationError:
+            self.left_nothing()
+            raise
+
+    def ended(self, done: int) -> None:
+        """Record, durably, that such a statement has taken effect."""
+        self.completed(done)
+        self._session = self._state()
+        self._write()
+
+    def nothing_is_known(self) -> None:
+        """What took effect behind the position nobody can tell."""
+        self.in_doubt, self.notes = self.done + 1, {}
+
+    def completed(self, done: int) -> None:
+        """The first ``done`` statements took effect."""
+        self.done = done
+        if self.in_doubt is not None and self.in_doubt <= done:
+            self.in_doubt, self.notes = None, {}
+
+    def _write(self) -> None:
+        """Write how far the file has come, with the locks taken again, durably."""
+        book, session = self.context.book, self.context.session
+        opening = [book.begin(), book.locks_again(), QueryPart(book.as_ourselves, 2)]
+        chunks = [*opening, self._update(self.fields(self.done)), book.commit(durable=True)]
+        try:
+            session.run_own(b"".join(chunk.sql for chunk in chunks))
+        except SqlFailure as failure:
+            session.rollback()
+            if failure.sqlstate == failures.CHANGED:
+                raise self.changed() from failure
+            if failure.sqlstate not in MISSING:
+                raise self._recording_failed(failure) from failure
+            self._own(opening)
+            self.create_again(self.done)
+
+    def create_again(self, done: int, *, in_group: bool = False) -> None:
+        """In an open transaction, as ourselves: what the file has dropped of ours, with its position; commit.
+
+        ``in_group``: the transaction is the file's, so what its COMMIT makes of the session is not known yet.
+
+        Raises:
+            MigrationError: that is not possible; the transaction is rolled back.
+        """
+        session = self.context.session
+        if in_group:
+            self._session = None
+        try:
+            version_table.ensure(session, self.context.table)
+            self.context.ledger.ensure(session)
+        except MigrationError:
+            session.rollback()
+            raise
+        self._entered(self._own([self.new_entry(done), self.context.book.commit(durable=True)]))
+
+    def changed(self) -> Unproven:
+        """The row or the entry is not what this attempt has written."""
+        return self._modified(
+            f"{self.context.table} or {HISTORY} was modified by the file or by another session"
+        )
+
+    def _modified(self, message: str) -> Unproven:
+        return Unproven(
+            message,
+            file=self.attempt.prepared.step.label,
+            hint="finish or undo the file by hand, then force the version that is true",
+        )
+
+    def nobody_wrote(self) -> None:
+        """The tracking row is still ours after golang-migrate's locks were free for a while.
+
+        Raises:
+            Unproven: it is not.
+        """
+        book = self.context.book
+        select = b"SELECT xmin FROM " + book.target + b";"
+        results = self._own(
+            [
+                QueryPart(b"BEGIN;", 1),
+                QueryPart(book.as_ourselves, 2),
+                QueryPart(select, 1),
+                QueryPart(b"COMMIT", 1),
+            ]
+        )
+        row = results[3]
+        if row.ntuples != 1 or int(row.get_value(0, 0) or b"0") != self._row_xmin:
+            self._foreign_row = True
+            raise self._modified(f"{self.context.table} was modified by another session")
+
+    def record(self, error: MigrationError) -> None:
+        """The failure's ledger entry, durable; the row stays dirty."""
+        book, session = self.context.book, self.context.session
+        self.recorded = True
+        error.with_effect(self.effect())
+        passing = error.may_pass and not self.unproven
+        fields = self.fields(self.done)
+        fields["outcome"] = session.literal(EntryOutcome.INTERRUPTED if passing else EntryOutcome.FAILED)
+        fields["error"] = error_json(session, error.info)
+        try:
+            session.rollback()
+            self._own([book.begin(), book.tidy(), book.locks_again()])
+            self._own([self._last(fields), book.commit(durable=True)])
+        except (MigrationError, ConnectionLost, errors.Error) as why:
+            session.rollback()
+            reason = why.info.message if isinstance(why, MigrationError) else str(why)
+            error.with_effect(f"{self.effect()}; recording that failed: {reason}")
+
+    def _last(self, fields: dict[str, bytes]) -> QueryPart:
+        """The entry, made again where it is gone, and the dirty row, where the file has changed that."""
+        context, book, session = self.context, self.context.book, self.context.session
+        version = self.attempt.prepared.step.to_version
+        version_table.ensure(session, context.table)
+        context.ledger.ensure(session)
+        there = context.ledger.has(session, self._entry_id)
+        entry = fields if there else self.attempt.entry(session, EntryOutcome.FAILED) | fields
+        if self._foreign_row or version_table.written_by(session, context.table) == [self._row_xmin]:
+            insert = QueryPart(context.ledger.insert(session, entry) + b";", 1)
+            return book.update(self._entry_id, fields) if there else insert
+        if there:
+            return book.rewrite_row(self._entry_id, version, True, fields)
+        return book.write_row(version, True, entry)
+
+    def effect(self) -> str:
+        """What of the file the database holds now."""
+        return drift.effect(self.done, len(self.attempt.prepared.statements), self.in_doubt)
+
+    def finish(self) -> None:
+        """Hygiene, the clean row, and the ledger's entry, in one durable transaction."""
+        context, book, step = self.context, self.context.book, self.attempt.prepared.step
+        self.completed(len(self.attempt.prepared.statements))
+        session = context.session
+        fields = self.fields(self.done) | {
+            "details": b"NULL",
+            "outcome": session.literal(EntryOutcome.APPLIED),
+        }
+        try:
+            opening = book.begin(), book.tidy(), book.locks_again()
+            session.run_own(b"".join(chunk.sql for chunk in opening))
+            version_table.ensure(session, context.table)
+            context.ledger.ensure(session)
+            if not context.ledger.has(session, self._entry_id):
+                final = book.write_row(
+                    step.to_version, False, self.attempt.entry(session, EntryOutcome.APPLIED)
+                )
+            else:
+                final = book.rewrite_row(self._entry_id, step.to_version, False, fields)
+        except SqlFailure as failure:
+            session.rollback()
+            raise self._recording_failed(failure) from failure
+        self._own([final, book.commit(durable=True)])
+
+    def _own(self, chunks: list[QueryPart]) -> list[abc.PGresult]:
+        """Our own statements, as one message; a lost lock stops the run."""
+        session = self.context.session
+        try:
+            return list(session.run_own(b"".join(chunk.sql for chunk in chunks)))
+        except SqlFailure as failure:
+            session.rollback()
+            raise self._recording_failed(failure) from failure
+
+    def _recording_failed(self, failure: SqlFailure) -> MigrationError:
+        return failures.recording_failed(failure, self.context.session, self.attempt.prepared.step.label)

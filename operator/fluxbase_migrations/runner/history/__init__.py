@@ -1,0 +1,1 @@
+"""What a database keeps about migrations: the version row and ``migrations.history``."""

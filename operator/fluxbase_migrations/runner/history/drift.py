@@ -1,0 +1,96 @@
+"""What the ledger knows about the past: files edited after they were applied, files that came too late."""
+
+import bisect
+from collections.abc import Sequence
+
+from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, MigrationFiles
+from fluxbase_migrations.runner.history.history_table import UNCHANGED, Entry, EntryKind, EntryOutcome
+
+
+def applied(entries: Sequence[Entry]) -> dict[int, Entry]:
+    """By version, the entry that applied it, of what is applied now; ``entries`` are oldest first."""
+    found: dict[int, Entry] = {}
+    for entry in entries:
+        if entry.outcome != EntryOutcome.APPLIED or entry.version is None:
+            continue
+        if entry.kind in (EntryKind.FORCE, EntryKind.BASELINE):
+            found = {version: one for version, one in found.items() if version <= entry.version}
+        elif entry.kind is EntryKind.MIGRATION and entry.direction == Direction.UP:
+            found[entry.version] = entry
+        elif entry.kind is EntryKind.MIGRATION:
+            found.pop(entry.version, None)
+    return found
+
+
+def is_edited(entry: Entry, file: MigrationFile) -> bool:
+    """Whether the file has other content than the one that was applied."""
+    return entry.checksum is not None and file.checksum != entry.checksum
+
+
+def drifted(entries: Sequence[Entry], source: MigrationFiles) -> list[str]:
+    """What to say of versions whose file has other content than the one that was applied."""
+    said = []
+    for version, entry in sorted(applied(entries).items()):
+        file = source.get(version, Direction.UP)
+        if file is not None and is_edited(entry, file):
+            said.append(_drift(entry, file.name))
+    return said
+
+
+def _drift(entry: Entry, name: str) -> str:
+    if entry.file in (None, name):
+        return f"{name} was edited after it was applied; the database keeps what it did then"
+    # Most likely renumbered, or of a directory that belongs to another database.
+    return (
+        f"version {entry.version} was applied as {entry.file}, not {name}; the database keeps what that did"
+    )
+
+
+def skipped_versions(entries: Sequence[Entry], source: MigrationFiles, current: int) -> list[int]:
+    """Versions in the source below ``current`` that were passed over when they were not there yet.
+
+    Only what the ledger saw counts: a database that golang-migrate brought to ``current`` holds them all.
+    """
+    done = applied(entries)
+    skipped: set[int] = set()
+    for entry in done.values():
+        low = NIL if entry.from_version is None else entry.from_version
+        high = entry.version if entry.version is not None else low
+        # Only the versions between, by bisection: usually none, and there may be ten thousand entries.
+        first = bisect.bisect_right(source.versions, low)
+        beyond = bisect.bisect_left(source.versions, min(high, current + 1))
+        skipped.update(
+            version
+            for version in source.versions[first:beyond]
+            if version not in done and source.get(version, Direction.UP) is not None
+        )
+    return sorted(skipped)
+
+
+def entry_of(entries: Sequence[Entry], attempt: str) -> Entry | None:
+    """The entry of an attempt."""
+    return next((one for one in entries if one.attempt == attempt), None)
+
+
+def effect_of(entries: Sequence[Entry], attempt: str) -> str | None:
+    """What an attempt left whose end nobody saw, in words; None if its file took effect."""
+    entry = entry_of(entries, attempt)
+    if entry is None:
+        return UNCHANGED
+    if entry.outcome == EntryOutcome.APPLIED:
+        return None
+    return effect(entry.done or 0, entry.statements, entry.in_doubt)
+
+
+def effect(done: int, total: int | None, in_doubt: int | None = None) -> str:
+    """What of a file the database holds, in words."""
+    of = "" if total is None else f" of {total}"
+    took = (
+        f"statement{'s 1 to' if done > 1 else ''} {done}{of} took effect"
+        if done
+        else "no statement took effect"
+    )
+    if in_doubt is None:
+        return took
+    took = f"; {took}" if done else ""
+    return f"statement {in_doubt}{of} may have taken effect in part{took}"

@@ -1,0 +1,14 @@
+"""What a person can do about a dirty row that nobody else can judge."""
+
+from fluxbase_migrations.runner.history.history_table import Entry
+from fluxbase_migrations.runner.history.version_table import Row
+
+
+def manual_repair(row: Row, entry: Entry | None) -> str:
+    """What a person can do about the row."""
+    previous = entry.from_version if entry is not None and entry.from_version is not None else None
+    to = f"force {previous}" if previous is not None else "force the version before it"
+    return (
+        f"look at what version {row.version} left in the database, then force {row.version} if it is "
+        f"complete, or undo it and {to}"
+    )

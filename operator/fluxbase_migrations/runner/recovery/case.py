@@ -1,0 +1,90 @@
+"""What a decision about a dirty row is made from, and what it can be."""
+
+from collections.abc import Callable, Sequence
+
+from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, MigrationFiles
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.names import Recovery
+from fluxbase_migrations.core.plan import Step
+from fluxbase_migrations.runner.connection.session_state import SessionState
+from fluxbase_migrations.runner.history.history_table import Entry, EntryKind
+from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.sql.prepared_file import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class RunAgain:
+    """Run the whole file (again), from dirty to clean in one go."""
+
+    step: Step
+    proven: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on after the first ``done`` statements, in a session like the one that they have made."""
+
+    step: Step
+    done: int
+    proven: bool
+    reason: str
+    session: SessionState | None = None
+    """None where nothing is left to run, or nothing was run."""
+    doubt: str | None = None
+    """The next statement may have taken effect in part: the checksum of the statements up to and including
+    it, as they were then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """The failed file left nothing, and is not wanted any more: record the version before it."""
+
+    version: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How far to go without being asked."""
+
+    recovery: Recovery = Recovery.PROVEN
+    retry_failed: bool = True
+    """Run a file again that failed for good and has not changed, where it left nothing unproven."""
+    retry_unproven: bool = False
+    """The same where nothing is proven, or where a statement may have taken effect in part."""
+    request: str | None = None
+    """Which request that is, if it has a name: the operator repeats a run that ends without a result."""
+    can_be_requested: bool = False
+    """Whether the operator runs it, so that somebody can ask for it anew; no command has such an option."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What the decision is about."""
+
+    row: Row
+    entries: Sequence[Entry]
+    """Newest first."""
+    source: MigrationFiles
+    policy: Policy
+    wanted: Callable[[Step], bool]
+    prepare: Callable[[Step], Prepared]
+
+
+def about(entry: Entry, version: int | None, direction: str | None, file: MigrationFile) -> bool:
+    """Whether an entry is about this content of a file."""
+    return entry.kind is EntryKind.MIGRATION and (entry.version, entry.direction, entry.checksum) == (
+        version,
+        direction,
+        file.checksum,
+    )
+
+
+def step_of(entry: Entry, source: MigrationFiles) -> Step:
+    """What the entry was about, with the file as it is now."""
+    direction = Direction(entry.direction or Direction.UP)
+    version = NIL if entry.version is None else entry.version
+    before = NIL if entry.from_version is None else entry.from_version
+    after = NIL if entry.to_version is None else entry.to_version
+    return Step(version, direction, before, after, source.get(version, direction))

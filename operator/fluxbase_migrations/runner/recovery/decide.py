@@ -1,0 +1,219 @@
+"""What to do about a dirty row: a pure decision from the row, the ledger and the files.
+
+Never "declare the failed migration applied". What the ledger proves decides; where it proves nothing, the
+policy does.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from fluxbase_migrations.core.errors import Dirty, StatementFailed, Unproven
+from fluxbase_migrations.core.files import NIL, MigrationFile, MigrationFiles
+from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, Recovery
+from fluxbase_migrations.core.plan import Step
+from fluxbase_migrations.core.result import ErrorInfo
+from fluxbase_migrations.runner.connection.session_state import SessionState
+from fluxbase_migrations.runner.history import drift
+from fluxbase_migrations.runner.history.history_table import (
+    AFTER,
+    MEANING,
+    REQUEST,
+    SESSION,
+    Entry,
+    EntryOutcome,
+    standing,
+)
+from fluxbase_migrations.runner.history.manual_repair import manual_repair
+from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.recovery import unknown_state
+from fluxbase_migrations.runner.recovery.case import Case, Policy, Restore, Resume, RunAgain, about, step_of
+from fluxbase_migrations.runner.sql.prepared_file import Prepared
+from fluxbase_migrations.runner.sql.statements import tag
+
+_EDITED: Final = "they were edited since"
+_BY_HAND: Final = "finish or undo the file by hand and force the version"
+_ASKING: Final = f"kubectl fluxbase retry, or the annotation {ANNOTATION_REQUESTED_AT}, runs"
+
+
+def decide(
+    row: Row,
+    entries: Sequence[Entry],
+    source: MigrationFiles,
+    policy: Policy,
+    wanted: Callable[[Step], bool],
+    prepare: Callable[[Step], Prepared] = Prepared.of,
+) -> RunAgain | Resume | Restore:
+    """What to do about the dirty ``row``; ``entries`` are newest first, settled from the catalog.
+
+    Raises:
+        MigrationError: nothing; the error says why and what to do.
+    """
+    case = Case(row, entries, source, policy, wanted, prepare)
+    entry = standing(row, entries)
+    if policy.recovery is Recovery.MANUAL:
+        raise Dirty.of(row.version, "the recovery policy is Manual", hint=manual_repair(row, entry))
+    if entry is None:
+        return unknown_state.marked_by_another(case)
+    if not entry.proven and policy.recovery is not Recovery.AUTOMATIC:
+        raise Dirty.of(row.version, f"what {entry.file} left is not known", hint=manual_repair(row, entry))
+    if entry.in_doubt is not None:
+        return _in_doubt(case, entry)
+    if entry.done:
+        return _half_done(case, entry, entry.done)
+    if entry.proven:
+        return _left_nothing(case, entry)
+    return unknown_state.run_once(case, entry, step_of(entry, source), f"what {entry.file} left is not known")
+
+
+def _left_nothing(case: Case, entry: Entry) -> RunAgain | Restore:
+    step = step_of(entry, case.source)
+    before = "nothing" if step.from_version == NIL else f"version {step.from_version}"
+    if step.file is None or not case.wanted(step):
+        why = "is no longer in the source" if step.file is None else "is not wanted any more"
+        return Restore(step.from_version, f"{entry.file} failed, left nothing and {why}: back at {before}")
+    _refuse_unchanged(case, entry, step.file)
+    return RunAgain(step, True, f"{entry.file} failed and left nothing: running it again from {before}")
+
+
+def _half_done(case: Case, entry: Entry, done: int) -> RunAgain | Resume:
+    """The first ``done`` statements took effect, and nothing else."""
+    step, so_far = step_of(entry, case.source), _so_far(entry)
+    if step.file is None:
+        raise Dirty.of(
+            case.row.version,
+            f"{so_far}, and the file is no longer in the source",
+            hint="put the file back, or undo those statements by hand and force the version",
+        )
+    prepared = case.prepare(step)
+    why = _no_resume(prepared, entry)
+    if why is not None:
+        if case.policy.retry_unproven and case.policy.recovery is Recovery.AUTOMATIC:
+            return RunAgain(step, False, f"{so_far}, and {why}: running the whole file, as asked")
+        # Running the whole file would apply those statements twice.
+        raise Dirty.of(
+            case.row.version,
+            f"{so_far}, and the file cannot be resumed after them: {why}",
+            hint=_ways_past(case.policy, why),
+        )
+    _refuse_unwanted(case, step, so_far)
+    _refuse_unchanged(case, entry, step.file)
+    reason = f"{entry.file} had come to statement {done}: going on after it"
+    return Resume(step, done, entry.proven, reason, _session(prepared, entry))
+
+
+def _in_doubt(case: Case, entry: Entry) -> RunAgain | Resume:
+    """The statement after those may have taken effect in part: it never runs again unasked."""
+    step, so_far = step_of(entry, case.source), _so_far(entry)
+    refused = Unproven.of(case.row.version, so_far, hint=_ways_on(case.policy, entry))
+    if step.file is None:
+        raise refused
+    prepared, done, asked = case.prepare(step), entry.done or 0, _asked_anew(case.policy, entry)
+    why = _no_resume(prepared, entry)
+    if why is not None and entry.details.get(AFTER):
+        hint = f"look at what it left, then {_ways_past(case.policy, why)}"
+        refused = Unproven.of(
+            case.row.version, f"{so_far}, and the file cannot be resumed after them: {why}", hint=hint
+        )
+    corrected = why is None and _corrected(prepared, entry, done)
+    if not asked and not corrected:
+        raise refused
+    if why is not None:
+        if case.policy.recovery is not Recovery.AUTOMATIC:
+            raise refused
+        return RunAgain(step, False, f"{so_far}; {why}: running the whole file, as asked")
+    _refuse_unwanted(case, step, so_far)
+    _refuse_unchanged(case, entry, step.file)
+    because = "which was corrected since" if corrected else "as asked"
+    reason = f"{so_far}: going on with statement {done + 1}, {because}"
+    return Resume(step, done, entry.proven, reason, _session(prepared, entry), entry.details.get(AFTER) or "")
+
+
+def _so_far(entry: Entry) -> str:
+    if entry.in_doubt is not None and not entry.details.get(AFTER):
+        return f"what {entry.file} left is not known"
+    return f"{entry.file}: {drift.effect(entry.done or 0, entry.statements, entry.in_doubt)}"
+
+
+def _asked_anew(policy: Policy, entry: Entry) -> bool:
+    """Whether somebody asks, and not by the request that the entry's own run was made for."""
+    answered = policy.request is not None and entry.details.get(REQUEST) == policy.request
+    return policy.retry_unproven and not answered
+
+
+def _ways_past(policy: Policy, why: str) -> str:
+    """What to do where the file cannot be resumed."""
+    back = "put those statements back as they were, or " if why == _EDITED else ""
+    may = policy.can_be_requested and policy.recovery is Recovery.AUTOMATIC
+    return f"{back}{_BY_HAND}" + (f"; {_ASKING} the whole file again" if may else "")
+
+
+def _ways_on(policy: Policy, entry: Entry) -> str:
+    """What to do about a statement in doubt."""
+    if not entry.details.get(AFTER):
+        return f"look at what it left, then {_BY_HAND}"
+    asking = f"; {_ASKING} the statement again" if policy.can_be_requested else ""
+    return (
+        "look at what it left, then correct that statement in the file so that it does the rest, or "
+        f"{_BY_HAND}{asking}"
+    )
+
+
+def _corrected(prepared: Prepared, entry: Entry, done: int) -> bool:
+    """Whether the statement in doubt says something else now, or is gone."""
+    after = entry.details.get(AFTER)
+    if not after:  # nothing is known of where it stopped
+        return False
+    if len(prepared.statements) <= done:
+        return True
+    meaning = entry.details.get(MEANING)
+    return prepared.prefix_checksum(done + 1) != after and prepared.meaning(done) != meaning
+
+
+def _no_resume(prepared: Prepared, entry: Entry) -> str | None:
+    """Why the file cannot go on after the statements that took effect; None if it can."""
+    done = entry.done or 0
+    if len(prepared.statements) < done or (done and prepared.prefix_checksum(done) != entry.done_checksum):
+        return _EDITED
+    if not done or done == len(prepared.statements):
+        return None
+    if any(tag(prepared.statements, index) == "LOAD" for index in range(done)):
+        return "the session had what cannot be restored: LOAD"
+    session = SessionState.from_json(entry.details.get(SESSION))
+    if session is None:
+        return "what the session was then is not known"
+    return f"the session had what cannot be restored: {session.blocker}" if session.blocker else None
+
+
+def _session(prepared: Prepared, entry: Entry) -> SessionState | None:
+    rest = entry.done and entry.done < len(prepared.statements)
+    return SessionState.from_json(entry.details.get(SESSION)) if rest else None
+
+
+def _refuse_unwanted(case: Case, step: Step, so_far: str) -> None:
+    if not case.wanted(step):
+        raise Dirty.of(
+            case.row.version,
+            f"{so_far}, and the file is not wanted any more",
+            hint="let the file finish first, or undo those statements by hand and force the version",
+        )
+
+
+def _refuse_unchanged(case: Case, entry: Entry, file: MigrationFile) -> None:
+    """The same content after a permanent error is run again only when somebody asks."""
+    failed = next(
+        (
+            one
+            for one in case.entries
+            if one.id >= entry.id
+            and one.outcome == EntryOutcome.FAILED
+            and about(one, entry.version, entry.direction, file)
+        ),
+        None,
+    )
+    if failed is None or case.policy.retry_failed:
+        return
+    known = {key: value for key, value in (failed.error or {}).items() if key in ErrorInfo.__slots__}
+    message = known.pop("message", "the file failed")
+    raise StatementFailed(
+        f"{message} (the file has not changed since it failed, and was not run again)", **known
+    )

@@ -1,0 +1,1 @@
+"""SQL text: where statements end, what they are, and how they are sent as they stand."""

@@ -1,0 +1,89 @@
+"""Statements of our own from quoted parts: what :mod:`psycopg.sql` does, without psycopg's adapters."""
+
+from collections.abc import Iterable, Sequence
+from string import Formatter
+from typing import LiteralString, Protocol
+
+from psycopg import pq
+from psycopg.pq import abc
+
+from fluxbase_migrations.runner.sql.encodings import client_codec, encoded
+
+
+class Composable(Protocol):
+    """A piece of a statement."""
+
+    def as_bytes(self, pgconn: abc.PGconn) -> bytes:
+        """As the server reads it on this connection."""
+
+
+class Identifier:
+    """A name, or several with a dot between them."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def as_bytes(self, pgconn: abc.PGconn) -> bytes:
+        """Quoted by libpq."""
+        escaping = pq.Escaping(pgconn)
+        return b".".join(escaping.escape_identifier(_encoded(name, pgconn)) for name in self._names)
+
+    def as_string(self, pgconn: abc.PGconn) -> str:
+        """The same as text, for people."""
+        return self.as_bytes(pgconn).decode(client_codec(pgconn), "replace")
+
+
+class Literal:
+    """A string or a number."""
+
+    def __init__(self, value: str | int) -> None:
+        self._value = value
+
+    def as_bytes(self, pgconn: abc.PGconn) -> bytes:
+        """Quoted by libpq, where it is a string."""
+        if isinstance(self._value, int):
+            return b" %d" % self._value  # a minus must not meet another one
+        return pq.Escaping(pgconn).escape_literal(_encoded(self._value, pgconn))
+
+
+class Composed:
+    """Pieces, one after the other."""
+
+    def __init__(self, pieces: Sequence[Composable]) -> None:
+        self._pieces = pieces
+
+    def as_bytes(self, pgconn: abc.PGconn) -> bytes:
+        """The statement."""
+        return b"".join(piece.as_bytes(pgconn) for piece in self._pieces)
+
+
+class SQL:
+    """Text that this program has, and nobody gave; ``{}`` and ``{name}`` are for other pieces."""
+
+    def __init__(self, text: LiteralString) -> None:
+        self._text = text
+
+    def format(self, *pieces: Composable, **named: Composable) -> Composed:
+        """The text with pieces in place of its braces."""
+        rest = iter(pieces)
+        found: list[Composable] = []
+        for text, name, _, _ in Formatter().parse(self._text):
+            found.append(SQL(text))
+            if name is not None:
+                found.append(named[name] if name else next(rest))
+        return Composed(found)
+
+    def join(self, pieces: Iterable[Composable]) -> Composed:
+        """The pieces with this text between them."""
+        found: list[Composable] = []
+        for piece in pieces:
+            found += [self, piece] if found else [piece]
+        return Composed(found)
+
+    def as_bytes(self, pgconn: abc.PGconn) -> bytes:
+        """The text."""
+        return _encoded(self._text, pgconn)
+
+
+def _encoded(text: str, pgconn: abc.PGconn) -> bytes:
+    return encoded(text, "ascii" if text.isascii() else client_codec(pgconn))
