@@ -201,10 +201,10 @@ async def test_a_failure_is_told_in_full_and_mended_by_new_content(
 
 async def test_an_unready_world_is_tried_again_without_limit(cluster: Cluster, operator: Running) -> None:
     await cluster.make_set(retry={"limit": 0, "backoff": "200ms"})
-    unready = (Outcome.UNREACHABLE, Outcome.AUTH, Outcome.SERVER_REFUSED, Outcome.LOCK_HELD)
-    for run, outcome in enumerate(unready, start=1):
+    readiness_error = (Outcome.UNREACHABLE, Outcome.AUTH, Outcome.SERVER_REFUSED, Outcome.LOCK_HELD)
+    for run, outcome in enumerate(readiness_error, start=1):
         await cluster.run("system", run, failed(outcome))
-    await cluster.run("system", len(unready) + 1, done(6))
+    await cluster.run("system", len(readiness_error) + 1, done(6))
     await cluster.reaches("system", "Applied")
 
 
@@ -355,7 +355,7 @@ async def test_a_namespace_that_cannot_be_watched_blinds_to_no_other(
     await cluster.make_set()
     await cluster.next_job("system", 1)
     assert f"watching the namespace {cluster.namespace}" not in caplog.text
-    assert running.operator.trouble() is None
+    assert running.operator.health_error() is None
 
 
 async def test_a_lost_node_is_told_and_nothing_starts_until_the_pod_is_gone(

@@ -71,7 +71,7 @@ def ended(result: Result | None, because: str = "exit code 137") -> ObservedPod:
 
 def look(
     record: TrackStatus | None = None,
-    wish: Desired = WANT,
+    desired: Desired = WANT,
     *,
     jobs: tuple[ObservedJob, ...] = (),
     pods: tuple[ObservedPod, ...] = (),
@@ -84,7 +84,7 @@ def look(
     force: Annotation | None = None,
 ) -> SetDecision:
     """Decide about a set whose system track is disabled."""
-    user = replace(seen or ObservedTrack(Track.USER, wish), jobs=jobs, pods=pods)
+    user = replace(seen or ObservedTrack(Track.USER, desired), jobs=jobs, pods=pods)
     before = status or SetStatus()
     return decide(
         ObservedSet(

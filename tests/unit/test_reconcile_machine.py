@@ -242,7 +242,7 @@ class Life(RuleBasedStateMachine):
             follower=LogFollower(self.api, lambda key, delay: None),
             metrics=Metrics(),
             clock=lambda: self.now,
-            again=lambda key, delay: None,
+            requeue=lambda key, delay: None,
         )
 
     @rule(up=st.sampled_from([True, True, False]))

@@ -221,7 +221,7 @@ def test_a_status_that_a_webhook_refuses_is_not_tried_again_at_once(
 ) -> None:
     """That the object has not changed tells it from a conflict."""
     world, again = World(), list[float]()
-    monkeypatch.setattr(world.reconciler, "_again", lambda key, delay: again.append(delay))
+    monkeypatch.setattr(world.reconciler, "_requeue", lambda key, delay: again.append(delay))
 
     def refuse(path: str, body: Json) -> Json:
         raise KubeError(status, "Conflict", "admission webhook denied the request")
@@ -266,7 +266,7 @@ def test_what_may_not_be_watched_any_more_says_so_and_keeps_no_slot_until_it_may
         world.work()
     (ready, _) = world.api.objects[SET]["status"]["conditions"]
     assert (ready["status"], "pods is forbidden" in ready["message"]) == ("False", True)
-    assert (slots.held, "pods is forbidden" in str(world.operator.unready())) == (0, True)
+    assert (slots.held, "pods is forbidden" in str(world.operator.readiness_error())) == (0, True)
     for kind in ObjectKind:
         watch._listed(kind, Listed(world.store.all(kind), world.api._version))
     assert slots.held == 1
@@ -297,14 +297,14 @@ def test_a_job_that_lost_its_label_is_back_when_it_has_it_again() -> None:
     store.put(stored("a", 5, ObjectKind.JOB))
     store.remove(ObjectKind.JOB, "a", 7)
     assert not store.put(stored("a", 6, ObjectKind.JOB))
-    assert store.belongings(ObjectKind.JOB, group) == []
+    assert store.owned_by(ObjectKind.JOB, group) == []
     assert store.put(stored("a", 9, ObjectKind.JOB))
     store.remove(ObjectKind.JOB, "a", 7)
-    assert len(store.belongings(ObjectKind.JOB, group)) == 1
+    assert len(store.owned_by(ObjectKind.JOB, group)) == 1
     store.replace(ObjectKind.JOB, None, Listed([], 12))
-    assert store.belongings(ObjectKind.JOB, group) == []
+    assert store.owned_by(ObjectKind.JOB, group) == []
     store.replace(ObjectKind.JOB, None, Listed([stored("a", 13, ObjectKind.JOB)], 14))
-    assert len(store.belongings(ObjectKind.JOB, group)) == 1
+    assert len(store.owned_by(ObjectKind.JOB, group)) == 1
 
 
 def test_of_two_sets_of_one_name_the_younger_counts_whatever_comes_first() -> None:

@@ -28,6 +28,46 @@ class Reason(StrEnum):
     NO_SOURCE = "NoSource"
 
 
+class EventReason(StrEnum):
+    """Reasons of Events, beside those of tracks and the outcomes of runs, which have Events of their own."""
+
+    RECOVERED = "Recovered"
+    WARNING = "MigrationWarning"
+    NOT_EXPOSED = "NotExposed"
+    DATABASE_CHANGED = "DatabaseChanged"
+    DATABASE_REPLACED = "DatabaseReplaced"
+    TAKING_OVER = "TakingOver"
+    TAKEN_OVER = "TakenOver"
+    REQUESTED = "Requested"
+    FORCED = "Forced"
+    TAKE_OVER_REQUESTED = "TakeOverRequested"
+    COMMAND_OBEYED = "CommandObeyed"
+    COMMAND_WITHDRAWN = "CommandWithdrawn"
+    COMMAND_REFUSED = "CommandRefused"
+    RECONCILE_ERROR = "ReconcileError"
+    OPERATOR_CONFLICT = "OperatorConflict"
+
+
+EVENTS: Final[dict[EventReason, str]] = {
+    EventReason.RECOVERED: "a run recovered from a dirty state, and how",
+    EventReason.WARNING: "a run found something worth looking at",
+    EventReason.NOT_EXPOSED: "nothing is reachable past row-level security any more",
+    EventReason.DATABASE_CHANGED: "`spec.database` changed; what was read from the former one is shown no more",
+    EventReason.DATABASE_REPLACED: "a run found another database than before though the spec is the same",
+    EventReason.TAKING_OVER: "the set that owned the database's track was deleted or let go",
+    EventReason.TAKEN_OVER: "the track was taken over",
+    EventReason.REQUESTED: "`fluxbase.io/requested-at` was given",
+    EventReason.FORCED: "`fluxbase.io/force` was given",
+    EventReason.TAKE_OVER_REQUESTED: "`fluxbase.io/take-over` was given",
+    EventReason.COMMAND_OBEYED: "a run did what a command asked for",
+    EventReason.COMMAND_WITHDRAWN: "a command's annotation was removed before it was obeyed",
+    EventReason.COMMAND_REFUSED: "a command is malformed, or was given for another database",
+    EventReason.RECONCILE_ERROR: "the set cannot be reconciled: its spec, or the API server, does not let it",
+    EventReason.OPERATOR_CONFLICT: "another installation of the operator runs a Job for this set",
+}
+"""When each is told, for the docs."""
+
+
 class Effect(StrEnum):
     """What an outcome makes of its track."""
 

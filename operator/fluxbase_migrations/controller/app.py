@@ -92,7 +92,7 @@ class Operator:
             follower=self._follower,
             metrics=self._metrics,
             clock=utc_now,
-            again=self._queue.add,
+            requeue=self._queue.add,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -102,7 +102,9 @@ class Operator:
             KubeError: our resource is not installed.
             RuntimeError: a part ended.
         """
-        server = await http.serve(self._settings.http_port, self._metrics, self.trouble, self.unready)
+        server = await http.serve(
+            self._settings.http_port, self._metrics, self.health_error, self.readiness_error
+        )
         lease = Lease(
             self._kube,
             self._settings.pod_namespace,
@@ -169,7 +171,7 @@ class Operator:
                 if error.reason == NOT_INSTALLED:
                     raise
                 for one in self._watches:
-                    one.sees_nothing()
+                    one.mark_stale()
                 logger.warning("%s; trying again in %.1f s", error, pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
@@ -279,24 +281,24 @@ class Operator:
         for key in self._references.of(source):
             self._queue.add(key)
 
-    def trouble(self) -> str | None:
+    def health_error(self) -> str | None:
         """Why the operator should be restarted; None: it should not."""
         stuck = self._queue.stuck_for()
         if stuck > STUCK_AFTER:
             return f"a set has been waiting for {stuck:.0f} s"
-        blind = min(one.blind_for() for one in self._watches)
-        return f"nothing has been seen of any set for {blind:.0f} s" if blind > STUCK_AFTER else None
+        stale = min(one.stale_for() for one in self._watches)
+        return f"nothing has been seen of any set for {stale:.0f} s" if stale > STUCK_AFTER else None
 
-    def unready(self) -> str | None:
+    def readiness_error(self) -> str | None:
         """Why the operator does not do all of its work now, although it need not be restarted."""
         told = [*self._refused.values()]
         told += [
             f"{one.where} {'cannot be watched' if one.has_failed else 'has not been listed yet'}"
             for one in self._watches
-            if one.blind_for() > 0
+            if one.stale_for() > 0
         ]
         told += [f"ConfigMaps cannot be watched: {one.failure}" for one in self._reflectors if one.failure]
-        return self.trouble() or "; ".join(told) or None
+        return self.health_error() or "; ".join(told) or None
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

@@ -14,6 +14,7 @@ from fluxbase_migrations.decisions.actions import Action, CreateJob, Decision, D
 from fluxbase_migrations.decisions.command_status import Armed, Given
 from fluxbase_migrations.decisions.desired import EventNote, RetryPolicy
 from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
+from fluxbase_migrations.decisions.scheduling import has_begun
 from fluxbase_migrations.decisions.track import decide_track
 
 
@@ -43,6 +44,15 @@ class SetDecision:
     actions: tuple[Action, ...] = ()
     notes: tuple[EventNote, ...] = ()
     due: datetime | None = None
+    queued: frozenset[Track] = frozenset()
+    """Tracks that would get a Job if there were a slot for it."""
+    begun: frozenset[Track] = frozenset()
+    """Tracks whose Job is the rest of what was begun with the set's other one."""
+
+    @property
+    def creates(self) -> frozenset[Track]:
+        """The tracks that get a Job."""
+        return frozenset(action.track for action in self.actions if isinstance(action, CreateJob))
 
 
 def decide(seen: ObservedSet) -> SetDecision:
@@ -65,11 +75,13 @@ def decide(seen: ObservedSet) -> SetDecision:
 
 def _decide(seen: ObservedSet) -> SetDecision:
     system = _decide_track(seen, Track.SYSTEM, upstream=None)
+    begun = has_begun(system.record, seen.status.tracks.of(Track.USER))
     user = _decide_track(
         seen,
         Track.USER,
         upstream=_upstream(system.record),
         expected_database=None if system.record.phase is Phase.SKIPPED else system.record.database,
+        begun=begun,
     )
     tracks = TracksStatus(system.record, user.record)
     commands, notes = command_status.answered(seen.status, tracks, suspended=seen.suspended)
@@ -94,6 +106,8 @@ def _decide(seen: ObservedSet) -> SetDecision:
         actions=tuple(sorted(system.actions + user.actions, key=_urgency)),
         notes=system.notes + user.notes + notes,
         due=min(dues, default=None),
+        queued=frozenset(track for track, made in zip(Track, (system, user), strict=True) if made.queued),
+        begun=frozenset({Track.USER} if begun else ()),
     )
 
 
@@ -119,9 +133,17 @@ def _decide_track(
     track: Track,
     upstream: str | None,
     expected_database: DatabaseIdentity | None = None,
+    *,
+    begun: bool = False,
 ) -> Decision:
     armed = Armed() if seen.suspended else command_status.armed(seen.status, track)
-    observed = replace(seen.tracks[track], record=seen.status.tracks.of(track), armed=armed)
+    observed = seen.tracks[track]
+    observed = replace(
+        observed,
+        record=seen.status.tracks.of(track),
+        armed=armed,
+        queue=observed.queue_if_begun if begun else observed.queue,
+    )
     return decide_track(
         observed,
         ReconcileContext(

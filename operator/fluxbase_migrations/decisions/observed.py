@@ -63,7 +63,7 @@ class ObservedTrack:
     """What was observed about one track."""
 
     track: Track
-    wish: Desired
+    desired: Desired
     record: TrackStatus = field(default_factory=TrackStatus)
     jobs: tuple[ObservedJob, ...] = ()
     pods: tuple[ObservedPod, ...] = ()
@@ -71,6 +71,8 @@ class ObservedTrack:
     """Pods of a deleted set of the same name."""
     queue: Queue | None = None
     """What one more Job has to wait for; None: it may be created now."""
+    queue_if_begun: Queue | None = None
+    """The same where the set's other track was served already: such sets go before those not begun."""
     event: Explanation | None = None
     created: JobReference | None = None
     """The Job that this process created last."""

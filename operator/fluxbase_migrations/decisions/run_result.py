@@ -4,7 +4,15 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from fluxbase_migrations.api.reasons import AT_ONCE, Effect, Reason, backoff, effect, look_again_backoff
+from fluxbase_migrations.api.reasons import (
+    AT_ONCE,
+    Effect,
+    EventReason,
+    Reason,
+    backoff,
+    effect,
+    look_again_backoff,
+)
 from fluxbase_migrations.api.status import AppliedFile, Owner, TrackError, TrackStatus
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.exposure import counted, listed
@@ -15,7 +23,6 @@ from fluxbase_migrations.decisions.desired import EventNote, RetryPolicy
 from fluxbase_migrations.decisions.job_state import Ended
 
 DEADLINE: Final = "DeadlineExceeded"
-NOT_EXPOSED: Final = "NotExposed"
 """Reason of the Event that tells that what was reachable past row-level security no longer is."""
 
 
@@ -157,7 +164,11 @@ def exposure_notes(track: Track, before: TrackStatus, record: TrackStatus) -> tu
         return (EventNote(True, Outcome.EXPOSED, f"{track}: {text}"),)
     if record.exposed == 0 and before.exposed:
         return (
-            EventNote(False, NOT_EXPOSED, f"{track}: nothing is reachable past row-level security any more"),
+            EventNote(
+                False,
+                EventReason.NOT_EXPOSED,
+                f"{track}: nothing is reachable past row-level security any more",
+            ),
         )
     return ()
 
@@ -167,12 +178,12 @@ def run_events(track: Track, record: TrackStatus, result: Result | None) -> tupl
     version = "nothing applied" if record.version is None else f"version {record.version}"
     notes = []
     if record.recovered:
-        notes.append(EventNote(False, "Recovered", f"{track}: {record.recovered}"))
+        notes.append(EventNote(False, EventReason.RECOVERED, f"{track}: {record.recovered}"))
     if result is not None and result.taken_from:
         text = f"{track}: taken over from the set {result.taken_from} (uid {result.taken_from_uid})"
-        notes.append(EventNote(False, "TakenOver", text))
+        notes.append(EventNote(False, EventReason.TAKEN_OVER, text))
     if record.warnings:
-        notes.append(EventNote(True, "MigrationWarning", f"{track}: " + "; ".join(record.warnings)))
+        notes.append(EventNote(True, EventReason.WARNING, f"{track}: " + "; ".join(record.warnings)))
     match record.outcome:
         case Outcome.APPLIED:
             notes.append(EventNote(False, Outcome.APPLIED, f"{track} migrations applied, {version}"))

@@ -30,9 +30,34 @@ def gate(seen: ObservedTrack, record: TrackStatus, context: ReconcileContext) ->
             status_messages.with_phase(record, status_messages.waiting_for_old(old)),
             due=context.now + LOOK_AGAIN,
         )
-    if seen.queue is not None:
-        return Decision(status_messages.with_phase(record, status_messages.queued(seen.queue)))
     return None
+
+
+def create_or_queue(
+    seen: ObservedTrack,
+    record: TrackStatus,
+    planned: TrackStatus,
+    want: DesiredRun,
+    context: ReconcileContext,
+) -> Decision:
+    """Create the Job of the run that is ``planned``; without a slot for it, ``record`` says so and stays."""
+    if seen.queue is not None:
+        return Decision(status_messages.with_phase(record, status_messages.queued(seen.queue)), queued=True)
+    return Decision(
+        status_messages.with_phase(planned, status_messages.starting()),
+        (create(seen, planned, want, context),),
+    )
+
+
+def has_begun(system: TrackStatus, user: TrackStatus) -> bool:
+    """Whether the system track was served since the user track's last run has ended.
+
+    Then the user track's run is the rest of what was asked of the set. A run that is asked for anew has to
+    wait like that of a set without a system track, which would otherwise never get its turn.
+    """
+    if system.finished_at is None or user.outstanding:
+        return False
+    return user.finished_at is None or user.finished_at < system.finished_at
 
 
 def _may_still_run(
@@ -52,9 +77,9 @@ def _may_still_run(
 
 def wanted_digest(seen: ObservedTrack) -> str | None:
     """The digest of the inputs that a run would have now; None if none is wanted."""
-    if not isinstance(seen.wish, DesiredRun):
+    if not isinstance(seen.desired, DesiredRun):
         return None
-    return inputs_digest(seen.wish.base)
+    return inputs_digest(seen.desired.base)
 
 
 def unheard(seen: ObservedTrack, record: TrackStatus) -> bool:
@@ -115,10 +140,7 @@ def plan(
         waits=record.waits if again else 0,
         commands=commands,
     )
-    return Decision(
-        status_messages.with_phase(planned, status_messages.starting()),
-        (create(seen, planned, want, context),),
-    )
+    return create_or_queue(seen, record, planned, want, context)
 
 
 def gone_owner(seen: ObservedTrack, record: TrackStatus) -> Owner | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from fluxbase_migrations.api.reasons import Reason, backoff
+from fluxbase_migrations.api.reasons import EventReason, Reason, backoff
 from fluxbase_migrations.api.status import JobReference, TrackStatus
 from fluxbase_migrations.api.transitions import line_of
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN
@@ -38,7 +38,7 @@ from fluxbase_migrations.decisions.owner import EXPLANATIONS
 from fluxbase_migrations.decisions.run_result import apply_run_result, exposure_notes, run_events, with_obeyed
 from fluxbase_migrations.decisions.scheduling import (
     LOOK_AGAIN,
-    create,
+    create_or_queue,
     gate,
     gone_owner,
     is_wanted,
@@ -62,8 +62,8 @@ KEPT_JOBS: Final = 2
 def decide_track(seen: ObservedTrack, context: ReconcileContext) -> Decision:
     """Decide what to do about one track."""
     seen = replace(seen, armed=seen.armed.without(seen.record.commands.obeyed))
-    wanted = seen.wish
-    seen = replace(seen, wish=_wish(seen))
+    wanted = seen.desired
+    seen = replace(seen, desired=_desired(seen))
     record = _adopted(seen)
     current = _state_of(seen, record.run, context.now)
     notes: tuple[EventNote, ...] = ()
@@ -82,18 +82,18 @@ def decide_track(seen: ObservedTrack, context: ReconcileContext) -> Decision:
                 if isinstance(again, Decision):
                     return _finish(seen, context, again)
                 record = again
-    seen = replace(seen, armed=seen.armed.without(record.commands.obeyed), wish=wanted)
-    seen = replace(seen, wish=_wish(seen))  # what a command that is obeyed now needed is needed no more
+    seen = replace(seen, armed=seen.armed.without(record.commands.obeyed), desired=wanted)
+    seen = replace(seen, desired=_desired(seen))  # what a command that is obeyed now needed is needed no more
     idle = _idle(seen, record, context)
     return _finish(seen, context, replace(idle, notes=notes + idle.notes))
 
 
-def _wish(seen: ObservedTrack) -> Desired:
+def _desired(seen: ObservedTrack) -> Desired:
     """A command to set the version, or to take over, needs no files."""
-    wish = seen.wish
-    if isinstance(wish, Blocked) and (seen.armed.force or seen.armed.take_over):
-        return wish.empty or wish
-    return wish
+    desired = seen.desired
+    if isinstance(desired, Blocked) and (seen.armed.force or seen.armed.take_over):
+        return desired.empty or desired
+    return desired
 
 
 def _adopted(seen: ObservedTrack) -> TrackStatus:
@@ -129,7 +129,7 @@ def _running(seen: ObservedTrack, record: TrackStatus, run: InFlight, context: R
         progress=seen.progress or record.progress,
     )
     if _is_where_it_was_read(record, context):
-        record = _as_far_as(record, seen.wish)
+        record = _as_far_as(record, seen.desired)
     newer = wanted_digest(seen) != record.inputs_digest or unheard(seen, record)
     shown = (
         status_messages.node_lost(run.pod)
@@ -156,12 +156,12 @@ def _is_where_it_was_read(record: TrackStatus, context: ReconcileContext) -> boo
     return not differs(record.database, expected)
 
 
-def _as_far_as(record: TrackStatus, wish: Desired) -> TrackStatus:
+def _as_far_as(record: TrackStatus, desired: Desired) -> TrackStatus:
     """What the log tells of the row: a run is at a later file only after it has recorded those before."""
     found = MIGRATION_PATTERN.fullmatch(record.progress.file) if record.progress else None
-    if found is None or found[3] != "up" or not isinstance(wish, DesiredRun) or wish.versions is None:
+    if found is None or found[3] != "up" or not isinstance(desired, DesiredRun) or desired.versions is None:
         return record
-    before = max((version for version in wish.versions if version < int(found[1])), default=NIL)
+    before = max((version for version in desired.versions if version < int(found[1])), default=NIL)
     if before < (NIL if record.version is None else record.version):
         return record
     return replace(record, version=None if before == NIL else before, dirty=False)
@@ -187,11 +187,11 @@ def _not_started(
         return Decision(status_messages.with_phase(record, shown), due=context.now + LOOK_AGAIN)
     assert run.job is not None  # noqa: S101 - otherwise it counts as being deleted
     current = (
-        isinstance(seen.wish, DesiredRun)
+        isinstance(seen.desired, DesiredRun)
         and not context.suspended
         and context.upstream is None
         and is_wanted(seen, record)
-        and run.job.template_digest == seen.wish.template
+        and run.job.template_digest == seen.desired.template
     )
     if not current:
         delete = DeleteJob(run.job.name, run.job.uid, wait=True)
@@ -226,14 +226,14 @@ def _absent(seen: ObservedTrack, record: TrackStatus, context: ReconcileContext)
             retry_at=context.now + timedelta(seconds=backoff(context.retry.backoff, waits)),
             error=status_messages.job_deleted(job.name),
         )
-    wish = seen.wish
-    if not isinstance(wish, DesiredRun) or context.suspended or not is_wanted(seen, record):
+    desired = seen.desired
+    if not isinstance(desired, DesiredRun) or context.suspended or not is_wanted(seen, record):
         return _given_up(record)
     blocked = gate(seen, record, context)
     if blocked:
         return blocked
     refusal = seen.refusal
-    if refusal is not None and (refusal.run, refusal.template) == (record.run, wish.template):
+    if refusal is not None and (refusal.run, refusal.template) == (record.run, desired.template):
         if refusal.permanent:
             return Decision(
                 status_messages.with_phase_and_event(
@@ -245,9 +245,7 @@ def _absent(seen: ObservedTrack, record: TrackStatus, context: ReconcileContext)
                 record, status_messages.job_refused(refusal.message, permanent=False)
             )
             return Decision(shown, due=refusal.retry_at)
-    return Decision(
-        status_messages.with_phase(record, status_messages.starting()), (create(seen, record, wish, context),)
-    )
+    return create_or_queue(seen, record, record, desired, context)
 
 
 def _given_up(record: TrackStatus) -> TrackStatus:
@@ -278,7 +276,9 @@ def _record(
     if _of_another_database(record, context):
         record = replace(record, finished_at=ended.finished_at or context.now, started_at=ended.started_at)
         text = f"{seen.track}: run {record.run}, on the database that spec.database named before, has ended"
-        return forgotten(with_obeyed(record, ended.result)), (EventNote(False, "DatabaseChanged", text),)
+        return forgotten(with_obeyed(record, ended.result)), (
+            EventNote(False, EventReason.DATABASE_CHANGED, text),
+        )
     after = apply_run_result(
         record, ended, context.retry, context.now, jitter=_jitter(context.uid, record.run)
     )
@@ -329,7 +329,7 @@ def _idle(seen: ObservedTrack, record: TrackStatus, context: ReconcileContext) -
             else status_messages.running(None, newer=True)
         )
         return Decision(status_messages.with_phase_and_event(record, shown), due=context.now + LOOK_AGAIN)
-    match seen.wish:
+    match seen.desired:
         case Skip() as skip:
             return Decision(status_messages.skipped(record, skip))
         case Blocked() as blocked if context.suspended and not _is_ahead(record, blocked):
@@ -375,7 +375,7 @@ def _wanted(
     planned = gate(seen, record, context) or plan(seen, record, want, context, again=again)
     if owner and planned.actions:
         text = f"{seen.track}: takes over from the set {owner.name}{EXPLANATIONS[seen.owner]}"
-        return replace(planned, notes=(EventNote(False, "TakingOver", text),))
+        return replace(planned, notes=(EventNote(False, EventReason.TAKING_OVER, text),))
     return planned
 
 
@@ -405,7 +405,7 @@ def _reference(record: TrackStatus, job: ObservedJob | None) -> JobReference | N
 
 def _finish(seen: ObservedTrack, context: ReconcileContext, decision: Decision) -> Decision:
     """Add what is due in any case: old Jobs are collected, and a new trouble is told once."""
-    record = _counted(seen.wish, decision.record)
+    record = _counted(seen.desired, decision.record)
     done = sorted(
         (job for job in seen.jobs if job.run < record.run or record.finished_at is not None),
         key=lambda job: job.run,
@@ -432,10 +432,10 @@ def _outlives_its_run(pod: ObservedPod) -> bool:
     return pod.container is Container.TERMINATED and not pod.over and pod.deletion_deadline is None
 
 
-def _counted(wish: Desired, record: TrackStatus) -> TrackStatus:
+def _counted(desired: Desired, record: TrackStatus) -> TrackStatus:
     """With what is outstanding now, as far as the source and the database have been read."""
-    if record.pending is None or not isinstance(wish, DesiredRun) or wish.versions is None:
+    if record.pending is None or not isinstance(desired, DesiredRun) or desired.versions is None:
         return record
     current = NIL if record.version is None else record.version
-    pending = outstanding(wish.versions, current, wish.target, dirty=record.dirty)
-    return replace(record, pending=pending, latest=max(wish.versions, default=None))
+    pending = outstanding(desired.versions, current, desired.target, dirty=record.dirty)
+    return replace(record, pending=pending, latest=max(desired.versions, default=None))

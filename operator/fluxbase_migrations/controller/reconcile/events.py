@@ -31,7 +31,7 @@ class EventRecorder:
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._budget: OrderedDict[str, tuple[float, datetime]] = OrderedDict()
 
-    async def tell(self, body: dict[str, Any], note: EventNote, now: datetime) -> None:
+    async def event(self, body: dict[str, Any], note: EventNote, now: datetime) -> None:
         """Record ``note`` about the set ``body``."""
         metadata = body["metadata"]
         if not self._allowed(metadata["uid"], now):
@@ -73,12 +73,12 @@ class EventRecorder:
                     # Told before this process was started.
                     count = 2
             if count > 1:
-                again = {"lastTimestamp": stamp, "count": count}
-                await self._kube.patch(f"{paths.events(namespace)}/{name}", again)
+                newer = {"lastTimestamp": stamp, "count": count}
+                await self._kube.patch(f"{paths.events(namespace)}/{name}", newer)
         except KubeError as error:
             self._counts.pop(identity, None)
             if error.status == 404 and count > 1:  # it has expired
-                await self.tell(body, note, now)
+                await self.event(body, note, now)
                 return
             logger.warning(
                 "event %s of %s/%s not recorded: %s", note.reason, namespace, metadata["name"], error

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fluxbase_migrations.api import conditions, status_json
+from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.api.spec import Database
 from fluxbase_migrations.api.status import Condition, SetStatus
 from fluxbase_migrations.controller.client import paths
@@ -72,16 +73,16 @@ class FailingSets:
         store: Store,
         recorder: EventRecorder,
         clock: Callable[[], datetime],
-        again: Callable[[NamespacedName, float], None],
+        requeue: Callable[[NamespacedName, float], None],
     ) -> None:
         """``again`` asks for another look at a set in some seconds."""
         self._kube = kube
         self._store = store
         self._recorder = recorder
         self._clock = clock
-        self._again = again
+        self._requeue = requeue
 
-    async def tell(
+    async def report(
         self, key: NamespacedName, message: str, responsible: Callable[[Json], bool]
     ) -> SetStatus | None:
         """Let the set's status say ``message``, unless it does. Never raises: it could not be told anyway.
@@ -94,7 +95,7 @@ class FailingSets:
                 if body is None or not responsible(body):
                     return None
                 if self._store.put(Stored.of(ObjectKind.SET, body)):
-                    self._again(key, 0.0)  # it may be what mends it, and is no news any more to a watch
+                    self._requeue(key, 0.0)  # it may be what mends it, and is no news any more to a watch
                 return await self._write(key, body, message)
         except Exception as error:
             logger.debug("%s/%s: not told: %s", *key, error)
@@ -119,8 +120,8 @@ class FailingSets:
             news = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
             answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
         self._store.put(Stored.of(ObjectKind.SET, answer))
-        for note in (EventNote(True, conditions.RECONCILE_ERROR, message), *notes):
-            await self._recorder.tell(body, note, now)
+        for note in (EventNote(True, EventReason.RECONCILE_ERROR, message), *notes):
+            await self._recorder.event(body, note, now)
         return _readable(news)
 
 

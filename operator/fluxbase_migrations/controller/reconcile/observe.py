@@ -126,18 +126,18 @@ class Observer:
         except ValueError:
             recorded = SetStatus()
         uid = body["metadata"]["uid"]
-        wishes = await asyncio.gather(*(self._wish(key[0], body, spec, track) for track in Track))
+        wanted = await asyncio.gather(*(self._desired(key[0], body, spec, track) for track in Track))
         found = owned_objects.stored(self._store, key, uid)
         if owned_objects.are_doubtful(found, recorded, now):
             await owned_objects.refresh(self._kube, self._store, key)
             found = owned_objects.stored(self._store, key, uid)
         tracks = {}
-        for track, (wish, _) in zip(Track, wishes, strict=True):
+        for track, (desired, _) in zip(Track, wanted, strict=True):
             own_jobs, own_pods, foreign_pods = found[track]
             record = recorded.tracks.of(track)
             tracks[track] = ObservedTrack(
                 track=track,
-                wish=wish,
+                desired=desired,
                 jobs=own_jobs,
                 pods=own_pods,
                 foreign_pods=foreign_pods,
@@ -164,7 +164,7 @@ class Observer:
                 take_over=_annotation(body, ANNOTATION_TAKE_OVER),
             ),
         )
-        sources = {track: source for track, (_, source) in zip(Track, wishes, strict=True)}
+        sources = {track: source for track, (_, source) in zip(Track, wanted, strict=True)}
         unfinished = {
             job.name for track in tracks.values() for job in track.jobs if _is_unfinished(track, job, now)
         }
@@ -188,7 +188,7 @@ class Observer:
             if any(job.uid == job_uid for job in one.jobs)
         )
 
-    async def _wish(
+    async def _desired(
         self, namespace: str, body: Json, spec: Spec, track: Track
     ) -> tuple[Desired, ObservedSource | None]:
         wanted = jobs.track_spec(spec, track)

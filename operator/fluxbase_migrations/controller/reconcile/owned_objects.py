@@ -26,12 +26,12 @@ class OwnedObjects(NamedTuple):
 
 def stored_jobs(store: Store, key: NamespacedName) -> list[Json]:
     """The Jobs that say to be of a set, or of a former one of that name."""
-    return store.belongings(ObjectKind.JOB, _group(key))
+    return store.owned_by(ObjectKind.JOB, _group(key))
 
 
 def stored(store: Store, key: NamespacedName, uid: str) -> dict[Track, OwnedObjects]:
     """What the store has."""
-    found_jobs, found_pods = stored_jobs(store, key), store.belongings(ObjectKind.POD, _group(key))
+    found_jobs, found_pods = stored_jobs(store, key), store.owned_by(ObjectKind.POD, _group(key))
     found = {}
     for track in Track:
         own = tuple(

@@ -36,7 +36,7 @@ from fluxbase_migrations.core.job import SetRef
 from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, ANNOTATIONS_UNDISTURBED, Phase, Track
 from fluxbase_migrations.decisions.actions import Action, CreateJob, DeleteJob, FreePod, SetTtl
 from fluxbase_migrations.decisions.decide import SetDecision, decide
-from fluxbase_migrations.decisions.observed import Refusal, works
+from fluxbase_migrations.decisions.observed import ObservedTrack, Refusal, works
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Reconciler:
         follower: LogFollower,
         metrics: Metrics,
         clock: Callable[[], datetime],
-        again: Callable[[NamespacedName, float], None],
+        requeue: Callable[[NamespacedName, float], None],
     ) -> None:
         self._kube = kube
         self._settings = settings
@@ -84,8 +84,8 @@ class Reconciler:
         self._follower = follower
         self._metrics = metrics
         self._clock = clock
-        self._again = again
-        self._failing = FailingSets(kube, store, recorder, clock, again)
+        self._requeue = requeue
+        self._failing = FailingSets(kube, store, recorder, clock, requeue)
         self._remembered: dict[NamespacedName, _Remembered] = defaultdict(_Remembered)
         self._claimed: dict[str, set[NamespacedName]] = defaultdict(set)
         """Sets that wait for the set with that uid to let go."""
@@ -94,7 +94,7 @@ class Reconciler:
     def deleted(self, key: NamespacedName, uid: str) -> None:
         """A set is gone: those that it kept out of its database may try again."""
         for waiting in self._claimed.pop(uid, ()):
-            self._again(waiting, 0.0)
+            self._requeue(waiting, 0.0)
 
     def _forget_set(self, key: NamespacedName, uid: str) -> None:
         """Keep nothing of a set that is gone, nor of one whose name another set has now."""
@@ -117,7 +117,7 @@ class Reconciler:
             track = track_of(body)
             if track and not job_seen(body).ended:
                 self._slots.hold((stored.belongs_to, track))
-                self._again(stored.belongs_to, 0.0)
+                self._requeue(stored.belongs_to, 0.0)
 
     async def failed(self, key: NamespacedName, error: BaseException, failures: int) -> None:
         """Looking at a set has failed, ``failures`` times in a row: it says so, and waits for no slot.
@@ -133,7 +133,7 @@ class Reconciler:
         message = reason_why(error, failures)
         if message is None:
             return
-        told = await self._failing.tell(key, message, partial(responsible, settings=self._settings))
+        told = await self._failing.report(key, message, partial(responsible, settings=self._settings))
         if told is not None:
             self._metrics.set_seen(key, told)
 
@@ -169,10 +169,10 @@ class Reconciler:
             except KubeError as error:
                 if error.status not in (404, 409) or not await self._reread(key, observed):
                     raise
-                self._again(key, 0.0)  # somebody was faster: decide afresh
+                self._requeue(key, 0.0)  # somebody was faster: decide afresh
                 return
-        elif _creates(made) and await self._reread(key, observed):
-            self._again(key, 0.0)  # it was planned before, and no write tells whether it still is wanted
+        elif made.creates and await self._reread(key, observed):
+            self._requeue(key, 0.0)  # it was planned before, and no write tells whether it still is wanted
             return
         try:
             for action in made.actions:
@@ -191,7 +191,7 @@ class Reconciler:
             self._keep(ObjectKind.JOB, await self._kube.patch(paths.job(key[0], rival.job), mark))
         note = rival.note(self._settings, key[0])
         logger.warning("%s/%s %s: %s", *key, note.reason, note.message)
-        await self._recorder.tell(observed.body, note, observed.seen.now)
+        await self._recorder.event(observed.body, note, observed.seen.now)
         remembered.rival = replace(rival, marked=not rival.steps_back)
 
     def _step_back(self, key: NamespacedName) -> None:
@@ -200,43 +200,45 @@ class Reconciler:
             self._slots.release((key, track))
         self._metrics.set_gone(key)
         self._follower.forget(key)
-        self._again(key, self._settings.resync)
+        self._requeue(key, self._settings.resync)
 
     async def _tell(self, key: NamespacedName, observed: Observation, made: SetDecision) -> None:
         """Events, log lines, and the metrics of runs that have ended."""
         for note in made.notes:
             log = logger.warning if note.warning else logger.info
             log("%s/%s %s: %s", *key, note.reason, note.message)
-            await self._recorder.tell(observed.body, note, observed.seen.now)
+            await self._recorder.event(observed.body, note, observed.seen.now)
         for track in Track:
             record, before = made.status.tracks.of(track), observed.seen.status.tracks.of(track)
             if record.finished_at and record.finished_at != before.finished_at:
                 self._metrics.run_ended(track, record)
 
     def _decided(self, key: NamespacedName, observed: Observation) -> SetDecision:
-        """Decide; a slot is only asked for where the decision uses it."""
+        """Decide, knowing what a Job would have to wait for; then take slots, stand in line, or give back."""
         seen = observed.seen
-        made = decide(seen)
-        creates = _creates(made)
         working = {one for one in Track if works(seen.tracks[one], seen.status.tracks.of(one), seen.now)}
-        self._remembered[key].reserved = set(creates) - working
-        for track in Track:
-            if track in working:
-                self._slots.hold((key, track))
-            elif track not in creates:
+        for track in working:
+            self._slots.hold((key, track))
+        tracks = {track: self._with_queue(key, one, working) for track, one in seen.tracks.items()}
+        made = decide(replace(seen, tracks=tracks))
+        self._remembered[key].reserved = set(made.creates) - working
+        for track in set(Track) - working - made.creates:
+            if track in made.queued:
+                self._slots.wait((key, track), begun=track in made.begun)
+            else:
                 self._slots.release((key, track), wake=False)
-        # Before anybody is woken: the slot of a track that has ended is first of all for the set's other one.
-        begun = _has_begun(seen.status, made.status)
-        refused = [one for one in creates if not self._slots.reserve((key, one), begun=one in begun)]
+        for track in made.creates:
+            self._slots.hold((key, track))
+        # Only now: the slot of a track that has ended is first of all for the set's other one.
         self._slots.wake_next()
-        if not refused:
-            return made
-        queues = {}
-        for track in refused:
-            self._slots.wait((key, track), begun=track in begun)
-            queues[track] = self._slots.queue((key, track))
-        waiting = {track: replace(seen.tracks[track], queue=queue) for track, queue in queues.items()}
-        return decide(replace(seen, tracks={**seen.tracks, **waiting}))
+        return made
+
+    def _with_queue(self, key: NamespacedName, track: ObservedTrack, working: set[Track]) -> ObservedTrack:
+        """What a Job of the track would have to wait for. Slots that the set's tracks do not use are free."""
+        holder = (key, track.track)
+        idle = [(key, one) for one in Track if one not in working and one is not track.track]
+        fresh, begun = (self._slots.queue_of(holder, begun=begun, idle=idle) for begun in (False, True))
+        return replace(track, queue=fresh, queue_if_begun=begun)
 
     async def _write(self, key: NamespacedName, observed: Observation, status: SetStatus) -> None:
         own, metadata = observed.body, observed.body["metadata"]
@@ -288,7 +290,7 @@ class Reconciler:
     ) -> None:
         """Delete a Job. One that may still start only after its pods were asked for: it must not run."""
         if wait and await self._observer.has_changed(key, observed.seen, uid):
-            self._again(key, 0.0)
+            self._requeue(key, 0.0)
             return
         answer = await self._kube.delete(paths.job(key[0], name), uid, "Foreground" if wait else "Background")
         if answer is None or answer.get("kind") != "Job":
@@ -341,7 +343,7 @@ class Reconciler:
             if error.status not in (400, 403, 409, 422, 500):
                 raise
             if error.reason == "AlreadyExists" and await self._exists(key, observed, wanted.name):
-                self._again(key, 1.0)
+                self._requeue(key, 1.0)
                 return
             remembered.refused[track] += 1
             delay = backoff(REFUSED_BACKOFF, remembered.refused[track])
@@ -352,7 +354,7 @@ class Reconciler:
                 permanent=error.status in (400, 422),
                 retry_at=self._clock() + timedelta(seconds=delay),
             )
-            self._again(key, 0.0)
+            self._requeue(key, 0.0)
             return
         self._keep(ObjectKind.JOB, made)
         remembered.reserved.discard(track)
@@ -382,15 +384,15 @@ class Reconciler:
                 self._claimed[record.claimed_by.uid].add(key)
             former = self._takeovers.seen(key, track, record)
             if former in self._remembered:
-                self._again(former, 0.0)  # only a run can tell it that the track is not its own any more
+                self._requeue(former, 0.0)  # only a run can tell it that the track is not its own any more
         if made.status != observed.seen.status:
             for waiting in self._claimed.get(observed.seen.uid, ()):
-                self._again(waiting, 0.0)  # it may have let go
+                self._requeue(waiting, 0.0)  # it may have let go
         self._metrics.set_seen(key, made.status)
         delay = self._settings.resync * random.uniform(0.8, 1.2)
         if made.due is not None:
             delay = min(delay, max((made.due - self._clock()).total_seconds(), 0.2))
-        self._again(key, delay)
+        self._requeue(key, delay)
 
     def _forget(self, key: NamespacedName) -> None:
         forgotten = self._remembered.pop(key, None)
@@ -401,19 +403,3 @@ class Reconciler:
         self._follower.forget(key)
         for track in Track:
             self._slots.release((key, track))
-
-
-def _creates(made: SetDecision) -> list[Track]:
-    """The tracks that get a Job."""
-    return [action.track for action in made.actions if isinstance(action, CreateJob)]
-
-
-def _has_begun(before: SetStatus, after: SetStatus) -> frozenset[Track]:
-    """The user track, if the system track was served since the user track's last run has ended.
-
-    Then its run is the rest of what was asked of the set. A run that is asked for anew has to wait like that
-    of a set without a system track, which would otherwise never get its turn.
-    """
-    system, user = after.tracks.of(Track.SYSTEM).finished_at, before.tracks.of(Track.USER)
-    rest = system is not None and (user.finished_at is None or user.finished_at < system)
-    return frozenset({Track.USER}) if rest and not user.outstanding else frozenset()

@@ -99,7 +99,7 @@ class Store:
         """All sets."""
         return iter(list(self._groups[ObjectKind.SET]))
 
-    def belongings(self, kind: ObjectKind, group: NamespacedName) -> list[Json]:
+    def owned_by(self, kind: ObjectKind, group: NamespacedName) -> list[Json]:
         """The Jobs or pods whose label names a set, those of a former set of that name included."""
         return [one.body() for one in self._groups[kind].get(group, {}).values()]
 
