@@ -52,7 +52,7 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.RECOVERED: "a run recovered from a dirty state, and how",
     EventReason.WARNING: "a run found something worth looking at",
     EventReason.NOT_EXPOSED: "nothing is reachable past row-level security any more",
-    EventReason.DATABASE_CHANGED: "`spec.database` changed; what was read from the former one is shown no more",
+    EventReason.DATABASE_CHANGED: "`spec.database` changed; what was read from the former one is dropped",
     EventReason.DATABASE_REPLACED: "a run found another database than before though the spec is the same",
     EventReason.TAKING_OVER: "the set that owned the database's track was deleted or let go",
     EventReason.TAKEN_OVER: "the track was taken over",
