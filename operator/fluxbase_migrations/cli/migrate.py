@@ -26,7 +26,6 @@ from fluxbase_migrations.core.files import NIL, MigrationFiles
 from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrderPolicy, Track, UnknownFiles
 from fluxbase_migrations.core.text import decoded, visible
 from fluxbase_migrations.runner.connection.signals import OnSignal, Stop
-from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.log import Log, LogFormat
 
 if TYPE_CHECKING:
@@ -108,6 +107,7 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
     stop.install()
     log = Log(chosen.get("log_format", LogFormat.TEXT))
     from fluxbase_migrations.runner.commands import verbs
+    from fluxbase_migrations.runner.connection.table_name import TableName
 
     def act() -> int:
         setup = _setup(chosen, variables, log, stop)
@@ -151,6 +151,7 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
 def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: Stop) -> "Setup":
     from fluxbase_migrations.runner.commands import verbs
     from fluxbase_migrations.runner.connection import dsn, session
+    from fluxbase_migrations.runner.connection.table_name import TableName
 
     table = TableName.parse(chosen["table"]) if "table" in chosen else None
     url = chosen.get("database_url")

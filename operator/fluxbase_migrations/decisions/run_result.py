@@ -59,17 +59,17 @@ def apply_run_result(
             after = replace(after, exposed=None, exposures=())
         after = _as_read(after, result)
         after = _as_looked_for(after, result)
-    made = effect(after.outcome)
+    outcome_effect = effect(after.outcome)
     after = with_obeyed(after, result)
-    if made is Effect.SETTLE:
+    if outcome_effect is Effect.SETTLE:
         after = replace(after, rolled_back=after.outcome is Outcome.ROLLED_BACK or None)
     if result is not None and after.outcome is Outcome.EXPOSED and result.applied:
         # Closed, it is where it is now: the next run has nothing to do.
         after = replace(after, rolled_back=result.applied[-1].direction == "down" or None)
-    if made is Effect.WAIT and ended.job is not None and ended.job.reason == DEADLINE:
+    if outcome_effect is Effect.WAIT and ended.job is not None and ended.job.reason == DEADLINE:
         # Its own limit, not the world, ended it, and would do so for ever.
-        made, after = Effect.RETRY, replace(after, error=_deadline(after.error))
-    if made is Effect.WAIT:
+        outcome_effect, after = Effect.RETRY, replace(after, error=_deadline(after.error))
+    if outcome_effect is Effect.WAIT:
         waits = record.waits + 1
         if after.outcome in AT_ONCE:
             delay = look_again_backoff(waits)
@@ -77,16 +77,16 @@ def apply_run_result(
             delay = backoff(retry.backoff, waits) * jitter
         attempts = max(record.attempts - 1, 0)
         return replace(after, waits=waits, attempts=attempts, retry_at=now + timedelta(seconds=delay))
-    if made is Effect.RETRY and record.attempts <= retry.limit:
+    if outcome_effect is Effect.RETRY and record.attempts <= retry.limit:
         delay = backoff(retry.backoff, record.attempts) * jitter
         return replace(after, waits=0, retry_at=now + timedelta(seconds=delay))
-    if made is Effect.EMPTY:
+    if outcome_effect is Effect.EMPTY:
         attempts = max(record.attempts - 1, 0)
         after = replace(after, attempts=attempts, commands=replace(after.commands, requested=None))
         return replace(after, waits=record.waits + 1)
     # For good: a request is over. A later change is nobody's request to run a file again that failed.
     after = replace(after, waits=0, commands=replace(after.commands, requested=None))
-    if made is Effect.CLAIMED and result is not None and result.owner:
+    if outcome_effect is Effect.CLAIMED and result is not None and result.owner:
         return replace(after, claimed_by=Owner(result.owner, result.owner_uid, result.owner_cluster))
     return after
 

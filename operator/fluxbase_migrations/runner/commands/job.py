@@ -14,7 +14,6 @@ from fluxbase_migrations.core.names import ENV_FILE, ENV_JOB, Track
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.core.text import decoded
 from fluxbase_migrations.runner.connection.signals import Stop
-from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.log import Log, LogFormat
 
 TERMINATION_LOG: Final = "/dev/termination-log"
@@ -99,6 +98,7 @@ def _run(
     from fluxbase_migrations.runner.commands.track_run import Owner, RunRequest, run_track
     from fluxbase_migrations.runner.connection import connect, dsn
     from fluxbase_migrations.runner.connection.session import Session
+    from fluxbase_migrations.runner.connection.table_name import TableName
     from fluxbase_migrations.runner.execution import memory
     from fluxbase_migrations.runner.execution.engine import Options
     from fluxbase_migrations.runner.history import other_version_tables
