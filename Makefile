@@ -130,7 +130,7 @@ test-fast: venv ## Run what needs neither cluster nor PostgreSQL
 
 # In a copy, as the files are changed in place, and in an environment of its own.
 .PHONY: mutants
-mutants: $(VENV)-mutants/.installed ## Change core/ in small ways, and see whether its tests notice: make mutants MUTANTS=200 (SEED=… repeats)
+mutants: $(VENV)-mutants/.installed ## Change core/ and decisions/ in small ways, and see whether its tests notice: make mutants MUTANTS=200 (SEED=… repeats)
 	@$(VENV)-mutants/bin/python -m tests.mutants --count $(or $(MUTANTS),200) $(if $(SEED),--seed $(SEED)) $(MUTANTS_ARGS)
 
 $(VENV)-mutants/.installed: requirements-dev.lock requirements-mutants.lock | python
