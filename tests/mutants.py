@@ -1,4 +1,4 @@
-"""Do the tests bite? Changes what is pure in small ways, one at a time, and runs the unit tests: ``make mutants``.
+"""Do the tests bite? Changes what is pure in small ways, and runs the unit tests for each: ``make mutants``.
 
 A sample is drawn from all changes that cosmic-ray can make, by a seed that is printed. A change that no test
 notices survives; it is listed with its place. It works in a copy of the last commit.
