@@ -11,9 +11,10 @@ from fluxbase_migrations.runner.history import version_table
 from fluxbase_migrations.runner.history.history_table import UNCHANGED, EntryOutcome
 from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_json
 from fluxbase_migrations.runner.sql import command_tags
+from fluxbase_migrations.runner.sql.grouping import Group
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
 from fluxbase_migrations.runner.sql.simple_query import QueryPart, Reply, SqlFailure
-from fluxbase_migrations.runner.sql.statements import Group, StatementKind
+from fluxbase_migrations.runner.sql.statements import StatementKind
 
 _MISSING_RELATION = frozenset(("42P01", "3F000"))
 

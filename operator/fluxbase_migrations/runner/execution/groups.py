@@ -17,8 +17,9 @@ from fluxbase_migrations.runner.execution.statement_progress import MISSING, Sta
 from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession
 from fluxbase_migrations.runner.recovery import in_doubt_resolution, index_cleanup
 from fluxbase_migrations.runner.sql import command_tags
+from fluxbase_migrations.runner.sql.grouping import Group
 from fluxbase_migrations.runner.sql.simple_query import QueryPart, Reply, SqlFailure
-from fluxbase_migrations.runner.sql.statements import Group, StatementKind, tag
+from fluxbase_migrations.runner.sql.statements import StatementKind, tag
 
 _LEAVES_NOTHING = frozenset(
     [

@@ -16,7 +16,6 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 _TICK: Final = 0.5
 _COMMAND_OK: Final = int(pq.ExecStatus.COMMAND_OK)
-_COMPLETE: Final = frozenset((int(pq.ExecStatus.COMMAND_OK), int(pq.ExecStatus.TUPLES_OK)))
 _COPY_REFUSAL: Final = b"a migration cannot read COPY data from a client"
 
 
@@ -231,26 +230,34 @@ class _Exchange:
         return self.conn.socket in ready
 
     def _take(self, result: abc.PGresult) -> None:
-        status = result.status
-        if status in _COMPLETE and not result.command_status:
+        match result.status:
+            case pq.ExecStatus.COMMAND_OK | pq.ExecStatus.TUPLES_OK:
+                self._complete(result)
+            case pq.ExecStatus.SINGLE_TUPLE:
+                if self._row is None and len(self.replies) < self.rows:
+                    self._row = tuple(result.get_value(0, column) for column in range(result.nfields))
+            case pq.ExecStatus.FATAL_ERROR:
+                self._fail(result)
+            case pq.ExecStatus.COPY_IN:
+                self.conn.put_copy_end(_COPY_REFUSAL)
+                self.conn.flush()
+            case pq.ExecStatus.COPY_OUT:
+                self._drain_copy()
+
+    def _complete(self, result: abc.PGresult) -> None:
+        """A statement has ended."""
+        if not result.command_status:
             return  # the rows of one of a rule's queries; the statement's own tag is still to come
-        if status in _COMPLETE:
-            self.replies.append(Reply(result.command_status or b"", self._row))
-            self._row = None
-            if self.keep:
-                self.results.append(result)
-        elif status == pq.ExecStatus.SINGLE_TUPLE:
-            if self._row is None and len(self.replies) < self.rows:
-                self._row = tuple(result.get_value(0, column) for column in range(result.nfields))
-        elif status == pq.ExecStatus.FATAL_ERROR:
-            if self.failure is None:
-                encoding = self.conn.parameter_status(b"server_encoding")
-                self.failure = SqlFailure(result, self.replies, encoding == b"SQL_ASCII")
-        elif status == pq.ExecStatus.COPY_IN:
-            self.conn.put_copy_end(_COPY_REFUSAL)
-            self.conn.flush()
-        elif status == pq.ExecStatus.COPY_OUT:
-            self._drain_copy()
+        self.replies.append(Reply(result.command_status, self._row))
+        self._row = None
+        if self.keep:
+            self.results.append(result)
+
+    def _fail(self, result: abc.PGresult) -> None:
+        """The first error is the statement's; a second one is of the connection's end."""
+        if self.failure is None:
+            encoding = self.conn.parameter_status(b"server_encoding")
+            self.failure = SqlFailure(result, self.replies, encoding == b"SQL_ASCII")
 
     def _drain_copy(self) -> None:
         """COPY TO STDOUT in a migration: nobody reads it."""
