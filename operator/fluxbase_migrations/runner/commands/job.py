@@ -87,15 +87,16 @@ def read_source(spec: JobSpec, environment: Mapping[str, str], log: Log) -> Migr
 
 def files_of(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, bytes]:
     """The files that the kubelet put into the environment; one that is missing changes the digest."""
-    found = ((name, environment.get(f"{ENV_FILE}{number}")) for number, name in enumerate(names))
-    return {name: os.fsencode(text) for name, text in found if text is not None}
+    texts = ((name, environment.get(f"{ENV_FILE}{number}")) for number, name in enumerate(names))
+    return {name: os.fsencode(text) for name, text in texts if text is not None}
 
 
 def _run(
     spec: JobSpec, source: MigrationFiles, environment: Mapping[str, str], log: Log, stop: Stop
 ) -> Result:
     # psycopg is loaded only now: a run that ends before it needs no database.
-    from fluxbase_migrations.runner.commands.track_run import Owner, RunRequest, run_track
+    from fluxbase_migrations.runner.commands.ownership import Owner
+    from fluxbase_migrations.runner.commands.track_run import RunRequest, run_track
     from fluxbase_migrations.runner.connection import connect, dsn
     from fluxbase_migrations.runner.connection.session import Session
     from fluxbase_migrations.runner.connection.table_name import TableName
@@ -112,7 +113,7 @@ def _run(
     built_in = not spec.paths
     foreign = (*map(TableName.parse, spec.foreign_tables), *database.foreign(spec.track))
     guard = None if built_in else other_version_tables.Guard.of(spec.track, foreign)
-    wish = RunRequest(
+    request = RunRequest(
         spec.track,
         Options(policy, spec.out_of_order, memory_limit=memory.limit()),
         spec.lock_timeout,
@@ -131,7 +132,7 @@ def _run(
     def open_session() -> Session:
         return connect.connect(database.parameters, settings, database.hidden, stop, log)
 
-    return run_track(wish, source, open_session, log, stop)
+    return run_track(request, source, open_session, log, stop)
 
 
 def _broken(error: MigrationError) -> Result:
