@@ -7,7 +7,6 @@ from fluxbase_migrations.core.errors import Conflict
 from fluxbase_migrations.core.job import SetRef, TakeOverCommand
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.execution.locked_track import LockedTrack
-from fluxbase_migrations.runner.history import history_table
 from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
 
 
@@ -60,8 +59,8 @@ def _record(
     track.record(
         EntryKind.OWNER,
         EntryOutcome.APPLIED,
-        details=history_table.as_json(track.session, details),
-        token=track.session.literal(token),
+        details=details,
+        token=token,
     )
 
 

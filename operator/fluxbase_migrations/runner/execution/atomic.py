@@ -8,8 +8,9 @@ from fluxbase_migrations.core.errors import Interrupted, MigrationError, Transie
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.history import version_table
+from fluxbase_migrations.runner.history.columns import TRANSACTION_START
 from fluxbase_migrations.runner.history.history_table import UNCHANGED, EntryOutcome
-from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_json
+from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_details
 from fluxbase_migrations.runner.sql import command_tags
 from fluxbase_migrations.runner.sql.grouping import Group
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
@@ -89,8 +90,8 @@ def _closing(
     context: MigrationSession, attempt: Attempt, *, durable: bool, one_message: bool = False
 ) -> list[QueryPart]:
     step, book = attempt.prepared.step, context.book
-    total = context.session.literal(len(attempt.prepared.statements))
-    entry = attempt.entry(context.session, EntryOutcome.APPLIED, done=total, started_at=b"pg_catalog.now()")
+    total = len(attempt.prepared.statements)
+    entry = attempt.entry(EntryOutcome.APPLIED, done=total, started_at=TRANSACTION_START)
     if one_message and step.to_version != NIL:
         row = book.write_row_in_one_message(step.to_version, entry)
     elif attempt.marker is not None and context.ledger.has(context.session, attempt.marker):
@@ -174,7 +175,7 @@ def _stepwise(
 
 def _marker(context: MigrationSession, attempt: Attempt) -> QueryPart:
     """An entry that is there before the file's first statement, and is overwritten behind its last one."""
-    entry = attempt.entry(context.session, EntryOutcome.RUNNING, done=b"0", finished_at=b"NULL")
+    entry = attempt.entry(EntryOutcome.RUNNING, done=0, finished_at=None)
     return QueryPart(context.ledger.insert(context.session, entry) + b" RETURNING id;", 1)
 
 
@@ -287,9 +288,9 @@ def record_failure(context: MigrationSession, attempt: Attempt, error: Migration
     session, book, step = context.session, context.book, attempt.prepared.step
     passing = isinstance(error, Transient | Interrupted)
     outcome = EntryOutcome.INTERRUPTED if passing else EntryOutcome.FAILED
-    entry = attempt.entry(session, outcome, done=b"0", error=error_json(session, error.info))
+    entry = attempt.entry(outcome, done=0, error=error_details(error.info))
     if isinstance(error, Unproven):
-        entry["in_doubt"] = b"1"
+        entry["in_doubt"] = 1
     if passing:
         record = QueryPart(context.ledger.insert(session, entry) + b";", 1)
     else:

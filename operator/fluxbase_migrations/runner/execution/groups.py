@@ -4,7 +4,6 @@ The ledger's position is committed inside each group. A statement outside a tran
 durably, and then done; what a crash leaves in between is settled from the catalog (see ``recovery``).
 """
 
-import json
 from typing import NoReturn
 
 from psycopg import errors
@@ -190,7 +189,7 @@ class GroupRun:
         context, book, prepared = self.context, self.context.book, self.attempt.prepared
         session, index = context.session, group.send[0]
         notes = in_doubt_resolution.note(session, prepared.statements.text(index))
-        target = index_cleanup.Target.from_json(json.loads(json.dumps(notes)))
+        target = index_cleanup.Target.from_json(notes)
         if target is not None:
             recovering = not self.attempt.proven or self.resumed
             concurrently.clear_the_way(context, prepared.step.label, target, recovering=recovering)

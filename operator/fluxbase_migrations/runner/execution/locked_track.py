@@ -15,6 +15,7 @@ from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.history import history_writer, version_table
+from fluxbase_migrations.runner.history.columns import Value
 from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome, HistoryTable
 from fluxbase_migrations.runner.history.migration_session import MigrationSession, under_lock
 from fluxbase_migrations.runner.history.other_version_tables import Guard
@@ -190,7 +191,7 @@ class LockedTrack:
         """Whether the command of this kind with this token was obeyed already."""
         return any((one.kind, one.token) == (kind, token) for one in self.entries())
 
-    def record(self, kind: EntryKind, outcome: EntryOutcome, **more: bytes) -> None:
+    def record(self, kind: EntryKind, outcome: EntryOutcome, **more: Value) -> None:
         """Write an entry that is about no file, durably."""
         history_writer.write_entry(self.context, kind, outcome, **more)
         self.forget()

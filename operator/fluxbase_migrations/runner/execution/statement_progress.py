@@ -10,14 +10,14 @@ from fluxbase_migrations.core.errors import MigrationError, Unproven
 from fluxbase_migrations.runner.connection import failures, session_state
 from fluxbase_migrations.runner.connection.table_name import HISTORY
 from fluxbase_migrations.runner.history import drift, version_table
+from fluxbase_migrations.runner.history.columns import NOW, Columns, Expression, Value, rendered
 from fluxbase_migrations.runner.history.history_table import (
     AFTER,
     MEANING,
     SESSION,
     EntryOutcome,
-    as_json,
 )
-from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_json
+from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_details
 from fluxbase_migrations.runner.recovery import in_doubt_resolution
 from fluxbase_migrations.runner.sql.simple_query import ConnectionLost, QueryPart, Reply, SqlFailure
 
@@ -80,8 +80,7 @@ class StatementProgress:
 
     def new_entry(self, done: int) -> QueryPart:
         """The dirty row, and an entry that proves it and says that ``done`` statements took effect."""
-        entry = self.attempt.entry(self.context.session, EntryOutcome.RUNNING, **self.fields(done))
-        entry["finished_at"] = b"NULL"
+        entry = self.attempt.entry(EntryOutcome.RUNNING, **{**self.columns(done), "finished_at": None})
         return self.context.book.write_row(self.attempt.prepared.step.to_version, True, entry)
 
     def _entered(self, results: list[abc.PGresult]) -> None:
@@ -90,19 +89,23 @@ class StatementProgress:
         self._entry_id = int(row.get_value(0, 0) or b"0")
         self._row_xmin = int(row.get_value(0, 1) or b"0")
 
-    def fields(self, done: int) -> dict[str, bytes]:
-        """The ledger's columns that say how far it is, as SQL expressions."""
-        session, prepared = self.context.session, self.attempt.prepared
+    def columns(self, done: int) -> dict[str, Value]:
+        """The history's columns that say how far it is."""
         in_doubt = self.in_doubt if self.in_doubt is not None and self.in_doubt > done else None
-        state = self._session.to_json() if self._session is not None else None
-        details = {**self.attempt.details, SESSION: state, **(self.notes if in_doubt else {})}
         return {
-            "done": session.literal(done),
-            "done_checksum": session.literal(prepared.prefix_checksum(done)),
-            "in_doubt": session.literal(in_doubt),
-            "details": as_json(session, details),
-            "finished_at": b"pg_catalog.clock_timestamp()",
+            "done": done,
+            "done_checksum": self.attempt.prepared.prefix_checksum(done),
+            "in_doubt": in_doubt,
+            "details": self._details(in_doubt),
+            "finished_at": NOW,
         }
+
+    def _details(self, in_doubt: int | None) -> dict[str, Any]:
+        notes = self.notes if in_doubt else {}
+        return {**self.attempt.details, SESSION: self._session_json(), **notes}
+
+    def _session_json(self) -> dict[str, Any] | None:
+        return self._session.to_json() if self._session is not None else None
 
     def position(self, done: int) -> list[QueryPart]:
         """Statements that record, within a group's transaction, that ``done`` statements took effect.
@@ -111,25 +114,25 @@ class StatementProgress:
         SET LOCAL looks the same. Otherwise it is recorded as not known, until :meth:`reached` has looked.
         """
         session, book = self.context.session, self.context.book
-        before = as_json(session, self._session.to_json() if self._session is not None else None)
+        before = rendered(session, self._session_json())
         same = b"%b OPERATOR(pg_catalog.=) %b" % (session_state.KEPT, before)
         known = b"CASE WHEN %b THEN %b END" % (same, session_state.KEPT)
-        fields = self.fields(done)
-        fields["details"] += b" OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(%b, %b)" % (
-            session.literal(SESSION),
-            known,
+        columns = self.columns(done)
+        columns["details"] = Expression(
+            b"%b OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(%b, %b)"
+            % (rendered(session, columns["details"]), session.literal(SESSION), known)
         )
         return [
             QueryPart(session_state.keep(session, self._custom), 1),
             QueryPart(book.as_ourselves, 2),
             book.patience(),
-            self._update(fields, same),
+            self._update(columns, same),
         ]
 
-    def _update(self, fields: dict[str, bytes], answer: bytes = b"true") -> QueryPart:
+    def _update(self, columns: Columns, answer: bytes = b"true") -> QueryPart:
         """Update the entry; an error unless it and the row that it has written are there, and alone."""
         book = self.context.book
-        update = book.ledger.update(self.context.session, self._entry_id, fields)
+        update = book.ledger.update(self.context.session, self._entry_id, columns)
         check = (
             b"WITH p AS (%b RETURNING row_xmin) SELECT pg_catalog.ln(pg_catalog.float8("
             b"CASE WHEN (SELECT pg_catalog.count(*) FROM %b) OPERATOR(pg_catalog.=) 1"
@@ -184,7 +187,7 @@ class StatementProgress:
         """Write how far the file has come, with the locks taken again, durably."""
         book, session = self.context.book, self.context.session
         opening = [book.begin(), book.locks_again(), QueryPart(book.as_ourselves, 2)]
-        chunks = [*opening, self._update(self.fields(self.done)), book.commit(durable=True)]
+        chunks = [*opening, self._update(self.columns(self.done)), book.commit(durable=True)]
         try:
             session.run_own(b"".join(chunk.sql for chunk in chunks))
         except SqlFailure as failure:
@@ -255,31 +258,31 @@ class StatementProgress:
         self.recorded = True
         error.with_effect(self.effect())
         passing = error.may_pass and not self.unproven
-        fields = self.fields(self.done)
-        fields["outcome"] = session.literal(EntryOutcome.INTERRUPTED if passing else EntryOutcome.FAILED)
-        fields["error"] = error_json(session, error.info)
+        columns = self.columns(self.done)
+        columns["outcome"] = EntryOutcome.INTERRUPTED if passing else EntryOutcome.FAILED
+        columns["error"] = error_details(error.info)
         try:
             session.rollback()
             self._own([book.begin(), book.tidy(), book.locks_again()])
-            self._own([self._last(fields), book.commit(durable=True)])
+            self._own([self._last(columns), book.commit(durable=True)])
         except (MigrationError, ConnectionLost, errors.Error) as why:
             session.rollback()
             reason = why.info.message if isinstance(why, MigrationError) else str(why)
             error.with_effect(f"{self.effect()}; recording that failed: {reason}")
 
-    def _last(self, fields: dict[str, bytes]) -> QueryPart:
+    def _last(self, columns: Columns) -> QueryPart:
         """The entry, made again where it is gone, and the dirty row, where the file has changed that."""
         context, book, session = self.context, self.context.book, self.context.session
         version = self.attempt.prepared.step.to_version
         version_table.ensure(session, context.table)
         context.ledger.ensure(session)
         there = context.ledger.has(session, self._entry_id)
-        entry = fields if there else self.attempt.entry(session, EntryOutcome.FAILED) | fields
+        entry = columns if there else self.attempt.entry(EntryOutcome.FAILED, **columns)
         if self._foreign_row or version_table.written_by(session, context.table) == [self._row_xmin]:
             insert = QueryPart(context.ledger.insert(session, entry) + b";", 1)
-            return book.update(self._entry_id, fields) if there else insert
+            return book.update(self._entry_id, columns) if there else insert
         if there:
-            return book.rewrite_row(self._entry_id, version, True, fields)
+            return book.rewrite_row(self._entry_id, version, True, columns)
         return book.write_row(version, True, entry)
 
     def effect(self) -> str:
@@ -291,21 +294,16 @@ class StatementProgress:
         context, book, step = self.context, self.context.book, self.attempt.prepared.step
         self.completed(len(self.attempt.prepared.statements))
         session = context.session
-        fields = self.fields(self.done) | {
-            "details": b"NULL",
-            "outcome": session.literal(EntryOutcome.APPLIED),
-        }
+        columns = {**self.columns(self.done), "details": None, "outcome": EntryOutcome.APPLIED}
         try:
             opening = book.begin(), book.tidy(), book.locks_again()
             session.run_own(b"".join(chunk.sql for chunk in opening))
             version_table.ensure(session, context.table)
             context.ledger.ensure(session)
             if not context.ledger.has(session, self._entry_id):
-                final = book.write_row(
-                    step.to_version, False, self.attempt.entry(session, EntryOutcome.APPLIED)
-                )
+                final = book.write_row(step.to_version, False, self.attempt.entry(EntryOutcome.APPLIED))
             else:
-                final = book.rewrite_row(self._entry_id, step.to_version, False, fields)
+                final = book.rewrite_row(self._entry_id, step.to_version, False, columns)
         except SqlFailure as failure:
             session.rollback()
             raise self._recording_failed(failure) from failure

@@ -20,6 +20,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import HISTORY, TableName
 from fluxbase_migrations.runner.history import version_table
+from fluxbase_migrations.runner.history.columns import Columns, rendered
 from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.sql import composing as sql
 
@@ -253,21 +254,23 @@ class HistoryTable:
             ) from None
         return [_entry(row) for row in rows]
 
-    def insert(self, session: Session, fields: dict[str, bytes]) -> bytes:
-        """The INSERT for one entry; ``fields`` are SQL expressions by column."""
-        literal = session.literal
+    def insert(self, session: Session, columns: Columns) -> bytes:
+        """The INSERT for one entry."""
         columns = {
-            "table_schema": literal(self.table.schema),
-            "table_name": literal(self.table.name),
-            "done_by": literal(self.done_by),
-            **fields,
+            "table_schema": self.table.schema,
+            "table_name": self.table.name,
+            "done_by": self.done_by,
+            **columns,
         }
-        names, values = ", ".join(columns).encode(), b", ".join(columns.values())
+        names = ", ".join(columns).encode()
+        values = b", ".join(rendered(session, value) for value in columns.values())
         return b"INSERT INTO %b (%b) VALUES (%b)" % (HISTORY.quoted(session), names, values)
 
-    def update(self, session: Session, entry: int, fields: dict[str, bytes]) -> bytes:
+    def update(self, session: Session, entry: int, columns: Columns) -> bytes:
         """The UPDATE of one entry."""
-        assignments = b", ".join(name.encode() + b" = " + value for name, value in fields.items())
+        assignments = b", ".join(
+            name.encode() + b" = " + rendered(session, value) for name, value in columns.items()
+        )
         target = HISTORY.quoted(session)
         condition = b"%b.id OPERATOR(pg_catalog.=) %d" % (target, entry)
         return b"UPDATE %b SET %b WHERE %b" % (target, assignments, condition)
@@ -275,10 +278,3 @@ class HistoryTable:
 
 def _listed(columns: dict[str, str]) -> str:
     return ", ".join(f"{name} {kind}" for name, kind in columns.items())
-
-
-def as_json(session: Session, value: dict[str, Any] | None) -> bytes:
-    """A jsonb literal."""
-    if value is None:
-        return b"NULL"
-    return session.json(value)

@@ -16,6 +16,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection.lock import LockIds
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import TableName
+from fluxbase_migrations.runner.history.columns import Columns, Expression
 from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.sql.simple_query import QueryPart
 
@@ -58,7 +59,7 @@ class SessionSql:
     lock_timeout: int
     """Milliseconds that our own statements wait for a row or a table; not 0, which is for ever."""
     target: bytes = field(init=False)
-    row_xmin: bytes = field(init=False)
+    row_xmin: Expression = field(init=False)
     """Which transaction wrote the tracking row; NULL where there is none."""
     mark: bytes = field(init=False)
     mark_and_take: bytes = field(init=False)
@@ -70,7 +71,7 @@ class SessionSql:
     def __post_init__(self) -> None:
         self.target = self.table.quoted(self.session)
         # A query of its own: one statement with two INSERTs takes the server half as long again.
-        self.row_xmin = b"(SELECT w.xmin FROM %b w)" % self.target
+        self.row_xmin = Expression(b"(SELECT w.xmin FROM %b w)" % self.target)
         locks = [b"pg_catalog.pg_try_advisory_xact_lock(%d)" % one for one in self.ids.all]
         mark = b"pg_catalog.set_config('" + MARK + b"', " + _XID + b", true)"
         self.take_xact = _all_true(locks)
@@ -135,12 +136,12 @@ class SessionSql:
         values = (self.target, version, b"true" if dirty else b"false")
         return QueryPart(delete + b"INSERT INTO %b (version, dirty) VALUES (%d, %b);" % values, 2)
 
-    def write_row(self, version: int, dirty: bool, entry: dict[str, bytes]) -> QueryPart:
+    def write_row(self, version: int, dirty: bool, entry: Columns) -> QueryPart:
         """The tracking row together with a new ledger entry that proves it; its reply has the entry's id."""
-        text = self.ledger.insert(self.session, entry | {"row_xmin": self.row_xmin})
+        text = self.ledger.insert(self.session, {**entry, "row_xmin": self.row_xmin})
         return self._written(version, dirty, text)
 
-    def write_row_in_one_message(self, version: int, entry: dict[str, bytes]) -> QueryPart:
+    def write_row_in_one_message(self, version: int, entry: Columns) -> QueryPart:
         """The clean row and its entry behind a file that has no savepoint, whose transaction wrote the row.
 
         The division fails where a trigger or a rule has left out or changed what was written.
@@ -149,12 +150,13 @@ class SessionSql:
         there = b"1 OPERATOR(pg_catalog./) pg_catalog.count(*) OPERATOR(pg_catalog.=) 1"
         written = b"w.version OPERATOR(pg_catalog.=) %d AND NOT w.dirty" % version
         ours = b"CASE WHEN %b THEN pg_catalog.xid(pg_catalog.pg_current_xact_id()) END" % there
-        entry = entry | {"row_xmin": b"(SELECT %b FROM %b w WHERE %b)" % (ours, self.target, written)}
-        return QueryPart(row.sql + self.ledger.insert(self.session, entry) + b";", row.results + 1)
+        xmin = Expression(b"(SELECT %b FROM %b w WHERE %b)" % (ours, self.target, written))
+        insert = self.ledger.insert(self.session, {**entry, "row_xmin": xmin})
+        return QueryPart(row.sql + insert + b";", row.results + 1)
 
-    def rewrite_row(self, entry_id: int, version: int, dirty: bool, entry: dict[str, bytes]) -> QueryPart:
+    def rewrite_row(self, entry_id: int, version: int, dirty: bool, entry: Columns) -> QueryPart:
         """The tracking row together with an existing ledger entry."""
-        text = self.ledger.update(self.session, entry_id, entry | {"row_xmin": self.row_xmin})
+        text = self.ledger.update(self.session, entry_id, {**entry, "row_xmin": self.row_xmin})
         return self._written(version, dirty, text)
 
     def _written(self, version: int, dirty: bool, entry: bytes) -> QueryPart:
@@ -177,7 +179,7 @@ class SessionSql:
         )
         return QueryPart(row.sql + check % (entry, there), row.results + 1)
 
-    def update(self, entry_id: int, entry: dict[str, bytes]) -> QueryPart:
+    def update(self, entry_id: int, entry: Columns) -> QueryPart:
         """An existing ledger entry alone."""
         return QueryPart(self.ledger.update(self.session, entry_id, entry) + b";", 1)
 

@@ -38,8 +38,8 @@ class Target:
     """DROP INDEX, REINDEX INDEX: the index; DETACH: the partition, if it was one of this table."""
 
     def to_json(self) -> dict[str, Any]:
-        """For the ledger's details."""
-        return asdict(self)
+        """For the history's details."""
+        return {**asdict(self), "before": list(self.before)}
 
     @classmethod
     def from_json(cls, details: dict[str, Any]) -> "Target | None":
