@@ -165,7 +165,7 @@ def words(case: Case, policy: Recovery, *, asked: bool) -> str | MigrationError:
             return "the whole file"
         case Restore():
             return "the version before it"
-        case Resume(doubt=None, done=done):
+        case Resume(in_doubt_checksum=None, done=done):
             assert done == 2
             return "resumed after k"
         case Resume(done=done):

@@ -213,7 +213,7 @@ def looks(sql: bytes) -> int:
         nonlocal count
         count += 1
 
-    lexer.split(sql, look=look)
+    lexer.split(sql, check_stop=look)
     return count
 
 
@@ -240,7 +240,9 @@ def test_a_scan_can_be_ended() -> None:
         raise Ended
 
     with pytest.raises(Ended):
-        lexer.split(b"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC " + b"SELECT o.end;" * 50_000, look=look)
+        lexer.split(
+            b"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC " + b"SELECT o.end;" * 50_000, check_stop=look
+        )
 
 
 @pytest.mark.parametrize(

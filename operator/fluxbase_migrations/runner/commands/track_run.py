@@ -127,8 +127,8 @@ def _run(request: RunRequest, engine: Engine, source: MigrationFiles, answers: A
     _obey(request, track, source, answers)
     if not source.versions:
         raise _without_files(track)
-    track.look_around()
-    engine.look_back()
+    track.check_other_tables()
+    engine.check_files()
     planned: list[Step] = []
 
     def make_plan(current: int, _ran: int) -> Plan:
@@ -157,7 +157,7 @@ def _obey(request: RunRequest, track: LockedTrack, source: MigrationFiles, answe
         if owner.take_over is not None:
             answers.obeyed.append(TAKE_OVER)
     if force is not None:
-        if not track.token_known(EntryKind.FORCE, force.token):
+        if not track.was_obeyed(EntryKind.FORCE, force.token):
             track.log.info("forcing the version", source=request.track.value, version=force.version)
             track.force(force.version, force.token)
         answers.obeyed.append(FORCE)

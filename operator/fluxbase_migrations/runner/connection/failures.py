@@ -66,41 +66,41 @@ _PLPGSQL: Final = re.compile(r"PL/pgSQL function [^\n]* line \d+[^\n]*")
 
 
 def locate(
-    failure: SqlFailure, chunks: Sequence[QueryPart], statements: Statements
+    failure: SqlFailure, parts: Sequence[QueryPart], statements: Statements
 ) -> tuple[int | None, int | None]:
     """Index of the file's statement that failed, and the byte offset of the error in the file.
 
     Both None: a statement of ours failed.
     """
     if failure.sqlstate in _NO_SUCH_CHARACTER and not failure.replies:
-        offset = _untranslatable(failure, chunks)
+        offset = _untranslatable(failure, parts)
     elif failure.position is not None:
-        offset = _offset(failure, chunks)
+        offset = _offset(failure, parts)
     else:
         offset = None
     if offset is not None:
         return _statement_at(statements, offset), offset
-    count = failure.failed
-    for chunk in chunks:
-        if count < chunk.results:
-            if chunk.origin is not None:
-                index = chunk.first + count
+    count = failure.completed
+    for part in parts:
+        if count < part.results:
+            if part.origin is not None:
+                index = part.first + count
                 return index, statements.starts[index]
-            index_or_none = _behind(failure, chunk, statements)
+            index_or_none = _behind(failure, part, statements)
             return index_or_none, None if index_or_none is None else statements.starts[index_or_none]
-        count -= chunk.results
+        count -= part.results
     return None, None
 
 
-def _offset(failure: SqlFailure, chunks: Sequence[QueryPart]) -> int | None:
+def _offset(failure: SqlFailure, parts: Sequence[QueryPart]) -> int | None:
     """Byte offset in the file of a place that the server gives within the message."""
     left, last = (failure.position or 1) - 1, None
-    for chunk in chunks:
-        length = _length(failure, chunk)
-        if chunk.origin is not None:
-            last = chunk
+    for part in parts:
+        length = _length(failure, part)
+        if part.origin is not None:
+            last = part
             if left <= length:
-                return chunk.origin + (left if failure.counts_bytes else _bytes(chunk.sql, left))
+                return part.origin + (left if failure.counts_bytes else _bytes(part.sql, left))
         elif left < length:
             # A statement that lacks its end goes on in ours: the place is where the file's text ends.
             incomplete = last is not None and failure.sqlstate == _SYNTAX
@@ -109,9 +109,9 @@ def _offset(failure: SqlFailure, chunks: Sequence[QueryPart]) -> int | None:
     return None
 
 
-def _length(failure: SqlFailure, chunk: QueryPart) -> int:
+def _length(failure: SqlFailure, part: QueryPart) -> int:
     """Of a piece of the message, in what the server counts places in."""
-    return len(chunk.sql) if failure.counts_bytes else _characters(chunk.sql)
+    return len(part.sql) if failure.counts_bytes else _characters(part.sql)
 
 
 def _characters(text: bytes) -> int:
@@ -125,23 +125,23 @@ def _bytes(text: bytes, characters: int) -> int:
         return characters
     position = 0
     while characters > 0 and position < len(text):
-        part = text[position : position + max(1, characters)]
-        seen = _characters(part)
+        piece = text[position : position + max(1, characters)]
+        seen = _characters(piece)
         if seen == 0:  # the last bytes of a character
-            position += len(part)
+            position += len(piece)
             continue
-        position, characters = position + len(part), characters - seen
+        position, characters = position + len(piece), characters - seen
     while position < len(text) and text[position] in _CONTINUATION:
         position += 1
     return position
 
 
-def _untranslatable(failure: SqlFailure, chunks: Sequence[QueryPart]) -> int | None:
+def _untranslatable(failure: SqlFailure, parts: Sequence[QueryPart]) -> int | None:
     """Where the character stands that the database's encoding lacks; the server names only its bytes."""
     character = bytes(int(one, 16) for one in _HEXADECIMAL.findall(failure.message))
-    for chunk in chunks:
-        if chunk.origin is not None and character and (at := chunk.sql.find(character)) >= 0:
-            return chunk.origin + at
+    for part in parts:
+        if part.origin is not None and character and (at := part.sql.find(character)) >= 0:
+            return part.origin + at
     return None
 
 
@@ -201,11 +201,11 @@ def to_error(
     failure: SqlFailure,
     file: MigrationFile | None,
     statements: Statements,
-    chunks: Sequence[QueryPart],
+    parts: Sequence[QueryPart],
     session: Session,
 ) -> MigrationError:
     """The error for the person at the terminal."""
-    index, offset = locate(failure, chunks, statements)
+    index, offset = locate(failure, parts, statements)
     if index is None:
         return recording_failed(failure, session, file.name if file else None)
     line = column = None
@@ -217,7 +217,7 @@ def to_error(
     if inner:
         detail = f"{detail}; in {inner[0]}" if detail else f"in {inner[0]}"
     return kind(
-        session.scrub(_message(failure, chunks)),
+        session.scrub(_message(failure, parts)),
         file=file.name if file else None,
         statement=statement_label(statements, index),
         line=line,
@@ -228,31 +228,31 @@ def to_error(
     )
 
 
-def _message(failure: SqlFailure, chunks: Sequence[QueryPart]) -> str:
+def _message(failure: SqlFailure, parts: Sequence[QueryPart]) -> str:
     """The server's message, made about the file where it was about ours."""
-    count = failure.failed
-    for chunk in chunks:
-        if count < chunk.results:
+    count = failure.completed
+    for part in parts:
+        if count < part.results:
             break
-        count -= chunk.results
+        count -= part.results
     else:
         return failure.message
     if failure.sqlstate == _SYNTAX and failure.position is not None:
-        return "syntax error at end of input" if _beyond(failure, chunks) else failure.message
-    if chunk.constraints:
+        return "syntax error at end of input" if _beyond(failure, parts) else failure.message
+    if part.constraints:
         return f"{failure.message} (a deferred constraint, checked at the file's end)"
-    if chunk.origin is None and failure.sqlstate == _READ_ONLY:
+    if part.origin is None and failure.sqlstate == _READ_ONLY:
         return "the file made its transaction read-only, so that its version cannot be recorded"
     return failure.message
 
 
-def _beyond(failure: SqlFailure, chunks: Sequence[QueryPart]) -> bool:
+def _beyond(failure: SqlFailure, parts: Sequence[QueryPart]) -> bool:
     """Whether the place of the error is in our own text."""
     left = (failure.position or 1) - 1
-    for chunk in chunks:
-        length = _length(failure, chunk)
+    for part in parts:
+        length = _length(failure, part)
         if left < length:
-            return chunk.origin is None
+            return part.origin is None
         left -= length
     return True
 

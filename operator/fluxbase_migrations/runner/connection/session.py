@@ -127,17 +127,17 @@ class Session:
 
     def run(
         self,
-        chunks: Sequence[QueryPart],
+        parts: Sequence[QueryPart],
         *,
         atomic: bool = True,
-        meanwhile: Callable[[], object] | None = None,
+        on_sent: Callable[[], object] | None = None,
         rows: int = 0,
         single: bool = False,
     ) -> list[Reply]:
         """Send a message, as ``simple_query.run`` does. A signal cancels it by policy."""
         with self._watched() as on_waiting:
-            watch = Watch(self.stop, self._cancel, atomic, meanwhile, on_waiting)
-            return simple_query.run(self.pgconn, chunks, watch, rows=rows, single=single)
+            watch = Watch(self.stop, self._cancel, atomic, on_sent, on_waiting)
+            return simple_query.run(self.pgconn, parts, watch, rows=rows, single=single)
 
     def run_own(self, text: bytes) -> list[abc.PGresult]:
         """Send statements of our own, which no signal cancels."""
@@ -154,7 +154,7 @@ class Session:
         yield self.lock_waits.tick
         self.lock_waits.end()
 
-    def became_of(self, xid: str) -> str | None:
+    def transaction_status(self, xid: str) -> str | None:
         """``committed``, ``aborted`` or ``in progress``: what the server says of a transaction.
 
         Raises:

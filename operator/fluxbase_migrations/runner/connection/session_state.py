@@ -75,7 +75,7 @@ class SessionState:
     listening: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """For the ledger's details."""
+        """For the history's details."""
         return asdict(self)
 
     @classmethod

@@ -14,7 +14,7 @@ def golang_released(context: MigrationSession) -> AbstractContextManager[None]:
     return lock.golang_released(context.session, context.ids, max(context.lock_timeout, 60.0))
 
 
-def say_no_lock_timeout(context: MigrationSession, prepared: Prepared, index: int) -> None:
+def log_without_lock_timeout(context: MigrationSession, prepared: Prepared, index: int) -> None:
     """Tell that a lock_timeout that the file has set is set aside for statement ``index``."""
     if index_cleanup.own_lock_timeout(context.session) in (None, "0"):
         return
@@ -25,7 +25,7 @@ def say_no_lock_timeout(context: MigrationSession, prepared: Prepared, index: in
     )
 
 
-def clear_the_way(
+def drop_blocking_indexes(
     context: MigrationSession, label: str, target: index_cleanup.Target, *, recovering: bool
 ) -> None:
     """Drop an invalid index of the name that the statement asks for.
@@ -35,12 +35,12 @@ def clear_the_way(
         Unproven: it stays; IF NOT EXISTS would take it for what was asked for.
     """
     session = context.session
-    if not index_cleanup.in_the_way(session, target, always=recovering):
+    if not index_cleanup.blocking(session, target, always=recovering):
         return
     with index_cleanup.without_lock_timeout(session), golang_released(context):
-        for name in index_cleanup.drop_in_the_way(session, target, always=recovering):
+        for name in index_cleanup.drop_blocking(session, target, always=recovering):
             context.log.info("dropped an invalid index of the same name", index=name)
-    for _, schema, name in index_cleanup.in_the_way(session, target, always=recovering):
+    for _, schema, name in index_cleanup.blocking(session, target, always=recovering):
         raise Unproven(
             f"the invalid index {schema}.{name} is in the way and could not be dropped",
             file=label,

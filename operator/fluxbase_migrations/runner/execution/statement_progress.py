@@ -1,4 +1,4 @@
-"""How far a file in groups has come, as the ledger has it: inside each group, or durably between them."""
+"""How far a file in groups has come, as the history has it: inside each group, or durably between them."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -26,7 +26,7 @@ MISSING: Final = frozenset(("42P01", "3F000"))
 
 
 class StatementProgress:
-    """The ledger's entry of one attempt, from its dirty mark to its end."""
+    """The history's entry of one attempt, from its dirty mark to its end."""
 
     def __init__(self, context: MigrationSession, attempt: Attempt, done: int) -> None:
         self.context = context
@@ -36,9 +36,9 @@ class StatementProgress:
         self.in_doubt: int | None = None
         """Number of the statement that may have taken effect in part."""
         self.notes: dict[str, Any] = {}
-        """What the ledger remembers about that statement."""
+        """What the history remembers about that statement."""
         self.recorded = False
-        """Whether the ledger has this attempt's end."""
+        """Whether the history has this attempt's end."""
         self._entry_id = 0
         self._row_xmin: int | None = None
         self._foreign_row = False
@@ -56,15 +56,15 @@ class StatementProgress:
     def left_nothing(self) -> None:
         """Only what an earlier attempt has left in doubt is, until this one has got over it."""
         self.in_doubt, self.notes = None, {}
-        if self.attempt.doubt is not None:
-            self.in_doubt, self.notes = self.done + 1, {AFTER: self.attempt.doubt}
+        if self.attempt.in_doubt_checksum is not None:
+            self.in_doubt, self.notes = self.done + 1, {AFTER: self.attempt.in_doubt_checksum}
 
     def mark(self) -> None:
-        """The dirty mark and the ledger's entry, durable before anything else."""
-        book = self.context.book
+        """The dirty mark and the history's entry, durable before anything else."""
+        sql = self.context.sql
         self._session = self._state(first=True)
-        chunks = [book.begin(), book.locks_again(), QueryPart(book.as_ourselves, 2)]
-        self._entered(self._own([*chunks, self.new_entry(self.done), book.commit(durable=True)]))
+        parts = [sql.begin(), sql.reacquire_locks(), QueryPart(sql.as_ourselves, 2)]
+        self._entered(self._own([*parts, self.new_entry(self.done), sql.commit(durable=True)]))
         self.context.flushed = True
 
     def _state(self, *, first: bool = False) -> session_state.SessionState:
@@ -81,7 +81,7 @@ class StatementProgress:
     def new_entry(self, done: int) -> QueryPart:
         """The dirty row, and an entry that proves it and says that ``done`` statements took effect."""
         entry = self.attempt.entry(EntryOutcome.RUNNING, **{**self.columns(done), "finished_at": None})
-        return self.context.book.write_row(self.attempt.prepared.step.to_version, True, entry)
+        return self.context.sql.write_row(self.attempt.prepared.step.to_version, True, entry)
 
     def _entered(self, results: list[abc.PGresult]) -> None:
         """Take note of the entry that :meth:`new_entry` made."""
@@ -113,7 +113,7 @@ class StatementProgress:
         What the group has made of the session holds after its COMMIT only if it is what it was before: a
         SET LOCAL looks the same. Otherwise it is recorded as not known, until :meth:`reached` has looked.
         """
-        session, book = self.context.session, self.context.book
+        session, sql = self.context.session, self.context.sql
         before = rendered(session, self._session_json())
         same = b"%b OPERATOR(pg_catalog.=) %b" % (session_state.KEPT, before)
         known = b"CASE WHEN %b THEN %b END" % (same, session_state.KEPT)
@@ -124,22 +124,22 @@ class StatementProgress:
         )
         return [
             QueryPart(session_state.keep(session, self._custom), 1),
-            QueryPart(book.as_ourselves, 2),
-            book.patience(),
+            QueryPart(sql.as_ourselves, 2),
+            sql.own_timeouts(),
             self._update(columns, same),
         ]
 
     def _update(self, columns: Columns, answer: bytes = b"true") -> QueryPart:
         """Update the entry; an error unless it and the row that it has written are there, and alone."""
-        book = self.context.book
-        update = book.ledger.update(self.context.session, self._entry_id, columns)
+        sql = self.context.sql
+        update = sql.history.update(self.context.session, self._entry_id, columns)
         check = (
             b"WITH p AS (%b RETURNING row_xmin) SELECT pg_catalog.ln(pg_catalog.float8("
             b"CASE WHEN (SELECT pg_catalog.count(*) FROM %b) OPERATOR(pg_catalog.=) 1"
             b" AND (SELECT pg_catalog.count(*) FROM p JOIN %b t ON t.xmin OPERATOR(pg_catalog.=) p.row_xmin)"
             b" OPERATOR(pg_catalog.=) 1 THEN 1 ELSE 0 END)), %b;"
         )
-        return QueryPart(check % (update, book.target, book.target, answer), 1)
+        return QueryPart(check % (update, sql.target, sql.target, answer), 1)
 
     def reached(self, done: int, replies: Sequence[Reply] = ()) -> None:
         """A group is committed: see what it has made of the session, and record that if it is new.
@@ -173,7 +173,7 @@ class StatementProgress:
         self._session = self._state()
         self._write()
 
-    def nothing_is_known(self) -> None:
+    def mark_unknown(self) -> None:
         """What took effect behind the position nobody can tell."""
         self.in_doubt, self.notes = self.done + 1, {}
 
@@ -185,11 +185,11 @@ class StatementProgress:
 
     def _write(self) -> None:
         """Write how far the file has come, with the locks taken again, durably."""
-        book, session = self.context.book, self.context.session
-        opening = [book.begin(), book.locks_again(), QueryPart(book.as_ourselves, 2)]
-        chunks = [*opening, self._update(self.columns(self.done)), book.commit(durable=True)]
+        sql, session = self.context.sql, self.context.session
+        opening = [sql.begin(), sql.reacquire_locks(), QueryPart(sql.as_ourselves, 2)]
+        parts = [*opening, self._update(self.columns(self.done)), sql.commit(durable=True)]
         try:
-            session.run_own(b"".join(chunk.sql for chunk in chunks))
+            session.run_own(b"".join(part.sql for part in parts))
         except SqlFailure as failure:
             session.rollback()
             if failure.sqlstate == failures.CHANGED:
@@ -212,11 +212,11 @@ class StatementProgress:
             self._session = None
         try:
             version_table.ensure(session, self.context.table)
-            self.context.ledger.ensure(session)
+            self.context.history.ensure(session)
         except MigrationError:
             session.rollback()
             raise
-        self._entered(self._own([self.new_entry(done), self.context.book.commit(durable=True)]))
+        self._entered(self._own([self.new_entry(done), self.context.sql.commit(durable=True)]))
 
     def changed(self) -> Unproven:
         """The row or the entry is not what this attempt has written."""
@@ -231,18 +231,18 @@ class StatementProgress:
             hint="finish or undo the file by hand, then force the version that is true",
         )
 
-    def nobody_wrote(self) -> None:
+    def check_row_unchanged(self) -> None:
         """The tracking row is still ours after golang-migrate's locks were free for a while.
 
         Raises:
             Unproven: it is not.
         """
-        book = self.context.book
-        select = b"SELECT xmin FROM " + book.target + b";"
+        sql = self.context.sql
+        select = b"SELECT xmin FROM " + sql.target + b";"
         results = self._own(
             [
                 QueryPart(b"BEGIN;", 1),
-                QueryPart(book.as_ourselves, 2),
+                QueryPart(sql.as_ourselves, 2),
                 QueryPart(select, 1),
                 QueryPart(b"COMMIT", 1),
             ]
@@ -253,8 +253,8 @@ class StatementProgress:
             raise self._modified(f"{self.context.table} was modified by another session")
 
     def record(self, error: MigrationError) -> None:
-        """The failure's ledger entry, durable; the row stays dirty."""
-        book, session = self.context.book, self.context.session
+        """The failure's history entry, durable; the row stays dirty."""
+        sql, session = self.context.sql, self.context.session
         self.recorded = True
         error.with_effect(self.effect())
         passing = error.may_pass and not self.unproven
@@ -263,8 +263,8 @@ class StatementProgress:
         columns["error"] = error_details(error.info)
         try:
             session.rollback()
-            self._own([book.begin(), book.tidy(), book.locks_again()])
-            self._own([self._last(columns), book.commit(durable=True)])
+            self._own([sql.begin(), sql.reset_session_for_us(), sql.reacquire_locks()])
+            self._own([self._last(columns), sql.commit(durable=True)])
         except (MigrationError, ConnectionLost, errors.Error) as why:
             session.rollback()
             reason = why.info.message if isinstance(why, MigrationError) else str(why)
@@ -272,48 +272,48 @@ class StatementProgress:
 
     def _last(self, columns: Columns) -> QueryPart:
         """The entry, made again where it is gone, and the dirty row, where the file has changed that."""
-        context, book, session = self.context, self.context.book, self.context.session
+        context, sql, session = self.context, self.context.sql, self.context.session
         version = self.attempt.prepared.step.to_version
         version_table.ensure(session, context.table)
-        context.ledger.ensure(session)
-        there = context.ledger.has(session, self._entry_id)
+        context.history.ensure(session)
+        there = context.history.has(session, self._entry_id)
         entry = columns if there else self.attempt.entry(EntryOutcome.FAILED, **columns)
         if self._foreign_row or version_table.written_by(session, context.table) == [self._row_xmin]:
-            insert = QueryPart(context.ledger.insert(session, entry) + b";", 1)
-            return book.update(self._entry_id, columns) if there else insert
+            insert = QueryPart(context.history.insert(session, entry) + b";", 1)
+            return sql.update(self._entry_id, columns) if there else insert
         if there:
-            return book.rewrite_row(self._entry_id, version, True, columns)
-        return book.write_row(version, True, entry)
+            return sql.rewrite_row(self._entry_id, version, True, columns)
+        return sql.write_row(version, True, entry)
 
     def effect(self) -> str:
         """What of the file the database holds now."""
         return drift.effect(self.done, len(self.attempt.prepared.statements), self.in_doubt)
 
     def finish(self) -> None:
-        """Hygiene, the clean row, and the ledger's entry, in one durable transaction."""
-        context, book, step = self.context, self.context.book, self.attempt.prepared.step
+        """Hygiene, the clean row, and the history's entry, in one durable transaction."""
+        context, sql, step = self.context, self.context.sql, self.attempt.prepared.step
         self.completed(len(self.attempt.prepared.statements))
         session = context.session
         columns = {**self.columns(self.done), "details": None, "outcome": EntryOutcome.APPLIED}
         try:
-            opening = book.begin(), book.tidy(), book.locks_again()
-            session.run_own(b"".join(chunk.sql for chunk in opening))
+            opening = sql.begin(), sql.reset_session_for_us(), sql.reacquire_locks()
+            session.run_own(b"".join(part.sql for part in opening))
             version_table.ensure(session, context.table)
-            context.ledger.ensure(session)
-            if not context.ledger.has(session, self._entry_id):
-                final = book.write_row(step.to_version, False, self.attempt.entry(EntryOutcome.APPLIED))
+            context.history.ensure(session)
+            if not context.history.has(session, self._entry_id):
+                final = sql.write_row(step.to_version, False, self.attempt.entry(EntryOutcome.APPLIED))
             else:
-                final = book.rewrite_row(self._entry_id, step.to_version, False, columns)
+                final = sql.rewrite_row(self._entry_id, step.to_version, False, columns)
         except SqlFailure as failure:
             session.rollback()
             raise self._recording_failed(failure) from failure
-        self._own([final, book.commit(durable=True)])
+        self._own([final, sql.commit(durable=True)])
 
-    def _own(self, chunks: list[QueryPart]) -> list[abc.PGresult]:
+    def _own(self, parts: list[QueryPart]) -> list[abc.PGresult]:
         """Our own statements, as one message; a lost lock stops the run."""
         session = self.context.session
         try:
-            return list(session.run_own(b"".join(chunk.sql for chunk in chunks)))
+            return list(session.run_own(b"".join(part.sql for part in parts)))
         except SqlFailure as failure:
             session.rollback()
             raise self._recording_failed(failure) from failure

@@ -199,10 +199,10 @@ class HistoryTable:
     done_by: str = field(default_factory=whoami)
 
     def exists(self, session: Session) -> bool:
-        """Whether the ledger is there.
+        """Whether the history is there.
 
         Raises:
-            ServerRefused: a table of that name is there and is not a ledger.
+            ServerRefused: a table of that name is there and is not a history.
         """
         found = version_table.columns(session, HISTORY)
         if found is None:
@@ -216,7 +216,7 @@ class HistoryTable:
         return True
 
     def ensure(self, session: Session) -> None:
-        """Create the ledger if it is missing."""
+        """Create the history if it is missing."""
         if self.exists(session):
             return
         version_table.ensure_schema(session, HISTORY.schema)
@@ -233,7 +233,7 @@ class HistoryTable:
         version_table.require(session, HISTORY, "SELECT", "INSERT", "UPDATE")
 
     def has(self, session: Session, entry: int) -> bool:
-        """Whether an entry is still there: a file may have dropped the ledger's schema."""
+        """Whether an entry is still there: a file may have dropped the history's schema."""
         return bool(
             session.query(sql.SQL("SELECT 1 FROM {} WHERE id = %s").format(HISTORY.identifier), (entry,))
         )

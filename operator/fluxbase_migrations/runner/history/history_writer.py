@@ -19,8 +19,8 @@ def write_entry(context: MigrationSession, kind: EntryKind, outcome: EntryOutcom
         MigrationError: the server refuses it.
     """
     columns = {"kind": kind, "outcome": outcome, **_AT_ONCE, **more}
-    entry = context.ledger.insert(context.session, columns)
-    _run(context, b"BEGIN;" + entry + b";" + context.book.commit(durable=True).sql)
+    entry = context.history.insert(context.session, columns)
+    _run(context, b"BEGIN;" + entry + b";" + context.sql.commit(durable=True).sql)
     context.flushed = True
 
 
@@ -32,12 +32,12 @@ def write_row(
     token: str | None,
     details: dict[str, object],
 ) -> None:
-    """A clean version row with its ledger entry, durable; :data:`NIL` or below is nothing applied.
+    """A clean version row with its history entry, durable; :data:`NIL` or below is nothing applied.
 
     Raises:
         MigrationError: the server refuses it, or the lock was lost.
     """
-    book, version = context.book, max(version, NIL)
+    sql, version = context.sql, max(version, NIL)
     columns: Columns = {
         "kind": kind,
         "outcome": EntryOutcome.APPLIED,
@@ -48,8 +48,8 @@ def write_row(
         "details": details,
         **_AT_ONCE,
     }
-    row = book.write_row(version, False, columns)
-    parts = [book.begin(), book.locks_again(), row, book.commit(durable=True)]
+    row = sql.write_row(version, False, columns)
+    parts = [sql.begin(), sql.reacquire_locks(), row, sql.commit(durable=True)]
     _run(context, b"".join(part.sql for part in parts))
 
 

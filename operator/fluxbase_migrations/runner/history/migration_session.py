@@ -39,9 +39,9 @@ class MigrationSession:
 
     session: Session
     table: TableName
-    ledger: HistoryTable
+    history: HistoryTable
     ids: LockIds
-    book: SessionSql
+    sql: SessionSql
     log: Log
     stop: Stop
     lock_timeout: float
@@ -58,12 +58,12 @@ class Attempt:
     proven: bool = True
     """False where it starts from a state that nothing proves."""
     previous: int | None = None
-    """The ledger's entry that wrote the dirty row from which it starts."""
+    """The history's entry that wrote the dirty row from which it starts."""
     request: str | None = None
     """The request that it answers."""
     session: SessionState | None = None
     """A resume: what the session was at the position."""
-    doubt: str | None = None
+    in_doubt_checksum: str | None = None
     """A resume at a statement that may have taken effect in part: the checksum of the statements up to and
     including it, as they were then."""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -109,7 +109,7 @@ class Attempt:
 def under_lock(
     session: Session,
     table: TableName,
-    ledger: HistoryTable,
+    history: HistoryTable,
     lock_timeout: float,
     log: Log,
     stop: Stop,
@@ -126,7 +126,7 @@ def under_lock(
     """
     ids = LockIds.of(table, session.database)
     versioned = version_table.exists(session, table)
-    recorded = ledger.exists(session)
+    recorded = history.exists(session)
     lock.acquire(session, ids, lock_timeout, log)
     facts = database_identity.read(session, history=recorded)
     for database in expected:
@@ -135,22 +135,22 @@ def under_lock(
     if guard is not None and not versioned:
         guard.look(session, table)
     if create:
-        facts = _create_missing(session, table, ledger, facts)
-    patience = max(1, round(lock_timeout * 1000))
-    book = SessionSql(session, table, ledger, ids, facts.weak_commit, facts.role, patience)
-    return MigrationSession(session, table, ledger, ids, book, log, stop, lock_timeout, facts.identity)
+        facts = _create_missing(session, table, history, facts)
+    own_timeouts = max(1, round(lock_timeout * 1000))
+    sql = SessionSql(session, table, history, ids, facts.weak_commit, facts.role, own_timeouts)
+    return MigrationSession(session, table, history, ids, sql, log, stop, lock_timeout, facts.identity)
 
 
 def _create_missing(
-    session: Session, table: TableName, ledger: HistoryTable, facts: SessionFacts
+    session: Session, table: TableName, history: HistoryTable, facts: SessionFacts
 ) -> SessionFacts:
     """Both tables and the history's id; returns the facts with that id."""
     version_table.ensure(session, table)
-    ledger.ensure(session)
-    ledger.require(session)
+    history.ensure(session)
+    history.require(session)
     if facts.identity.history_id is not None:
         return facts
-    database_identity.write_history_id(session, ledger.done_by)
+    database_identity.write_history_id(session, history.done_by)
     return database_identity.read(session, history=True)
 
 

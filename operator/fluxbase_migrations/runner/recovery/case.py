@@ -31,7 +31,7 @@ class Resume:
     reason: str
     session: SessionState | None = None
     """None where nothing is left to run, or nothing was run."""
-    doubt: str | None = None
+    in_doubt_checksum: str | None = None
     """The next statement may have taken effect in part: the checksum of the statements up to and including
     it, as they were then."""
 

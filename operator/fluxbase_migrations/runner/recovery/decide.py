@@ -1,6 +1,6 @@
-"""What to do about a dirty row: a pure decision from the row, the ledger and the files.
+"""What to do about a dirty row: a pure decision from the row, the history and the files.
 
-Never "declare the failed migration applied". What the ledger proves decides; where it proves nothing, the
+Never "declare the failed migration applied". What the history proves decides; where it proves nothing, the
 policy does.
 """
 

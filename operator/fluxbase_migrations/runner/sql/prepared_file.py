@@ -46,15 +46,17 @@ class Prepared:
         step: Step,
         *,
         standard_conforming_strings: bool = True,
-        look: Callable[[], object] | None = None,
+        check_stop: Callable[[], object] | None = None,
     ) -> "Prepared":
-        """Split and classify ``step``'s file; ``look`` as in :func:`lexer.split`.
+        """Split and classify ``step``'s file; ``check_stop`` as in :func:`lexer.split`.
 
         Raises:
             InvalidSource: the file cannot be run as it is.
         """
         sql = step.file.sql if step.file else b""
-        split = lexer.split(sql, standard_conforming_strings=standard_conforming_strings, look=look)
+        split = lexer.split(
+            sql, standard_conforming_strings=standard_conforming_strings, check_stop=check_stop
+        )
         specials = statements.classify(split)
         refuse_unusable(split, specials, step.label)
         refuse_left_out(split, step.label)

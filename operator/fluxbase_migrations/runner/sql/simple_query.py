@@ -70,7 +70,7 @@ class SqlFailure(Exception):
         super().__init__(f"{self.message} ({self.sqlstate})")
 
     @property
-    def failed(self) -> int:
+    def completed(self) -> int:
         """How many statements of the message had succeeded."""
         return len(self.replies)
 
@@ -105,7 +105,7 @@ class Watch:
     cancel: Callable[[], object] | None = None
     """Called once, when ``stop`` says that the statement is to be cancelled."""
     atomic: bool = True
-    meanwhile: Callable[[], object] | None = None
+    on_sent: Callable[[], object] | None = None
     """Called once as soon as everything is sent; it must not fail."""
     on_waiting: Callable[[float], object] | None = None
     """Called every half second with the seconds that the message has taken so far; it must not fail."""
@@ -116,13 +116,13 @@ _NO_WATCH: Final = Watch()
 
 def run(
     conn: abc.PGconn,
-    chunks: Sequence[QueryPart],
+    parts: Sequence[QueryPart],
     watch: Watch = _NO_WATCH,
     *,
     rows: int = 0,
     single: bool = False,
 ) -> list[Reply]:
-    """Send ``chunks`` as one message and wait for every reply; of the first ``rows`` keep a row.
+    """Send ``parts`` as one message and wait for every reply; of the first ``rows`` keep a row.
 
     ``single`` has the server itself refuse more than one statement (the extended protocol does).
 
@@ -130,7 +130,7 @@ def run(
         SqlFailure: a statement failed; those after it in the message did not run.
         ConnectionLost: the server is gone; what took effect is not known here.
     """
-    text = b"".join(chunk.sql for chunk in chunks) if len(chunks) > 1 else chunks[0].sql
+    text = b"".join(part.sql for part in parts) if len(parts) > 1 else parts[0].sql
     try:
         if single:
             conn.send_query_params(text, None)
@@ -192,8 +192,8 @@ class _Exchange:
 
     def _send(self) -> None:
         sending = self.conn.flush() == 1
-        if not sending and self.watch.meanwhile is not None:
-            self.watch.meanwhile()
+        if not sending and self.watch.on_sent is not None:
+            self.watch.on_sent()
         while sending:
             if self._wait(select.POLLIN | select.POLLOUT):
                 self.conn.consume_input()
