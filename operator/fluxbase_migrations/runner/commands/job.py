@@ -10,7 +10,7 @@ from typing import Final
 from fluxbase_migrations.core.errors import InternalError, MigrationError, SourceChanged, with_advice
 from fluxbase_migrations.core.files import MigrationFiles
 from fluxbase_migrations.core.job import JobSpec
-from fluxbase_migrations.core.names import ENV_FILE, ENV_JOB, Track
+from fluxbase_migrations.core.names import ENV_FILE, ENV_JOB, ENV_LOG_FORMAT, Track
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.core.text import decoded
 from fluxbase_migrations.runner.connection.signals import Stop
@@ -18,7 +18,6 @@ from fluxbase_migrations.runner.log import Log, LogFormat
 
 TERMINATION_LOG: Final = "/dev/termination-log"
 ENV_TERMINATION_LOG: Final = "FLUXBASE_TERMINATION_LOG"
-ENV_LOG_FORMAT: Final = "LOG_FORMAT"
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:

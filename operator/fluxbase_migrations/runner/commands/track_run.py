@@ -6,6 +6,7 @@ from dataclasses import field, replace
 from psycopg import errors
 
 from fluxbase_migrations.core import plan
+from fluxbase_migrations.core.defaults import LOCK_TIMEOUT
 from fluxbase_migrations.core.errors import (
     AheadOfSource,
     Conflict,
@@ -44,7 +45,7 @@ class RunRequest:
 
     track: Track
     options: Options = field(default_factory=Options)
-    lock_timeout: float = 300.0
+    lock_timeout: float = LOCK_TIMEOUT
     """Seconds to wait for the migration lock."""
     table: TableName | None = None
     """None: the track's own."""

@@ -6,6 +6,7 @@ from dataclasses import field, replace
 from psycopg import errors
 
 from fluxbase_migrations.core import plan
+from fluxbase_migrations.core.defaults import LOCK_TIMEOUT
 from fluxbase_migrations.core.errors import (
     InternalError,
     MigrationError,
@@ -49,7 +50,7 @@ class Setup:
     stop: Stop
     track: Track = Track.USER
     table: TableName | None = None
-    lock_timeout: float = 300.0
+    lock_timeout: float = LOCK_TIMEOUT
     recovery: Recovery | None = None
     out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
     exposure: ExposurePolicy = ExposurePolicy.WARN

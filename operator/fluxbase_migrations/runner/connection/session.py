@@ -9,6 +9,7 @@ from typing import Any, Final, LiteralString
 from psycopg import errors, pq
 from psycopg.pq import abc
 
+from fluxbase_migrations.core.defaults import CONNECT_PATIENCE
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection import libpq, queries
 from fluxbase_migrations.runner.connection.lock_waits import LockWaits
@@ -19,8 +20,6 @@ from fluxbase_migrations.runner.sql import simple_query
 from fluxbase_migrations.runner.sql.encodings import client_codec, fitting
 from fluxbase_migrations.runner.sql.simple_query import QueryPart, Reply, Watch
 
-CONNECT_PATIENCE: Final = 60.0
-"""Seconds during which an unreachable server is tried again."""
 CATALOG_QUERY: Final[LiteralString] = "SET LOCAL jit = off; "
 """Before a query of many catalogs, in one message with it: the server compiles what it thinks expensive, and
 with thousands of tables that takes longer than the query by far."""

@@ -18,7 +18,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.log_lines import APPLYING, REVERTING
 from fluxbase_migrations.core.names import OutOfOrderPolicy, Recovery
 from fluxbase_migrations.core.plan import Plan, Step
-from fluxbase_migrations.core.result import Applied
+from fluxbase_migrations.core.result import AppliedFile
 from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.execution import memory
 from fluxbase_migrations.runner.execution.atomic import record_failure
@@ -54,14 +54,14 @@ class Engine:
         self.source = source
         self.options = options
         self.log = track.log
-        self._applied: dict[str, Applied] = {}
+        self._applied: dict[str, AppliedFile] = {}
         self._given_up = False
         self.recovered: str | None = None
         self.warnings: list[str] = list(source.warnings)
         self.skipped: list[int] = []
 
     @property
-    def applied(self) -> list[Applied]:
+    def applied(self) -> list[AppliedFile]:
         """The files that took effect, in order."""
         return list(self._applied.values())
 
@@ -189,7 +189,7 @@ class Engine:
         step = attempt.prepared.step
         if step.file is not None:
             seconds = round(attempt.seconds, 3)
-            self._applied[attempt.id] = Applied(step.version, step.file.name, step.direction, seconds)
+            self._applied[attempt.id] = AppliedFile(step.version, step.file.name, step.direction, seconds)
 
     def _after_loss(self, attempt: Attempt, reason: str) -> None:
         """The connection is gone: the history knows whether the file's COMMIT came through.
