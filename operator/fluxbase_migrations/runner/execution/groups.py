@@ -11,7 +11,7 @@ from psycopg import errors
 from fluxbase_migrations.core.errors import Dirty, Interrupted, MigrationError, Unproven
 from fluxbase_migrations.runner.connection import failures, session_state
 from fluxbase_migrations.runner.execution import concurrently
-from fluxbase_migrations.runner.execution.atomic import misread, rolled_back, transaction_id
+from fluxbase_migrations.runner.execution.answers import misread, rolled_back, transaction_id
 from fluxbase_migrations.runner.execution.statement_progress import MISSING, StatementProgress
 from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession
 from fluxbase_migrations.runner.recovery import in_doubt_resolution, index_cleanup

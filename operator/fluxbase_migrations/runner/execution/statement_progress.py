@@ -277,7 +277,7 @@ class StatementProgress:
         version_table.ensure(session, context.table)
         context.history.ensure(session)
         there = context.history.has(session, self._entry_id)
-        entry = columns if there else self.attempt.entry(EntryOutcome.FAILED, **columns)
+        entry = columns if there else {**self.attempt.entry(EntryOutcome.FAILED), **columns}
         if self._foreign_row or version_table.written_by(session, context.table) == [self._row_xmin]:
             insert = QueryPart(context.history.insert(session, entry) + b";", 1)
             return sql.update(self._entry_id, columns) if there else insert
