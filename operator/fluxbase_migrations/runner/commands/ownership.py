@@ -7,7 +7,7 @@ from fluxbase_migrations.core.errors import Conflict
 from fluxbase_migrations.core.job import SetRef, TakeOverCommand
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.execution.locked_track import LockedTrack
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.execution.engine import Engine, Options
 from fluxbase_migrations.runner.execution.locked_track import LockedTrack
-from fluxbase_migrations.runner.history.history_table import EntryKind
+from fluxbase_migrations.runner.history.entry import EntryKind
 from fluxbase_migrations.runner.history.other_version_tables import Guard
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.sql.simple_query import ConnectionLost

@@ -30,10 +30,10 @@ from fluxbase_migrations.runner.execution import memory
 from fluxbase_migrations.runner.execution.engine import Engine, Options
 from fluxbase_migrations.runner.execution.locked_track import LockedTrack
 from fluxbase_migrations.runner.history import version_table
-from fluxbase_migrations.runner.history.history_table import Entry, HistoryTable
+from fluxbase_migrations.runner.history.entry import Entry, Row
+from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.history.other_version_tables import Guard, recorded
 from fluxbase_migrations.runner.history.overview import Migration, migrations
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.recovery.case import Policy
 from fluxbase_migrations.runner.sql.simple_query import ConnectionLost

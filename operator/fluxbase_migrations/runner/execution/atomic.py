@@ -5,11 +5,11 @@ from typing import NoReturn
 
 from fluxbase_migrations.core.errors import Interrupted, MigrationError, Transient, Unproven
 from fluxbase_migrations.core.files import NIL
-from fluxbase_migrations.runner.connection import failures
+from fluxbase_migrations.runner.connection import error_places, failures
 from fluxbase_migrations.runner.execution import answers
 from fluxbase_migrations.runner.history import version_table
 from fluxbase_migrations.runner.history.columns import TRANSACTION_START
-from fluxbase_migrations.runner.history.history_table import UNCHANGED, EntryOutcome
+from fluxbase_migrations.runner.history.entry import UNCHANGED, EntryOutcome
 from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_details
 from fluxbase_migrations.runner.sql import command_tags
 from fluxbase_migrations.runner.sql.grouping import Group
@@ -125,7 +125,7 @@ class _AtomicRun:
             replies = self.session.run(parts, on_sent=self.on_sent)
         except SqlFailure as failure:
             self.session.rollback()
-            index, _ = failures.locate(failure, parts, self.prepared.statements)
+            index, _ = error_places.locate(failure, parts, self.prepared.statements)
             if index is None and failure.sqlstate in (*_MISSING_RELATION, failures.LOCK_LOST):
                 raise _NeedsSteps from failure
             raise _Failed(failure, parts) from failure
@@ -207,7 +207,7 @@ class _AtomicRun:
         how = command_tags.disagreement(parts, failure.replies, prepared.statements, prepared.specials)
         if how is not None or not self._left_nothing():
             self.stop(_Disagreed(how or "it ended the transaction", failure.replies, parts), failure)
-        index, _ = failures.locate(failure, parts, prepared.statements)
+        index, _ = error_places.locate(failure, parts, prepared.statements)
         if index is not None and self._needs_groups(failure, index):
             raise NeedsGroups(index, failure.sqlstate) from failure
         error = self._error(failure, parts)

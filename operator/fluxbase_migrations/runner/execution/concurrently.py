@@ -3,10 +3,11 @@
 from contextlib import AbstractContextManager
 
 from fluxbase_migrations.core.errors import Unproven
-from fluxbase_migrations.runner.connection import failures, lock
+from fluxbase_migrations.runner.connection import lock
 from fluxbase_migrations.runner.history.migration_session import MigrationSession
 from fluxbase_migrations.runner.recovery import index_cleanup
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
+from fluxbase_migrations.runner.sql.statements import statement_label
 
 
 def golang_released(context: MigrationSession) -> AbstractContextManager[None]:
@@ -21,7 +22,7 @@ def log_without_lock_timeout(context: MigrationSession, prepared: Prepared, inde
     context.log.info(
         "the file's lock_timeout does not apply to CONCURRENTLY, which waits for old transactions",
         file=prepared.step.label,
-        statement=failures.statement_label(prepared.statements, index),
+        statement=statement_label(prepared.statements, index),
     )
 
 

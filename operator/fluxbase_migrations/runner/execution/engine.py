@@ -25,9 +25,8 @@ from fluxbase_migrations.runner.execution.atomic import record_failure
 from fluxbase_migrations.runner.execution.file_execution import run_file
 from fluxbase_migrations.runner.execution.locked_track import LockedTrack
 from fluxbase_migrations.runner.history import drift
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome, Row
 from fluxbase_migrations.runner.history.migration_session import Attempt
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.recovery import in_doubt_resolution
 from fluxbase_migrations.runner.recovery.case import Policy, Restore, Resume, RunAgain
 from fluxbase_migrations.runner.recovery.decide import decide

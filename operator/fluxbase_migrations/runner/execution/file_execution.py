@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.execution.atomic import NeedsGroups, run_atomic
 from fluxbase_migrations.runner.execution.groups import GroupRun
 from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession
+from fluxbase_migrations.runner.sql.statements import statement_label
 
 
 def run_file(
@@ -34,7 +34,7 @@ def run_file(
             context.log.info(
                 "file cannot run in one transaction, running it in groups",
                 file=prepared.step.label,
-                statement=failures.statement_label(prepared.statements, needs.index),
+                statement=statement_label(prepared.statements, needs.index),
                 sqlstate=needs.sqlstate,
             )
     GroupRun(context, attempt, done).run()

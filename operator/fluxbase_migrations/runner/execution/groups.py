@@ -9,16 +9,17 @@ from typing import NoReturn
 from psycopg import errors
 
 from fluxbase_migrations.core.errors import Dirty, Interrupted, MigrationError, Unproven
-from fluxbase_migrations.runner.connection import failures, session_state
+from fluxbase_migrations.runner.connection import error_places, failures
 from fluxbase_migrations.runner.execution import concurrently
 from fluxbase_migrations.runner.execution.answers import misread, rolled_back, transaction_id
 from fluxbase_migrations.runner.execution.statement_progress import MISSING, StatementProgress
+from fluxbase_migrations.runner.history import session_capture
 from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession
 from fluxbase_migrations.runner.recovery import in_doubt_resolution, index_cleanup
 from fluxbase_migrations.runner.sql import command_tags
 from fluxbase_migrations.runner.sql.grouping import Group
 from fluxbase_migrations.runner.sql.simple_query import QueryPart, Reply, SqlFailure
-from fluxbase_migrations.runner.sql.statements import StatementKind, tag
+from fluxbase_migrations.runner.sql.statements import StatementKind, statement_label, tag
 
 _LEAVES_NOTHING = frozenset(
     [
@@ -84,7 +85,7 @@ class GroupRun:
     def _restore_session(self) -> None:
         """The statements to come expect the session that those before them have made."""
         attempt, session = self.attempt, self.context.session
-        lacking = session_state.restore(session, attempt.session) if attempt.session is not None else None
+        lacking = session_capture.restore(session, attempt.session) if attempt.session is not None else None
         if lacking is None:
             return
         session.run_own(self.context.sql.reset_session().sql)
@@ -265,7 +266,7 @@ class GroupRun:
     def _failed(self, group: Group, failure: SqlFailure, parts: list[QueryPart]) -> NoReturn:
         """Cut the group where PostgreSQL asks for it; otherwise record the failure and raise it."""
         prepared = self.attempt.prepared
-        index, _ = failures.locate(failure, parts, prepared.statements)
+        index, _ = error_places.locate(failure, parts, prepared.statements)
         if (
             index is not None
             and failures.calls_for_groups(failure, prepared.statements, index)
@@ -289,7 +290,7 @@ class GroupRun:
         error: MigrationError
         if (
             failure.sqlstate == failures.CHANGED
-            and failures.locate(failure, parts, prepared.statements)[0] is None
+            and error_places.locate(failure, parts, prepared.statements)[0] is None
         ):
             error = self.progress.changed()
         elif failure.sqlstate == failures.CANCELLED and context.stop.signal is not None:
@@ -315,7 +316,7 @@ class GroupRun:
         self.context.log.info(
             "statement needs its own transaction, going on in groups",
             file=prepared.step.label,
-            statement=failures.statement_label(prepared.statements, index),
+            statement=statement_label(prepared.statements, index),
         )
         return True
 

@@ -16,10 +16,10 @@ from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.history import history_writer, version_table
 from fluxbase_migrations.runner.history.columns import Value
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome, HistoryTable
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome, Row
+from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.history.migration_session import MigrationSession, under_lock
 from fluxbase_migrations.runner.history.other_version_tables import Guard
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.log import Log
 
 _REOPENINGS: Final = 3

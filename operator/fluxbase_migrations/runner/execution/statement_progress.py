@@ -7,18 +7,15 @@ from psycopg import errors
 from psycopg.pq import abc
 
 from fluxbase_migrations.core.errors import MigrationError, Unproven
-from fluxbase_migrations.runner.connection import failures, session_state
+from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.connection.table_name import HISTORY
-from fluxbase_migrations.runner.history import drift, version_table
+from fluxbase_migrations.runner.history import drift, session_capture, version_table
 from fluxbase_migrations.runner.history.columns import NOW, Columns, Expression, Value, rendered
-from fluxbase_migrations.runner.history.history_table import (
-    AFTER,
-    MEANING,
-    SESSION,
-    EntryOutcome,
-)
+from fluxbase_migrations.runner.history.entry import AFTER, MEANING, SESSION, EntryOutcome
 from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_details
+from fluxbase_migrations.runner.history.session_state import SessionState
 from fluxbase_migrations.runner.recovery import in_doubt_resolution
+from fluxbase_migrations.runner.sql import custom_settings
 from fluxbase_migrations.runner.sql.simple_query import ConnectionLost, QueryPart, Reply, SqlFailure
 
 MISSING: Final = frozenset(("42P01", "3F000"))
@@ -43,8 +40,8 @@ class StatementProgress:
         self._row_xmin: int | None = None
         self._foreign_row = False
         """Another program has written the row, when its locks were free for it."""
-        self._custom = session_state.custom_names(attempt.prepared.statements)
-        self._session: session_state.SessionState | None = None
+        self._custom = custom_settings.names(attempt.prepared.statements)
+        self._session: SessionState | None = None
         """What the session was at the position."""
         self.left_nothing()
 
@@ -67,13 +64,13 @@ class StatementProgress:
         self._entered(self._own([*parts, self.new_entry(self.done), sql.commit(durable=True)]))
         self.context.flushed = True
 
-    def _state(self, *, first: bool = False) -> session_state.SessionState:
+    def _state(self, *, first: bool = False) -> SessionState:
         """What the session is now."""
         session = self.context.session
         try:
             if first:
-                self._custom = tuple(sorted({*self._custom, *session_state.names_in_functions(session)}))
-            return session_state.take(session, self._custom)
+                self._custom = tuple(sorted({*self._custom, *session_capture.names_in_functions(session)}))
+            return session_capture.take(session, self._custom)
         except SqlFailure as failure:
             self.context.session.rollback()
             raise self._recording_failed(failure) from failure
@@ -115,15 +112,15 @@ class StatementProgress:
         """
         session, sql = self.context.session, self.context.sql
         before = rendered(session, self._session_json())
-        same = b"%b OPERATOR(pg_catalog.=) %b" % (session_state.KEPT, before)
-        known = b"CASE WHEN %b THEN %b END" % (same, session_state.KEPT)
+        same = b"%b OPERATOR(pg_catalog.=) %b" % (session_capture.KEPT, before)
+        known = b"CASE WHEN %b THEN %b END" % (same, session_capture.KEPT)
         columns = self.columns(done)
         columns["details"] = Expression(
             b"%b OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(%b, %b)"
             % (rendered(session, columns["details"]), session.literal(SESSION), known)
         )
         return [
-            QueryPart(session_state.keep(session, self._custom), 1),
+            QueryPart(session_capture.keep(session, self._custom), 1),
             QueryPart(sql.as_ourselves, 2),
             sql.own_timeouts(),
             self._update(columns, same),

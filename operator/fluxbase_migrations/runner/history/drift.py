@@ -4,7 +4,7 @@ import bisect
 from collections.abc import Sequence
 
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, MigrationFiles
-from fluxbase_migrations.runner.history.history_table import UNCHANGED, Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.entry import UNCHANGED, Entry, EntryKind, EntryOutcome
 
 
 def applied(entries: Sequence[Entry]) -> dict[int, Entry]:

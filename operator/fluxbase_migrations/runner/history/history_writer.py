@@ -5,7 +5,7 @@ from typing import Final
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.history.columns import NEW_UUID, NOW, Columns, Value
-from fluxbase_migrations.runner.history.history_table import EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.entry import EntryKind, EntryOutcome
 from fluxbase_migrations.runner.history.migration_session import MigrationSession
 from fluxbase_migrations.runner.sql.simple_query import SqlFailure
 

@@ -14,21 +14,16 @@ from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner.connection import lock
 from fluxbase_migrations.runner.connection.lock import LockIds
 from fluxbase_migrations.runner.connection.session import Session
-from fluxbase_migrations.runner.connection.session_state import SessionState
 from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.history import database_identity, version_table
 from fluxbase_migrations.runner.history.columns import NOW, Value, ago
 from fluxbase_migrations.runner.history.database_identity import SessionFacts
-from fluxbase_migrations.runner.history.history_table import (
-    PREVIOUS,
-    REQUEST,
-    EntryKind,
-    EntryOutcome,
-    HistoryTable,
-)
+from fluxbase_migrations.runner.history.entry import PREVIOUS, REQUEST, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.history.other_version_tables import Guard
 from fluxbase_migrations.runner.history.session_sql import SessionSql
+from fluxbase_migrations.runner.history.session_state import SessionState
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
 

@@ -11,9 +11,8 @@ from typing import Any, Final
 from fluxbase_migrations.runner.connection import lock
 from fluxbase_migrations.runner.connection.lock import LockIds
 from fluxbase_migrations.runner.connection.session import Session
-from fluxbase_migrations.runner.history.history_table import AFTER, Entry, standing
+from fluxbase_migrations.runner.history.entry import AFTER, Entry, Row, standing
 from fluxbase_migrations.runner.history.migration_session import MigrationSession
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.recovery import index_cleanup
 from fluxbase_migrations.runner.sql import grammar, lexer

@@ -8,7 +8,7 @@ from typing import Final
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.sql.lexer import Statements
-from fluxbase_migrations.runner.sql.statements import Special, StatementKind, tag
+from fluxbase_migrations.runner.sql.statements import Special, StatementKind, statement_label
 
 _SETTING: Final = re.compile(rb"(?:SET|RESET)\b", re.IGNORECASE)
 
@@ -163,6 +163,6 @@ class _Grouping:
             message,
             file=self.name,
             line=statements.sql.count(b"\n", 0, statements.starts[index]) + 1,
-            statement=f"{index + 1} of {len(statements)}, {tag(statements, index)}",
+            statement=statement_label(statements, index),
             hint=hint,
         )

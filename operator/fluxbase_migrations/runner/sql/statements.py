@@ -157,3 +157,8 @@ def tag(statements: Statements, index: int) -> str:
         return words[0]
     rest = [word for word in words[1:] if word not in _FILLER]
     return " ".join([words[0], *rest[: 2 if rest and rest[0] in _PAIRS else 1]])
+
+
+def statement_label(statements: Statements, index: int) -> str:
+    """Like ``2 of 3, ALTER TABLE``."""
+    return f"{index + 1} of {len(statements)}, {tag(statements, index)}"
