@@ -1,4 +1,4 @@
-"""The way of a set from creation to Applied, and what happens to its Jobs, against a real API server."""
+"""The way of a set from creation to AppliedFile, and what happens to its Jobs, against a real API server."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.names import ANNOTATIONS_UNDISTURBED
-from fluxbase_migrations.core.result import Applied, ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.result import AppliedFile, ErrorInfo, Outcome, Result
 from tests.controller.cluster import Cluster, now, told, until
 from tests.controller.conftest import Running
 
@@ -40,7 +40,7 @@ async def test_both_tracks_run_one_after_the_other_and_the_status_tells(
     await cluster.next_job("system", 1)
     assert (await cluster.reaches("user", "Pending", "WaitingForSystem"))["message"]
     assert await cluster.jobs("user") == []
-    files = (Applied(6, "jobs", "up", 0.1),)
+    files = (AppliedFile(6, "jobs", "up", 0.1),)
     await cluster.run("system", 1, done(6, applied=files, applied_count=1))
     job = await cluster.run("user", 1, done(1))
     user = await cluster.reaches("user", "Applied", "Applied")

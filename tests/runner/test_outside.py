@@ -232,5 +232,5 @@ def test_a_database_that_is_as_it_was_is_not_taken_for_the_statements_work(
     session = connect_as(runner)
     note = in_doubt_resolution.note(session, statement.encode())
     ids = LockIds.of(TableName("migrations", "app"), session.database)
-    assert in_doubt_resolution.became(session, ids, note, runner.log) is Resolution.NOT_DONE
+    assert in_doubt_resolution.resolve(session, ids, note, runner.log) is Resolution.NOT_DONE
     session.close()

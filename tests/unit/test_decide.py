@@ -16,7 +16,6 @@ from fluxbase_migrations.api.status import (
     Owner,
     Progress,
     SetStatus,
-    TrackError,
     TracksStatus,
     TrackStatus,
 )
@@ -395,7 +394,7 @@ CASES = {
     "a failed track that was left out for a while says again what went wrong": Case(
         Phase.FAILED,
         "SQLError",
-        look(user(look(replace(FAILED, error=TrackError("no")), DISABLED))),
+        look(user(look(replace(FAILED, error=ErrorInfo("no")), DISABLED))),
         stalled=True,
         says="no",
     ),
@@ -860,7 +859,7 @@ def test_a_run_in_flight_is_taken_up_when_the_status_was_lost() -> None:
 HERE = DatabaseIdentity("shop", "7001", 16384)
 THERE = DatabaseIdentity("shop", "7002", 16384)
 CORRECTED = replace(CHANGED, versions=(4, 5, 6))
-BROKEN = replace(FAILED, database=HERE, error=TrackError("syntax error", file="005_x.up.sql"))
+BROKEN = replace(FAILED, database=HERE, error=ErrorInfo("syntax error", file="005_x.up.sql"))
 CONTEXT = ReconcileContext(UID, "shop", NOW, RetryPolicy(), database_digest="spec", expected_database=HERE)
 
 

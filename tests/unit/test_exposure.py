@@ -10,7 +10,7 @@ from fluxbase_migrations.api.status import TrackStatus
 from fluxbase_migrations.core.errors import Exposed, PlatformIncomplete
 from fluxbase_migrations.core.exposure import Exposure, ExposureKind, bounded, listed
 from fluxbase_migrations.core.names import Phase
-from fluxbase_migrations.core.result import LIMIT, Applied, Outcome, Result
+from fluxbase_migrations.core.result import LIMIT, AppliedFile, Outcome, Result
 from fluxbase_migrations.decisions.decide import SetDecision
 from tests.unit.test_decide import (
     APPLIED,
@@ -152,7 +152,7 @@ def test_a_routine_look_that_finds_something_open_leaves_the_set_ready_and_says_
 
 
 def test_a_rollback_that_exposes_is_rolled_back_once_it_is_closed() -> None:
-    down = replace(failed(), applied=(Applied(5, "x", "down", 0.1),))
+    down = replace(failed(), applied=(AppliedFile(5, "x", "down", 0.1),))
     record = replace(user(run(down)), latest=5)
     second = replace(JOB, run=2)
     planned = replace(record, run=2, finished_at=None)

@@ -13,9 +13,8 @@ from fluxbase_migrations.core.files import Direction, MigrationFile, MigrationFi
 from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, Recovery
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.runner.connection.session_state import SessionState
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
-from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome, Row
+from fluxbase_migrations.runner.history.session_state import SessionState
 from fluxbase_migrations.runner.recovery.case import Policy, Restore, Resume, RunAgain
 from fluxbase_migrations.runner.recovery.decide import decide
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
@@ -165,7 +164,7 @@ def words(case: Case, policy: Recovery, *, asked: bool) -> str | MigrationError:
             return "the whole file"
         case Restore():
             return "the version before it"
-        case Resume(doubt=None, done=done):
+        case Resume(in_doubt_checksum=None, done=done):
             assert done == 2
             return "resumed after k"
         case Resume(done=done):

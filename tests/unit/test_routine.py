@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.api.status import Owner, Progress, SetStatus, TrackError, TracksStatus, TrackStatus
+from fluxbase_migrations.api.status import Owner, Progress, SetStatus, TracksStatus, TrackStatus
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.decisions.actions import CreateJob, job_name
@@ -242,7 +242,7 @@ def test_a_former_owner_is_looked_at_once_and_sees_that_it_lost_the_track() -> N
             phase=Phase.FAILED,
             reason=Outcome.SQL_ERROR,
             message="syntax error",
-            error=TrackError("syntax error", hint="correct it"),
+            error=ErrorInfo("syntax error", hint="correct it"),
             outcome=Outcome.SQL_ERROR,
         ),
     ],

@@ -17,6 +17,7 @@ from fluxbase_migrations.api.model import (
     rule,
     text,
 )
+from fluxbase_migrations.core.defaults import LOCK_TIMEOUT
 from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrderPolicy, Recovery, Rollback, UnknownFiles
 
 PRESERVE: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
@@ -356,7 +357,7 @@ class Spec(Model):
     """Looks at the database regularly by a Job that changes nothing where nothing is due. Absent: never."""
     suspend: bool = False
     """true starts no more runs; one that is running ends undisturbed."""
-    lock_timeout: Timeout = "5m"
+    lock_timeout: Timeout = f"{LOCK_TIMEOUT / 60:g}m"
     """How long to wait for the migration lock."""
     ddl_lock_timeout: Timeout | None = None
     """PostgreSQL's lock_timeout for the files' statements. Absent: the server's own."""

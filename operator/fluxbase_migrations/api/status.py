@@ -11,7 +11,7 @@ from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.json_names import JSON_NAMES
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import CommandState, Phase, Track
-from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.core.result import AppliedFile, ErrorInfo, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,48 +42,6 @@ class Progress:
     """When this file began."""
     waiting: str | None = None
     """The lock that the running statement waits for, and who holds it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackError:
-    """What went wrong in the last run. Never SQL text, never a credential."""
-
-    __pydantic_config__ = JSON_NAMES
-
-    message: str
-    """What happened: PostgreSQL's own message where it is from the database."""
-    file: str | None = None
-    """The migration file."""
-    statement: str | None = None
-    """The statement's ordinal and command tag, like "2 of 3, ALTER TABLE"."""
-    line: int | None = None
-    """Line in the file, from 1."""
-    column: int | None = None
-    """Column in the line, from 1."""
-    sql_state: str | None = None
-    """PostgreSQL's five-character error code."""
-    detail: str | None = None
-    """PostgreSQL's detail."""
-    hint: str | None = None
-    """What to do about it."""
-    effect: str | None = None
-    """What state the database is in now."""
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedFile:
-    """One file that the last run executed."""
-
-    __pydantic_config__ = JSON_NAMES
-
-    version: int
-    """The migration's version."""
-    name: str
-    """The migration's name, or its file."""
-    direction: str
-    """up or down."""
-    seconds: float
-    """How long it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +182,7 @@ class TrackStatus:
     """When the next try is due."""
     progress: Progress | None = None
     """How far the running Job is."""
-    error: TrackError | None = None
+    error: ErrorInfo | None = None
     """What went wrong in the last run."""
     claimed_by: Owner | None = None
     """The other set that owns this track of this database."""

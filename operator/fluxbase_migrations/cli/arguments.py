@@ -11,6 +11,7 @@ from fluxbase_migrations.cli import config, golang_arguments, process_list
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
+    ENV_LOG_FORMAT,
     QUALIFIED_TABLE,
     ExposurePolicy,
     OutOfOrderPolicy,
@@ -190,7 +191,7 @@ _OPTIONS: Final = (
         "DURATION",
         "PostgreSQL's statement_timeout: how long a statement may take (default: no limit)",
     ),
-    _choice("--log-format", "LOG_FORMAT", LogFormat, "how log lines look (default: text)"),
+    _choice("--log-format", ENV_LOG_FORMAT, LogFormat, "how log lines look (default: text)"),
     _choice(
         "--recovery",
         "FLUXBASE_RECOVERY",

@@ -22,6 +22,7 @@ from fluxbase_migrations.cli.arguments import (
     without_connection,
 )
 from fluxbase_migrations.cli.golang_arguments import without_booleans
+from fluxbase_migrations.core.defaults import CONNECT_PATIENCE, LOCK_TIMEOUT
 from fluxbase_migrations.core.files import NIL, MigrationFiles
 from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrderPolicy, Track, UnknownFiles
 from fluxbase_migrations.core.text import decoded, visible
@@ -150,7 +151,7 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
 
 def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: Stop) -> "Setup":
     from fluxbase_migrations.runner.commands import verbs
-    from fluxbase_migrations.runner.connection import dsn, session
+    from fluxbase_migrations.runner.connection import dsn
     from fluxbase_migrations.runner.connection.table_name import TableName
 
     table = TableName.parse(chosen["table"]) if "table" in chosen else None
@@ -170,7 +171,7 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
         database.settings(
             chosen.get("statement_timeout"),
             chosen.get("ddl_lock_timeout"),
-            chosen.get("connect_timeout", session.CONNECT_PATIENCE),
+            chosen.get("connect_timeout", CONNECT_PATIENCE),
         ),
         log,
         stop,
@@ -181,7 +182,7 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
             *database.foreign(track),
         ),
         built_in=track is Track.SYSTEM and "source" not in chosen,
-        lock_timeout=chosen.get("lock_timeout", 300.0),
+        lock_timeout=chosen.get("lock_timeout", LOCK_TIMEOUT),
         recovery=chosen.get("recovery"),
         out_of_order=chosen.get("out_of_order", OutOfOrderPolicy.WARN),
         exposure=chosen.get("exposure", ExposurePolicy.WARN),

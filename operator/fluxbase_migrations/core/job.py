@@ -5,6 +5,7 @@ import json
 from enum import StrEnum
 from typing import Any, Final
 
+from fluxbase_migrations.core.defaults import JOB_CONNECT_PATIENCE, LOCK_TIMEOUT
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
@@ -84,13 +85,13 @@ class JobSpec:
     """The user track: what to make of objects that requests reach past row-level security."""
     foreign_tables: tuple[str, ...] = ()
     """Version tables of other programs, ``schema.name``; they say nothing about this track."""
-    lock_timeout: float = 300.0
+    lock_timeout: float = LOCK_TIMEOUT
     """Seconds to wait for the migration lock."""
     ddl_lock_timeout: float | None = None
     """Seconds, PostgreSQL's ``lock_timeout`` for the files' statements; None: the server's own."""
     statement_timeout: float = 0.0
     """Seconds; 0: none, set explicitly."""
-    connect_patience: float = 5.0
+    connect_patience: float = JOB_CONNECT_PATIENCE
     """Seconds to go on trying to connect. Short: who waits for a server should not hold a slot meanwhile."""
     force: ForceCommand | None = None
     take_over: TakeOverCommand | None = None

@@ -1,6 +1,6 @@
 """The end of a run becomes part of the track's record, and an Event."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,7 +13,7 @@ from fluxbase_migrations.api.reasons import (
     effect,
     look_again_backoff,
 )
-from fluxbase_migrations.api.status import AppliedFile, Owner, TrackError, TrackStatus
+from fluxbase_migrations.api.status import Owner, TrackStatus
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.exposure import counted, listed
 from fluxbase_migrations.core.identity import differs
@@ -41,18 +41,14 @@ def apply_run_result(
         finished_at=ended.finished_at or now,
         progress=None,
         retry_at=None,
-        error=_error(result.error) if result and result.error else None,
+        error=result.error if result else None,
         claimed_by=None,
         recovered=result.recovered if result else None,
         warnings=result.warnings if result else (),
-        applied=tuple(
-            AppliedFile(one.version, one.name, one.direction, one.seconds) for one in result.applied
-        )
-        if result
-        else (),
+        applied=result.applied if result else (),
     )
     if result is None:
-        after = replace(after, error=TrackError(f"the run ended without a result: {ended.because}"))
+        after = replace(after, error=ErrorInfo(f"the run ended without a result: {ended.because}"))
     else:
         if differs(record.database, result.database):
             after = replace(after, version=None, dirty=False, pending=None, rolled_back=None)
@@ -101,9 +97,9 @@ def with_obeyed(record: TrackStatus, result: Result | None) -> TrackStatus:
     return replace(record, commands=replace(record.commands, obeyed=obeyed))
 
 
-def _deadline(error: TrackError | None) -> TrackError:
+def _deadline(error: ErrorInfo | None) -> ErrorInfo:
     hint = "job.activeDeadlineSeconds ended the run; give it more time"
-    return replace(error or TrackError("the run was interrupted"), hint=hint)
+    return replace(error or ErrorInfo("the run was interrupted"), hint=hint)
 
 
 def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:
@@ -144,15 +140,6 @@ def _as_looked_for(record: TrackStatus, result: Result) -> TrackStatus:
     if result.exposed is None and not result.outcome.succeeded:
         return record
     return replace(record, exposed=result.exposed, exposures=result.exposures)
-
-
-def _error(error: ErrorInfo) -> TrackError:
-    return TrackError(**asdict(error))
-
-
-def error_text(error: TrackError) -> str:
-    """One line for a person, in the same words as the command line's."""
-    return describe(ErrorInfo(**asdict(error)))
 
 
 def exposure_notes(track: Track, before: TrackStatus, record: TrackStatus) -> tuple[EventNote, ...]:
@@ -199,7 +186,7 @@ def run_events(track: Track, record: TrackStatus, result: Result | None) -> tupl
             reason: str = outcome or Reason.NO_RESULT
             if outcome is Outcome.CONFLICT:
                 reason = Reason.DATABASE_CLAIMED
-            text = error_text(record.error) if record.error else f"the run ended as {reason}"
+            text = describe(record.error) if record.error else f"the run ended as {reason}"
             if record.dirty:
                 text += f" (the database is marked dirty at version {record.version})"
             notes.append(EventNote(True, reason, f"{track}: {text}"))

@@ -169,7 +169,7 @@ def exposed(session: Session) -> list[Exposure]:
     ]
 
 
-def check(migrator: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
+def check(engine: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
     """Look, once the files are applied, and warn about what is found; None: nobody has looked.
 
     Raises:
@@ -178,7 +178,7 @@ def check(migrator: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
     """
     if policy is ExposurePolicy.IGNORE:
         return None
-    track = migrator.track
+    track = engine.track
     try:
         found = exposed(track.session)
     except errors.Error as error:
@@ -188,7 +188,7 @@ def check(migrator: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
             raise kind(f"{UNKNOWN}: {reason}", effect=f"all files are applied, {_version(track)}") from error
         # The files are applied, whatever became of the look at what they left.
         track.log.warn(UNKNOWN, reason=reason, source=track.label)
-        migrator.warnings.append(f"{UNKNOWN}: {reason}")
+        engine.warnings.append(f"{UNKNOWN}: {reason}")
         return None
     _warn(track, found)
     if found and policy is ExposurePolicy.FAIL:

@@ -10,7 +10,7 @@ from typing import Final
 from fluxbase_migrations.core.errors import InternalError, MigrationError, SourceChanged, with_advice
 from fluxbase_migrations.core.files import MigrationFiles
 from fluxbase_migrations.core.job import JobSpec
-from fluxbase_migrations.core.names import ENV_FILE, ENV_JOB, Track
+from fluxbase_migrations.core.names import ENV_FILE, ENV_JOB, ENV_LOG_FORMAT, Track
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.core.text import decoded
 from fluxbase_migrations.runner.connection.signals import Stop
@@ -18,7 +18,6 @@ from fluxbase_migrations.runner.log import Log, LogFormat
 
 TERMINATION_LOG: Final = "/dev/termination-log"
 ENV_TERMINATION_LOG: Final = "FLUXBASE_TERMINATION_LOG"
-ENV_LOG_FORMAT: Final = "LOG_FORMAT"
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
@@ -87,15 +86,16 @@ def read_source(spec: JobSpec, environment: Mapping[str, str], log: Log) -> Migr
 
 def files_of(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, bytes]:
     """The files that the kubelet put into the environment; one that is missing changes the digest."""
-    found = ((name, environment.get(f"{ENV_FILE}{number}")) for number, name in enumerate(names))
-    return {name: os.fsencode(text) for name, text in found if text is not None}
+    texts = ((name, environment.get(f"{ENV_FILE}{number}")) for number, name in enumerate(names))
+    return {name: os.fsencode(text) for name, text in texts if text is not None}
 
 
 def _run(
     spec: JobSpec, source: MigrationFiles, environment: Mapping[str, str], log: Log, stop: Stop
 ) -> Result:
     # psycopg is loaded only now: a run that ends before it needs no database.
-    from fluxbase_migrations.runner.commands.track_run import Owner, RunRequest, run_track
+    from fluxbase_migrations.runner.commands.ownership import Owner
+    from fluxbase_migrations.runner.commands.track_run import RunRequest, run_track
     from fluxbase_migrations.runner.connection import connect, dsn
     from fluxbase_migrations.runner.connection.session import Session
     from fluxbase_migrations.runner.connection.table_name import TableName
@@ -112,7 +112,7 @@ def _run(
     built_in = not spec.paths
     foreign = (*map(TableName.parse, spec.foreign_tables), *database.foreign(spec.track))
     guard = None if built_in else other_version_tables.Guard.of(spec.track, foreign)
-    wish = RunRequest(
+    request = RunRequest(
         spec.track,
         Options(policy, spec.out_of_order, memory_limit=memory.limit()),
         spec.lock_timeout,
@@ -131,7 +131,7 @@ def _run(
     def open_session() -> Session:
         return connect.connect(database.parameters, settings, database.hidden, stop, log)
 
-    return run_track(wish, source, open_session, log, stop)
+    return run_track(request, source, open_session, log, stop)
 
 
 def _broken(error: MigrationError) -> Result:

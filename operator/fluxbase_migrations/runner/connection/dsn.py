@@ -8,12 +8,13 @@ from typing import Final
 
 from psycopg import conninfo, errors
 
+from fluxbase_migrations.core.defaults import CONNECT_PATIENCE
 from fluxbase_migrations.core.errors import ServerRefused
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import APPLICATION_NAME, TRACKING_TABLE, Track
 from fluxbase_migrations.runner.connection import golang_url, libpq
 from fluxbase_migrations.runner.connection.golang_url import Extensions
-from fluxbase_migrations.runner.connection.session import CONNECT_PATIENCE, Settings
+from fluxbase_migrations.runner.connection.session import Settings
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.log import Log
 

@@ -1,10 +1,10 @@
-"""What the ledger knows about the past: files edited after they were applied, files that came too late."""
+"""What the history knows about the past: files edited after they were applied, files that came too late."""
 
 import bisect
 from collections.abc import Sequence
 
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, MigrationFiles
-from fluxbase_migrations.runner.history.history_table import UNCHANGED, Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.entry import UNCHANGED, Entry, EntryKind, EntryOutcome
 
 
 def applied(entries: Sequence[Entry]) -> dict[int, Entry]:
@@ -49,7 +49,7 @@ def _drift(entry: Entry, name: str) -> str:
 def skipped_versions(entries: Sequence[Entry], source: MigrationFiles, current: int) -> list[int]:
     """Versions in the source below ``current`` that were passed over when they were not there yet.
 
-    Only what the ledger saw counts: a database that golang-migrate brought to ``current`` holds them all.
+    Only what the history saw counts: a database that golang-migrate brought to ``current`` holds them all.
     """
     done = applied(entries)
     skipped: set[int] = set()

@@ -15,8 +15,8 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, TRACKING_TABLE, Track
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import TableName
+from fluxbase_migrations.runner.history.entry import Row
 from fluxbase_migrations.runner.history.manual_repair import manual_repair
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.sql import composing as sql
 
 _LISTED: Final = 3

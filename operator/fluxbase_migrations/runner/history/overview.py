@@ -6,8 +6,7 @@ from enum import StrEnum
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.history import drift
-from fluxbase_migrations.runner.history.history_table import Entry, standing
-from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.history.entry import Entry, Row, standing
 
 
 class FileState(StrEnum):

@@ -6,28 +6,15 @@ from psycopg import errors
 
 from fluxbase_migrations.core.errors import ServerRefused
 from fluxbase_migrations.core.files import NIL
-from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import HISTORY, TableName
+from fluxbase_migrations.runner.history.entry import Row
 from fluxbase_migrations.runner.sql import composing as sql
 
 _VERSION_TYPES: Final = frozenset(("bigint", "integer"))
 _TYPE_EXISTS: Final = "42710"
 _EXISTS_ALREADY: Final = frozenset(("23505", "42P06", "42P07", _TYPE_EXISTS))
 """Somebody else created it between our look and our CREATE; its row type may be found first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The tracking row as read; ``xmin`` identifies the transaction that wrote it."""
-
-    version: int = NIL
-    dirty: bool = False
-    xmin: int | None = None
-
-    def __str__(self) -> str:
-        """As golang-migrate's ``version`` prints it."""
-        return f"{self.version} (dirty)" if self.dirty else str(self.version)
 
 
 def columns(session: Session, table: TableName) -> dict[str, str] | None:

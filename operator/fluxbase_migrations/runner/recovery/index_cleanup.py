@@ -38,8 +38,8 @@ class Target:
     """DROP INDEX, REINDEX INDEX: the index; DETACH: the partition, if it was one of this table."""
 
     def to_json(self) -> dict[str, Any]:
-        """For the ledger's details."""
-        return asdict(self)
+        """For the history's details."""
+        return {**asdict(self), "before": list(self.before)}
 
     @classmethod
     def from_json(cls, details: dict[str, Any]) -> "Target | None":
@@ -123,17 +123,17 @@ def drop_new_invalid(session: Session, target: Target) -> list[str]:
     return _drop(session, [one for one in invalid(session, target.table) if one[0] not in target.before])
 
 
-def drop_in_the_way(session: Session, target: Target, *, always: bool) -> list[str]:
+def drop_blocking(session: Session, target: Target, *, always: bool) -> list[str]:
     """Drop an invalid index of the very name that CREATE INDEX asks for.
 
     With IF NOT EXISTS the statement would skip it in silence; otherwise it fails, unless ``always``
     because this run is a recovery.
     """
-    return _drop(session, in_the_way(session, target, always=always))
+    return _drop(session, blocking(session, target, always=always))
 
 
-def in_the_way(session: Session, target: Target, *, always: bool) -> list[tuple[int, str, str]]:
-    """What :func:`drop_in_the_way` would drop."""
+def blocking(session: Session, target: Target, *, always: bool) -> list[tuple[int, str, str]]:
+    """What :func:`drop_blocking` would drop."""
     if target.command != "create" or target.index is None or not (target.if_not_exists or always):
         return []
     return [one for one in invalid(session, target.table) if one[2] == target.index]

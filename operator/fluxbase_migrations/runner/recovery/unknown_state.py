@@ -7,16 +7,14 @@ from fluxbase_migrations.core.errors import Dirty
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, MigrationFiles
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Step
-from fluxbase_migrations.runner.connection.failures import statement_label
 from fluxbase_migrations.runner.history import drift
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome, Row
 from fluxbase_migrations.runner.history.manual_repair import manual_repair
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.recovery.case import Case, RunAgain
 from fluxbase_migrations.runner.sql import do_blocks
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
 from fluxbase_migrations.runner.sql.statements import StatementKind as Kinds
-from fluxbase_migrations.runner.sql.statements import tag
+from fluxbase_migrations.runner.sql.statements import statement_label, tag
 
 
 def marked_by_another(case: Case) -> RunAgain:

@@ -55,7 +55,7 @@ _DIGIT_CHARACTERS: Final = frozenset(b"0123456789")
 _CREATE: Final = re.compile(rb"CREATE\b", re.IGNORECASE)
 _OFF: Final = frozenset((b"OFF", b"OF", b"FALSE", b"FALS", b"FAL", b"FA", b"F", b"NO", b"N", b"0"))
 _SETTING: Final = b"STANDARD_CONFORMING_STRINGS"
-_LOOK_EVERY: Final = 1024
+_CHECK_EVERY: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +122,14 @@ class _Open(Exception):
 
 
 def split(
-    sql: bytes, *, standard_conforming_strings: bool = True, look: Callable[[], object] | None = None
+    sql: bytes, *, standard_conforming_strings: bool = True, check_stop: Callable[[], object] | None = None
 ) -> Statements:
     """Split a file into statements; empty ones (``;;``, comments) are left out, as the server does.
 
-    ``look`` is called every thousand statements or so, and may raise to end it.
+    ``check_stop`` is called every thousand statements or so, and may raise to end it.
     """
     found = Statements(sql, conforming=[(0, standard_conforming_strings)])
-    scan = _Scan(found, standard_conforming_strings, look)
+    scan = _Scan(found, standard_conforming_strings, check_stop)
     position, size = 0, len(sql)
     try:
         while (position := scan.blank_end(position)) < size:
@@ -151,18 +151,18 @@ def split(
 class _Scan:
     """One pass over a file."""
 
-    def __init__(self, found: Statements, conforming: bool, look: Callable[[], object] | None) -> None:
+    def __init__(self, found: Statements, conforming: bool, check_stop: Callable[[], object] | None) -> None:
         self.found = found
         self.sql = found.sql
-        self.look = look
+        self.check_stop = check_stop
         self.steps = 0
         self.conforming = conforming
 
     def step(self) -> None:
         """Give the caller a chance to end a long scan."""
         self.steps += 1
-        if self.look is not None and self.steps % _LOOK_EVERY == 0:
-            self.look()
+        if self.check_stop is not None and self.steps % _CHECK_EVERY == 0:
+            self.check_stop()
 
     def blank_end(self, position: int) -> int:
         """Go over white space and comments."""
