@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fluxbase_migrations.api.reasons import EventReason, backoff
-from fluxbase_migrations.api.status import TrackStatus
+from fluxbase_migrations.api.status import Owner, TrackStatus
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.decisions import status_messages
 from fluxbase_migrations.decisions.actions import Decision
@@ -64,24 +64,26 @@ def _desired_run(
     recheck = _next_look(observed, record, want, context)
     overdue = recheck is not None and recheck <= context.now and not context.suspended
     if handled and record.retry_at is None and not owner and not overdue:
-        return Decision(
-            status_messages.settled(record, want, context, observed.owner),
-            due=None if context.suspended else recheck,
-        )
+        settled = status_messages.settled(record, want, context, observed.owner)
+        return Decision(settled, due=None if context.suspended else recheck)
     routine = handled and not owner and (bool(record.routine) if record.retry_at else overdue)
     record = replace(record, routine=routine or None)
     if context.suspended:
         return Decision(status_messages.with_phase(record, status_messages.suspended()))
     if handled and record.retry_at is not None and context.now < record.retry_at:
-        return Decision(
-            status_messages.with_phase(record, status_messages.retrying(record)), due=record.retry_at
-        )
+        retrying = status_messages.with_phase(record, status_messages.retrying(record))
+        return Decision(retrying, due=record.retry_at)
     again = handled and (not overdue or _waits_for_files(record, want))
     planned = gate(observed, record, context) or plan(observed, record, want, context, again=again)
-    if owner and planned.actions:
-        text = f"{observed.track}: takes over from the set {owner.name}{EXPLANATIONS[observed.owner]}"
-        return replace(planned, notes=(EventNote(False, EventReason.TAKING_OVER, text),))
-    return planned
+    return _with_take_over(planned, observed, owner)
+
+
+def _with_take_over(planned: Decision, observed: ObservedTrack, owner: Owner | None) -> Decision:
+    """An Event where the run takes the track over from a set that has let go."""
+    if owner is None or not planned.actions:
+        return planned
+    text = f"{observed.track}: takes over from the set {owner.name}{EXPLANATIONS[observed.owner]}"
+    return replace(planned, notes=(EventNote(False, EventReason.TAKING_OVER, text),))
 
 
 def _waits_for_files(record: TrackStatus, want: DesiredRun) -> bool:
