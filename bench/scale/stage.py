@@ -6,6 +6,7 @@ So a thousand sets are there within seconds, and the operator finds nothing to d
 
 import asyncio
 import contextlib
+import copy
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 from dev.programs import Program
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.controller.watch.config_map_reader import version_of
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.controller import api_server
 from tests.controller.api_server import ApiServer
@@ -126,13 +128,13 @@ class Stage:
 
     async def _make(self, number: int) -> None:
         namespace, name = self.cluster.namespace, set_name(number)
-        await self.cluster.config_map(f"files-{name}", FILES)
+        files = await self.cluster.config_map(f"files-{name}", FILES)
         spec = {**self.template["spec"], "tracks": tracks(f"files-{name}")}
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
         made = await self.kube.create(paths.sets(namespace), body)
-        await self.kube.replace(
-            paths.set_status(namespace, name), {**made, "status": self.template["status"]}
-        )
+        status = copy.deepcopy(self.template["status"])
+        status["tracks"]["user"].get("source", {})["objects"] = [version_of(files)]
+        await self.kube.replace(paths.set_status(namespace, name), {**made, "status": status})
 
     async def steady(self, begun: float) -> float:
         """Wait until the operator has looked at every set and is quiet; seconds from ``begun`` until then.

@@ -3,7 +3,8 @@
 The docstrings are the descriptions in the CRD; JSON names are camelCase.
 """
 
-from dataclasses import field
+from collections.abc import Mapping
+from dataclasses import field, replace
 from datetime import datetime
 
 from fluxbase_migrations.core.exposure import Exposure
@@ -117,6 +118,21 @@ class CommandsStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceRead:
+    """The ConfigMaps of a track as the operator has read them."""
+
+    __pydantic_config__ = JSON_NAMES
+
+    objects: tuple[str, ...]
+    """uid/resourceVersion of each ConfigMap. While they are the same, a restarted operator does not read
+    them again."""
+    digest: str
+    """Digest of the migration files in them."""
+    rules: int
+    """Which rules for the files the operator had that read them."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrackStatus:
     """State of one track: what the tracking table said when it was last read, and the run that read it."""
 
@@ -151,6 +167,8 @@ class TrackStatus:
     """What the last run did to recover from a dirty state."""
     source_digest: str | None = None
     """Digest of the migration files that the last run read."""
+    source: SourceRead | None = None
+    """The ConfigMaps that this status was decided on. Absent: none, or no run could use their files."""
     inputs_digest: str | None = None
     """Digest of everything that decides what the present run leaves in the database."""
     database: DatabaseIdentity | None = None
@@ -268,3 +286,14 @@ class SetStatus:
     """What became of the commands that were given as annotations."""
     conditions: tuple[Condition, ...] = ()
     """Ready, and exactly one of Reconciling and Stalled while Ready is not True."""
+
+
+def with_sources(status: SetStatus, sources: Mapping[Track, SourceRead | None]) -> SetStatus:
+    """The status with the ConfigMaps that were read for it; None: a track has none."""
+    tracks = TracksStatus(
+        *(
+            record and replace(record, source=sources[track])
+            for track, record in ((Track.SYSTEM, status.tracks.system), (Track.USER, status.tracks.user))
+        )
+    )
+    return replace(status, tracks=tracks)

@@ -22,7 +22,7 @@ from fluxbase_migrations.controller.reconcile.reconciler import Reconciler
 from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapIndex, ConfigMapReader
 from fluxbase_migrations.controller.watch.namespace_watch import Watch
-from fluxbase_migrations.controller.watch.reflector import reflectors
+from fluxbase_migrations.controller.watch.reflector import Reflector, reflectors
 from fluxbase_migrations.controller.watch.store import ObjectKind, Store, Stored
 from fluxbase_migrations.controller.watch.workqueue import MAX_BACKOFF, WorkQueue
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION, Track
@@ -77,11 +77,12 @@ class Operator:
         """Namespaces, or None for all, that we may not watch any more, and what the API server says."""
         self._watching = asyncio.Event()
         """Set when each watch has had everything, or has failed."""
+        self._observer = Observer(kube, settings, self._store, self._references, self._sources)
         self._reconciler = Reconciler(
             kube=kube,
             settings=settings,
             store=self._store,
-            observer=Observer(kube, settings, self._store, self._references, self._sources),
+            observer=self._observer,
             recorder=EventRecorder(kube, settings.pod_name),
             slots=Slots[tuple[NamespacedName, Track]](
                 settings.max_concurrent_jobs,
@@ -154,7 +155,7 @@ class Operator:
         return {
             *(asyncio.create_task(one.run(), name="watch") for one in self._watches),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._settings.workers)),
-            *(asyncio.create_task(one.run(), name="ConfigMap watch") for one in self._reflectors),
+            *(asyncio.create_task(self._reflect(one), name="ConfigMap watch") for one in self._reflectors),
         }
 
     async def _start(self) -> None:
@@ -200,11 +201,17 @@ class Operator:
             raise refused
         self._check_watches()
 
+    async def _reflect(self, one: Reflector) -> None:
+        """Watch ConfigMaps for ever, from when the sets are known that refer to them."""
+        await self._watching.wait()
+        await one.run()
+
     def _complete(self, namespace: str | None) -> None:
         """All sets, Jobs and pods of a namespace, or of all, are in the store: its sets may be looked at."""
         self._reconciler.hold_slots(namespace)
         for key in self._store.sets():
             if namespace in (None, key[0]):
+                self._observer.expect(key)
                 self._queue.add(key)
         self._check_watches()
 

@@ -73,6 +73,11 @@ def decide(observed: ObservedSet) -> SetDecision:
     return replace(decision, status=replace(decision.status, database=status.database), notes=events)
 
 
+def leaves_all(observed: ObservedSet, decision: SetDecision) -> bool:
+    """Whether, by this decision, nothing is to be written, done or told now."""
+    return not decision.actions and not decision.notes and decision.status == observed.status
+
+
 def _decide(observed: ObservedSet) -> SetDecision:
     system = _decide_track(observed, Track.SYSTEM, upstream=None)
     begun = has_begun(system.record, observed.status.tracks.of(Track.USER))

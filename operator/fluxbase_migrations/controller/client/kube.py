@@ -108,13 +108,21 @@ class Kube:
     async def list(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
         """Read a collection, in as many requests as it takes."""
         items: list[Json] = []
+        found: Json = {}
+        async for found in self.pages(path, query, accept):
+            items += found["items"]
+        return {**found, "items": items}
+
+    async def pages(
+        self, path: str, query: Query | None = None, accept: str | None = None
+    ) -> AsyncIterator[Json]:
+        """Read a collection, and yield each answer: for those that keep little of it."""
         following: str | None = ""
         while following is not None:
             asked = {**(query or {}), "limit": CHUNK, **({"continue": following} if following else {})}
             found = await self.get(path, asked, accept)
-            items += found["items"]
             following = found["metadata"].get("continue") or None
-        return {**found, "items": items}
+            yield found
 
     async def lines(
         self, path: str, query: Query, accept: str | None, silence: float

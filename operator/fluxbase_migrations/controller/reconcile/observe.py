@@ -5,6 +5,7 @@ pod that is missing: where a run would end by that, the API server is asked.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from fluxbase_migrations.api import conditions, status_json
 from fluxbase_migrations.api.commands import Annotation, digest
 from fluxbase_migrations.api.reasons import Reason
 from fluxbase_migrations.api.spec import ClaimSource, SourceSpec, Spec
-from fluxbase_migrations.api.status import JobReference, Owner, Progress, SetStatus, TrackStatus
+from fluxbase_migrations.api.status import JobReference, Owner, Progress, SetStatus, SourceRead, TrackStatus
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
 from fluxbase_migrations.controller.process.settings import Settings
@@ -42,7 +43,7 @@ from fluxbase_migrations.core.names import (
 )
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.decisions.command_status import Given
-from fluxbase_migrations.decisions.decide import ObservedSet
+from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision
 from fluxbase_migrations.decisions.desired import Blocked, Desired, DesiredRun, Refused, RetryPolicy, Skip
 from fluxbase_migrations.decisions.job_state import (
     Ended,
@@ -69,6 +70,13 @@ class Observation:
     """Another installation that is responsible for the set, too."""
     sources: Mapping[Track, ObservedSource | None]
     """The ConfigMaps that each track's runner must find; None: its source is something else."""
+    decision: SetDecision | None = None
+    """That nothing is to be done, where that was decided without reading the ConfigMaps."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether the content of some ConfigMap is only known from the status."""
+        return any(source is not None and source.versions is None for source in self.sources.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +114,22 @@ class Observer:
         """By uid of the set."""
         self._built_in = of_files(system.files())
 
-    async def observe(self, key: NamespacedName, now: datetime, memory: Memory) -> Observation | None:
+    def expect(self, key: NamespacedName) -> None:
+        """The set ``key`` will be observed: the next list of ConfigMaps tells how its own are."""
+        body = self._store.set(key)
+        if body is None or not competing_operators.responsible(body, self._settings):
+            return
+        with contextlib.suppress(ValueError):  # told of when it is observed
+            named = _sources_of(key[0], Spec.model_validate(body.get("spec")))
+            self._sources.forget(self._references.put(key, named))
+            self._sources.expect(named)
+
+    async def observe(
+        self, key: NamespacedName, now: datetime, memory: Memory, *, read: bool = False
+    ) -> Observation | None:
         """Everything about the set ``key``; None if there is no such set, or another operator's.
+
+        With ``read``, the content of ConfigMaps is never taken from the status.
 
         Raises:
             KubeError: something could not be read.
@@ -126,7 +148,10 @@ class Observer:
         except ValueError:
             recorded = SetStatus()
         uid = body["metadata"]["uid"]
-        wanted = await asyncio.gather(*(self._desired(key[0], body, spec, track) for track in Track))
+        known = {track: None if read else recorded.tracks.of(track).source for track in Track}
+        wanted = await asyncio.gather(
+            *(self._desired(key[0], body, spec, track, known[track]) for track in Track)
+        )
         found = owned_objects.stored(self._store, key, uid)
         if owned_objects.are_doubtful(found, recorded, now):
             await owned_objects.refresh(self._kube, self._store, key)
@@ -189,7 +214,7 @@ class Observer:
         )
 
     async def _desired(
-        self, namespace: str, body: Json, spec: Spec, track: Track
+        self, namespace: str, body: Json, spec: Spec, track: Track, recorded: SourceRead | None
     ) -> tuple[Desired, ObservedSource | None]:
         wanted = jobs.track_spec(spec, track)
         if not wanted.enabled:
@@ -209,7 +234,8 @@ class Observer:
             claim = source.persistent_volume_claim
             what = digest(claim.claim_name, claim.path, self._settings.restarted_at)
         else:
-            seen = await self._sources.read(namespace, source.config_map_names(), wanted.unknown_files)
+            names = source.config_map_names()
+            seen = await self._sources.read(namespace, names, wanted.unknown_files, recorded)
             problem = _problem(source, seen)
             if problem:
                 return problem, None
@@ -235,10 +261,9 @@ class Observer:
             versions=versions,
             target=wanted.target_version,
         )
-        if source is not None and seen is not None and not seen.versions:
-            names = ", ".join(source.config_map_names())
+        if source is not None and seen is not None and seen.versions == ():
             text = (
-                f"ConfigMap {names} has no migration files (NNN_name.up.sql); "
+                f"ConfigMap {', '.join(source.config_map_names())} has no migration files (NNN_name.up.sql); "
                 "changes are picked up automatically"
             )
             return Blocked(Outcome.SOURCE_EMPTY, text, empty=want), seen

@@ -17,7 +17,7 @@ from typing import Final
 from fluxbase_migrations.api import status_json
 from fluxbase_migrations.api.commands import parse_force, parse_take_over
 from fluxbase_migrations.api.reasons import backoff
-from fluxbase_migrations.api.status import JobReference, SetStatus
+from fluxbase_migrations.api.status import JobReference, SetStatus, with_sources
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Json, Kube, KubeError, NamespacedName, number
 from fluxbase_migrations.controller.process.metrics import Metrics
@@ -35,7 +35,7 @@ from fluxbase_migrations.controller.watch.store import ObjectKind, Store, Stored
 from fluxbase_migrations.core.job import SetRef
 from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, ANNOTATIONS_UNDISTURBED, Phase, Track
 from fluxbase_migrations.decisions.actions import Action, CreateJob, DeleteJob, FreePod, SetTtl
-from fluxbase_migrations.decisions.decide import SetDecision, decide
+from fluxbase_migrations.decisions.decide import SetDecision, decide, leaves_all
 from fluxbase_migrations.decisions.observed import ObservedTrack, Refusal, works
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Reconciler:
             self._follower.progress(key),
             self._takeovers.lost(key),
         )
-        observed = await self._observer.observe(key, self._clock(), memory)
+        observed = await self._observe(key, memory)
         if observed is None:
             self._forget(key)
             return
@@ -180,6 +180,21 @@ class Reconciler:
         finally:  # the status is written: nobody else would tell
             await self._tell(key, observed, made)
         self._follow_up(key, observed, made)
+
+    async def _observe(self, key: NamespacedName, memory: Memory) -> Observation | None:
+        """Everything about the set.
+
+        That nothing is to be done may be concluded from what the status says of the ConfigMaps; whatever is
+        written or done follows from files that this process has read.
+        """
+        now = self._clock()
+        observed = await self._observer.observe(key, now, memory)
+        if observed is None or not observed.unread:
+            return observed
+        decision = decide(observed.seen)
+        if leaves_all(observed.seen, decision):
+            return replace(observed, decision=decision)
+        return await self._observer.observe(key, now, memory, read=True)
 
     async def _tell_of_rival(self, key: NamespacedName, observed: Observation) -> None:
         """Each side tells it once for each Job."""
@@ -219,8 +234,10 @@ class Reconciler:
         working = {one for one in Track if works(seen.tracks[one], seen.status.tracks.of(one), seen.now)}
         for track in working:
             self._slots.hold((key, track))
-        tracks = {track: self._with_queue(key, one, working) for track, one in seen.tracks.items()}
-        made = decide(replace(seen, tracks=tracks))
+        made = observed.decision
+        if made is None:
+            tracks = {track: self._with_queue(key, one, working) for track, one in seen.tracks.items()}
+            made = decide(replace(seen, tracks=tracks))
         self._remembered[key].reserved = set(made.creates) - working
         for track in set(Track) - working - made.creates:
             if track in made.queued:
@@ -241,6 +258,9 @@ class Reconciler:
         return replace(track, queue=fresh, queue_if_begun=begun)
 
     async def _write(self, key: NamespacedName, observed: Observation, status: SetStatus) -> None:
+        """Write the status, and with it what was read for it: that alone is not worth a write."""
+        recorded = {track: one.recorded if one else None for track, one in observed.sources.items()}
+        status = with_sources(status, recorded)
         own, metadata = observed.body, observed.body["metadata"]
         body = {
             "apiVersion": own["apiVersion"],
