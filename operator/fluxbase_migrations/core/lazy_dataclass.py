@@ -7,6 +7,8 @@ Fields, ``replace``, ``asdict``, matching and slots are the standard library's o
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -77,18 +79,22 @@ def _compiled_init(cls: Any, frozen: bool) -> Callable[..., None]:
     return made
 
 
-def _compared(instance: Any) -> tuple[Any, ...]:
-    return tuple(getattr(instance, one.name) for one in dataclasses.fields(instance) if one.compare)
+@functools.cache
+def _compared(cls: Any) -> Callable[[Any], Any]:
+    """What gets the values by which two instances are compared: the operator does so a lot."""
+    names = [one.name for one in dataclasses.fields(cls) if one.compare]
+    return operator.attrgetter(*names) if names else lambda _: ()
 
 
-def _eq(self: object, other: object) -> Any:
+def _eq(self: Any, other: object) -> Any:
+    compared = _compared(self.__class__)
     if other.__class__ is not self.__class__:
         return NotImplemented
-    return _compared(self) == _compared(other)
+    return other is self or compared(self) == compared(other)
 
 
 def _hash(self: Any) -> int:
-    return hash(_compared(self))
+    return hash(_compared(self.__class__)(self))
 
 
 def _repr(self: Any) -> str:
