@@ -150,4 +150,6 @@ _NAMES: Final = tuple(one.name for one in dataclasses.fields(JobSpec))
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str | int | float | tuple):
+        return value  # most are, and to ask an enumeration whether it is a dataclass takes long
     return dataclasses.asdict(value) if dataclasses.is_dataclass(type(value)) else value

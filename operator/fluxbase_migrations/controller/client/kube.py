@@ -122,7 +122,7 @@ class Kube:
             asked = {**(query or {}), "limit": CHUNK, **({"continue": following} if following else {})}
             found = await self.get(path, asked, accept)
             following = found["metadata"].get("continue") or None
-            yield found
+            yield {**found, "items": found["items"] or []}  # of metadata, an empty list is null
 
     async def lines(
         self, path: str, query: Query, accept: str | None, silence: float
