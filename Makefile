@@ -154,11 +154,12 @@ format: venv ## Format, and fix what can be fixed safely
 	$(VENV)/bin/ruff format .
 
 .PHONY: generate
-generate: venv ## Make everything that is generated: the CRD, the field reference, the system track's contents, docs/scenarios.md
+generate: venv ## Make everything that is generated: the CRD, and the generated parts of the docs and of the system track
 	$(VENV)/bin/python -m fluxbase_migrations.api.crd --write
 	$(VENV)/bin/python -m fluxbase_migrations.api.reference --write
 	$(VENV)/bin/python -m tests.system.contents
 	$(VENV)/bin/python -m tests.e2e.scenarios
+	$(VENV)/bin/python -m tests.static.contracts
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 .PHONY: lock
