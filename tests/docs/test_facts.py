@@ -60,6 +60,18 @@ def test_lines_can_be_read_in_a_narrow_window(path: Path) -> None:
     assert wide == []
 
 
+def anchors(path: Path) -> set[str]:
+    """What a link may name behind `#`, by GitHub's rule."""
+    heads = re.findall(r"^#+ (.+)$", text_of(path), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_a_heading(path: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", text_of(path)):
+        assert anchor in anchors((path.parent / target) if target else path), f"{target}#{anchor}"
+
+
 class Recording(Mapping[str, str]):
     """An environment that knows what was asked for."""
 
