@@ -159,7 +159,7 @@ generate: venv ## Make everything that is generated: the CRD, and the generated 
 	$(VENV)/bin/python -m fluxbase_migrations.api.reference --write
 	$(VENV)/bin/python -m tests.system.contents
 	$(VENV)/bin/python -m tests.e2e.scenarios
-	$(VENV)/bin/python -m tests.static.contracts
+	$(VENV)/bin/python -m tests.generate.pages
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 .PHONY: lock
