@@ -154,8 +154,12 @@ format: venv ## Format, and fix what can be fixed safely
 	$(VENV)/bin/ruff format .
 
 .PHONY: generate
-generate: venv ## Make the CRD, in crds/ and in the chart, from the models
+generate: venv ## Make everything that is generated: the CRD, and the generated parts of the docs and of the system track
 	$(VENV)/bin/python -m fluxbase_migrations.api.crd --write
+	$(VENV)/bin/python -m fluxbase_migrations.api.reference --write
+	$(VENV)/bin/python -m tests.system.contents
+	$(VENV)/bin/python -m tests.e2e.scenarios
+	$(VENV)/bin/python -m tests.generate.pages
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 .PHONY: lock

@@ -90,13 +90,13 @@ EFFECTS: Final[dict[Effect, str]] = {
     Effect.WAIT: "Pending; retried without limit and without being counted, after `retry.backoff` "
     "doubled each time, up to five minutes (SourceChanged, DatabaseChanged: at once, then after 1, 2, 4 s "
     "and so on)",
-    Effect.EMPTY: "a volume: Skipped with `allowEmpty`, otherwise Pending and looked at again after "
+    Effect.EMPTY: "A volume: Skipped with `allowEmpty`, otherwise Pending and looked at again after "
     "`retry.backoff` doubled each time, up to five minutes; a ConfigMap: Pending until it changes; "
     "with versions applied: Failed, `AheadOfSource`",
     Effect.RETRY: "Pending; retried after `retry.backoff` doubled each time, up to `retry.limit` times; "
     "then Failed",
-    Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is deleted or lets go, or the annotation "
-    "`fluxbase.io/take-over` hands over",
+    Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is deleted or lets go, or until "
+    "`kubectl fluxbase take-over` (annotation `fluxbase.io/take-over`)",
     Effect.STOP: "Failed until the source, the spec or a command changes",
 }
 """What each effect means, for the docs."""
@@ -134,7 +134,7 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     "has one: the files may have been applied already.",
     Outcome.EXPOSED: "The files are applied; `anon` or `authenticated` reach something past row-level "
     "security, and `exposure` is Fail.",
-    Outcome.INTERNAL: "A fault of the operator.",
+    Outcome.INTERNAL: "An error that nobody expected.",
     None: "The container ended without a result: out of memory, evicted, deleted, deadline.",
 }
 """What each outcome means, for the docs."""

@@ -342,7 +342,7 @@ class Spec(Model):
     """What to migrate."""
     recovery: Recovery = Recovery.AUTOMATIC
     """How far to go from a dirty state: Automatic (where nothing is proven, run the file again once), Proven
-    (only where the ledger proves what the file left), or Manual."""
+    (only where the history proves what the file left), or Manual."""
     exposure: ExposurePolicy = ExposurePolicy.WARN
     """What to make of objects that anon or authenticated reach past row-level security once the user track's
     files are applied: Warn, Fail (the track is Failed until they are closed), or Ignore (nobody looks)."""
