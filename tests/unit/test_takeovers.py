@@ -87,7 +87,7 @@ def test_the_operator_keeps_nothing_of_sets_that_are_gone() -> None:
             "remembered": reconciler._remembered,
             "claimed": reconciler._claimed,
             "takeovers": reconciler._takeovers,
-            "clusters": reconciler._observer._clusters,
+            "clusters": reconciler._observer._owners._clusters,
         }
         return {name for name, store in stores.items() if len(store)}  # type: ignore[arg-type]
 

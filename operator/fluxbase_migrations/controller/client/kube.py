@@ -191,6 +191,16 @@ class Kube:
             raise KubeError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error
 
 
+async def get_if_allowed(kube: Kube, path: str, query: Query | None = None) -> Json | None:
+    """What only helps to explain: None where there is none, or where we may not look."""
+    try:
+        return await kube.get(path, query)
+    except KubeError as error:
+        if error.status in (403, 404):
+            return None
+        raise
+
+
 def _error(status: int, reason: str, raw: bytes) -> KubeError:
     try:
         told = json.loads(raw)

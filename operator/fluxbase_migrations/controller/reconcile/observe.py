@@ -8,43 +8,37 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from fluxbase_migrations import system
-from fluxbase_migrations.api import conditions, status_json
-from fluxbase_migrations.api.commands import Annotation, digest
-from fluxbase_migrations.api.reasons import Reason
-from fluxbase_migrations.api.spec import ClaimSource, SourceSpec, Spec
-from fluxbase_migrations.api.status import JobReference, Owner, Progress, SetStatus, SourceRead, TrackStatus
+from fluxbase_migrations.api import status_json
+from fluxbase_migrations.api.commands import Annotation
+from fluxbase_migrations.api.spec import Spec
+from fluxbase_migrations.api.status import JobReference, Progress, SetStatus, TrackStatus
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
+from fluxbase_migrations.controller.client.kube import Kube, NamespacedName, get_if_allowed
 from fluxbase_migrations.controller.process.settings import Settings
-from fluxbase_migrations.controller.reconcile import competing_operators, jobs, owned_objects
+from fluxbase_migrations.controller.reconcile import competing_operators, owned_objects
 from fluxbase_migrations.controller.reconcile.competing_operators import CompetingOperator
+from fluxbase_migrations.controller.reconcile.desired_runs import DesiredRuns, config_maps_of
+from fluxbase_migrations.controller.reconcile.set_owners import SetOwners, owner_of
 from fluxbase_migrations.controller.watch.config_map_reader import (
     ConfigMapIndex,
     ConfigMapReader,
     ObservedSource,
-    of_files,
 )
 from fluxbase_migrations.controller.watch.parsing import instant, reason_of
 from fluxbase_migrations.controller.watch.store import Store
 from fluxbase_migrations.core import durations
-from fluxbase_migrations.core.errors import describe
-from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
     ANNOTATION_TAKE_OVER,
-    ExposurePolicy,
-    Phase,
     Track,
 )
-from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.decisions.command_status import Given
 from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision
-from fluxbase_migrations.decisions.desired import Blocked, Desired, DesiredRun, Refused, RetryPolicy, Skip
+from fluxbase_migrations.decisions.desired import RetryPolicy
 from fluxbase_migrations.decisions.job_state import (
     Ended,
     Explanation,
@@ -54,7 +48,6 @@ from fluxbase_migrations.decisions.job_state import (
     state,
 )
 from fluxbase_migrations.decisions.observed import EVENTS_AFTER, ObservedTrack, Refusal
-from fluxbase_migrations.decisions.owner import OwnerState
 
 Json = dict[str, Any]
 
@@ -108,11 +101,8 @@ class Observer:
         self._store = store
         self._references = references
         self._sources = sources
-        self._usable: dict[NamespacedName, set[tuple[str, int, str]]] = {}
-        """Claims that were found to be fit for a set, with its uid and generation."""
-        self._clusters: dict[str, str] = {}
-        """By uid of the set."""
-        self._built_in = of_files(system.files())
+        self._desired = DesiredRuns(kube, settings, sources)
+        self._owners = SetOwners(kube)
 
     def expect(self, key: NamespacedName) -> None:
         """The set ``key`` will be observed: the next list of ConfigMaps tells how its own are."""
@@ -120,7 +110,7 @@ class Observer:
         if body is None or not competing_operators.responsible(body, self._settings):
             return
         with contextlib.suppress(ValueError):  # told of when it is observed
-            named = _sources_of(key[0], Spec.model_validate(body.get("spec")))
+            named = config_maps_of(key[0], Spec.model_validate(body.get("spec")))
             self._sources.forget(self._references.put(key, named))
             self._sources.expect(named)
 
@@ -138,20 +128,18 @@ class Observer:
         body = self._store.set(key)
         if body is None or not competing_operators.responsible(body, self._settings):
             self._sources.forget(self._references.put(key, frozenset()))
-            self._usable.pop(key, None)
+            self._desired.forget(key)
             return None
         spec = Spec.model_validate(body["spec"])
         # Before the ConfigMaps are read, so that no change between can be missed.
-        self._sources.forget(self._references.put(key, _sources_of(key[0], spec)))
+        self._sources.forget(self._references.put(key, config_maps_of(key[0], spec)))
         try:
             recorded = status_json.read(body.get("status"))
         except ValueError:
             recorded = SetStatus()
         uid = body["metadata"]["uid"]
         known = {track: None if read else recorded.tracks.of(track).source for track in Track}
-        wanted = await asyncio.gather(
-            *(self._desired(key[0], body, spec, track, known[track]) for track in Track)
-        )
+        wanted = await asyncio.gather(*(self._desired.of(body, spec, track, known[track]) for track in Track))
         found = owned_objects.stored(self._store, key, uid)
         if owned_objects.are_doubtful(found, recorded, now):
             await owned_objects.refresh(self._kube, self._store, key)
@@ -169,7 +157,7 @@ class Observer:
                 event=await self._event(key[0], own_jobs, own_pods, record.run, now),
                 created=memory.created.get(track),
                 refusal=memory.refusals.get(track),
-                owner=await self._owner_state(track, *_owner(record, own_pods)),
+                owner=await self._owners.state(track, *owner_of(record, own_pods)),
                 lost_at=_lost_at(memory.lost.get(track), uid),
                 progress=_progress(memory.progress.get(track), record),
             )
@@ -213,132 +201,13 @@ class Observer:
             if any(job.uid == job_uid for job in one.jobs)
         )
 
-    async def _desired(
-        self, namespace: str, body: Json, spec: Spec, track: Track, recorded: SourceRead | None
-    ) -> tuple[Desired, ObservedSource | None]:
-        wanted = jobs.track_spec(spec, track)
-        if not wanted.enabled:
-            return Skip(Reason.DISABLED, f"spec.tracks.{track}.enabled is false"), None
-        source = wanted.source
-        if source is None and track is Track.USER:
-            return Skip(Reason.NO_SOURCE, "spec.tracks.user has no source"), None
-        seen: ObservedSource | None = None
-        what: str | None
-        versions: tuple[int, ...] | None = None
-        if source is None:
-            what, versions = self._built_in.digest, self._built_in.versions
-        elif source.persistent_volume_claim is not None:
-            refused = await self._refuse_claim(body["metadata"], source.persistent_volume_claim)
-            if refused:
-                return refused, None
-            claim = source.persistent_volume_claim
-            what = digest(claim.claim_name, claim.path, self._settings.restarted_at)
-        else:
-            names = source.config_map_names()
-            seen = await self._sources.read(namespace, names, wanted.unknown_files, recorded)
-            problem = _problem(source, seen)
-            if problem:
-                return problem, None
-            what, versions = seen.digest, seen.versions
-        base = digest(
-            what,
-            wanted.target_version,
-            wanted.rollback,
-            wanted.out_of_order,
-            wanted.unknown_files,
-            spec.recovery,
-            spec.database.model_dump_json(),
-            *(wanted.foreign_tables or ()),
-            *_exposure_part(spec, track),
-        )
-        template = jobs.template_digest(spec, track, self._settings, namespace)
-        want = DesiredRun(
-            base,
-            template,
-            volume=_volume(source),
-            allow_empty=wanted.allow_empty,
-            recheck=_recheck(wanted.recheck_interval, spec.verify.interval if spec.verify else None),
-            versions=versions,
-            target=wanted.target_version,
-        )
-        if source is not None and seen is not None and seen.versions == ():
-            text = (
-                f"ConfigMap {', '.join(source.config_map_names())} has no migration files (NNN_name.up.sql); "
-                "changes are picked up automatically"
-            )
-            return Blocked(Outcome.SOURCE_EMPTY, text, empty=want), seen
-        return want, seen
-
-    async def _refuse_claim(self, metadata: Json, source: ClaimSource) -> Refused | None:
-        """A claim that only one pod may ever use; one that does not exist is the scheduler's to report.
-
-        Its modes never change: it is asked for once for each generation of a set, unless it is missing.
-        """
-        key, fit = (metadata["namespace"], metadata["name"]), (metadata["uid"], metadata["generation"])
-        usable = {one for one in self._usable.get(key, ()) if one[:2] == fit}
-        if (*fit, source.claim_name) in usable:
-            return None
-        found = await self._allowed(paths.claim(metadata["namespace"], source.claim_name))
-        modes = (found or {}).get("spec", {}).get("accessModes") or []
-        if modes != ["ReadWriteOncePod"]:
-            if found:
-                self._usable[key] = {*usable, (*fit, source.claim_name)}
-            return None
-        text = (
-            f"the PersistentVolumeClaim {source.claim_name} is ReadWriteOncePod: the Job could never use it "
-            "while another pod does. Use ReadWriteOnce or ReadWriteMany."
-        )
-        return Refused(Reason.ACCESS_MODE, text)
-
-    async def _owner_state(
-        self, track: Track, owner: Owner | None, database: DatabaseIdentity | None
-    ) -> OwnerState | None:
-        """What is known of the set that claims ``track`` of ``database``."""
-        if owner is None:
-            return None
-        namespace, _, name = owner.name.partition("/")
-        if not (paths.NAME.fullmatch(namespace) and paths.NAME.fullmatch(name)):
-            return OwnerState.ELSEWHERE  # others may write into the database: nothing that can be looked up
-        try:
-            found = await self._kube.find(paths.one_set(namespace, name))
-        except KubeError as error:
-            if error.status == 403:
-                return OwnerState.UNREADABLE
-            raise
-        if found is not None and found["metadata"]["uid"] == owner.uid:
-            return OwnerState.RELEASED if _let_go(found, track, database) else OwnerState.PRESENT
-        cluster = await self._namespace_uid(namespace)
-        same = cluster is not None and cluster == owner.cluster
-        return OwnerState.DELETED if same else OwnerState.ELSEWHERE
-
     async def cluster(self, key: NamespacedName, uid: str) -> str | None:
-        """What tells this cluster's sets from another's: the uid of the set's namespace.
-
-        A set never outlives its namespace, so it is asked for once.
-        """
-        known = self._clusters.get(uid)
-        if known is None:
-            known = await self._namespace_uid(key[0])
-            if known is not None:  # otherwise the right to look may still come
-                self._clusters[uid] = known
-        return known
+        """What tells this cluster's sets from another's; see :meth:`SetOwners.cluster`."""
+        return await self._owners.cluster(key, uid)
 
     def forget(self, uid: str) -> None:
         """A set is gone."""
-        self._clusters.pop(uid, None)
-
-    async def _namespace_uid(self, namespace: str) -> str | None:
-        found = await self._allowed(paths.namespace(namespace))
-        return str(found["metadata"]["uid"]) if found else None
-
-    async def _allowed(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:
-        """What only helps to explain: None where there is none, or where we may not look."""
-        try:
-            return await self._kube.get(path, query)
-        except KubeError as error:
-            if error.status in (403, 404):
-                return None
-            raise
+        self._owners.forget(uid)
 
     async def _event(
         self,
@@ -358,7 +227,7 @@ class Observer:
             return None
         uid = own[0].uid if own else job.uid
         query = {"fieldSelector": f"involvedObject.uid={uid}"}
-        found = await self._allowed(paths.events(namespace), query)
+        found = await get_if_allowed(self._kube, paths.events(namespace), query)
         if not found or not found["items"]:
             return None
         newest = max(found["items"], key=_event_time)
@@ -382,72 +251,8 @@ def _progress(found: tuple[int, Progress] | None, record: TrackStatus) -> Progre
     return found[1] if found and found[0] == record.run else None
 
 
-def _sources_of(namespace: str, spec: Spec) -> frozenset[NamespacedName]:
-    given = (jobs.track_spec(spec, track).source for track in Track)
-    return frozenset((namespace, name) for source in given if source for name in source.config_map_names())
-
-
-def _owner(
-    record: TrackStatus, pods: tuple[ObservedPod, ...]
-) -> tuple[Owner | None, DatabaseIdentity | None]:
-    """The set that keeps this one out, and of which database, as the newest run has found it."""
-    for pod in pods:
-        result = pod.result
-        if record.outstanding and pod.run == record.run and result and result.outcome is Outcome.CONFLICT:
-            owner = Owner(result.owner, result.owner_uid, result.owner_cluster) if result.owner else None
-            return owner, result.database
-    return record.claimed_by if record.outcome is Outcome.CONFLICT else None, record.database
-
-
-def _exposure_part(spec: Spec, track: Track) -> tuple[str, ...]:
-    """Another policy is a reason to look again; the default one was none before there was a choice."""
-    if track is not Track.USER or spec.exposure is ExposurePolicy.WARN:
-        return ()
-    return (f"exposure={spec.exposure}",)
-
-
-def _volume(source: SourceSpec | None) -> str | None:
-    claim = source.persistent_volume_claim if source else None
-    return f"{claim.claim_name}, path {claim.path}" if claim else None
-
-
-def _recheck(*intervals: str | None) -> timedelta | None:
-    """The shortest of the intervals after which the database is looked at."""
-    given = [durations.seconds(interval) for interval in intervals if interval]
-    return timedelta(seconds=min(given)) if given else None
-
-
 def _lost_at(lost: tuple[str, datetime] | None, uid: str) -> datetime | None:
     return lost[1] if lost and lost[0] == uid else None
-
-
-def _let_go(body: Json, track: Track, database: DatabaseIdentity | None) -> bool:
-    """Whether a set says that it no longer uses this track of the database."""
-    try:
-        status = status_json.read(body.get("status"))
-    except ValueError:
-        return False
-    record = status.tracks.of(track)
-    if status.observed_generation != body["metadata"]["generation"] or record.outstanding:
-        return False
-    if conditions.is_failing(status.conditions):
-        return False  # only the conditions are about this generation
-    left_out = record.phase is Phase.SKIPPED and record.reason in (Reason.DISABLED, Reason.NO_SOURCE)
-    return left_out or differs(record.database, database)
-
-
-def _problem(source: SourceSpec, seen: ObservedSource) -> Blocked | Refused | None:
-    """Why the ConfigMaps cannot be used now."""
-    names = ", ".join(source.config_map_names())
-    if seen.missing:
-        text = (
-            f"ConfigMap {', '.join(seen.missing)} not found; create it with kubectl create configmap NAME "
-            "--from-file=DIRECTORY; it is picked up automatically"
-        )
-        return Blocked(Reason.SOURCE_MISSING, text)
-    if seen.invalid:
-        return Refused(Outcome.INVALID_SOURCE, f"ConfigMap {names}: {describe(seen.invalid)}")
-    return None
 
 
 def _annotation(body: Json, name: str) -> Annotation | None:

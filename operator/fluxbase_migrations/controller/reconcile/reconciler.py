@@ -9,57 +9,35 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
-from typing import Final
 
 from fluxbase_migrations.api import status_json
-from fluxbase_migrations.api.commands import parse_force, parse_take_over
-from fluxbase_migrations.api.reasons import backoff
-from fluxbase_migrations.api.status import JobReference, SetStatus, with_sources
+from fluxbase_migrations.api.status import SetStatus, with_sources
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, Kube, KubeError, NamespacedName, number
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName, number
 from fluxbase_migrations.controller.process.metrics import Metrics
 from fluxbase_migrations.controller.process.settings import Settings
-from fluxbase_migrations.controller.reconcile import jobs
-from fluxbase_migrations.controller.reconcile.competing_operators import CompetingOperator, responsible
+from fluxbase_migrations.controller.reconcile.apply import Actions, Remembered
+from fluxbase_migrations.controller.reconcile.competing_operators import responsible
 from fluxbase_migrations.controller.reconcile.events import EventRecorder
 from fluxbase_migrations.controller.reconcile.failing_sets import FailingSets, lasts, reason_why
 from fluxbase_migrations.controller.reconcile.log_follower import LogFollower
 from fluxbase_migrations.controller.reconcile.observe import Memory, Observation, Observer
 from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.controller.reconcile.takeovers import Takeovers
-from fluxbase_migrations.controller.watch.parsing import is_ours, job_seen, track_of
-from fluxbase_migrations.controller.watch.store import ObjectKind, Store, Stored
-from fluxbase_migrations.core.job import SetRef
-from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, ANNOTATIONS_UNDISTURBED, Phase, Track
-from fluxbase_migrations.decisions.actions import Action, CreateJob, DeleteJob, FreePod, SetTtl
+from fluxbase_migrations.controller.watch.parsing import job_seen, track_of
+from fluxbase_migrations.controller.watch.store import ObjectKind, Store
+from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, Phase, Track
 from fluxbase_migrations.decisions.decide import SetDecision, decide, leaves_all
-from fluxbase_migrations.decisions.observed import ObservedTrack, Refusal, works
+from fluxbase_migrations.decisions.observed import ObservedTrack, works
 
 logger = logging.getLogger(__name__)
 
-REFUSED_BACKOFF: Final = 5.0
-"""Seconds until a Job that the API server did not take is tried again; doubled each time."""
-
-
-@dataclass(slots=True)
-class _Remembered:
-    """What is not in the API server: all of it may be lost at any time."""
-
-    uid: str = ""
-    refusals: dict[Track, Refusal] = field(default_factory=dict)
-    created: dict[Track, JobReference] = field(default_factory=dict)
-    refused: dict[Track, int] = field(default_factory=lambda: defaultdict(int))
-    reserved: set[Track] = field(default_factory=set)
-    """Tracks with a slot for a Job that has not been created yet."""
-    rival: CompetingOperator | None = None
-    """The one that was told of last."""
-
 
 class Reconciler:
-    """Brings sets to where they should be. ``again`` asks for another look at a key in some seconds."""
+    """Brings sets to where they should be. ``requeue`` has a key reconciled again in some seconds."""
 
     def __init__(
         self,
@@ -85,8 +63,17 @@ class Reconciler:
         self._metrics = metrics
         self._clock = clock
         self._requeue = requeue
+        self._actions = Actions(
+            kube=kube,
+            settings=settings,
+            store=store,
+            observer=observer,
+            metrics=metrics,
+            clock=clock,
+            requeue=requeue,
+        )
         self._failing = FailingSets(kube, store, recorder, clock, requeue)
-        self._remembered: dict[NamespacedName, _Remembered] = defaultdict(_Remembered)
+        self._remembered: dict[NamespacedName, Remembered] = defaultdict(Remembered)
         self._claimed: dict[str, set[NamespacedName]] = defaultdict(set)
         """Sets that wait for the set with that uid to let go."""
         self._takeovers = Takeovers()
@@ -157,7 +144,7 @@ class Reconciler:
         if remembered.uid != observed.seen.uid:
             if remembered.uid:
                 self._forget_set(key, remembered.uid)
-            self._remembered[key] = remembered = _Remembered(uid=observed.seen.uid)
+            self._remembered[key] = remembered = Remembered(uid=observed.seen.uid)
         await self._tell_of_rival(key, observed)
         if observed.rival and not observed.rival.steps_back:
             self._step_back(key)
@@ -176,7 +163,7 @@ class Reconciler:
             return
         try:
             for action in made.actions:
-                await self._act(key, observed, action)
+                await self._actions.apply(key, observed, action, remembered)
         finally:  # the status is written: nobody else would tell
             await self._tell(key, observed, made)
         self._follow_up(key, observed, made)
@@ -203,7 +190,7 @@ class Reconciler:
             return
         if not rival.steps_back and not rival.marked:
             mark = {"metadata": {"annotations": {ANNOTATION_CONTESTED: self._settings.installation}}}
-            self._keep(ObjectKind.JOB, await self._kube.patch(paths.job(key[0], rival.job), mark))
+            self._store.keep(ObjectKind.JOB, await self._kube.patch(paths.job(key[0], rival.job), mark))
         note = rival.note(self._settings, key[0])
         logger.warning("%s/%s %s: %s", *key, note.reason, note.message)
         await self._recorder.event(observed.body, note, observed.seen.now)
@@ -268,12 +255,8 @@ class Reconciler:
             "metadata": {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")},
             "status": status_json.write(status),
         }
-        self._keep(ObjectKind.SET, await self._kube.replace(paths.set_status(*key), body))
+        self._store.keep(ObjectKind.SET, await self._kube.replace(paths.set_status(*key), body))
         self._metrics.status_written()
-
-    def _keep(self, kind: ObjectKind, answer: Json) -> None:
-        """What was written counts from now on, long before a watch shows it."""
-        self._store.put(Stored.of(kind, answer))
 
     async def _reread(self, key: NamespacedName, observed: Observation) -> bool:
         """The store may have an old state of the set, or a set that is gone: returns whether it had.
@@ -286,110 +269,10 @@ class Reconciler:
             self._store.remove(ObjectKind.SET, uid)
         if body is None:
             return True
-        self._keep(ObjectKind.SET, body)
+        self._store.keep(ObjectKind.SET, body)
         versions = (one["metadata"]["resourceVersion"] for one in (observed.body, body))
         before, now = map(number, versions)
         return gone or now > before
-
-    async def _act(self, key: NamespacedName, observed: Observation, action: Action) -> None:
-        match action:
-            case CreateJob():
-                await self._create(key, observed, action)
-            case DeleteJob(name, uid, wait):
-                await self._delete(key, observed, name, uid, wait=wait)
-            case SetTtl(name):
-                ttl = observed.spec.job.ttl_seconds_after_finished
-                body = {"spec": {"ttlSecondsAfterFinished": ttl}}
-                await self._patch(ObjectKind.JOB, paths.job(key[0], name), body)
-            case FreePod(name):
-                gone = {"metadata": {"annotations": dict.fromkeys(ANNOTATIONS_UNDISTURBED)}}
-                await self._patch(ObjectKind.POD, paths.pod(key[0], name), gone, allowed=(403, 404))
-
-    async def _delete(
-        self, key: NamespacedName, observed: Observation, name: str, uid: str, *, wait: bool
-    ) -> None:
-        """Delete a Job. One that may still start only after its pods were asked for: it must not run."""
-        if wait and await self._observer.has_changed(key, observed.seen, uid):
-            self._requeue(key, 0.0)
-            return
-        answer = await self._kube.delete(paths.job(key[0], name), uid, "Foreground" if wait else "Background")
-        if answer is None or answer.get("kind") != "Job":
-            self._store.remove(ObjectKind.JOB, uid)
-        else:
-            self._keep(ObjectKind.JOB, answer)
-
-    async def _patch(
-        self, kind: ObjectKind, path: str, body: Json, allowed: tuple[int, ...] = (404,)
-    ) -> None:
-        """Tidy up: not needed where the object is gone, and for a pod not worth a failure."""
-        try:
-            self._keep(kind, await self._kube.patch(path, body))
-        except KubeError as error:
-            if error.status not in allowed:
-                raise
-
-    async def _create(self, key: NamespacedName, observed: Observation, wanted: CreateJob) -> None:
-        """Create a Job. If its name is taken, the next look at the Jobs tells whether it is ours."""
-        track, remembered = wanted.track, self._remembered[key]
-        source = observed.sources[track]
-        job = jobs.job_spec(
-            observed.spec,
-            track,
-            SetRef(observed.seen.uid, *key, await self._observer.cluster(key, observed.seen.uid)),
-            run=wanted.run,
-            expected_digest=source.digest if source else None,
-            files=source.small if source else (),
-            requested=wanted.requested,
-            requested_at=wanted.requested_at,
-            force=parse_force(wanted.force)[1] if wanted.force else None,
-            take_over=parse_take_over(wanted.take_over)[1] if wanted.take_over else None,
-            command_database=wanted.command_database,
-            take_over_from=wanted.take_over_from,
-            expected_database=wanted.expected_database,
-        )
-        body = jobs.manifest(
-            observed.spec,
-            self._settings,
-            job,
-            name=wanted.name,
-            inputs_digest=wanted.inputs_digest,
-            template=wanted.template,
-            database_digest=wanted.database_digest,
-            files=source.small if source else (),
-        )
-        try:
-            made = await self._kube.create(paths.jobs(key[0]), body)
-        except KubeError as error:
-            if error.status not in (400, 403, 409, 422, 500):
-                raise
-            if error.reason == "AlreadyExists" and await self._exists(key, observed, wanted.name):
-                self._requeue(key, 1.0)
-                return
-            remembered.refused[track] += 1
-            delay = backoff(REFUSED_BACKOFF, remembered.refused[track])
-            remembered.refusals[track] = Refusal(
-                run=wanted.run,
-                template=wanted.template,
-                message=error.message,
-                permanent=error.status in (400, 422),
-                retry_at=self._clock() + timedelta(seconds=delay),
-            )
-            self._requeue(key, 0.0)
-            return
-        self._keep(ObjectKind.JOB, made)
-        remembered.reserved.discard(track)
-        remembered.created[track] = JobReference(wanted.name, made["metadata"]["uid"])
-        remembered.refusals.pop(track, None)
-        remembered.refused.pop(track, None)
-        self._metrics.job_created(track)
-
-    async def _exists(self, key: NamespacedName, observed: Observation, name: str) -> bool:
-        """Whether the Job is there and this set's, or just gone. A webhook, too, may answer 409."""
-        query = {"fieldSelector": f"metadata.name={name}"}
-        found = (await self._kube.get(paths.jobs(key[0]), query))["items"]
-        for body in found:
-            self._keep(ObjectKind.JOB, body)
-        return all(is_ours(body, observed.seen.uid, key[1]) for body in found)
 
     def _follow_up(self, key: NamespacedName, observed: Observation, made: SetDecision) -> None:
         """What is not written anywhere: timers, logs to follow, metrics."""

@@ -127,6 +127,10 @@ class Store:
         self._groups[new.kind].setdefault(new.group, {})[new.uid] = new
         return True
 
+    def keep(self, kind: ObjectKind, body: Json) -> None:
+        """What this process has written counts from now on, long before a watch shows it."""
+        self.put(Stored.of(kind, body))
+
     def remove(self, kind: ObjectKind, uid: str, at: int = _FOR_GOOD) -> None:
         """An object is gone, as a watch or a list says at a resourceVersion, or for good.
 
