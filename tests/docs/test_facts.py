@@ -219,3 +219,14 @@ def test_every_value_of_the_chart_that_is_named_exists() -> None:
     for where, code in inline(r"[a-zA-Z]+(\.[a-zA-Z]+)+"):
         if where == "helm.md" and code.partition(".")[0] in tops - {"verify"}:
             assert code in known, code
+
+
+def test_the_chart_has_the_operators_defaults() -> None:
+    chart = yaml.safe_load((ROOT / "deploy/helm/fluxbase/values.yaml").read_text())
+    settings = Settings.from_environment({"MIGRATION_IMAGE": "image"})
+    assert (chart["maxConcurrentJobs"], chart["maxConcurrentJobsPerNamespace"]) == (
+        settings.max_concurrent_jobs,
+        settings.max_concurrent_jobs_per_namespace,
+    )
+    assert (chart["progress"], chart["logFormat"]) == (settings.progress, settings.log_format)
+    assert chart["operatorName"] == settings.operator_name
