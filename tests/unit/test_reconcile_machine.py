@@ -172,15 +172,15 @@ class Decided(Reconciler):
         if observed and observed.unread:
             self.unread += 1
             if self.reader:
-                read = await self.reader.observe(key, observed.seen.now, memory, read=True)
+                read = await self.reader.observe(key, observed.set.now, memory, read=True)
                 assert read
-                assert observed.decision == decide(read.seen), "the files say otherwise"
+                assert observed.decision == decide(read.set), "the files say otherwise"
         return observed
 
     def _decided(self, key: NamespacedName, observed: Observation) -> SetDecision:
         made = super()._decided(key, observed)
-        seen = replace(observed.seen, status=made.status)
-        again = super()._decided(key, replace(observed, seen=seen, decision=None))
+        seen = replace(observed.set, status=made.status)
+        again = super()._decided(key, replace(observed, set=seen, decision=None))
         assert again.status == made.status, f"it does not last: {_changed(made.status, again.status)}"
         assert _created(again) == _created(made), f"{_created(again)} after {_created(made)}"
         return made

@@ -44,7 +44,7 @@ class World:
         operator = Operator(Settings(image="image", namespaces=("fluxbase",)), self.api)
         self.reconciler = operator._reconciler
         self.store = operator._store
-        self.reconciler._clock = lambda: self.now
+        self.reconciler._clock = self.reconciler._actions._clock = lambda: self.now
         database = {"urlFrom": SECRET}
         self.api.put(
             paths.one_set(*KEY),

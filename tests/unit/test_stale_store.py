@@ -47,7 +47,7 @@ class World:
         self.operator = Operator(Settings(image="image", namespaces=(NAMESPACE,), progress=False), self.api)
         self.store: Store = self.operator._store
         self.reconciler = self.operator._reconciler
-        self.reconciler._clock = lambda: NOW
+        self.reconciler._clock = self.reconciler._actions._clock = lambda: NOW
 
     def look(self, *shown: ObjectKind) -> None:
         """Only the watches of these kinds have caught up."""

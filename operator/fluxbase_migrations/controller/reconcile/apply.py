@@ -37,7 +37,7 @@ class Remembered:
     refused: dict[Track, int] = field(default_factory=lambda: defaultdict(int))
     reserved: set[Track] = field(default_factory=set)
     """Tracks with a slot for a Job that has not been created yet."""
-    rival: CompetingOperator | None = None
+    competitor: CompetingOperator | None = None
     """The one that was told of last."""
 
 
@@ -64,7 +64,7 @@ class Actions:
         self._requeue = requeue
 
     async def apply(
-        self, key: NamespacedName, observed: Observation, action: Action, remembered: Remembered
+        self, key: NamespacedName, observation: Observation, action: Action, remembered: Remembered
     ) -> None:
         """Carry out one action about the set ``key``.
 
@@ -73,11 +73,11 @@ class Actions:
         """
         match action:
             case CreateJob():
-                await self._create(key, observed, action, remembered)
+                await self._create(key, observation, action, remembered)
             case DeleteJob(name, uid, wait):
-                await self._delete(key, observed, name, uid, wait=wait)
+                await self._delete(key, observation, name, uid, wait=wait)
             case SetTtl(name):
-                ttl = observed.spec.job.ttl_seconds_after_finished
+                ttl = observation.spec.job.ttl_seconds_after_finished
                 body = {"spec": {"ttlSecondsAfterFinished": ttl}}
                 await self._patch(ObjectKind.JOB, paths.job(key[0], name), body)
             case FreePod(name):
@@ -85,10 +85,10 @@ class Actions:
                 await self._patch(ObjectKind.POD, paths.pod(key[0], name), gone, allowed=(403, 404))
 
     async def _delete(
-        self, key: NamespacedName, observed: Observation, name: str, uid: str, *, wait: bool
+        self, key: NamespacedName, observation: Observation, name: str, uid: str, *, wait: bool
     ) -> None:
         """Delete a Job. One that may still start only after its pods were asked for: it must not run."""
-        if wait and await self._observer.has_changed(key, observed.seen, uid):
+        if wait and await self._observer.has_changed(key, observation.set, uid):
             self._requeue(key, 0.0)
             return
         answer = await self._kube.delete(paths.job(key[0], name), uid, "Foreground" if wait else "Background")
@@ -108,76 +108,76 @@ class Actions:
                 raise
 
     async def _create(
-        self, key: NamespacedName, observed: Observation, wanted: CreateJob, remembered: Remembered
+        self, key: NamespacedName, observation: Observation, action: CreateJob, remembered: Remembered
     ) -> None:
         """Create a Job. If its name is taken, the next look at the Jobs tells whether it is ours."""
-        track = wanted.track
-        body = await self._manifest(key, observed, wanted)
+        track = action.track
+        body = await self._manifest(key, observation, action)
         try:
             job = await self._kube.create(paths.jobs(key[0]), body)
         except KubeError as error:
             if error.status not in (400, 403, 409, 422, 500):
                 raise
-            if error.reason == "AlreadyExists" and await self._exists(key, observed, wanted.name):
+            if error.reason == "AlreadyExists" and await self._exists(key, observation, action.name):
                 self._requeue(key, 1.0)
                 return
-            self._refused(wanted, error, remembered)
+            self._refused(action, error, remembered)
             self._requeue(key, 0.0)
             return
         self._store.keep(ObjectKind.JOB, job)
         remembered.reserved.discard(track)
-        remembered.created[track] = JobReference(wanted.name, job["metadata"]["uid"])
+        remembered.created[track] = JobReference(action.name, job["metadata"]["uid"])
         remembered.refusals.pop(track, None)
         remembered.refused.pop(track, None)
         self._metrics.job_created(track)
 
-    async def _exists(self, key: NamespacedName, observed: Observation, name: str) -> bool:
+    async def _exists(self, key: NamespacedName, observation: Observation, name: str) -> bool:
         """Whether the Job is there and this set's, or just gone. A webhook, too, may answer 409."""
         query = {"fieldSelector": f"metadata.name={name}"}
         found = (await self._kube.get(paths.jobs(key[0]), query))["items"]
         for body in found:
             self._store.keep(ObjectKind.JOB, body)
-        return all(is_ours(body, observed.seen.uid, key[1]) for body in found)
+        return all(is_ours(body, observation.set.uid, key[1]) for body in found)
 
-    def _refused(self, wanted: CreateJob, error: KubeError, remembered: Remembered) -> None:
+    def _refused(self, action: CreateJob, error: KubeError, remembered: Remembered) -> None:
         """The API server did not take the Job: the decision is told, and when to try again."""
-        track = wanted.track
+        track = action.track
         remembered.refused[track] += 1
         delay = backoff(REFUSED_BACKOFF, remembered.refused[track])
         remembered.refusals[track] = Refusal(
-            run=wanted.run,
-            template=wanted.template,
+            run=action.run,
+            template=action.template,
             message=error.message,
             permanent=error.status in (400, 422),
             retry_at=self._clock() + timedelta(seconds=delay),
         )
 
-    async def _manifest(self, key: NamespacedName, observed: Observation, wanted: CreateJob) -> Json:
+    async def _manifest(self, key: NamespacedName, observation: Observation, action: CreateJob) -> Json:
         """The Job of a planned run."""
-        source = observed.sources[wanted.track]
+        source = observation.sources[action.track]
         files = source.small if source else ()
         job = jobs.job_spec(
-            observed.spec,
-            wanted.track,
-            SetRef(observed.seen.uid, *key, await self._observer.cluster(key, observed.seen.uid)),
-            run=wanted.run,
+            observation.spec,
+            action.track,
+            SetRef(observation.set.uid, *key, await self._observer.cluster(key, observation.set.uid)),
+            run=action.run,
             expected_digest=source.digest if source else None,
             files=files,
-            requested=wanted.requested,
-            requested_at=wanted.requested_at,
-            force=parse_force(wanted.force)[1] if wanted.force else None,
-            take_over=parse_take_over(wanted.take_over)[1] if wanted.take_over else None,
-            command_database=wanted.command_database,
-            take_over_from=wanted.take_over_from,
-            expected_database=wanted.expected_database,
+            requested=action.requested,
+            requested_at=action.requested_at,
+            force=parse_force(action.force)[1] if action.force else None,
+            take_over=parse_take_over(action.take_over)[1] if action.take_over else None,
+            command_database=action.command_database,
+            take_over_from=action.take_over_from,
+            expected_database=action.expected_database,
         )
         return jobs.manifest(
-            observed.spec,
+            observation.spec,
             self._settings,
             job,
-            name=wanted.name,
-            inputs_digest=wanted.inputs_digest,
-            template=wanted.template,
-            database_digest=wanted.database_digest,
+            name=action.name,
+            inputs_digest=action.inputs_digest,
+            template=action.template,
+            database_digest=action.database_digest,
             files=files,
         )

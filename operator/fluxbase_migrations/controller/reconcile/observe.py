@@ -58,8 +58,8 @@ class Observation:
 
     body: Json
     spec: Spec
-    seen: ObservedSet
-    rival: CompetingOperator | None
+    set: ObservedSet
+    competitor: CompetingOperator | None
     """Another installation that is responsible for the set, too."""
     sources: Mapping[Track, ObservedSource | None]
     """The ConfigMaps that each track's runner must find; None: its source is something else."""
@@ -161,7 +161,7 @@ class Observer:
                 lost_at=_lost_at(memory.lost.get(track), uid),
                 progress=_progress(memory.progress.get(track), record),
             )
-        seen = ObservedSet(
+        observed = ObservedSet(
             uid=uid,
             name=key[1],
             generation=body["metadata"]["generation"],
@@ -182,22 +182,22 @@ class Observer:
             job.name for track in tracks.values() for job in track.jobs if _is_unfinished(track, job, now)
         }
         found_jobs = owned_objects.stored_jobs(self._store, key) if unfinished else []
-        rival = competing_operators.find(
+        competitor = competing_operators.find(
             [one for one in found_jobs if one["metadata"]["name"] in unfinished], self._settings
         )
-        return Observation(body, spec, seen, rival, sources)
+        return Observation(body, spec, observed, competitor, sources)
 
-    async def has_changed(self, key: NamespacedName, seen: ObservedSet, job_uid: str) -> bool:
+    async def has_changed(self, key: NamespacedName, observed: ObservedSet, job_uid: str) -> bool:
         """Whether the pods of that Job's track are no more as they were observed; asks the API server.
 
         Raises:
             KubeError: it does not answer.
         """
         await owned_objects.refresh(self._kube, self._store, key)
-        now = owned_objects.stored(self._store, key, seen.uid)
+        now = owned_objects.stored(self._store, key, observed.uid)
         return any(
             now[track].pods != one.pods
-            for track, one in seen.tracks.items()
+            for track, one in observed.tracks.items()
             if any(job.uid == job_uid for job in one.jobs)
         )
 
@@ -235,9 +235,9 @@ class Observer:
         return Explanation(warning, reason_of(newest.get("reason")) or "", newest.get("message") or "")
 
 
-def _is_unfinished(seen: ObservedTrack, job: ObservedJob, now: datetime) -> bool:
+def _is_unfinished(observed: ObservedTrack, job: ObservedJob, now: datetime) -> bool:
     """Whether a Job's container may still run; what its pod says counts more than its own status."""
-    own = tuple(pod for pod in seen.pods if pod.run == job.run)
+    own = tuple(pod for pod in observed.pods if pod.run == job.run)
     return not isinstance(state(job, own, now), Ended)
 
 

@@ -137,36 +137,36 @@ class Reconciler:
             self._follower.progress(key),
             self._takeovers.lost(key),
         )
-        observed = await self._observe(key, memory)
-        if observed is None:
+        observation = await self._observe(key, memory)
+        if observation is None:
             self._forget(key)
             return
-        if remembered.uid != observed.seen.uid:
+        if remembered.uid != observation.set.uid:
             if remembered.uid:
                 self._forget_set(key, remembered.uid)
-            self._remembered[key] = remembered = Remembered(uid=observed.seen.uid)
-        await self._tell_of_rival(key, observed)
-        if observed.rival and not observed.rival.steps_back:
+            self._remembered[key] = remembered = Remembered(uid=observation.set.uid)
+        await self._report_competitor(key, observation)
+        if observation.competitor and not observation.competitor.steps_back:
             self._step_back(key)
             return
-        made = self._decided(key, observed)
-        if made.status != observed.seen.status:
+        decision = self._decided(key, observation)
+        if decision.status != observation.set.status:
             try:
-                await self._write(key, observed, made.status)
+                await self._write(key, observation, decision.status)
             except KubeError as error:
-                if error.status not in (404, 409) or not await self._reread(key, observed):
+                if error.status not in (404, 409) or not await self._reread(key, observation):
                     raise
                 self._requeue(key, 0.0)  # somebody was faster: decide afresh
                 return
-        elif made.creates and await self._reread(key, observed):
+        elif decision.creates and await self._reread(key, observation):
             self._requeue(key, 0.0)  # it was planned before, and no write tells whether it still is wanted
             return
         try:
-            for action in made.actions:
-                await self._actions.apply(key, observed, action, remembered)
+            for action in decision.actions:
+                await self._actions.apply(key, observation, action, remembered)
         finally:  # the status is written: nobody else would tell
-            await self._tell(key, observed, made)
-        self._follow_up(key, observed, made)
+            await self._tell(key, observation, decision)
+        self._follow_up(key, observation, decision)
 
     async def _observe(self, key: NamespacedName, memory: Memory) -> Observation | None:
         """Everything about the set.
@@ -175,26 +175,26 @@ class Reconciler:
         written or done follows from files that this process has read.
         """
         now = self._clock()
-        observed = await self._observer.observe(key, now, memory)
-        if observed is None or not observed.unread:
-            return observed
-        decision = decide(observed.seen)
-        if leaves_all(observed.seen, decision):
-            return replace(observed, decision=decision)
+        observation = await self._observer.observe(key, now, memory)
+        if observation is None or not observation.unread:
+            return observation
+        decision = decide(observation.set)
+        if leaves_all(observation.set, decision):
+            return replace(observation, decision=decision)
         return await self._observer.observe(key, now, memory, read=True)
 
-    async def _tell_of_rival(self, key: NamespacedName, observed: Observation) -> None:
+    async def _report_competitor(self, key: NamespacedName, observation: Observation) -> None:
         """Each side tells it once for each Job."""
-        rival, remembered = observed.rival, self._remembered[key]
-        if rival is None or rival == remembered.rival:
+        competitor, remembered = observation.competitor, self._remembered[key]
+        if competitor is None or competitor == remembered.competitor:
             return
-        if not rival.steps_back and not rival.marked:
+        if not competitor.steps_back and not competitor.marked:
             mark = {"metadata": {"annotations": {ANNOTATION_CONTESTED: self._settings.installation}}}
-            self._store.keep(ObjectKind.JOB, await self._kube.patch(paths.job(key[0], rival.job), mark))
-        note = rival.note(self._settings, key[0])
+            self._store.keep(ObjectKind.JOB, await self._kube.patch(paths.job(key[0], competitor.job), mark))
+        note = competitor.note(self._settings, key[0])
         logger.warning("%s/%s %s: %s", *key, note.reason, note.message)
-        await self._recorder.event(observed.body, note, observed.seen.now)
-        remembered.rival = replace(rival, marked=not rival.steps_back)
+        await self._recorder.event(observation.body, note, observation.set.now)
+        remembered.competitor = replace(competitor, marked=not competitor.steps_back)
 
     def _step_back(self, key: NamespacedName) -> None:
         """Leave the set to another installation, until its Job has ended."""
@@ -204,38 +204,40 @@ class Reconciler:
         self._follower.forget(key)
         self._requeue(key, self._settings.resync)
 
-    async def _tell(self, key: NamespacedName, observed: Observation, made: SetDecision) -> None:
+    async def _tell(self, key: NamespacedName, observation: Observation, decision: SetDecision) -> None:
         """Events, log lines, and the metrics of runs that have ended."""
-        for note in made.notes:
+        for note in decision.notes:
             log = logger.warning if note.warning else logger.info
             log("%s/%s %s: %s", *key, note.reason, note.message)
-            await self._recorder.event(observed.body, note, observed.seen.now)
+            await self._recorder.event(observation.body, note, observation.set.now)
         for track in Track:
-            record, before = made.status.tracks.of(track), observed.seen.status.tracks.of(track)
+            record, before = decision.status.tracks.of(track), observation.set.status.tracks.of(track)
             if record.finished_at and record.finished_at != before.finished_at:
                 self._metrics.run_ended(track, record)
 
-    def _decided(self, key: NamespacedName, observed: Observation) -> SetDecision:
+    def _decided(self, key: NamespacedName, observation: Observation) -> SetDecision:
         """Decide, knowing what a Job would have to wait for; then take slots, stand in line, or give back."""
-        seen = observed.seen
-        working = {one for one in Track if works(seen.tracks[one], seen.status.tracks.of(one), seen.now)}
+        observed = observation.set
+        working = {
+            one for one in Track if works(observed.tracks[one], observed.status.tracks.of(one), observed.now)
+        }
         for track in working:
             self._slots.hold((key, track))
-        made = observed.decision
-        if made is None:
-            tracks = {track: self._with_queue(key, one, working) for track, one in seen.tracks.items()}
-            made = decide(replace(seen, tracks=tracks))
-        self._remembered[key].reserved = set(made.creates) - working
-        for track in set(Track) - working - made.creates:
-            if track in made.queued:
-                self._slots.wait((key, track), begun=track in made.begun)
+        decision = observation.decision
+        if decision is None:
+            tracks = {track: self._with_queue(key, one, working) for track, one in observed.tracks.items()}
+            decision = decide(replace(observed, tracks=tracks))
+        self._remembered[key].reserved = set(decision.creates) - working
+        for track in set(Track) - working - decision.creates:
+            if track in decision.queued:
+                self._slots.wait((key, track), begun=track in decision.begun)
             else:
                 self._slots.release((key, track), wake=False)
-        for track in made.creates:
+        for track in decision.creates:
             self._slots.hold((key, track))
         # Only now: the slot of a track that has ended is first of all for the set's other one.
         self._slots.wake_next()
-        return made
+        return decision
 
     def _with_queue(self, key: NamespacedName, track: ObservedTrack, working: set[Track]) -> ObservedTrack:
         """What a Job of the track would have to wait for. Slots that the set's tracks do not use are free."""
@@ -244,11 +246,11 @@ class Reconciler:
         fresh, begun = (self._slots.queue_of(holder, begun=begun, idle=idle) for begun in (False, True))
         return replace(track, queue=fresh, queue_if_begun=begun)
 
-    async def _write(self, key: NamespacedName, observed: Observation, status: SetStatus) -> None:
+    async def _write(self, key: NamespacedName, observation: Observation, status: SetStatus) -> None:
         """Write the status, and with it what was read for it: that alone is not worth a write."""
-        recorded = {track: one.recorded if one else None for track, one in observed.sources.items()}
+        recorded = {track: one.recorded if one else None for track, one in observation.sources.items()}
         status = with_sources(status, recorded)
-        own, metadata = observed.body, observed.body["metadata"]
+        own, metadata = observation.body, observation.body["metadata"]
         body = {
             "apiVersion": own["apiVersion"],
             "kind": own["kind"],
@@ -258,43 +260,43 @@ class Reconciler:
         self._store.keep(ObjectKind.SET, await self._kube.replace(paths.set_status(*key), body))
         self._metrics.status_written()
 
-    async def _reread(self, key: NamespacedName, observed: Observation) -> bool:
+    async def _reread(self, key: NamespacedName, observation: Observation) -> bool:
         """The store may have an old state of the set, or a set that is gone: returns whether it had.
 
         Otherwise a webhook refuses what was written, and would do so again at once.
         """
-        body, uid = await self._kube.find(paths.one_set(*key)), observed.seen.uid
+        body, uid = await self._kube.find(paths.one_set(*key)), observation.set.uid
         gone = body is None or body["metadata"]["uid"] != uid
         if gone:
             self._store.remove(ObjectKind.SET, uid)
         if body is None:
             return True
         self._store.keep(ObjectKind.SET, body)
-        versions = (one["metadata"]["resourceVersion"] for one in (observed.body, body))
+        versions = (one["metadata"]["resourceVersion"] for one in (observation.body, body))
         before, now = map(number, versions)
         return gone or now > before
 
-    def _follow_up(self, key: NamespacedName, observed: Observation, made: SetDecision) -> None:
+    def _follow_up(self, key: NamespacedName, observation: Observation, decision: SetDecision) -> None:
         """What is not written anywhere: timers, logs to follow, metrics."""
         for track in Track:
-            record = made.status.tracks.of(track)
+            record = decision.status.tracks.of(track)
             if record.phase is Phase.RUNNING and self._settings.progress:
-                pods = observed.seen.tracks[track].pods
+                pods = observation.set.tracks[track].pods
                 pod = next((one.name for one in pods if one.run == record.run and one.active), None)
                 if pod:
                     self._follower.follow(key, track, pod, record.run)
             if record.claimed_by and record.claimed_by.uid:
                 self._claimed[record.claimed_by.uid].add(key)
-            former = self._takeovers.seen(key, track, record)
+            former = self._takeovers.note(key, track, record)
             if former in self._remembered:
                 self._requeue(former, 0.0)  # only a run can tell it that the track is not its own any more
-        if made.status != observed.seen.status:
-            for waiting in self._claimed.get(observed.seen.uid, ()):
+        if decision.status != observation.set.status:
+            for waiting in self._claimed.get(observation.set.uid, ()):
                 self._requeue(waiting, 0.0)  # it may have let go
-        self._metrics.set_seen(key, made.status)
+        self._metrics.set_seen(key, decision.status)
         delay = self._settings.resync * random.uniform(0.8, 1.2)
-        if made.due is not None:
-            delay = min(delay, max((made.due - self._clock()).total_seconds(), 0.2))
+        if decision.due is not None:
+            delay = min(delay, max((decision.due - self._clock()).total_seconds(), 0.2))
         self._requeue(key, delay)
 
     def _forget(self, key: NamespacedName) -> None:
