@@ -1,7 +1,7 @@
 """What happens in a namespace and in its containers, and when: all times are seconds of one clock.
 
 Objects' own timestamps have a resolution of a second, so an event counts from its arrival here. What the
-runtime and the ledger record has a finer one, on the same machine; it is put on the same clock.
+runtime and the history record has a finer one, on the same machine; it is put on the same clock.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Operator, Jobs' pods, PostgreSQL and API server are killed at random moments while sets change.
 
 However a round goes, in the end every set is where it should be, every migration took effect exactly once in
-each database and the ledger says so; and at no time was a set Ready while a row was dirty or a container ran,
+each database and the history says so; and at no time was a set Ready while a row was dirty or a container ran,
 a Job deleted in flight, a fact shown of another database, or a command obeyed that did not stand there. Every
 round is drawn from CHAOS_SEED and its number; a failure prints both::
 
@@ -180,8 +180,8 @@ async def told_of(life: Life) -> str:
     parts = [f"--- {life.name}: status\n{json.dumps((body or {}).get('status'), indent=1)}"]
     for database in life.places.databases:
         try:
-            ledger, row = await asyncio.to_thread(lambda one: (one.ledger(), one.row()), database)
+            history, row = await asyncio.to_thread(lambda one: (one.history(), one.row()), database)
         except Exception as error:  # whatever it is, the rest is worth reading
-            ledger, row = str(error), []
-        parts.append(f"--- {life.name}: OID {database.oid}, row {row}, ledger\n{ledger}")
+            history, row = str(error), []
+        parts.append(f"--- {life.name}: OID {database.oid}, row {row}, history\n{history}")
     return "\n".join(parts)

@@ -196,9 +196,9 @@ def test_a_ledger_that_says_something_else_is_found(
     did = {1: ["up"], 2: ["up", "down", "up"]}
     if found:
         with pytest.raises(AssertionError, match="version 2 was executed"):
-            checks.check_ledger(did, {1: ["up"], 2: applied}, interrupted)
+            checks.check_history(did, {1: ["up"], 2: applied}, interrupted)
     else:
-        checks.check_ledger(did, {1: ["up"], 2: applied}, interrupted)
+        checks.check_history(did, {1: ["up"], 2: applied}, interrupted)
 
 
 NOTES = [

@@ -55,7 +55,7 @@ class Database:
             yield
 
     def times_applied(self, track: str = "user") -> dict[str, int]:
-        """How often each file went up, by the ledger."""
+        """How often each file went up, by the history."""
         table = {"system": "fluxbase", "user": "app"}[track]
         rows = self.query(
             "SELECT file, count(*) FROM migrations.history"

@@ -71,7 +71,7 @@ def test_a_name_that_the_database_lacks_is_recorded_all_the_same(runner: Runner)
     assert result.error is not None
     assert result.error.file == "2_größe_→_𝄞.up.sql"
     assert (result.version, result.dirty) == (2, True)
-    assert len(runner.ledger) == 2
+    assert len(runner.history) == 2
     corrected = runner.run({**files, "2_größe_→_𝄞.up.sql": "SELECT 1"})
     assert corrected.outcome is Outcome.APPLIED, corrected.error
     assert not corrected.warnings

@@ -373,7 +373,7 @@ def test_a_signal_cancels_an_atomic_file_and_the_row_is_clean(
     assert result.outcome is Outcome.INTERRUPTED
     assert (result.version, result.dirty) == (2, False)
     assert not Runner(database).exists("c")
-    assert Runner(database).ledger[-1][1] == "interrupted"
+    assert Runner(database).history[-1][1] == "interrupted"
 
 
 def test_a_signal_lets_a_statement_outside_a_transaction_finish(pod: Pod, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""The answer to a COMMIT is lost: the ledger tells what became of it, and the exit code says that."""
+"""The answer to a COMMIT is lost: the history tells what became of it, and the exit code says that."""
 
 import socket
 import threading

@@ -174,7 +174,7 @@ def test_a_server_setting_is_altered_beside_other_statements(runner: Runner) -> 
         result = admin.run(first)
         assert result.outcome is Outcome.APPLIED, result.error
         assert _as_superuser(runner, written) == [("3",)]
-        assert admin.ledger[-1] == ("2_file.up.sql", "applied", 3, 3)
+        assert admin.history[-1] == ("2_file.up.sql", "applied", 3, 3)
         assert admin.run(files).outcome is Outcome.APPLIED
         assert _as_superuser(runner, written) == []
     finally:

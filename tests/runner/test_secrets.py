@@ -1,4 +1,4 @@
-"""No password in an error, a log line, the ledger, or what other users of the machine see."""
+"""No password in an error, a log line, the history, or what other users of the machine see."""
 
 import subprocess
 import sys

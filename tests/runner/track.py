@@ -91,7 +91,7 @@ class Runner:
         return bool(self.query(f"SELECT 1 WHERE to_regclass('{relation}') IS NOT NULL"))
 
     @property
-    def ledger(self) -> list[tuple[Any, ...]]:
+    def history(self) -> list[tuple[Any, ...]]:
         return self.query(
             "SELECT file, outcome, done, statements FROM migrations.history"
             " WHERE kind <> 'identity' ORDER BY id"
