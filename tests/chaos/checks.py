@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import inf
-from typing import Any
 
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Track
 from tests.chaos.database import Database
 from tests.chaos.history import Revision
@@ -13,8 +13,6 @@ from tests.chaos.migrations import executed_in_full
 from tests.chaos.node import Container
 from tests.chaos.rows import Interval
 from tests.support import kstatus
-
-Json = dict[str, Any]
 
 LATE = 0.5
 """Seconds by which a write may be seen later than it was made."""
