@@ -290,9 +290,9 @@ class Unproven(Dirty):
     @classmethod
     def from_error(cls, error: MigrationError) -> "Unproven":
         """``error``, where it ended such a statement."""
-        made = cls(error.info.message)
-        made.info = error.info
-        return made
+        unproven = cls(error.info.message)
+        unproven.info = error.info
+        return unproven
 
 
 class StatementFailed(MigrationError):
