@@ -14,7 +14,7 @@ from psycopg import sql
 from dev.postgres_server import Server
 from fluxbase_migrations.core.names import TRACKING_TABLE, Track
 from tests.chaos.rows import Interval, State, intervals, since, states
-from tests.conftest import administer, create_database, create_login, drop_database
+from tests.support.databases import administer, create_database, create_login, drop_database
 
 SETTINGS = {"track_commit_timestamp": "on"}
 """What the server must be started with."""

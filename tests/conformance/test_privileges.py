@@ -11,7 +11,7 @@ from psycopg import sql
 from dev.peers import GolangMigrate, Ours, write_files
 from tests.conformance.cases import body
 from tests.conformance.twins import reset, state
-from tests.conftest import Database, create_login, drop_role
+from tests.support.databases import Database, create_login, drop_role
 
 # The background work is for all tests of one process.
 pytestmark = pytest.mark.xdist_group("conformance")

@@ -7,8 +7,8 @@ from psycopg import sql
 
 from dev.postgres_server import Endpoint
 from fluxbase_migrations.core.result import Outcome
-from tests.conftest import Database, administer, create_login, drop_database, drop_role
 from tests.runner.track import Runner, source
+from tests.support.databases import Database, administer, create_login, drop_database, drop_role
 
 ENCODINGS = ["LATIN1", "SQL_ASCII", "EUC_JP", "WIN1252"]
 

@@ -19,8 +19,8 @@ from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
 from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, ENV_FILE, Rollback, Track, UnknownFiles
 from fluxbase_migrations.core.result import Outcome, Result
-from tests.conftest import Database
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 PROGRAM = [sys.executable, "-m", "fluxbase_migrations.runner"]
 COMMAND = [str(Path(sys.executable).with_name("fluxbase-migrate")), "job"]

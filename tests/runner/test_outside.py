@@ -16,8 +16,8 @@ from fluxbase_migrations.runner.connection.lock import LockIds
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.recovery import in_doubt_resolution
 from fluxbase_migrations.runner.recovery.in_doubt_resolution import Resolution
-from tests.conftest import Database
 from tests.runner.track import Runner, connect_as, numbered
+from tests.support.databases import Database
 
 PARTITIONS = (
     "CREATE TABLE p (i int) PARTITION BY LIST (i); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"

@@ -10,9 +10,9 @@ from dev.waiting import eventually
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner.connection.signals import Stop
-from tests.conftest import Database
 from tests.runner import cases
 from tests.runner.track import APP, Runner, numbered
+from tests.support.databases import Database
 
 CALL = cases.files("partly-committed/call-check")
 BUMPED = [(1, 1), (2, 1), (3, 9)]

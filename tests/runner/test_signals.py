@@ -11,8 +11,8 @@ from dev.peers import Finished, Ours, write_files
 from dev.waiting import eventually
 from fluxbase_migrations.runner.connection.lock import own_id
 from fluxbase_migrations.runner.connection.table_name import TableName
-from tests.conftest import Database
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
 BEFORE = "CREATE TABLE a (i int)"

@@ -18,7 +18,7 @@ from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.execution.engine import Options
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.recovery.case import Policy
-from tests.conftest import Database
+from tests.support.databases import Database
 
 APP = "migrations.app"
 
