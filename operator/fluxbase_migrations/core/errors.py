@@ -119,13 +119,13 @@ class SourceChanged(MigrationError):
 
 
 class SourceEmpty(MigrationError):
-    """No migration files."""
+    """The source holds no migration files."""
 
     outcome = Outcome.SOURCE_EMPTY
 
 
 class Unreachable(MigrationError):
-    """No connection could be made."""
+    """No connection could be made: the server, the network or a name is missing, for the time being."""
 
     outcome = Outcome.UNREACHABLE
 
@@ -175,11 +175,11 @@ class DatabaseChanged(MigrationError):
 
     outcome = Outcome.DATABASE_CHANGED
     database: DatabaseIdentity | None = None
-    """The one that was found."""
+    """The database that the run is connected to; None: unknown."""
 
     @classmethod
     def of(cls, expected: DatabaseIdentity, database: DatabaseIdentity | None) -> "DatabaseChanged":
-        """Name both."""
+        """The error that names both databases."""
         error = cls(
             "the database is another one than the run was planned for; nothing was changed",
             detail=f"expected {expected}, connected to {database}",

@@ -69,7 +69,7 @@ class _Limit:
         self._deadline = self._last = math.inf
 
     def begin(self) -> None:
-        """The next attempt."""
+        """Begin the next attempt at connecting."""
         self._deadline = min(time.monotonic() + self._seconds, self._last)
 
     def ready(self, socket: int, status: int) -> bool:

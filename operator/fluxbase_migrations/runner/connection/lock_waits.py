@@ -56,7 +56,7 @@ class LockWaits:
     _denied: bool = field(default=False, init=False)
 
     def begin(self) -> None:
-        """A message is sent."""
+        """Forget the last message: another one is about to be sent."""
         self._due, self._told = FIRST, None
 
     def tick(self, waited: float) -> None:

@@ -68,7 +68,7 @@ def skipped_versions(entries: Sequence[Entry], source: MigrationFiles, current: 
 
 
 def entry_of(entries: Sequence[Entry], attempt: str) -> Entry | None:
-    """The entry of an attempt."""
+    """The entry of the attempt with this id; None if it was never written, or is gone."""
     return next((one for one in entries if one.attempt == attempt), None)
 
 

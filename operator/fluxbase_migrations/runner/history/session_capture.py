@@ -76,7 +76,11 @@ def keep(session: Session, names: Sequence[str]) -> bytes:
 
 
 def take(session: Session, names: Sequence[str]) -> SessionState:
-    """The present state."""
+    """The session as it is now.
+
+    Raises:
+        SqlFailure: the server does not say.
+    """
     result = session.run_own(b"SELECT " + expression(session, names))[-1]
     return _parsed(result)
 

@@ -28,7 +28,7 @@ class Target:
 
     command: str
     table: int
-    """Its oid."""
+    """Object identifier of the table."""
     before: tuple[int, ...] = ()
     """Oids of that table's indexes before, valid or not."""
     index: str | None = None
@@ -182,7 +182,7 @@ def built(session: Session, target: Target) -> bool:
 
 
 def exists(session: Session, oid: int) -> bool:
-    """Whether a relation is there."""
+    """Whether the relation with this object identifier is still there."""
     return bool(session.query("SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s", (oid,)))
 
 

@@ -106,7 +106,7 @@ class Statements:
         return self.sql[self.starts[index] : self.ends[index]]
 
     def view(self, index: int) -> memoryview:
-        """The same without a copy."""
+        """As :meth:`text`, without a copy."""
         return memoryview(self.sql)[self.starts[index] : self.ends[index]]
 
     def __iter__(self) -> Iterator[bytes]:
@@ -114,7 +114,7 @@ class Statements:
 
 
 class _Open(Exception):
-    """Something never ends."""
+    """A string, comment or quoted name is not closed before the file ends."""
 
     def __init__(self, what: str, at: int) -> None:
         super().__init__(what)
@@ -149,7 +149,7 @@ def split(
 
 
 class _Scan:
-    """One pass over a file."""
+    """One pass over a file's bytes, statement by statement."""
 
     def __init__(
         self, statements: Statements, conforming: bool, check_stop: Callable[[], object] | None

@@ -91,7 +91,7 @@ class Stop(Protocol):
         """Becomes readable when the run is asked to end."""
 
     def drain(self) -> None:
-        """Take note of the wake-up."""
+        """Empty :attr:`fileno`, so that it becomes readable again only by another signal."""
 
     def should_cancel(self, atomic: bool) -> bool:
         """Whether the statement that is running should be cancelled now."""
@@ -158,7 +158,7 @@ def run_own(conn: abc.PGconn, text: bytes, watch: Watch = _NO_WATCH) -> list[abc
 
 
 class _Exchange:
-    """One message under way."""
+    """One message, from its first byte sent to its last reply."""
 
     def __init__(self, conn: abc.PGconn, watch: Watch, rows: int, *, keep: bool = False) -> None:
         self.conn = conn
@@ -245,7 +245,7 @@ class _Exchange:
                 self._drain_copy()
 
     def _complete(self, result: abc.PGresult) -> None:
-        """A statement has ended."""
+        """Keep the reply to a statement, which this result ends."""
         if not result.command_status:
             return  # the rows of one of a rule's queries; the statement's own tag is still to come
         self.replies.append(Reply(result.command_status, self._row))
