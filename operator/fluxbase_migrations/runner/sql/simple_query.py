@@ -16,6 +16,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 _TICK: Final = 0.5
 _COMMAND_OK: Final = int(pq.ExecStatus.COMMAND_OK)
+_COMPLETE: Final = frozenset((int(pq.ExecStatus.COMMAND_OK), int(pq.ExecStatus.TUPLES_OK)))
 _COPY_REFUSAL: Final = b"a migration cannot read COPY data from a client"
 
 
@@ -230,9 +231,11 @@ class _Exchange:
         return self.conn.socket in ready
 
     def _take(self, result: abc.PGresult) -> None:
-        match result.status:
-            case pq.ExecStatus.COMMAND_OK | pq.ExecStatus.TUPLES_OK:
-                self._complete(result)
+        status = result.status
+        if status in _COMPLETE:
+            self._complete(result)
+            return
+        match status:
             case pq.ExecStatus.SINGLE_TUPLE:
                 if self._row is None and len(self.replies) < self.rows:
                     self._row = tuple(result.get_value(0, column) for column in range(result.nfields))
@@ -246,9 +249,10 @@ class _Exchange:
 
     def _complete(self, result: abc.PGresult) -> None:
         """Keep the reply to a statement, which this result ends."""
-        if not result.command_status:
+        tag = result.command_status
+        if not tag:
             return  # the rows of one of a rule's queries; the statement's own tag is still to come
-        self.replies.append(Reply(result.command_status, self._row))
+        self.replies.append(Reply(tag, self._row))
         self._row = None
         if self.keep:
             self.results.append(result)
