@@ -76,7 +76,7 @@ def test_a_foreign_dirty_row_is_refused_unless_automatic_and_then_run_once_per_c
     assert (fixed.outcome, fixed.version) == (Outcome.APPLIED, 2)
 
 
-def test_a_row_written_by_hand_since_is_not_what_the_ledger_proves(runner: Runner) -> None:
+def test_a_row_written_by_hand_since_is_not_what_the_history_proves(runner: Runner) -> None:
     runner.run(numbered(GOOD, BAD))
     runner.query(f"UPDATE {APP} SET dirty = true")
     assert runner.run(numbered(GOOD, FIXED), recovery=Recovery.PROVEN).outcome is Outcome.DIRTY
