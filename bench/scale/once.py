@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from bench.scale.stage import FILES, Json, set_name, tracks
+from bench.scale.stage import FILES, set_name, tracks
 from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.chaos.database import Database
 from tests.chaos.world import World, world

@@ -16,20 +16,18 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from dev.programs import Program
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
 from fluxbase_migrations.controller.watch.config_map_reader import version_of
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.controller import api_server
 from tests.controller.api_server import ApiServer
 from tests.controller.cluster import Cluster
 from tests.controller.conftest import credentials, fresh_namespace, install
 from tests.controller.test_lifecycle import done
-
-Json = dict[str, Any]
 
 FILES = {f"00{number}_step.up.sql": f"CREATE TABLE step_{number} (id bigint)" for number in range(1, 5)}
 AT_ONCE = 20

@@ -12,9 +12,10 @@ import pytest
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.controller.watch.parsing import set_of
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from tests.controller.api_server import ApiServer
-from tests.controller.cluster import Cluster, Json, until
+from tests.controller.cluster import Cluster, until
 from tests.controller.conftest import Running
 from tests.controller.test_lifecycle import applied, done
 

@@ -81,7 +81,7 @@ class Scenario:
             return _look(shop, when, reason, event, log=log)
 
         try:
-            seen = eventually(f"{shop.name} to be {reason}", look, timeout, every=0.5)
+            seen = eventually(f"{shop.name} to be {reason}", look, timeout=timeout, every=0.5)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is: {json.dumps(shop.status(), indent=1)}") from None
         if self._record:
@@ -101,7 +101,7 @@ class Scenario:
             seen = now or seen
             return same >= _STABLE or now is None  # it is over: the last look counts
 
-        eventually(f"{self._title!r} to settle", still, 30, every=0.4)
+        eventually(f"{self._title!r} to settle", still, timeout=30, every=0.4)
         return seen
 
     def _compare(self, look: Any, seen: Moment) -> None:
@@ -114,7 +114,7 @@ class Scenario:
             return asdict(last[-1]) == wanted
 
         try:
-            eventually("what docs/scenarios.md shows", same, 20, every=0.5)
+            eventually("what docs/scenarios.md shows", same, timeout=20, every=0.5)
         except AssertionError:
             raise AssertionError(
                 f"{self._title!r}, {seen.when!r} does not look as docs/scenarios.md says.\n"

@@ -11,8 +11,8 @@ import pytest
 
 from dev.peers import environment, write_files
 from fluxbase_migrations.runner.commands.deferred_modules import MODULES
-from tests.conftest import Database
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 UNNEEDED = (
     *("argcomplete", "email", "importlib.metadata", "subprocess", "zipfile"),

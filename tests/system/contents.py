@@ -14,8 +14,8 @@ from dev.postgres_server import start_server
 from fluxbase_migrations.api.reference import item
 from fluxbase_migrations.runner.commands.platform import facts
 from fluxbase_migrations.runner.connection.session import Session
-from tests.conftest import PLATFORM_ROLES, Database, fresh_database
 from tests.runner.track import Runner, connect_as
+from tests.support.databases import PLATFORM_ROLES, Database, fresh_database
 from tests.system.track import LATEST, Connection, apply, connect
 
 ROOT: Final = Path(__file__).parents[2]

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from fluxbase_migrations.controller.client.kube import Json, Kube, KubeError, Query
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, Query
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader, version_of
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
+from fluxbase_migrations.core.json_names import Json
 
 COLLECTIONS = frozenset(
     {"fluxbasemigrationsets", "jobs", "pods", "configmaps", "persistentvolumeclaims", "events"}

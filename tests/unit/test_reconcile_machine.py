@@ -22,7 +22,7 @@ from fluxbase_migrations.api.commands import parse_force
 from fluxbase_migrations.api.status import SetStatus
 from fluxbase_migrations.api.transitions import line_of
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, NamespacedName
+from fluxbase_migrations.controller.client.kube import NamespacedName
 from fluxbase_migrations.controller.process.metrics import Metrics
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.events import EventRecorder
@@ -36,6 +36,7 @@ from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.job import JobSpec, SetRef
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     API_VERSION,
     CONTAINER,

@@ -9,10 +9,11 @@ import pytest
 
 from fluxbase_migrations.controller.app import Operator
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, KubeError
+from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.unit.api_in_memory import ApiInMemory, OperatorDied

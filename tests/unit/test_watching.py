@@ -8,13 +8,14 @@ import pytest
 
 from fluxbase_migrations.api.status import SourceRead
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, Kube, Query
+from fluxbase_migrations.controller.client.kube import Kube, Query
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader
 from fluxbase_migrations.controller.watch.handlers import Lists
 from fluxbase_migrations.controller.watch.namespace_watch import Watch
 from fluxbase_migrations.controller.watch.reflector import Reflector
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
 from fluxbase_migrations.core.config_maps import RULES
+from fluxbase_migrations.core.json_names import Json
 
 NAMESPACE = "fluxbase"
 SETS = paths.sets(NAMESPACE)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Database
 from tests.controller.cluster import Cluster
+from tests.support.databases import Database
 from tests.walks.recording import Calls, recorded
 from tests.walks.world import World
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from fluxbase_migrations.controller.app import Operator
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json
 from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND
 from fluxbase_migrations.runner.commands import job as runner
-from tests.conftest import Database
+from tests.support.databases import Database
 from tests.unit.api_in_memory import ApiInMemory
 
 NAMESPACE = "fluxbase"

@@ -1,4 +1,4 @@
-"""``fluxbase-migrate history``: the ledger as a table."""
+"""``fluxbase-migrate history``: the history as a table."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

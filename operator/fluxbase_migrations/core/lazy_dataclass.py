@@ -20,8 +20,8 @@ else:
         """As :func:`dataclasses.dataclass`, of whose options it has these."""
 
         def make(cls: type) -> type:
-            made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
-            methods = {"__init__": _first_init(made, frozen), "__repr__": _repr, "__eq__": _eq}
+            lazy = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
+            methods = {"__init__": _first_init(lazy, frozen), "__repr__": _repr, "__eq__": _eq}
             if frozen:
                 methods |= {"__setattr__": _refuse_set, "__delattr__": _refuse_delete, "__hash__": _hash}
                 methods |= {"__getstate__": _state, "__setstate__": _set_state}
@@ -29,8 +29,8 @@ else:
                 methods |= {"__hash__": None}
             for name, method in methods.items():
                 if name not in cls.__dict__ or (name == "__hash__" and cls.__hash__ is None):
-                    setattr(made, name, method)
-            return made
+                    setattr(lazy, name, method)
+            return lazy
 
         return make if cls is None else make(cls)
 
@@ -74,9 +74,9 @@ def _compiled_init(cls: Any, frozen: bool) -> Callable[..., None]:
     parameters = ["self", *positional, *(["*", *keyword] if keyword else [])]
     source = f"def __init__({', '.join(parameters)}):\n " + "\n ".join(body or ["pass"])
     exec(compile(source, f"<fields of {cls.__qualname__}>", "exec"), names)  # noqa: S102 - names of fields
-    made: Callable[..., None] = names["__init__"]
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
-    return made
+    init: Callable[..., None] = names["__init__"]
+    init.__qualname__ = f"{cls.__qualname__}.__init__"
+    return init
 
 
 @functools.cache

@@ -178,7 +178,7 @@ class Result:
     taken_from_uid: str | None = None
 
     def __post_init__(self) -> None:
-        """Warnings name files."""
+        """Texts from files and databases are made visible, and long lists are cut."""
         object.__setattr__(self, "warnings", tuple(visible(text) for text in self.warnings))
         object.__setattr__(self, "exposures", bounded(self.exposures))
         if self.recovered is not None:

@@ -8,6 +8,8 @@ from typing import Any, Final
 import aiohttp
 from kubernetes.aio import client, config
 
+from fluxbase_migrations.core.json_names import Json
+
 TIMEOUT: Final = 30.0
 """Seconds for one request."""
 CHUNK: Final = 500
@@ -18,7 +20,6 @@ METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s
 _TOKEN: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _CONNECTIONS: Final = 200
 
-Json = dict[str, Any]
 NamespacedName = tuple[str, str]
 """Namespace and name of an object."""
 Query = Mapping[str, str | int]

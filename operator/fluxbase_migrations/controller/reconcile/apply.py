@@ -10,7 +10,7 @@ from fluxbase_migrations.api.commands import parse_force, parse_take_over
 from fluxbase_migrations.api.reasons import backoff
 from fluxbase_migrations.api.status import JobReference
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, Kube, KubeError, NamespacedName
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
 from fluxbase_migrations.controller.process.metrics import Metrics
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile import jobs
@@ -19,6 +19,7 @@ from fluxbase_migrations.controller.reconcile.observe import Observation, Observ
 from fluxbase_migrations.controller.watch.parsing import is_ours
 from fluxbase_migrations.controller.watch.store import ObjectKind, Store
 from fluxbase_migrations.core.job import SetRef
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import ANNOTATIONS_UNDISTURBED, Track
 from fluxbase_migrations.decisions.actions import Action, CreateJob, DeleteJob, FreePod, SetTtl
 from fluxbase_migrations.decisions.observed import Refusal

@@ -12,14 +12,13 @@ from typing import Any, Final, TypeGuard
 
 from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATION_CONTESTED,
     ANNOTATION_OPERATOR,
     ANNOTATION_OPERATOR_NAME,
 )
 from fluxbase_migrations.decisions.desired import EventNote
-
-Json = dict[str, Any]
 
 """Reason of the Events about it."""
 _INSTALLATION: Final = re.compile(r"[-a-z0-9.]{1,253}/[-a-z0-9.]{1,253}", re.ASCII)

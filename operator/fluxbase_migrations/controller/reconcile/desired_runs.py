@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from fluxbase_migrations import system
 from fluxbase_migrations.api.commands import digest
@@ -20,14 +19,13 @@ from fluxbase_migrations.controller.watch.config_map_reader import (
 )
 from fluxbase_migrations.core import durations
 from fluxbase_migrations.core.errors import describe
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ExposurePolicy,
     Track,
 )
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.decisions.desired import Blocked, Desired, DesiredRun, Refused, Skip
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

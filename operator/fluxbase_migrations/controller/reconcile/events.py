@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, Kube, KubeError
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from fluxbase_migrations.core.text import cut, visible
 from fluxbase_migrations.decisions.desired import EventNote

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -16,6 +16,7 @@ from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
 from fluxbase_migrations.controller.reconcile.events import EventRecorder
 from fluxbase_migrations.controller.watch.store import ObjectKind, Store, Stored
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.text import cut, visible
 from fluxbase_migrations.decisions import facts
@@ -23,7 +24,6 @@ from fluxbase_migrations.decisions.desired import EventNote
 
 logger = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 
 PATIENCE: Final = 3
 """Failures in a row of an API server that is busy or away, before a set's status tells of them."""

@@ -14,6 +14,7 @@ from fluxbase_migrations.controller.reconcile import source_volumes as mounted
 from fluxbase_migrations.core import durations
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATION_DATABASE,
     ANNOTATION_INPUTS,
@@ -38,8 +39,6 @@ from fluxbase_migrations.core.names import (
     OPERATOR_APP_NAME,
     Track,
 )
-
-Json = dict[str, Any]
 
 GRACE_SECONDS: Final = 120
 """Between SIGTERM and SIGKILL: time to bring a statement to its end."""

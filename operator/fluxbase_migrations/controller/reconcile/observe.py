@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from fluxbase_migrations.api import status_json
 from fluxbase_migrations.api.commands import Annotation
@@ -30,6 +29,7 @@ from fluxbase_migrations.controller.watch.config_map_reader import (
 from fluxbase_migrations.controller.watch.parsing import instant, reason_of
 from fluxbase_migrations.controller.watch.store import Store
 from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
@@ -48,8 +48,6 @@ from fluxbase_migrations.decisions.job_state import (
     state,
 )
 from fluxbase_migrations.decisions.observed import EVENTS_AFTER, ObservedTrack, Refusal
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

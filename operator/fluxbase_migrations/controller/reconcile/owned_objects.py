@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from fluxbase_migrations.api.status import SetStatus, TrackStatus
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, Kube, NamespacedName, number
+from fluxbase_migrations.controller.client.kube import Kube, NamespacedName, number
 from fluxbase_migrations.controller.reconcile import jobs
 from fluxbase_migrations.controller.watch.parsing import SELECTOR, is_ours, job_seen, pod_seen, track_of
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import LABEL_SET, Track
 from fluxbase_migrations.decisions.job_state import Absent, Ended, ObservedJob, ObservedPod, state
 

@@ -1,13 +1,12 @@
 """Who owns a track of a database: what is known of the set that a run has found there."""
 
-from typing import Any
-
 from fluxbase_migrations.api import conditions, status_json
 from fluxbase_migrations.api.reasons import Reason
 from fluxbase_migrations.api.status import Owner, TrackStatus
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName, get_if_allowed
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     Phase,
     Track,
@@ -17,8 +16,6 @@ from fluxbase_migrations.decisions.job_state import (
     ObservedPod,
 )
 from fluxbase_migrations.decisions.owner import OwnerState
-
-Json = dict[str, Any]
 
 
 class SetOwners:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from fluxbase_migrations.api.status import SourceRead
 from fluxbase_migrations.controller.client import paths
@@ -12,10 +12,9 @@ from fluxbase_migrations.core.config_maps import RULES, is_read, merged
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import MigrationFiles
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import UnknownFiles
 from fluxbase_migrations.core.result import ErrorInfo
-
-Json = dict[str, Any]
 
 _REMEMBERED: Final = 10_000
 _SMALL_FILE: Final = 64 * 1024

@@ -10,13 +10,13 @@ from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import (
     METADATA,
     METADATA_LIST,
-    Json,
     Kube,
     KubeError,
     NamespacedName,
     number,
 )
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader, version_of
+from fluxbase_migrations.core.json_names import Json
 
 logger = logging.getLogger(__name__)
 

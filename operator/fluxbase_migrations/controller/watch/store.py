@@ -11,10 +11,11 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from fluxbase_migrations.controller.client.kube import NamespacedName, number
 from fluxbase_migrations.controller.watch.parsing import labels, set_of
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATIONS_UNDISTURBED,
     CONTAINER,
@@ -22,8 +23,6 @@ from fluxbase_migrations.core.names import (
     LABEL_SET,
     PLURAL,
 )
-
-Json = dict[str, Any]
 
 _FORGOTTEN: Final = 10_000
 """How many uids of deleted objects are remembered."""

@@ -180,7 +180,7 @@ def check(engine: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
         return None
     track = engine.track
     try:
-        found = exposed(track.session)
+        exposures = exposed(track.session)
     except errors.Error as error:
         reason = track.session.scrub(" ".join(str(error).split()))
         if policy is ExposurePolicy.FAIL:
@@ -190,18 +190,18 @@ def check(engine: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
         track.log.warn(UNKNOWN, reason=reason, source=track.label)
         engine.warnings.append(f"{UNKNOWN}: {reason}")
         return None
-    _warn(track, found)
-    if found and policy is ExposurePolicy.FAIL:
-        raise Exposed.of(found, _version(track))
-    return found
+    _warn(track, exposures)
+    if exposures and policy is ExposurePolicy.FAIL:
+        raise Exposed.of(exposures, _version(track))
+    return exposures
 
 
 def _version(track: LockedTrack) -> str:
     return plan.name_of(track.row.version)
 
 
-def _warn(track: LockedTrack, found: list[Exposure]) -> None:
-    for one in found[:_TOLD]:
+def _warn(track: LockedTrack, exposures: list[Exposure]) -> None:
+    for one in exposures[:_TOLD]:
         track.log.warn(
             NOT_PROTECTED,
             object=one.name,
@@ -211,5 +211,5 @@ def _warn(track: LockedTrack, found: list[Exposure]) -> None:
             close_with=one.statement,
             source=track.label,
         )
-    if len(found) > _TOLD:
-        track.log.warn(f"{NOT_PROTECTED}: {len(found) - _TOLD} more objects", source=track.label)
+    if len(exposures) > _TOLD:
+        track.log.warn(f"{NOT_PROTECTED}: {len(exposures) - _TOLD} more objects", source=track.label)

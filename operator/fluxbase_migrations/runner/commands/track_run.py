@@ -41,7 +41,7 @@ from fluxbase_migrations.runner.sql.simple_query import ConnectionLost
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to bring a track to."""
+    """What a run is to bring a track to, and under which conditions."""
 
     track: Track
     options: Options = field(default_factory=Options)

@@ -80,11 +80,11 @@ def _bytes(text: bytes, characters: int) -> int:
     position = 0
     while characters > 0 and position < len(text):
         piece = text[position : position + max(1, characters)]
-        seen = _characters(piece)
-        if seen == 0:  # the last bytes of a character
+        length = _characters(piece)
+        if length == 0:  # the last bytes of a character
             position += len(piece)
             continue
-        position, characters = position + len(piece), characters - seen
+        position, characters = position + len(piece), characters - length
     while position < len(text) and text[position] in _CONTINUATION:
         position += 1
     return position
@@ -120,9 +120,9 @@ def _last_read_only(statements: Statements) -> int | None:
 
 def _last_about(table: str | None, statements: Statements) -> int:
     """The last statement that names a table; the last of all, if none does."""
-    wanted = (table or "").encode()
-    for index in reversed(range(len(statements))) if wanted else ():
-        if statements.sql.find(wanted, statements.starts[index], statements.ends[index]) >= 0:
+    name = (table or "").encode()
+    for index in reversed(range(len(statements))) if name else ():
+        if statements.sql.find(name, statements.starts[index], statements.ends[index]) >= 0:
             return index
     return len(statements) - 1
 

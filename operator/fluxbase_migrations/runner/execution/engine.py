@@ -35,7 +35,7 @@ from fluxbase_migrations.runner.sql.prepared_file import Lookahead, Prepared
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a caller may choose."""
+    """What a command or a Job may choose about a run."""
 
     policy: Policy = field(default_factory=Policy)
     out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN

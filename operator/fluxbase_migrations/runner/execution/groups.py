@@ -328,7 +328,7 @@ class GroupRun:
 
 
 class _Cut(Exception):
-    """The group was cut anew."""
+    """PostgreSQL asked for another cut, which is made; the group is to be run again."""
 
 
 class _TablesDropped(Exception):

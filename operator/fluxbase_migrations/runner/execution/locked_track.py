@@ -165,7 +165,7 @@ class LockedTrack:
             self._context = None
 
     def refresh(self) -> Row:
-        """Read the version row."""
+        """Read the version row from the database, and keep it as :attr:`row`."""
         self.row = version_table.peek(self.session, self.table)
         self.observed = True
         return self.row

@@ -65,7 +65,7 @@ class StatementProgress:
         self.context.flushed = True
 
     def _state(self, *, first: bool = False) -> SessionState:
-        """What the session is now."""
+        """The session as it is now; ``first`` also looks up which custom settings functions set."""
         session = self.context.session
         try:
             if first:

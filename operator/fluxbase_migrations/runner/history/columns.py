@@ -31,14 +31,10 @@ def ago(seconds: float) -> Expression:
 
 def rendered(session: Session, value: Value) -> bytes:
     """``value`` as SQL."""
-    match value:
-        case Expression():
-            return value.sql
-        case bool():
-            return b"true" if value else b"false"
-        case StrEnum():
-            return b"'" + value.encode() + b"'"  # words of ours, which need no quoting
-        case dict():
-            return session.json(value)
-        case _:
-            return session.literal(value)
+    if isinstance(value, Expression):
+        return value.sql
+    if isinstance(value, StrEnum):
+        return b"'%b'" % value.encode()  # words of ours, which need no quoting
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    return session.json(value) if isinstance(value, dict) else session.literal(value)

@@ -9,17 +9,17 @@ from fluxbase_migrations.runner.history.entry import UNCHANGED, Entry, EntryKind
 
 def applied(entries: Sequence[Entry]) -> dict[int, Entry]:
     """By version, the entry that applied it, of what is applied now; ``entries`` are oldest first."""
-    found: dict[int, Entry] = {}
+    by_version: dict[int, Entry] = {}
     for entry in entries:
         if entry.outcome != EntryOutcome.APPLIED or entry.version is None:
             continue
         if entry.kind in (EntryKind.FORCE, EntryKind.BASELINE):
-            found = {version: one for version, one in found.items() if version <= entry.version}
+            by_version = {version: one for version, one in by_version.items() if version <= entry.version}
         elif entry.kind is EntryKind.MIGRATION and entry.direction == Direction.UP:
-            found[entry.version] = entry
+            by_version[entry.version] = entry
         elif entry.kind is EntryKind.MIGRATION:
-            found.pop(entry.version, None)
-    return found
+            by_version.pop(entry.version, None)
+    return by_version
 
 
 def is_edited(entry: Entry, file: MigrationFile) -> bool:
@@ -29,12 +29,12 @@ def is_edited(entry: Entry, file: MigrationFile) -> bool:
 
 def drifted(entries: Sequence[Entry], source: MigrationFiles) -> list[str]:
     """What to say of versions whose file has other content than the one that was applied."""
-    said = []
+    texts = []
     for version, entry in sorted(applied(entries).items()):
         file = source.get(version, Direction.UP)
         if file is not None and is_edited(entry, file):
-            said.append(_drift(entry, file.name))
-    return said
+            texts.append(_drift(entry, file.name))
+    return texts
 
 
 def _drift(entry: Entry, name: str) -> str:
@@ -68,7 +68,7 @@ def skipped_versions(entries: Sequence[Entry], source: MigrationFiles, current: 
 
 
 def entry_of(entries: Sequence[Entry], attempt: str) -> Entry | None:
-    """The entry of an attempt."""
+    """The entry of the attempt with this id; None if it was never written, or is gone."""
     return next((one for one in entries if one.attempt == attempt), None)
 
 

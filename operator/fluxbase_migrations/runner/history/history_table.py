@@ -114,14 +114,14 @@ class HistoryTable:
         Raises:
             ServerRefused: a table of that name is there and is not a history.
         """
-        found = version_table.columns(session, HISTORY)
-        if found is None:
+        columns = version_table.columns(session, HISTORY)
+        if columns is None:
             return False
-        missing = {name: kind for name, kind in _COLUMNS.items() if found.get(name) != kind}
+        missing = {name: kind for name, kind in _COLUMNS.items() if columns.get(name) != kind}
         if missing:
             raise ServerRefused(
                 f"{HISTORY} is not the migration history: it lacks {_listed(missing)}",
-                hint=f"it has {_listed(found)}; rename that table",
+                hint=f"it has {_listed(columns)}; rename that table",
             )
         return True
 

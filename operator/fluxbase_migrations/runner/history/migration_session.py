@@ -30,7 +30,7 @@ from fluxbase_migrations.runner.sql.prepared_file import Prepared
 
 @dataclass(slots=True)
 class MigrationSession:
-    """One session, one track."""
+    """The session that holds the lock, and the track that it is held for."""
 
     session: Session
     table: TableName
@@ -47,7 +47,7 @@ class MigrationSession:
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at one file."""
+    """One try at one file: what the history records of it."""
 
     prepared: Prepared
     proven: bool = True
@@ -70,12 +70,12 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since it began."""
         return time.monotonic() - self.began
 
     @property
     def details(self) -> dict[str, Any]:
-        """From what it began."""
+        """For the history: the dirty row that it began from, and the request for it."""
         details = {PREVIOUS: self.previous, REQUEST: self.request}
         return {name: value for name, value in details.items() if value is not None}
 

@@ -10,7 +10,7 @@ from fluxbase_migrations.runner.history.entry import Entry, Row, standing
 
 
 class FileState(StrEnum):
-    """Of one version."""
+    """Where one version stands, as ``status`` prints it."""
 
     APPLIED = "applied"
     EDITED = "applied, edited since"

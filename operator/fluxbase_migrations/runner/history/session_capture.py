@@ -76,7 +76,11 @@ def keep(session: Session, names: Sequence[str]) -> bytes:
 
 
 def take(session: Session, names: Sequence[str]) -> SessionState:
-    """The present state."""
+    """The session as it is now.
+
+    Raises:
+        SqlFailure: the server does not say.
+    """
     result = session.run_own(b"SELECT " + expression(session, names))[-1]
     return _parsed(result)
 
@@ -88,20 +92,22 @@ def _parsed(result: abc.PGresult) -> SessionState:
     return state
 
 
-def restore(session: Session, wanted: SessionState) -> str | None:
+def restore(session: Session, recorded: SessionState) -> str | None:
     """Make the session what it was; returns what could not be restored, None if everything was."""
     try:
-        return _restore(session, wanted, tuple(wanted.custom))
+        return _restore(session, recorded, tuple(recorded.custom))
     except SqlFailure as failure:
         return f"what it is now cannot be seen: {session.scrub(failure.message)}"
 
 
-def _restore(session: Session, wanted: SessionState, names: Sequence[str]) -> str | None:
+def _restore(session: Session, recorded: SessionState, names: Sequence[str]) -> str | None:
     now = take(session, names)
-    differing = [(name, value) for name, value in wanted.settings.items() if now.settings.get(name) != value]
+    differing = [
+        (name, value) for name, value in recorded.settings.items() if now.settings.get(name) != value
+    ]
     differing += [
         (name, value)
-        for name, value in wanted.custom.items()
+        for name, value in recorded.custom.items()
         if value is not None and now.custom.get(name) != value
     ]
     for name, value in differing:
@@ -112,15 +118,15 @@ def _restore(session: Session, wanted: SessionState, names: Sequence[str]) -> st
         )
         if (why := _refused(session, text)) is not None:
             return f"setting {name} ({why})"
-    if now.session_user != wanted.session_user:
-        text = b"SET SESSION AUTHORIZATION " + session.identifier(wanted.session_user)
+    if now.session_user != recorded.session_user:
+        text = b"SET SESSION AUTHORIZATION " + session.identifier(recorded.session_user)
         if (why := _refused(session, text)) is not None:
-            return f"session authorization {wanted.session_user} ({why})"
-    if now.role != wanted.role:
-        role = b"NONE" if wanted.role == "none" else session.identifier(wanted.role)
+            return f"session authorization {recorded.session_user} ({why})"
+    if now.role != recorded.role:
+        role = b"NONE" if recorded.role == "none" else session.identifier(recorded.role)
         if (why := _refused(session, b"SET ROLE " + role)) is not None:
-            return f"role {wanted.role} ({why})"
-    return _difference(take(session, names), wanted)
+            return f"role {recorded.role} ({why})"
+    return _difference(take(session, names), recorded)
 
 
 def _refused(session: Session, text: bytes) -> str | None:
@@ -131,17 +137,17 @@ def _refused(session: Session, text: bytes) -> str | None:
     return None
 
 
-def _difference(now: SessionState, wanted: SessionState) -> str | None:
+def _difference(now: SessionState, recorded: SessionState) -> str | None:
     if (now.role, now.session_user, now.current_user) != (
-        wanted.role,
-        wanted.session_user,
-        wanted.current_user,
+        recorded.role,
+        recorded.session_user,
+        recorded.current_user,
     ):
-        return f"role {wanted.current_user}"
-    for name, value in wanted.settings.items():
+        return f"role {recorded.current_user}"
+    for name, value in recorded.settings.items():
         if now.settings.get(name) != value:
             return f"setting {name}"
-    for name, custom in wanted.custom.items():
+    for name, custom in recorded.custom.items():
         if custom is not None and now.custom.get(name) != custom:
             return f"setting {name}"
     return None

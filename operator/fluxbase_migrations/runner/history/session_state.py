@@ -45,5 +45,5 @@ class SessionState:
     @property
     def blocker(self) -> str | None:
         """What of it no other session can be given; None if nothing."""
-        found = [text for name, text in _CANNOT_BE_RESTORED.items() if getattr(self, name)]
-        return ", ".join(found) or None
+        blockers = [text for name, text in _CANNOT_BE_RESTORED.items() if getattr(self, name)]
+        return ", ".join(blockers) or None

@@ -53,11 +53,11 @@ def exists(session: Session, table: TableName) -> bool:
             f"{table} is the history of the migrations and cannot be a tracking table",
             hint="use another tracking table (--table, or x-migrations-table in the URL)",
         )
-    found = columns(session, table)
-    if found is None:
+    present = columns(session, table)
+    if present is None:
         return False
-    if found.get("version") not in _VERSION_TYPES or found.get("dirty") != "boolean":
-        listed = ", ".join(f"{name} {kind}" for name, kind in found.items()) or "none"
+    if present.get("version") not in _VERSION_TYPES or present.get("dirty") != "boolean":
+        listed = ", ".join(f"{name} {kind}" for name, kind in present.items()) or "none"
         raise ServerRefused(
             f"{table} is not a golang-migrate version table: it has the columns {listed}, and (version "
             "bigint, dirty boolean) is needed",

@@ -60,7 +60,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What the decision is about."""
+    """All that the decision about a dirty row is made from."""
 
     row: Row
     entries: Sequence[Entry]

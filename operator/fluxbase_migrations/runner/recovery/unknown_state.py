@@ -75,17 +75,17 @@ def _tried(entries: Sequence[Entry], step: Step, file: MigrationFile) -> str | N
 
 def _may_commit_in_part(prepared: Prepared) -> str | None:
     """The first statement that may have ended a transaction before the file's end; None if there is none."""
-    found = prepared.statements
-    for index, statement in enumerate(found):
+    statements = prepared.statements
+    for index, statement in enumerate(statements):
         special = prepared.specials.get(index)
         ends = special is not None and special.kind in (Kinds.COMMIT, Kinds.ROLLBACK, Kinds.PREPARE)
-        word = tag(found, index) if statement[:1] in b"cCdD" else ""
+        word = tag(statements, index) if statement[:1] in b"cCdD" else ""
         if (
-            (ends and index + 1 < len(found))
+            (ends and index + 1 < len(statements))
             or word == "CALL"
             or (word == "DO" and do_blocks.ends_transactions(statement))
         ):
-            label = statement_label(found, index)
+            label = statement_label(statements, index)
             return f"{prepared.step.label} may have committed in part: statement {label}, ends a transaction"
     return None
 

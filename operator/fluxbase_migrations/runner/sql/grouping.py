@@ -84,7 +84,7 @@ class _Grouping:
         """The statement that opened the file's own transaction."""
 
     def add(self, index: int) -> None:
-        """Add the next statement."""
+        """Put statement ``index`` into the group that is open, or end that one first."""
         special = self.specials.get(index, _PLAIN)
         if not self.current.explicit:
             if index in self.cuts:

@@ -68,7 +68,7 @@ class Prepared:
 
     @property
     def file(self) -> MigrationFile | None:
-        """The file, if there is one."""
+        """None: the step only moves the recorded version."""
         return self.step.file
 
     @property

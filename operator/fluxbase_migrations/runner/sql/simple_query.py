@@ -16,6 +16,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 _TICK: Final = 0.5
 _COMMAND_OK: Final = int(pq.ExecStatus.COMMAND_OK)
+_COMPLETE: Final = frozenset((int(pq.ExecStatus.COMMAND_OK), int(pq.ExecStatus.TUPLES_OK)))
 _COPY_REFUSAL: Final = b"a migration cannot read COPY data from a client"
 
 
@@ -91,7 +92,7 @@ class Stop(Protocol):
         """Becomes readable when the run is asked to end."""
 
     def drain(self) -> None:
-        """Take note of the wake-up."""
+        """Empty :attr:`fileno`, so that it becomes readable again only by another signal."""
 
     def should_cancel(self, atomic: bool) -> bool:
         """Whether the statement that is running should be cancelled now."""
@@ -158,7 +159,7 @@ def run_own(conn: abc.PGconn, text: bytes, watch: Watch = _NO_WATCH) -> list[abc
 
 
 class _Exchange:
-    """One message under way."""
+    """One message, from its first byte sent to its last reply."""
 
     def __init__(self, conn: abc.PGconn, watch: Watch, rows: int, *, keep: bool = False) -> None:
         self.conn = conn
@@ -230,9 +231,11 @@ class _Exchange:
         return self.conn.socket in ready
 
     def _take(self, result: abc.PGresult) -> None:
-        match result.status:
-            case pq.ExecStatus.COMMAND_OK | pq.ExecStatus.TUPLES_OK:
-                self._complete(result)
+        status = result.status
+        if status in _COMPLETE:
+            self._complete(result)
+            return
+        match status:
             case pq.ExecStatus.SINGLE_TUPLE:
                 if self._row is None and len(self.replies) < self.rows:
                     self._row = tuple(result.get_value(0, column) for column in range(result.nfields))
@@ -245,10 +248,11 @@ class _Exchange:
                 self._drain_copy()
 
     def _complete(self, result: abc.PGresult) -> None:
-        """A statement has ended."""
-        if not result.command_status:
+        """Keep the reply to a statement, which this result ends."""
+        tag = result.command_status
+        if not tag:
             return  # the rows of one of a rule's queries; the statement's own tag is still to come
-        self.replies.append(Reply(result.command_status, self._row))
+        self.replies.append(Reply(tag, self._row))
         self._row = None
         if self.keep:
             self.results.append(result)
