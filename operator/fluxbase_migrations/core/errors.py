@@ -143,7 +143,7 @@ class ServerRefused(MigrationError):
 
 
 class ForeignTable(MigrationError):
-    """Our tracking table has no version, and another table of golang-migrate's shape has one."""
+    """Our tracking table has no version, or is another tool's, and another tool's table has one."""
 
     outcome = Outcome.FOREIGN_TABLE
 

@@ -59,7 +59,7 @@ class Outcome(StrEnum):
     OUT_OF_ORDER = "OutOfOrder"
     DIRTY = "DirtyDatabase"
     FOREIGN_TABLE = "ForeignTable"
-    """Our tracking table has no version, and another table of golang-migrate's shape has one."""
+    """Our tracking table has no version, and golang-migrate's or another tool's has one."""
     EXPOSED = "Exposed"
     """All files are applied; users reach something past row-level security, and the policy is Fail."""
     INTERNAL = "Internal"
