@@ -71,7 +71,8 @@ CREATE TABLE sqitch.projects (project TEXT PRIMARY KEY, uri TEXT NULL UNIQUE,
     creator_email TEXT NOT NULL);
 CREATE TABLE sqitch.changes (change_id TEXT PRIMARY KEY, script_hash TEXT NULL, change TEXT NOT NULL,
     project TEXT NOT NULL REFERENCES sqitch.projects(project) ON UPDATE CASCADE,
-    note TEXT NOT NULL DEFAULT '', committed_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(), committer_name TEXT NOT NULL,
+    note TEXT NOT NULL DEFAULT '', committed_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    committer_name TEXT NOT NULL,
     committer_email TEXT NOT NULL, planned_at TIMESTAMPTZ NOT NULL, planner_name TEXT NOT NULL,
     planner_email TEXT NOT NULL, UNIQUE(project, script_hash));
 INSERT INTO sqitch.projects (project, creator_name, creator_email) VALUES ('shop', 'a', 'a@example.com');
