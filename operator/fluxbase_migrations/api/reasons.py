@@ -31,6 +31,7 @@ class Reason(StrEnum):
 class EventReason(StrEnum):
     """Reasons of Events, beside those of tracks and the outcomes of runs, which have Events of their own."""
 
+    BASELINED = "Baselined"
     RECOVERED = "Recovered"
     WARNING = "MigrationWarning"
     NOT_EXPOSED = "NotExposed"
@@ -49,6 +50,7 @@ class EventReason(StrEnum):
 
 
 EVENTS: Final[dict[EventReason, str]] = {
+    EventReason.BASELINED: "a run recorded the baseline of a track: nothing up to it was run",
     EventReason.RECOVERED: "a run recovered from a dirty state, and how",
     EventReason.WARNING: "a run found something worth looking at",
     EventReason.NOT_EXPOSED: "nothing is reachable past row-level security any more",

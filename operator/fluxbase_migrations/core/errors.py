@@ -240,6 +240,12 @@ class TargetNotFound(MigrationError):
         )
         return cls(f"no migration found for version {version}", hint=hint)
 
+    @classmethod
+    def baseline(cls, version: int, known: Iterable[int]) -> "TargetNotFound":
+        """The same of a baseline; nothing was recorded."""
+        hint = cls.of(version, known).info.hint
+        return cls(f"the source has no migration of the baseline's version {version}", hint=hint)
+
 
 class RollbackForbidden(MigrationError):
     """The target is lower than the recorded version, and nobody allowed a rollback."""

@@ -176,6 +176,8 @@ class Result:
     taken_from: str | None = None
     """The set that the track was taken over from: ``namespace/name``."""
     taken_from_uid: str | None = None
+    baselined: int | None = None
+    """The baseline that this run recorded."""
 
     def __post_init__(self) -> None:
         """Warnings name files."""

@@ -111,15 +111,17 @@ def _run(
     policy = Policy(spec.recovery, spec.requested, spec.requested, spec.requested_at, can_be_requested=True)
     built_in = not spec.paths
     foreign = (*map(TableName.parse, spec.foreign_tables), *database.foreign(spec.track))
-    guard = None if built_in else other_version_tables.Guard.of(spec.track, foreign)
+    guard = None if built_in else other_version_tables.Guard.of(spec.track, foreign, spec.baseline)
+    table = None if spec.table is None else TableName.parse(spec.table)
     request = RunRequest(
         spec.track,
         Options(policy, spec.out_of_order, memory_limit=memory.limit()),
         spec.lock_timeout,
-        database.table(spec.track, None, log),
+        database.table(spec.track, table, log),
         guard,
         built_in=built_in,
         exposure=spec.exposure,
+        baseline=spec.baseline,
         target=spec.target,
         rollback=spec.rollback,
         force=spec.force,

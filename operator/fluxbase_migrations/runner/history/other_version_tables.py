@@ -35,6 +35,13 @@ class _Found:
     recorded: Recorded | None
     """None: it cannot be read."""
 
+    def answered_by(self, baseline: int | None) -> bool:
+        """Whether a baseline says all that the table could: its numbers may be others than ours."""
+        if baseline is None or (self.recorded is not None and self.recorded.failed):
+            return False
+        same = self.recorded is None or self.recorded.number == baseline
+        return same or not self.tool.same_files
+
     def __str__(self) -> str:
         return f"the table {self.table} of {self.tool.name} {said(self.recorded)}"
 
@@ -55,14 +62,16 @@ class Guard:
     track: Track
     foreign: frozenset[TableName] = frozenset()
     """Tables of other programs, by the user's word."""
+    baseline: int | None = None
+    """The version that the user says the database is at."""
     done: bool = False
     """Whether the database has been looked at."""
 
     @classmethod
-    def of(cls, track: Track, foreign: Iterable[TableName]) -> "Guard":
+    def of(cls, track: Track, foreign: Iterable[TableName], baseline: int | None = None) -> "Guard":
         """The other track's own table says nothing about this one."""
         others = (TableName(*TRACKING_TABLE[other]) for other in Track if other is not track)
-        return cls(track, frozenset((*others, *foreign)))
+        return cls(track, frozenset((*others, *foreign)), baseline)
 
     def look(self, session: Session, table: TableName) -> None:
         """Look once, while ``table`` is known to have no row, or seems not to exist.
@@ -84,6 +93,7 @@ class Guard:
             if candidate.table != table
             and candidate.table not in foreign
             and (one := _read(session, candidate)) is not None
+            and not one.answered_by(self.baseline)
         ]
         if found:
             raise _refusal(self.track, table, found)
