@@ -40,7 +40,7 @@ CREATE TABLE app_goose (
     tstamp timestamp NULL default now(), PRIMARY KEY(id));
 INSERT INTO app_goose (version_id, is_applied) VALUES (0, true);
 """
-DBMATE = 'create table if not exists "public"."schema_migrations" (version varchar primary key);'
+DBMATE = 'create table if not exists "public"."schema_migrations" (version varchar(128) primary key);'
 RAILS = """
 CREATE TABLE "schema_migrations" ("version" character varying NOT NULL PRIMARY KEY);
 CREATE TABLE "ar_internal_metadata" ("key" character varying NOT NULL PRIMARY KEY, "value" character varying,
