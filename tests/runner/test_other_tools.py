@@ -176,6 +176,12 @@ CASES = {
         "of Atlas records version 20240102030405:",
         20240102030405,
     ),
+    "dbmate, a number that is too large": Case(
+        DBMATE + "INSERT INTO schema_migrations VALUES (repeat('9', 128));",
+        "public.schema_migrations",
+        "of dbmate (or Ruby on Rails) records version 999",
+        None,
+    ),
     "Alembic": Case(
         ALEMBIC + "INSERT INTO alembic_version VALUES ('ae1027a6acf'), ('27c6a30d7c24');",
         "public.alembic_version",

@@ -21,8 +21,9 @@ _ANYTHING: Final = """
 SELECT n.nspname, c.relname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
-  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-  AND NOT n.nspname = ANY (%s::text[]) AND NOT n.nspname || '.' || c.relname = ANY (%s::text[])
+  AND n.nspname::text !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT n.nspname::text = ANY (%s::text[])
+  AND NOT pg_catalog.concat(n.nspname, '.', c.relname) = ANY (%s::text[])
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                   WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
                     AND d.deptype = 'e')

@@ -9,11 +9,13 @@ from typing import Final, LiteralString
 
 from psycopg import errors
 
+from fluxbase_migrations.core.files import MAX_VERSION
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.sql import composing as sql
 
+_DIGITS: Final = len(str(MAX_VERSION))
 _INTEGER: Final = frozenset(("bigint", "integer"))
 _TEXT: Final = frozenset(("character varying", "text", "character"))
 _BOOLEAN: Final = frozenset(("boolean",))
@@ -51,10 +53,13 @@ class Tool:
         )
 
 
+# In these queries columns become text before anything is done with them: for varchar, an operator of somebody's
+# own could be found before PostgreSQL's.
+
 GOLANG_MIGRATE: Final = Tool(
     "golang-migrate",
     {"version": _INTEGER, "dirty": _BOOLEAN},
-    "SELECT version::pg_catalog.text, version, dirty FROM {} WHERE version >= 0 OR dirty LIMIT 1",
+    "SELECT version::text, version, dirty FROM {} WHERE version >= 0 OR dirty LIMIT 1",
     exact=True,
     same_files=True,
 )
@@ -62,9 +67,9 @@ _FLUXBASE: Final = Tool(
     "Fluxbase's own start-up",
     {"namespace": _TEXT, "name": _TEXT, "up_sql": _TEXT, "status": _TEXT},
     # It records each file by its name, 001_create_posts; other namespaces are those of its API.
-    "SELECT pg_catalog.max(pg_catalog.substring(name, '^[0-9]+')::numeric)::pg_catalog.text,"
-    " pg_catalog.max(pg_catalog.substring(name, '^[0-9]+')::numeric), false"
-    " FROM {} WHERE namespace = 'filesystem' AND status = 'applied'",
+    "SELECT number::text, number, false FROM (SELECT pg_catalog.max("
+    "pg_catalog.substring(name::text, '^[0-9]+')::numeric) AS number"
+    " FROM {} WHERE namespace::text = 'filesystem' AND status::text = 'applied') AS newest",
     same_files=True,
 )
 _FLYWAY: Final = Tool(
@@ -79,13 +84,13 @@ _FLYWAY: Final = Tool(
         "success": _BOOLEAN,
     },
     # An undone version has a newer row that says so. Our number is the same only where all are whole ones.
-    "SELECT version, CASE WHEN pg_catalog.bool_and(version ~ '^[0-9]+$') OVER ()"
-    " THEN version::numeric END, NOT success"
+    "SELECT version::text, CASE WHEN pg_catalog.bool_and(version::text ~ '^[0-9]+$') OVER ()"
+    " THEN version::text::numeric END, NOT success"
     " FROM (SELECT DISTINCT ON (version) * FROM {} WHERE version IS NOT NULL"
     " ORDER BY version, installed_rank DESC) AS latest"
-    " WHERE type NOT LIKE 'UNDO%' AND type <> 'DELETE'"
-    " ORDER BY success, CASE WHEN version ~ '^[0-9]+([._][0-9]+)*$'"
-    " THEN pg_catalog.string_to_array(pg_catalog.translate(version, '_', '.'), '.')::numeric[] END"
+    " WHERE type::text NOT LIKE 'UNDO%' AND type::text <> 'DELETE'"
+    " ORDER BY success, CASE WHEN version::text ~ '^[0-9]+([._][0-9]+)*$' THEN"
+    " pg_catalog.string_to_array(pg_catalog.translate(version::text, '_', '.'), '.')::numeric[] END"
     " DESC NULLS LAST, installed_rank DESC LIMIT 1",
     importer="flyway",
 )
@@ -93,7 +98,7 @@ _GOOSE: Final = Tool(
     "goose",
     {"id": _INTEGER, "version_id": _INTEGER, "is_applied": _BOOLEAN, "tstamp": _ANY},
     # Older releases keep a row for each way that a version went; version 0 is made with the table.
-    "SELECT version_id::pg_catalog.text, version_id, false"
+    "SELECT version_id::text, version_id, false"
     " FROM (SELECT DISTINCT ON (version_id) * FROM {} ORDER BY version_id, id DESC) AS latest"
     " WHERE is_applied AND version_id > 0 ORDER BY latest.version_id DESC LIMIT 1",
     exact=True,
@@ -102,9 +107,8 @@ _GOOSE: Final = Tool(
 _DBMATE: Final = Tool(
     "dbmate (or Ruby on Rails)",
     {"version": _TEXT},
-    "SELECT version, CASE WHEN version ~ '^[0-9]+$' THEN version::numeric END, false FROM {}"
-    " ORDER BY CASE WHEN version ~ '^[0-9]+$' THEN version::numeric END DESC NULLS LAST, version DESC"
-    " LIMIT 1",
+    "SELECT version::text, CASE WHEN version::text ~ '^[0-9]+$' THEN version::text::numeric END, false"
+    " FROM {} ORDER BY 2 DESC NULLS LAST, 1 DESC LIMIT 1",
     tables=frozenset(("schema_migrations",)),
     exact=True,
     importer="dbmate",
@@ -113,22 +117,23 @@ _ATLAS: Final = Tool(
     "Atlas",
     {"version": _TEXT, "type": _INTEGER, "applied": _INTEGER, "total": _INTEGER, "error": _TEXT},
     # Versions with a full stop in front are its own notes; it orders the others as text.
-    "SELECT version, CASE WHEN version ~ '^[0-9]+$' THEN version::numeric END,"
-    " applied < total OR COALESCE(error, '') <> ''"
-    " FROM {} WHERE version NOT LIKE '.%' ORDER BY version COLLATE \"C\" DESC LIMIT 1",
+    "SELECT version::text, CASE WHEN version::text ~ '^[0-9]+$' THEN version::text::numeric END,"
+    " applied < total OR COALESCE(error::text, '') <> ''"
+    " FROM {} WHERE version::text NOT LIKE '.%' ORDER BY version::text COLLATE \"C\" DESC LIMIT 1",
     tables=frozenset(("atlas_schema_revisions",)),
 )
 _ALEMBIC: Final = Tool(
     "Alembic",
     {"version_num": _TEXT},
-    "SELECT pg_catalog.string_agg(version_num, ', ' ORDER BY version_num), NULL::numeric, false FROM {}",
+    "SELECT pg_catalog.string_agg(version_num::text, ', ' ORDER BY version_num), NULL::numeric, false"
+    " FROM {}",
     tables=frozenset(("alembic_version",)),
     exact=True,
 )
 _DJANGO: Final = Tool(
     "Django",
     {"id": _INTEGER, "app": _TEXT, "name": _TEXT, "applied": _ANY},
-    "SELECT app || '.' || name, NULL::numeric, false FROM {} ORDER BY id DESC LIMIT 1",
+    "SELECT pg_catalog.concat(app, '.', name), NULL::numeric, false FROM {} ORDER BY id DESC LIMIT 1",
     tables=frozenset(("django_migrations",)),
     exact=True,
 )
@@ -136,7 +141,7 @@ _SQITCH: Final = Tool(
     "Sqitch",
     {"change_id": _TEXT, "change": _TEXT, "project": _TEXT, "committed_at": _ANY, "planned_at": _ANY},
     # A plan's changes get the numbers of their order; with several projects in one registry there is none.
-    "SELECT change, CASE WHEN (SELECT pg_catalog.count(DISTINCT project) FROM {}) = 1"
+    "SELECT change::text, CASE WHEN (SELECT pg_catalog.count(DISTINCT project) FROM {}) = 1"
     " THEN pg_catalog.count(*) OVER () END, false FROM {} ORDER BY committed_at DESC LIMIT 1",
     tables=frozenset(("changes",)),
     importer="sqitch-plan",
@@ -221,4 +226,5 @@ def newest(session: Session, table: TableName, tool: Tool) -> Recorded | None:
     if not rows or rows[0][0] is None:
         return None
     shown, number, failed = rows[0]
-    return Recorded(shown, None if number is None else int(number), failed)
+    fits = number is not None and len(str(number)) <= _DIGITS and int(number) <= MAX_VERSION
+    return Recorded(shown, int(number) if fits else None, failed)
