@@ -1,5 +1,6 @@
 """The way of a set from creation to AppliedFile, and what happens to its Jobs, against a real API server."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -216,6 +217,36 @@ async def test_another_version_table_stops_a_track_until_the_set_says_what_it_is
     await cluster.reaches("system", "Failed", "ForeignTable")
     await cluster.patch_set(spec={"tracks": {"system": {"foreignTables": ["public.schema_migrations"]}}})
     assert told(await cluster.next_job("system", 2)).foreign_tables == ("public.schema_migrations",)
+
+
+async def test_a_baseline_and_a_table_reach_the_runs_and_what_was_recorded_is_told(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.config_map("files", FILES)
+    await cluster.make_set(tracks=SOURCE)
+    await cluster.run("system", 1, done(6))
+    await cluster.run("user", 1, failed(Outcome.FOREIGN_TABLE))
+    await cluster.reaches("user", "Failed", "ForeignTable")
+    await cluster.patch_set(spec={"tracks": {"user": {"baseline": 1}}})
+    second = told(await cluster.run("user", 2, done(1, Outcome.NO_CHANGE, baselined=1)))
+    assert (second.table, second.baseline) == (None, 1)
+    assert (await cluster.reaches("user", "Applied"))["version"] == 1
+    await cluster.event("Baselined", "user: the database is taken to be at version 1")
+    await cluster.patch_set(spec={"tracks": {"user": {"table": "public.versions"}}})
+    moved = await cluster.run("user", 3, replace(failed(Outcome.FOREIGN_TABLE), observed=True))
+    assert told(moved).table == "public.versions"
+    assert "version" not in await cluster.reaches("user", "Failed", "ForeignTable")
+
+
+async def test_the_other_tracks_table_is_no_news_to_a_track(cluster: Cluster, operator: Running) -> None:
+    await cluster.config_map("files", FILES)
+    tracks = {
+        "system": {**SOURCE["user"], "table": "app.platform"},
+        "user": {**SOURCE["user"], "foreignTables": ["app.jobs"]},
+    }
+    await cluster.make_set(tracks=tracks)
+    assert told(await cluster.run("system", 1, done(1))).foreign_tables == ()
+    assert told(await cluster.next_job("user", 1)).foreign_tables == ("app.jobs", "app.platform")
 
 
 async def test_a_run_without_result_is_tried_again_until_the_limit(

@@ -302,7 +302,7 @@ CASES = {
         "ForeignTable",
         look(PLANNED, jobs=(JOB,), pods=(ended(Result(Outcome.FOREIGN_TABLE, error=ErrorInfo("public.v"))),)),
         stalled=True,
-        says="public.v. Use that table",
+        says="public.v. Record the version",
     ),
     "a retry waits for its time": Case(Phase.PENDING, "Unreachable", look(WAITING)),
     "a retry comes when it is due": Case(Phase.PENDING, "Starting", look(WAITING, now=LATER), creates=2),

@@ -31,6 +31,7 @@ class Reason(StrEnum):
 class EventReason(StrEnum):
     """Reasons of Events, beside those of tracks and the outcomes of runs, which have Events of their own."""
 
+    BASELINED = "Baselined"
     RECOVERED = "Recovered"
     WARNING = "MigrationWarning"
     NOT_EXPOSED = "NotExposed"
@@ -49,6 +50,7 @@ class EventReason(StrEnum):
 
 
 EVENTS: Final[dict[EventReason, str]] = {
+    EventReason.BASELINED: "a run recorded the baseline of a track: nothing up to it was run",
     EventReason.RECOVERED: "a run recovered from a dirty state, and how",
     EventReason.WARNING: "a run found something worth looking at",
     EventReason.NOT_EXPOSED: "nothing is reachable past row-level security any more",
@@ -130,8 +132,8 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.DIRTY: "The tracking table is dirty, and nothing proves what state the database is in.",
     Outcome.UNPROVEN: "A statement outside a transaction (CALL, DO with COMMIT) may have taken effect in "
     "part, or what took effect is not known.",
-    Outcome.FOREIGN_TABLE: "The tracking table has no version, and another table of golang-migrate's shape "
-    "has one: the files may have been applied already.",
+    Outcome.FOREIGN_TABLE: "The tracking table has no version, and the table of golang-migrate or of another "
+    "migration tool has one: the files may have been applied already.",
     Outcome.EXPOSED: "The files are applied; `anon` or `authenticated` reach something past row-level "
     "security, and `exposure` is Fail.",
     Outcome.INTERNAL: "An error that nobody expected.",
@@ -189,8 +191,8 @@ ADVICE: Final[dict[Outcome, str]] = {
     Outcome.UNPROVEN: "Look at what the statement left; then correct it in the file, run it again (kubectl "
     "fluxbase retry, or annotation fluxbase.io/requested-at), or set the version (kubectl fluxbase force, or "
     "annotation fluxbase.io/force).",
-    Outcome.FOREIGN_TABLE: "Use that table (x-migrations-table in the database URL), take its version over "
-    "(kubectl fluxbase force, or annotation fluxbase.io/force), or name it in foreignTables.",
+    Outcome.FOREIGN_TABLE: "Record the version that the database is at (baseline of the track), use that "
+    "table (table of the track), or name it in foreignTables, if it belongs to something else.",
     Outcome.PLATFORM_INCOMPLETE: "Make the roles, then restore the dump again (docs/restore.md).",
     Outcome.EXPOSED: "Run the statements of status.tracks.user.exposures in a further migration, or set "
     "exposure: Warn.",

@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 
 from fluxbase_migrations import __version__
 from fluxbase_migrations.cli import config, golang_arguments, process_list
+from fluxbase_migrations.cli.importing import Tool
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
@@ -275,7 +276,7 @@ def parser() -> argparse.ArgumentParser:
         dest="other",
         type=_table,
         metavar="SCHEMA.NAME",
-        help="take the version of golang-migrate's table over, which stays as it is",
+        help="take the version over from the table of golang-migrate or another tool, which stays as it is",
     )
     add("version", "print the recorded version")
     status = add("status", "print where each migration of both tracks stands", "[-o text|json]")
@@ -295,6 +296,15 @@ def parser() -> argparse.ArgumentParser:
     validate.add_argument(
         "-o", dest="form", choices=["text", "json", "github"], default="text", help="(default: %(default)s)"
     )
+    importing = add(
+        "import",
+        "convert another tool's migration files to up and down files",
+        "|".join(Tool) + " DIR [--to DIR] [--dry-run]",
+    )
+    importing.add_argument("tool", choices=[one.value for one in Tool], metavar="TOOL", help=", ".join(Tool))
+    importing.add_argument("directory", metavar="DIR", help="of the tool's files")
+    importing.add_argument("--to", metavar="DIR", help="where ours are written (default: --source)")
+    importing.add_argument("--dry-run", action="store_true", help="print the report, write nothing")
     system = add("system", "print what an administrator runs before the first migration", "roles --sql")
     system.add_argument("topic", choices=["roles"], metavar="roles", help="the platform's three roles")
     system.add_argument("--sql", action="store_true", required=True, help="as SQL, for psql")

@@ -64,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory = Path(given.directory or _source_path(chosen, variables))
         unknown_files = chosen.get("unknown_files", UnknownFiles.FAIL)
         return validate(directory, given.form, write=given.write, unknown_files=unknown_files)
+    if given.command == "import":
+        from fluxbase_migrations.cli.importing import Tool
+        from fluxbase_migrations.cli.importing.command import import_files
+
+        target = Path(given.to or _source_path(chosen, variables))
+        return import_files(Tool(given.tool), Path(given.directory), target, dry_run=given.dry_run)
     config.export_libpq(variables)
     if given.command == "job":
         from fluxbase_migrations.runner.commands.job import main as job

@@ -143,7 +143,7 @@ class ServerRefused(MigrationError):
 
 
 class ForeignTable(MigrationError):
-    """Our tracking table has no version, and another table of golang-migrate's shape has one."""
+    """Our tracking table has no version, or is another tool's, and another tool's table has one."""
 
     outcome = Outcome.FOREIGN_TABLE
 
@@ -239,6 +239,12 @@ class TargetNotFound(MigrationError):
             else "the source has no files"
         )
         return cls(f"no migration found for version {version}", hint=hint)
+
+    @classmethod
+    def baseline(cls, version: int, known: Iterable[int]) -> "TargetNotFound":
+        """The same of a baseline; nothing was recorded."""
+        hint = cls.of(version, known).info.hint
+        return cls(f"the source has no migration of the baseline's version {version}", hint=hint)
 
 
 class RollbackForbidden(MigrationError):

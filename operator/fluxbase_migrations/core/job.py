@@ -83,6 +83,10 @@ class JobSpec:
     recovery: Recovery = Recovery.AUTOMATIC
     exposure: ExposurePolicy = ExposurePolicy.WARN
     """The user track: what to make of objects that requests reach past row-level security."""
+    table: str | None = None
+    """The tracking table, ``schema.name``; None: the URL's, or the track's own."""
+    baseline: int | None = None
+    """The version of a database in use that has no tracking row; recorded once."""
     foreign_tables: tuple[str, ...] = ()
     """Version tables of other programs, ``schema.name``; they say nothing about this track."""
     lock_timeout: float = LOCK_TIMEOUT

@@ -59,7 +59,7 @@ class Outcome(StrEnum):
     OUT_OF_ORDER = "OutOfOrder"
     DIRTY = "DirtyDatabase"
     FOREIGN_TABLE = "ForeignTable"
-    """Our tracking table has no version, and another table of golang-migrate's shape has one."""
+    """Our tracking table has no version, and golang-migrate's or another tool's has one."""
     EXPOSED = "Exposed"
     """All files are applied; users reach something past row-level security, and the policy is Fail."""
     INTERNAL = "Internal"
@@ -176,6 +176,8 @@ class Result:
     taken_from: str | None = None
     """The set that the track was taken over from: ``namespace/name``."""
     taken_from_uid: str | None = None
+    baselined: int | None = None
+    """The baseline that this run recorded."""
 
     def __post_init__(self) -> None:
         """Texts from files and databases are made visible, and long lists are cut."""

@@ -107,6 +107,7 @@ class DesiredRuns:
             spec.database.model_dump_json(),
             *(wanted.foreign_tables or ()),
             *_exposure_part(spec, track),
+            *_table_part(spec, track),
         )
         return DesiredRun(
             base,
@@ -151,6 +152,20 @@ def _exposure_part(spec: Spec, track: Track) -> tuple[str, ...]:
     if track is not Track.USER or spec.exposure is ExposurePolicy.WARN:
         return ()
     return (f"exposure={spec.exposure}",)
+
+
+def _table_part(spec: Spec, track: Track) -> tuple[str, ...]:
+    """Where versions are kept and where they begin; none of it could be chosen before.
+
+    The other track's table counts as one of another program's, which nobody looks for where the files are
+    built in.
+    """
+    wanted = jobs.track_spec(spec, track)
+    parts = [f"baseline={wanted.baseline}"] if wanted.baseline is not None else []
+    for one in Track if wanted.source is not None else ():
+        table = jobs.track_spec(spec, one).table
+        parts += [f"{one}.table={table}"] if table is not None else []
+    return tuple(parts)
 
 
 def _volume(source: SourceSpec | None) -> str | None:

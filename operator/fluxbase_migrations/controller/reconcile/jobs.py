@@ -101,12 +101,21 @@ def _options(spec: Spec, track: Track) -> dict[str, Any]:
         "unknown_files": wanted.unknown_files,
         "recovery": spec.recovery,
         "exposure": spec.exposure,
-        "foreign_tables": wanted.foreign_tables or (),
+        "table": wanted.table,
+        "baseline": wanted.baseline,
+        "foreign_tables": _foreign_tables(spec, track),
         "lock_timeout": durations.seconds(spec.lock_timeout),
         "ddl_lock_timeout": durations.seconds(ddl) if ddl else None,
         "statement_timeout": durations.seconds(spec.statement_timeout),
         "grace_period": GRACE_SECONDS,
     }
+
+
+def _foreign_tables(spec: Spec, track: Track) -> tuple[str, ...]:
+    """What the set names, and the other track's table, whose versions are no news to this one."""
+    others = (track_spec(spec, other).table for other in Track if other is not track)
+    named = track_spec(spec, track).foreign_tables or ()
+    return (*named, *(table for table in others if table is not None and table not in named))
 
 
 def track_spec(spec: Spec, track: Track) -> TrackSpec:

@@ -42,14 +42,16 @@ def _request(spec: JobSpec, database: Dsn, log: Log) -> RunRequest:
     policy = Policy(spec.recovery, spec.requested, spec.requested, spec.requested_at, can_be_requested=True)
     built_in = not spec.paths
     foreign = (*map(TableName.parse, spec.foreign_tables), *database.foreign(spec.track))
+    table = None if spec.table is None else TableName.parse(spec.table)
     return RunRequest(
         spec.track,
         Options(policy, spec.out_of_order, memory_limit=memory.limit()),
         spec.lock_timeout,
-        database.table(spec.track, None, log),
-        guard=None if built_in else Guard.of(spec.track, foreign),
+        database.table(spec.track, table, log),
+        guard=None if built_in else Guard.of(spec.track, foreign, spec.baseline),
         built_in=built_in,
         exposure=spec.exposure,
+        baseline=spec.baseline,
         target=spec.target,
         rollback=spec.rollback,
         force=spec.force,

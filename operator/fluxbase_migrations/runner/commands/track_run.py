@@ -25,7 +25,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import TRACKING_TABLE, ExposurePolicy, Rollback, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import FORCE, TAKE_OVER, Outcome, Result
-from fluxbase_migrations.runner.commands import exposure, platform
+from fluxbase_migrations.runner.commands import baseline, exposure, platform
 from fluxbase_migrations.runner.commands.ownership import Owner, claim
 from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.connection.session import Session
@@ -55,6 +55,8 @@ class RunRequest:
     """The files are the platform's own: what they made is known, and looked for."""
     exposure: ExposurePolicy = ExposurePolicy.WARN
     """The user track: what to make of objects that requests reach past row-level security."""
+    baseline: int | None = None
+    """The version of a database in use that has no version yet."""
     target: int | None = None
     """None: the latest; 0: nothing applied."""
     rollback: Rollback = Rollback.FORBID
@@ -113,10 +115,11 @@ class Answers:
 
     obeyed: list[str] = field(default_factory=list)
     taken_from: SetRef | None = None
+    baselined: int | None = None
 
     def added_to(self, result: Result) -> Result:
         """``result``, which says what became of them."""
-        result = replace(result, obeyed=tuple(self.obeyed))
+        result = replace(result, obeyed=tuple(self.obeyed), baselined=self.baselined)
         if self.taken_from is None:
             return result
         return replace(result, taken_from=str(self.taken_from), taken_from_uid=self.taken_from.uid)
@@ -128,6 +131,9 @@ def _run(request: RunRequest, engine: Engine, source: MigrationFiles, answers: A
     _obey(request, track, source, answers)
     if not source.versions:
         raise _without_files(track)
+    if request.baseline is not None:
+        known = tuple(request.guard.foreign) if request.guard else ()
+        answers.baselined = baseline.record(track, request.track, request.baseline, source, known)
     track.check_other_tables()
     engine.check_files()
     planned: list[Step] = []

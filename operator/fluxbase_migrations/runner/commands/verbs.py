@@ -191,7 +191,7 @@ def force(setup: Setup, version: int) -> int:
 def baseline(setup: Setup, version: int | None, other: TableName | None) -> int:
     """Record the version of a database that something else migrated: ``version``, or that of ``other``."""
     with setup.locked() as track:
-        found = version if other is None else recorded(track.session, other).version
+        found = version if other is None else recorded(track.session, other)
         if found is None:
             raise AssertionError("one of the two is given")
         track.baseline(found, other)

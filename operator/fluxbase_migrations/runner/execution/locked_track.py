@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from psycopg import errors
 
-from fluxbase_migrations.core.errors import InternalError, MigrationError, ServerRefused
+from fluxbase_migrations.core.errors import ForeignTable, InternalError, MigrationError, ServerRefused
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.log_lines import FROM_SERVER
 from fluxbase_migrations.runner.connection import failures
@@ -120,6 +120,11 @@ class LockedTrack:
             self.refresh()
             if guard is not None:
                 self.check_other_tables()
+        except ForeignTable:
+            self._context = None
+            self.row, self.observed = Row(), True  # that ours says nothing is why it was refused
+            session.close()
+            raise
         except BaseException:
             self._context = None
             session.close()
