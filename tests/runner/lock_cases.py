@@ -5,7 +5,8 @@ from typing import Final
 
 DATABASE: Final = """
 CREATE TABLE customer (id int PRIMARY KEY, name varchar(10), note text, amount numeric(8,2), at timestamp,
-    precise timestamp(3), bits bit varying(8), fixed char(4), n int, code int UNIQUE, plain int NOT NULL DEFAULT 0);
+    precise timestamp(3), bits bit varying(8), fixed char(4), n int, code int UNIQUE,
+    plain int NOT NULL DEFAULT 0);
 INSERT INTO customer SELECT i, 'n' || i, 't', i, now(), now(), '1', 'x', i, i FROM generate_series(1, 100) i;
 ALTER TABLE customer ADD CONSTRAINT n_given CHECK (n IS NOT NULL);
 CREATE TABLE purchase (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int, total numeric, n int,
@@ -292,7 +293,7 @@ CREATE VIEW fresh AS SELECT name FROM customer JOIN purchase ON customer.id = pu
 CREATE VIEW fresh AS SELECT * FROM seen
 CREATE VIEW fresh AS SELECT * FROM event
 CREATE OR REPLACE VIEW seen AS SELECT id, name FROM customer
-CREATE OR REPLACE VIEW seen AS SELECT id, name, 1 AS more FROM customer WHERE n < (SELECT max(total) FROM purchase)
+CREATE OR REPLACE VIEW seen AS SELECT id, name FROM customer WHERE n < (SELECT max(total) FROM purchase)
 CREATE SEQUENCE fresh
 CREATE SEQUENCE fresh OWNED BY lonely.id
 ALTER SEQUENCE number INCREMENT 2
@@ -452,7 +453,8 @@ DELETE FROM lonely
 DELETE FROM purchase WHERE id = 1
 DELETE FROM customer WHERE id < 0
 DELETE FROM watched
-15|MERGE INTO lonely USING customer c ON c.id = lonely.w WHEN MATCHED THEN UPDATE SET v = 'z' WHEN NOT MATCHED THEN INSERT (v) VALUES ('n')
+15|MERGE INTO lonely l USING customer c ON c.id = l.w WHEN MATCHED THEN UPDATE SET v = 'z'
+15|MERGE INTO lonely l USING customer c ON c.id = -l.w WHEN NOT MATCHED THEN INSERT (v) VALUES ('n')
 15|MERGE INTO purchase USING (SELECT 1 AS i) s ON s.i = purchase.id WHEN MATCHED THEN DELETE
 COPY lonely TO PROGRAM 'cat > /dev/null'
 COPY (SELECT * FROM customer) TO PROGRAM 'cat > /dev/null'
@@ -524,7 +526,9 @@ DROP SUBSCRIPTION IF EXISTS nobody
 
 OUTSIDE: Final = (
     Case("CREATE INDEX CONCURRENTLY fresh ON purchase (n)", outside="purchase IN ROW EXCLUSIVE MODE"),
-    Case("CREATE INDEX CONCURRENTLY fresh ON purchase (n)", outside="purchase IN SHARE UPDATE EXCLUSIVE MODE"),
+    Case(
+        "CREATE INDEX CONCURRENTLY fresh ON purchase (n)", outside="purchase IN SHARE UPDATE EXCLUSIVE MODE"
+    ),
     Case("DROP INDEX CONCURRENTLY purchase_total", outside="purchase IN ROW EXCLUSIVE MODE"),
     Case("REINDEX TABLE CONCURRENTLY purchase", outside="purchase IN ROW EXCLUSIVE MODE"),
     Case("REINDEX INDEX CONCURRENTLY purchase_total", outside="purchase IN ROW EXCLUSIVE MODE"),
@@ -533,7 +537,10 @@ OUTSIDE: Final = (
     Case("VACUUM lonely", outside="lonely IN SHARE UPDATE EXCLUSIVE MODE"),
     Case("VACUUM (ANALYZE) lonely", outside="lonely IN SHARE UPDATE EXCLUSIVE MODE"),
     Case("VACUUM FULL lonely", outside="lonely IN ACCESS SHARE MODE"),
-    Case("ALTER TABLE event DETACH PARTITION event_2024 CONCURRENTLY", outside="event_2024 IN ACCESS SHARE MODE"),
+    Case(
+        "ALTER TABLE event DETACH PARTITION event_2024 CONCURRENTLY",
+        outside="event_2024 IN ACCESS SHARE MODE",
+    ),
 )
 """Looked at while they wait."""
 

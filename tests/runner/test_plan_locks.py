@@ -83,13 +83,17 @@ class Subject:
 
 
 def connected(database: Database) -> Session:
-    parameters = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(database.admin_dsn).items()}
+    parameters = {
+        key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(database.admin_dsn).items()
+    }
     setup = commands.Setup(parameters, [], Settings(), Log(write=lambda _line: None), Stop())
     return setup.connect()
 
 
 def snapshot(connection: psycopg.Connection) -> Snapshot:
-    return {oid: Relation(name, kind, file) for oid, name, kind, file in connection.execute(RELATIONS.encode())}
+    return {
+        oid: Relation(name, kind, file) for oid, name, kind, file in connection.execute(RELATIONS.encode())
+    }
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +122,17 @@ def test_a_statement_locks_and_works_as_the_plan_says(subject: Subject, case: Ca
     assert not problems, "\n".join([case.sql, *problems, *map(str, effect.touches), *effect.unknown])
 
 
-@pytest.mark.parametrize("case", lock_cases.OUTSIDE, ids=[f"{case.sql} / {case.outside}" for case in lock_cases.OUTSIDE])
+@pytest.mark.parametrize(
+    "case", lock_cases.OUTSIDE, ids=[f"{case.sql} / {case.outside}" for case in lock_cases.OUTSIDE]
+)
 def test_a_statement_outside_a_transaction_locks_as_the_plan_says(postgres: Endpoint, case: Case) -> None:
     with fresh_database(postgres) as database:
         subject = Subject(database)
         effect = subject.predicted(case.sql)
-        with psycopg.connect(database.admin_dsn) as holder, psycopg.connect(database.admin_dsn, autocommit=True) as one:
+        with (
+            psycopg.connect(database.admin_dsn) as holder,
+            psycopg.connect(database.admin_dsn, autocommit=True) as one,
+        ):
             holder.execute(f"LOCK TABLE {case.outside}".encode())
             thread = threading.Thread(target=one.execute, args=[case.sql.encode()])
             thread.start()
@@ -165,7 +174,7 @@ def of_files(before: Snapshot, after: Snapshot, effect: Effect) -> Iterator[str]
         free = touch is not None and (touch.work is Work.MAY_REWRITE or not touch.certain)
         # An index is rebuilt with its table, and only then.
         if new is not expected and not free and (relation.kind != "i" or touch is not None):
-            yield f"{relation.name}: {'a new file' if new else 'no new file'}, and {touch and touch.work} foretold"
+            yield f"{relation.name}: {'a' if new else 'no'} new file, and {touch and touch.work} foretold"
 
 
 def of_work(before: Snapshot, after: Snapshot, effect: Effect, scans: set[int]) -> Iterator[str]:

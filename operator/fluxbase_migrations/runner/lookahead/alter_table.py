@@ -58,6 +58,8 @@ def _rule(found: Findings, relation: CatalogRelation | None, command: Any) -> Ru
             return Rule(rule.lock, Work.CATALOG) if same else rule
         case "AT_SetExpression":
             return Rule(rule.lock, Work.MAY_REWRITE if found.version > 17 else Work.REWRITE, recurses=True)
+        case "AT_DropNotNull" if found.version >= 18:
+            return Rule(rule.lock, recurses=True, certain=False)
         case "AT_DetachPartition" if definition.partition_cmd.concurrent:
             return Rule(Lock.SHARE_UPDATE_EXCLUSIVE)
         case _:
@@ -105,7 +107,9 @@ def _more(found: Findings, name: Name, relation: CatalogRelation | None, command
         case "AT_SetLogged" | "AT_SetUnLogged" as kind:
             _logged(found, relation, "p" if kind == "AT_SetLogged" else "u")
         case "AT_DropIdentity" if relation is not None:
-            found.lock_all(found.facts.links.owned.get(relation.oid, ()), Lock.ACCESS_EXCLUSIVE, why="its sequence")
+            found.lock_all(
+                found.facts.links.owned.get(relation.oid, ()), Lock.ACCESS_EXCLUSIVE, why="its sequence"
+            )
         case "AT_SetIdentity" if relation is not None:
             found.lock_all(
                 found.facts.links.owned.get(relation.oid, ()), Lock.SHARE_ROW_EXCLUSIVE, why="its sequence"
@@ -128,7 +132,8 @@ def _indexed_partitions(found: Findings, relation: CatalogRelation, *, primary: 
     """Each partition gets an index of its own; a primary key also makes its columns NOT NULL."""
     if relation.kind == "p":
         parts = [*found.facts.descendants(relation.oid)]
-        found.lock_all(parts, Lock.SHARE, Work.SCAN, why="partition")
+        lock = Lock.ACCESS_EXCLUSIVE if found.version >= 18 else Lock.SHARE
+        found.lock_all(parts, lock, Work.SCAN, why="partition")
         if primary:
             found.lock_all(parts, Lock.ACCESS_EXCLUSIVE, Work.SCAN, certain=False, why="partition")
 
@@ -221,9 +226,7 @@ def _attach(found: Findings, parent: CatalogRelation | None, name: Name) -> None
         found.facts.inherit(child, parent)
 
 
-def _detach(
-    found: Findings, parent: CatalogRelation | None, name: Name, *, concurrently: bool
-) -> None:
+def _detach(found: Findings, parent: CatalogRelation | None, name: Name, *, concurrently: bool) -> None:
     child = found.touch(name, Lock.ACCESS_EXCLUSIVE, why="the partition")
     if parent is None or child is None:
         return
@@ -238,7 +241,9 @@ def _detach(
         why="referenced by a foreign key of the parent",
     )
     others = links.referenced_by.get(parent.oid, ())
-    found.lock_all(others, Lock.SHARE_ROW_EXCLUSIVE, Work.MAY_SCAN, certain=False, why="its foreign key refers here")
+    found.lock_all(
+        others, Lock.SHARE_ROW_EXCLUSIVE, Work.MAY_SCAN, certain=False, why="its foreign key refers here"
+    )
     found.facts.disinherit(child, parent)
 
 

@@ -22,18 +22,16 @@ from fluxbase_migrations.runner.lookahead.facts import (
 from fluxbase_migrations.runner.lookahead.tree import Name
 from fluxbase_migrations.runner.session import Session
 
-_USER_CLASS: Final[LiteralString] = (
-    "pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+_NAMED: Final[LiteralString] = (
+    "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
+    " WHERE c.relname = ANY (%s::text[])"
 )
-_NAMED: Final[LiteralString] = f"SELECT c.oid FROM {_USER_CLASS} WHERE c.relname = ANY (%s::text[])"
 _INHERITS: Final = "SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits"
 _INDEXES: Final = (
     "SELECT indexrelid, indrelid FROM pg_catalog.pg_index WHERE indrelid >= 16384 ORDER BY indexrelid"
 )
-_FOREIGN_KEYS: Final = (
-    "SELECT DISTINCT conrelid, confrelid FROM pg_catalog.pg_constraint WHERE contype = 'f'"
-)
+_FOREIGN_KEYS: Final = "SELECT DISTINCT conrelid, confrelid FROM pg_catalog.pg_constraint WHERE contype = 'f'"
 _SEQUENCES: Final = (
     "SELECT d.objid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid"
     " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.relkind = 'S'"
@@ -105,7 +103,9 @@ _BINARY_CASTS: Final = "SELECT castsource, casttarget FROM pg_catalog.pg_cast WH
 _TYPED: Final = (
     "SELECT t.typrelid, c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_type t ON t.oid = c.reloftype"
 )
-_STATISTICS: Final = "SELECT stxname, stxrelid FROM pg_catalog.pg_statistic_ext WHERE stxname = ANY (%s::text[])"
+_STATISTICS: Final = (
+    "SELECT stxname, stxrelid FROM pg_catalog.pg_statistic_ext WHERE stxname = ANY (%s::text[])"
+)
 
 _IN_SCHEMA: Final[LiteralString] = (
     " JOIN pg_catalog.pg_namespace n ON n.oid = {} WHERE {} = %s AND n.nspname = ANY (%s::text[])"
@@ -223,12 +223,12 @@ def _links(session: Session) -> Links:
 def _closure(links: Links, seeds: Collection[int]) -> set[int]:
     """The seeds, their indexes, sequences, partitions and what views read; then one foreign key further."""
     near = _reached(
-        seeds, [links.children, links.parents, links.indexes, links.owned, links.defaults, links.uses, links.typed], links
+        seeds,
+        [links.children, links.parents, links.indexes, links.owned, links.defaults, links.uses, links.typed],
+        links,
     )
     further = {
-        other
-        for oid in near
-        for other in (*links.references.get(oid, ()), *links.referenced_by.get(oid, ()))
+        other for oid in near for other in (*links.references.get(oid, ()), *links.referenced_by.get(oid, ()))
     }
     return near | _reached(further, [links.children, links.parents, links.indexes, links.defaults], links)
 

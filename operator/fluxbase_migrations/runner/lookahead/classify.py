@@ -15,7 +15,13 @@ from fluxbase_migrations.runner.lookahead import (
 from fluxbase_migrations.runner.lookahead.effect import Effect
 from fluxbase_migrations.runner.lookahead.facts import Facts
 from fluxbase_migrations.runner.lookahead.findings import Findings
-from fluxbase_migrations.runner.lookahead.tree import constant_text, descendants, is_a, unwrapped
+from fluxbase_migrations.runner.lookahead.tree import (
+    constant_text,
+    descendants,
+    is_a,
+    name_of,
+    unwrapped,
+)
 
 LARGEST: Final = 1 << 20
 """Bytes. The parse tree of a larger statement takes too much memory."""
@@ -106,7 +112,7 @@ def _select(found: Findings, statement: Any) -> None:
     creating.lost(found, statement)
     if statement.HasField("into_clause"):
         into = statement.into_clause.rel
-        found.facts.create(queries.name_of(into), "r", temporary=into.relpersistence == "t")
+        found.facts.create(name_of(into), "r", temporary=into.relpersistence == "t")
 
 
 def _set(found: Findings, statement: Any) -> None:

@@ -17,6 +17,8 @@ _TIMES: Final = frozenset((1083, 1114, 1184, 1266))
 """time, timestamp and the same with time zone: the typmod is the precision."""
 _TIMESTAMP: Final = 1114
 _TIMESTAMPTZ: Final = 1184
+_WIDER: Final = ((21, 23, 20, _NUMERIC), (700, 701), (18, 1042, _VARCHAR, 25), (1082, _TIMESTAMP))
+"""Integers and numeric; real, double precision; "char", char, varchar, text; date, timestamp."""
 _CHANGES_WITH_ZONE: Final = frozenset(((_TIMESTAMP, _TIMESTAMPTZ), (_TIMESTAMPTZ, _TIMESTAMP)))
 
 
@@ -25,8 +27,10 @@ def changed(found: Findings, relation: CatalogRelation | None, command: Any) -> 
     definition = getattr(command, "def").column_def
     name = command.name
     work = _work(found, relation, name, definition)
-    if work is Work.REWRITE:
-        found.destructive.append(f"values of column {name} are converted: what the new type cannot hold is lost")
+    if work is Work.REWRITE and not _holds_all(found, relation, name, definition):
+        found.destructive.append(
+            f"values of column {name} are converted: what the new type cannot hold is lost"
+        )
     elif work is Work.MAY_REWRITE:
         found.notes.append(f"whether column {name} is converted depends on its types")
     if definition.HasField("raw_default"):
@@ -51,6 +55,16 @@ def _work(found: Findings, relation: CatalogRelation | None, name: str, definiti
     return _length(column, target, [unwrapped(one) for one in type_name.typmods])
 
 
+def _holds_all(found: Findings, relation: CatalogRelation | None, name: str, definition: Any) -> bool:
+    """Whether the new type has every value of the old one, so that nothing can be lost."""
+    column = relation.columns.get(name) if relation is not None else None
+    type_name = definition.type_name
+    target = found.facts.type_of(strings(type_name.names))
+    if column is None or target is None or type_name.typmods or definition.HasField("raw_default"):
+        return False
+    return any(column.type in line and target.oid in line[line.index(column.type) :] for line in _WIDER)
+
+
 def _is_plain_cast(expression: Any, name: str) -> bool:
     kind, node = unwrapped(expression)
     if kind == "type_cast":
@@ -62,7 +76,9 @@ def _length(column: Column, target: Type, modifiers: list[tuple[str, Any]]) -> W
     """Binary compatible types: does a limit become narrower?"""
     if not modifiers:
         return Work.CATALOG
-    numbers = [node.ival.ival for kind, node in modifiers if kind == "a_const" and node.WhichOneof("val") == "ival"]
+    numbers = [
+        node.ival.ival for kind, node in modifiers if kind == "a_const" and node.WhichOneof("val") == "ival"
+    ]
     if len(numbers) != len(modifiers):
         return Work.MAY_REWRITE
     if column.type != target.oid or column.typmod < 0:

@@ -1,4 +1,4 @@
-"""Columns and constraints that are added: when their table is scanned or rewritten, and what else they lock."""
+"""Columns and constraints that are added: when the table is scanned or rewritten, what else is locked."""
 
 import re
 from typing import Any
@@ -58,7 +58,9 @@ def _default(found: Findings, constraint: Any) -> Work:
             functions = found.facts.functions_of(strings(one.funcname))
             volatile = {each.volatile == _VOLATILE for each in functions}
             certain = volatile == {True} and not any(each.inlined for each in functions)
-            grades.append(Work.REWRITE if certain else Work.CATALOG if volatile == {False} else Work.MAY_REWRITE)
+            grades.append(
+                Work.REWRITE if certain else Work.CATALOG if volatile == {False} else Work.MAY_REWRITE
+            )
     return max(grades, key=lambda work: work.grade)
 
 
@@ -81,7 +83,10 @@ def check_text(constraint: Any) -> str:
     if constraint.raw_expr.WhichOneof("node") != "null_test":
         return ""
     test = constraint.raw_expr.null_test
-    if enum("NullTestType", test.nulltesttype) != "IS_NOT_NULL" or test.arg.WhichOneof("node") != "column_ref":
+    if (
+        enum("NullTestType", test.nulltesttype) != "IS_NOT_NULL"
+        or test.arg.WhichOneof("node") != "column_ref"
+    ):
         return ""
     return f"CHECK (({strings(test.arg.column_ref.fields)[-1]} IS NOT NULL))"
 
@@ -107,7 +112,8 @@ def constraint_rule(relation: CatalogRelation | None, constraint: Any) -> Rule:
 
 def _is_checked(constraint: Any) -> bool:
     """Whether rows that are there already have to satisfy a CHECK, NOT NULL or FOREIGN KEY."""
-    return not constraint.skip_validation and bool(constraint.is_enforced)
+    enforced = enum("ConstrType", constraint.contype) == "CONSTR_NOTNULL" or constraint.is_enforced
+    return not constraint.skip_validation and bool(enforced)
 
 
 def references_of(found: Findings, relation: CatalogRelation | None, column: Any) -> None:

@@ -84,7 +84,9 @@ def create_table_as(found: Findings, statement: Any) -> None:
         found.unknown.append("what the prepared statement does")
     else:
         queries.query(found, node)
-    _made(found, statement.into.rel, "m" if enum("ObjectType", statement.objtype) == "OBJECT_MATVIEW" else "r")
+    _made(
+        found, statement.into.rel, "m" if enum("ObjectType", statement.objtype) == "OBJECT_MATVIEW" else "r"
+    )
 
 
 def create_view(found: Findings, statement: Any) -> None:
@@ -166,7 +168,12 @@ def create_trigger(found: Findings, statement: Any) -> None:
     """Writes wait, reads do not."""
     relation = found.touch(name_of(statement.relation), Lock.SHARE_ROW_EXCLUSIVE)
     if relation is not None and statement.row:
-        found.lock_all(found.facts.descendants(relation.oid), Lock.SHARE_ROW_EXCLUSIVE, certain=relation.kind == "p", why="partition")
+        found.lock_all(
+            found.facts.descendants(relation.oid),
+            Lock.SHARE_ROW_EXCLUSIVE,
+            certain=relation.kind == "p",
+            why="partition",
+        )
     if statement.HasField("constrrel"):
         found.touch(name_of(statement.constrrel), Lock.ACCESS_SHARE, why="FROM")
 

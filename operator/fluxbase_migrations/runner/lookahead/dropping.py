@@ -109,7 +109,9 @@ def _around(found: Findings, relation: CatalogRelation) -> None:
     for oid in links.references.get(relation.oid, ()):
         others = [oid, *found.facts.descendants(oid)]
         # Of a partition's key only its parent's has triggers there.
-        found.lock_all(others, exclusive, certain=not relation.is_partition, why="referenced by a foreign key")
+        found.lock_all(
+            others, exclusive, certain=not relation.is_partition, why="referenced by a foreign key"
+        )
 
 
 def _drop_from_table(found: Findings, kind: str, table: Name) -> None:

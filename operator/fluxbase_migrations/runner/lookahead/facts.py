@@ -1,4 +1,4 @@
-"""What the catalog says of the relations that a plan is about, and what the plan's own statements change of it.
+"""What the catalog says of a plan's relations, and what the plan's own statements change of it.
 
 Filled by :mod:`.catalog`; every method is a decision about what was read.
 """

@@ -72,5 +72,3 @@ class Findings:
             tuple(dict.fromkeys(self.unknown)),
             tuple(dict.fromkeys(self.notes)),
         )
-
-

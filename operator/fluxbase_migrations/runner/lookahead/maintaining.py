@@ -1,4 +1,4 @@
-"""Statements about whole relations as they are: LOCK, VACUUM, CLUSTER, REINDEX, REFRESH, COPY, COMMENT, GRANT …"""
+"""Statements about relations as they are: LOCK, VACUUM, CLUSTER, REINDEX, REFRESH, COPY, COMMENT, GRANT."""
 
 from typing import Any, Final
 
@@ -55,7 +55,9 @@ def cluster(found: Findings, statement: Any) -> None:
     relation = found.touch(name_of(statement.relation), Lock.ACCESS_EXCLUSIVE, Work.REWRITE)
     if relation is not None:
         others = found.facts.descendants(relation.oid)
-        found.lock_all(others, Lock.ACCESS_EXCLUSIVE, Work.REWRITE, certain=relation.kind == "p", why="partition")
+        found.lock_all(
+            others, Lock.ACCESS_EXCLUSIVE, Work.REWRITE, certain=relation.kind == "p", why="partition"
+        )
 
 
 def reindex(found: Findings, statement: Any) -> None:
@@ -134,7 +136,7 @@ def comment(found: Findings, statement: Any) -> None:
 
 
 def grant(found: Findings, statement: Any) -> None:
-    """Privileges are the catalog's alone; since PostgreSQL 18 a relation is kept from being dropped meanwhile."""
+    """Privileges are the catalog's alone; since PostgreSQL 18 the relation cannot be dropped meanwhile."""
     kind = enum("ObjectType", statement.objtype).removeprefix("OBJECT_")
     if kind in _RELATIONS and enum("GrantTargetType", statement.targtype) == "ACL_TARGET_OBJECT":
         for node in statement.objects:

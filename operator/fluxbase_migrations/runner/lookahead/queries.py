@@ -1,4 +1,4 @@
-"""SELECT, INSERT, UPDATE, DELETE, MERGE and COPY: every relation that a query names, and what follows from it."""
+"""SELECT, INSERT, UPDATE, DELETE, MERGE: every relation that a query names, and what follows from it."""
 
 from typing import Any, Final
 
@@ -103,7 +103,7 @@ def _visit(found: Findings, node: Any, known: frozenset[str], lock: Lock) -> Non
 
 
 def _select(found: Findings, node: Any, known: frozenset[str], lock: Lock) -> None:
-    """FOR UPDATE and its like lock the tables of FROM, those of its subqueries too, or only the named ones."""
+    """FOR UPDATE and its like lock the tables of FROM, also those of its subqueries, or only some."""
     locked: set[str] = set()
     everything = lock is Lock.ROW_SHARE
     for clause in node.locking_clause:
@@ -178,7 +178,9 @@ def write(found: Findings, name: Name, events: tuple[str, ...]) -> None:
         why = "partition" if relation.kind == "p" else "child table"
         found.lock_all(parts[1:], Lock.ROW_EXCLUSIVE, Work.ROWS, certain=certain, why=why)
     if events == ("INSERT",) and relation.is_partition:
-        found.lock_all(links.parents.get(relation.oid, ()), Lock.ACCESS_SHARE, certain=False, why="its parent")
+        found.lock_all(
+            links.parents.get(relation.oid, ()), Lock.ACCESS_SHARE, certain=False, why="its parent"
+        )
     for oid in parts:
         if oid in facts.relations:
             _consequences(found, facts.relations[oid], events)

@@ -33,11 +33,13 @@ def rename(found: Findings, statement: Any) -> None:
         why = "partition or child table"
         found.lock_all(found.facts.descendants(relation.oid), Lock.ACCESS_EXCLUSIVE, why=why)
         if kind == "COLUMN":
-            found.notes.append(f"running versions of an application that use {statement.subname} fail from here on")
+            found.notes.append(
+                f"running versions of an application that use {statement.subname} fail from here on"
+            )
             relation.columns.pop(statement.subname, None)
     elif kind == "TRIGGER" and statement.relation.inh:
-        others = found.facts.descendants(relation.oid)
-        found.lock_all(others, Lock.ACCESS_EXCLUSIVE, certain=relation.kind == "p", why="partition")
+        parts = found.facts.descendants(relation.oid)
+        found.lock_all(parts, Lock.ACCESS_EXCLUSIVE, certain=relation.kind == "p", why="partition")
 
 
 def set_schema(found: Findings, statement: Any) -> None:
