@@ -2,23 +2,22 @@
 
 import argparse
 import json
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from fluxbase_migrations.cli import output
+from fluxbase_migrations.cli import output, rehearsal
+from fluxbase_migrations.cli.wrapping import wrapped
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.files import Source
 from fluxbase_migrations.core.names import Track
-from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.lookahead.effect import Effect, Relation, State, Touch, Work
 
 if TYPE_CHECKING:
     from fluxbase_migrations.runner.commands import Setup
     from fluxbase_migrations.runner.lookahead.pending import FilePlan, StatementPlan, TrackPlan
+    from fluxbase_migrations.runner.lookahead.rehearsal import Rehearsal
 
-WIDTH: Final = 100
 PENDING: Final = 2
 """Exit code of ``--detailed-exitcode`` where something is to run, as terraform's."""
 _ALIKE: Final = 3
@@ -29,25 +28,39 @@ def plan(setup: "Setup", tracks: list[tuple[Track, Source]], given: argparse.Nam
     """Look ahead, and print what was seen; returns the exit code."""
     from fluxbase_migrations.runner.lookahead.pending import Target, pending
 
-    target = Target(given.count, given.to)
-    return show(pending(setup, tracks, target), given.form, detailed=given.detailed_exitcode)
+    planned = pending(setup, tracks, Target(given.count, given.to))
+    if given.rehearse is None or not any(track.files for track in planned):
+        return show(planned, given.form, detailed=given.detailed_exitcode)
+    if any(track.failed or track.row.dirty for track in planned):
+        setup.log.error("not rehearsed: the database itself would refuse the files, or its version is dirty")
+        return show(planned, given.form, detailed=False) or 1
+    from fluxbase_migrations.runner.lookahead.rehearsal import rehearse
+
+    seen = rehearse(setup, given.rehearse, planned, [source for _, source in tracks])
+    return show(planned, given.form, detailed=given.detailed_exitcode, seen=seen)
 
 
-def show(tracks: Sequence["TrackPlan"], form: str, *, detailed: bool) -> int:
+def show(tracks: Sequence["TrackPlan"], form: str, *, detailed: bool, seen: "Rehearsal | None" = None) -> int:
     """Print the plan; 1 where a run would be refused, else 0, or :data:`PENDING` if that is asked for."""
-    code = output.answer([_json(tracks)] if form == "json" else _text(tracks))
-    if code or any(track.failed for track in tracks):
+    code = output.answer([_json(tracks, seen)] if form == "json" else _lines(tracks, seen))
+    if code or any(track.failed for track in tracks) or (seen is not None and seen.failed):
         return 1
     return PENDING if detailed and any(track.files for track in tracks) else 0
 
 
+def _lines(tracks: Sequence["TrackPlan"], seen: "Rehearsal | None") -> Iterator[str]:
+    yield from _text(tracks)
+    if seen is not None:
+        yield from rehearsal.text(seen, tracks)
+
+
 def _text(tracks: Sequence["TrackPlan"]) -> Iterator[str]:
     for track in tracks:
-        yield from _wrapped(_headline(track), 0)
+        yield from wrapped(_headline(track), 0)
         for warning in track.warnings:
-            yield from _wrapped(f"warning: {warning}", 2)
+            yield from wrapped(f"warning: {warning}", 2)
         if track.error is not None:
-            yield from _wrapped(f"error: {describe(track.error)}", 2)
+            yield from wrapped(f"error: {describe(track.error)}", 2)
     for track in tracks:
         for file in track.files:
             yield ""
@@ -69,13 +82,13 @@ def _file(file: "FilePlan") -> Iterator[str]:
     how = "atomic" if file.atomic else f"{groups} transaction{'s' if groups > 1 else ''}"
     if file.step.file is None:
         how = "only the version moves"
-    yield from _wrapped(f"{file.step.label}: {how}" + (f" ({file.why})" if file.why else ""), 0)
+    yield from wrapped(f"{file.step.label}: {how}" + (f" ({file.why})" if file.why else ""), 0)
     if file.dirty:
-        yield from _wrapped("dirty: it failed before; what of it runs depends on --recovery", 2)
+        yield from wrapped("dirty: it failed before; what of it runs depends on --recovery", 2)
     if not file.has_down:
-        yield from _wrapped("no down file: it cannot be rolled back", 2)
+        yield from wrapped("no down file: it cannot be rolled back", 2)
     if file.error is not None:
-        yield from _wrapped(f"error: {describe(file.error)}", 2)
+        yield from wrapped(f"error: {describe(file.error)}", 2)
     plain: list[StatementPlan] = []
     for one in file.statements:
         if _is_plain(one.effect):
@@ -84,7 +97,7 @@ def _file(file: "FilePlan") -> Iterator[str]:
         yield from _plain(plain)
         plain = []
         transaction = "" if file.atomic else f", transaction {one.group}"
-        yield from _wrapped(f"{one.number} {one.effect.tag} (line {one.line}{transaction})", 2)
+        yield from wrapped(f"{one.number} {one.effect.tag} (line {one.line}{transaction})", 2)
         yield from _effect(one.effect)
     yield from _plain(plain)
 
@@ -102,7 +115,7 @@ def _plain(statements: Sequence["StatementPlan"]) -> Iterator[str]:
     tags = Counter(one.effect.tag for one in statements)
     listed = ", ".join(tag if count == 1 else f"{count} {tag}" for tag, count in tags.items())
     which = f"{first}" if first == last else f"{first} to {last}"
-    yield from _wrapped(f"{which} {listed}: locks nothing that exists", 2)
+    yield from wrapped(f"{which} {listed}: locks nothing that exists", 2)
 
 
 def _effect(effect: Effect) -> Iterator[str]:
@@ -111,17 +124,17 @@ def _effect(effect: Effect) -> Iterator[str]:
         alike.setdefault((touch.lock, touch.work, touch.certain, touch.why), []).append(touch)
     for touches in alike.values():
         for touch in touches[:_ALIKE]:
-            yield from _wrapped(_touch(touch), 4)
+            yield from wrapped(_touch(touch), 4)
         if more := touches[_ALIKE:]:
             size = sum(touch.relation.bytes or 0 for touch in more)
-            yield from _wrapped(f"and {len(more)} more in the same way, {_bytes(size)} together", 4)
+            yield from wrapped(f"and {len(more)} more in the same way, {_bytes(size)} together", 4)
     for word, texts in (
         ("DESTROYS", effect.destructive),
         ("UNKNOWN", effect.unknown),
         ("note", effect.notes),
     ):
         for text in texts:
-            yield from _wrapped(f"{word}: {text}", 4)
+            yield from wrapped(f"{word}: {text}", 4)
 
 
 def _touch(touch: Touch) -> str:
@@ -162,7 +175,7 @@ def _summary(tracks: Sequence["TrackPlan"]) -> Iterator[str]:
     if worst is not None:
         file, one, touch = worst
         where = f"{file.step.label}, statement {one.number}"
-        yield from _wrapped(f"strongest lock: {touch.lock} on {touch.relation.name} ({where})", 0)
+        yield from wrapped(f"strongest lock: {touch.lock} on {touch.relation.name} ({where})", 0)
     for what, count in (
         ("rewritten", _count(every, Work.REWRITE)),
         ("scanned", _count(every, Work.SCAN)),
@@ -201,20 +214,11 @@ def _count(every: Sequence[tuple["FilePlan", "StatementPlan"]], work: Work) -> i
     )
 
 
-def _wrapped(text: str, indent: int) -> list[str]:
-    first = " " * indent
-    return textwrap.wrap(
-        visible(text),
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=first + "    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _json(tracks: Sequence["TrackPlan"]) -> str:
-    return json.dumps([_track(track) for track in tracks], indent=2, ensure_ascii=False)
+def _json(tracks: Sequence["TrackPlan"], seen: "Rehearsal | None") -> str:
+    document: dict[str, Any] = {"tracks": [_track(track) for track in tracks]}
+    if seen is not None:
+        document["rehearsal"] = rehearsal.as_json(seen, tracks)
+    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def _track(track: "TrackPlan") -> dict[str, Any]:

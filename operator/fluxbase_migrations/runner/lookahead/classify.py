@@ -8,7 +8,6 @@ from fluxbase_migrations.runner.lookahead import (
     creating,
     dropping,
     maintaining,
-    queries,
     renaming,
     rules,
 )

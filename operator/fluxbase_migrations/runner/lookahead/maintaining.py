@@ -38,6 +38,8 @@ def vacuum(found: Findings, statement: Any) -> None:
     full = bool(statement.is_vacuumcmd) and is_on(statement.options, "full")
     lock = Lock.ACCESS_EXCLUSIVE if full else Lock.SHARE_UPDATE_EXCLUSIVE
     work = Work.REWRITE if full else Work.MAY_SCAN
+    if statement.is_vacuumcmd and not full:
+        found.notes.append("may take ACCESS EXCLUSIVE for a moment, to give empty pages at the end back")
     for node in statement.rels:
         relation = found.touch(name_of(node.vacuum_relation.relation), lock, work)
         if relation is not None:
