@@ -8,20 +8,20 @@ import postgast
 import psycopg
 import pytest
 
-from fluxbase_migrations.runner import commands
+from dev.postgres_server import Endpoint
+from dev.waiting import eventually
+from fluxbase_migrations.runner.commands import verbs
+from fluxbase_migrations.runner.connection.session import Session, Settings
+from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.lookahead import catalog, rules
 from fluxbase_migrations.runner.lookahead.classify import HANDLERS, classify, words
 from fluxbase_migrations.runner.lookahead.effect import Effect, State, Touch, Work
 from fluxbase_migrations.runner.lookahead.modes import CONFLICTS, Lock
 from fluxbase_migrations.runner.lookahead.names import enum
-from fluxbase_migrations.runner.session import Session, Settings
-from fluxbase_migrations.runner.signals import Stop
 from tests.conftest import Database, fresh_database
-from tests.postgres_server import Endpoint
 from tests.runner import lock_cases
 from tests.runner.lock_cases import Case
-from tests.waiting import eventually
 
 INSIDE = [*lock_cases.ALTER_TABLE, *lock_cases.RELATIONS, *lock_cases.QUERIES, *lock_cases.NO_RELATION]
 ALL = [*INSIDE, *lock_cases.OUTSIDE]
@@ -86,7 +86,7 @@ def connected(database: Database) -> Session:
     parameters = {
         key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(database.admin_dsn).items()
     }
-    setup = commands.Setup(parameters, [], Settings(), Log(write=lambda _line: None), Stop())
+    setup = verbs.Setup(parameters, [], Settings(), Log(write=lambda _line: None), Stop())
     return setup.connect()
 
 

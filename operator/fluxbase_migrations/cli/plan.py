@@ -4,17 +4,18 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from fluxbase_migrations.cli import output, rehearsal
 from fluxbase_migrations.cli.wrapping import wrapped
 from fluxbase_migrations.core.errors import describe
-from fluxbase_migrations.core.files import Source
+from fluxbase_migrations.core.files import MigrationFiles
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.runner.lookahead.effect import Effect, Relation, State, Touch, Work
 
 if TYPE_CHECKING:
-    from fluxbase_migrations.runner.commands import Setup
+    from fluxbase_migrations.runner.commands.verbs import Setup
     from fluxbase_migrations.runner.lookahead.pending import FilePlan, StatementPlan, TrackPlan
     from fluxbase_migrations.runner.lookahead.rehearsal import Rehearsal
 
@@ -24,7 +25,7 @@ _ALIKE: Final = 3
 """So many relations that are locked in the same way, like partitions, are shown one by one."""
 
 
-def plan(setup: "Setup", tracks: list[tuple[Track, Source]], given: argparse.Namespace) -> int:
+def plan(setup: "Setup", tracks: list[tuple[Track, MigrationFiles]], given: argparse.Namespace) -> int:
     """Look ahead, and print what was seen; returns the exit code."""
     from fluxbase_migrations.runner.lookahead.pending import Target, pending
 
@@ -36,8 +37,19 @@ def plan(setup: "Setup", tracks: list[tuple[Track, Source]], given: argparse.Nam
         return show(planned, given.form, detailed=False) or 1
     from fluxbase_migrations.runner.lookahead.rehearsal import rehearse
 
-    seen = rehearse(setup, given.rehearse, planned, [source for _, source in tracks])
+    seen = rehearse(setup, _copy(setup, given.rehearse), planned, [source for _, source in tracks])
     return show(planned, given.form, detailed=given.detailed_exitcode, seen=seen)
+
+
+def _copy(setup: "Setup", url: str) -> "Setup":
+    """The same settings on the database of ``url``."""
+    from fluxbase_migrations.runner.connection import dsn
+
+    read = dsn.read({}, url)
+    before = setup.settings
+    settings = read.settings(before.statement_timeout, before.ddl_lock_timeout, before.connect_patience)
+    hidden = [*setup.hidden, *read.hidden]
+    return replace(setup, parameters=read.parameters, hidden=hidden, settings=settings)
 
 
 def show(tracks: Sequence["TrackPlan"], form: str, *, detailed: bool, seen: "Rehearsal | None" = None) -> int:
@@ -224,7 +236,7 @@ def _json(tracks: Sequence["TrackPlan"], seen: "Rehearsal | None") -> str:
 def _track(track: "TrackPlan") -> dict[str, Any]:
     return {
         "track": track.label,
-        "table": track.table,
+        "table": str(track.table),
         "version": None if track.row.version < 0 else track.row.version,
         "dirty": track.row.dirty,
         "warnings": list(track.warnings),

@@ -9,6 +9,7 @@ from typing import Final, LiteralString
 
 from psycopg import errors
 
+from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.lookahead.facts import (
     CatalogRelation,
     Column,
@@ -20,7 +21,6 @@ from fluxbase_migrations.runner.lookahead.facts import (
     Type,
 )
 from fluxbase_migrations.runner.lookahead.tree import Name
-from fluxbase_migrations.runner.session import Session
 
 _NAMED: Final[LiteralString] = (
     "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"

@@ -48,6 +48,7 @@ HANDLERS: Final[Mapping[str, Callable[[Findings, Any], None]]] = {
     "declare_cursor_stmt": maintaining.of_query,
     "delete_stmt": creating.lost,
     "drop_stmt": dropping.drop,
+    "dropdb_stmt": dropping.drop_database,
     "explain_stmt": maintaining.explain,
     "grant_stmt": maintaining.grant,
     "index_stmt": creating.create_index,

@@ -138,6 +138,11 @@ def _cascade(found: Findings, kind: str, name: Name) -> None:
             _around(found, relation)
 
 
+def drop_database(found: Findings, statement: Any) -> None:
+    """Another one than this."""
+    found.destructive.append(f"database {statement.dbname} is dropped")
+
+
 def truncate(found: Findings, statement: Any) -> None:
     """The named tables, their partitions and, with CASCADE, whatever refers to them."""
     cascade = enum("DropBehavior", statement.behavior) == "DROP_CASCADE"

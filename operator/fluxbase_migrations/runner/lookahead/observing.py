@@ -7,11 +7,11 @@ from dataclasses import field
 from typing import Final
 
 from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.lookahead.facts import qualified
 from fluxbase_migrations.runner.lookahead.modes import Lock
-from fluxbase_migrations.runner.session import Session
 
-EVERY: Final = 0.005
+EVERY: Final = 0.001
 """Seconds between two looks at a statement that runs outside a transaction."""
 _RELATIONS: Final = (
     "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c"

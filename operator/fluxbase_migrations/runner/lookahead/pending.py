@@ -6,22 +6,24 @@ from typing import Final
 
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import MigrationError
-from fluxbase_migrations.core.files import NIL, Direction, Source
+from fluxbase_migrations.core.files import NIL, Direction, MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import TRACKING_TABLE, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import ErrorInfo
-from fluxbase_migrations.runner import do_blocks, history, lexer, statements, tracking
-from fluxbase_migrations.runner.commands import Setup
-from fluxbase_migrations.runner.ledger import Entry, Ledger, standing
+from fluxbase_migrations.runner.connection.session import Session
+from fluxbase_migrations.runner.connection.table_name import HISTORY, TableName
+from fluxbase_migrations.runner.history import drift, version_table
+from fluxbase_migrations.runner.history.entry import Entry, Row, standing
+from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.lookahead import catalog
 from fluxbase_migrations.runner.lookahead.classify import classify, words
+from fluxbase_migrations.runner.lookahead.configuration import Configuration
 from fluxbase_migrations.runner.lookahead.effect import Effect
 from fluxbase_migrations.runner.lookahead.facts import Facts
-from fluxbase_migrations.runner.prepared import Prepared
-from fluxbase_migrations.runner.session import Session
-from fluxbase_migrations.runner.statements import Kind
-from fluxbase_migrations.runner.tracking import Row, Table
+from fluxbase_migrations.runner.sql import do_blocks, lexer, statements
+from fluxbase_migrations.runner.sql.prepared_file import Prepared
+from fluxbase_migrations.runner.sql.statements import StatementKind
 
 BEGIN: Final = (
     "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '2s';"
@@ -63,7 +65,7 @@ class TrackPlan:
     """What is to run on one track."""
 
     label: str
-    table: str
+    table: TableName
     row: Row
     files: tuple[FilePlan, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -83,7 +85,7 @@ class Target:
     count: int | None = None
     version: int | None = None
 
-    def plan(self, source: Source, current: int) -> Plan:
+    def plan(self, source: MigrationFiles, current: int) -> Plan:
         """The steps from the recorded version.
 
         Raises:
@@ -101,7 +103,7 @@ class _Outlook:
     """A track whose files are not looked into yet."""
 
     label: str
-    table: Table
+    table: TableName
     row: Row = field(default_factory=Row)
     warnings: list[str] = field(default_factory=list)
     steps: list[tuple[Step, bool]] = field(default_factory=list)
@@ -109,7 +111,9 @@ class _Outlook:
     error: ErrorInfo | None = None
 
 
-def pending(setup: Setup, tracks: Sequence[tuple[Track, Source]], target: Target) -> list[TrackPlan]:
+def pending(
+    setup: Configuration, tracks: Sequence[tuple[Track, MigrationFiles]], target: Target
+) -> list[TrackPlan]:
     """The plan of these tracks, in order, in one read-only transaction.
 
     Raises:
@@ -125,7 +129,9 @@ def pending(setup: Setup, tracks: Sequence[tuple[Track, Source]], target: Target
         session.close()
 
 
-def _plans(session: Session, outlooks: Sequence[_Outlook], sources: dict[str, Source]) -> list[TrackPlan]:
+def _plans(
+    session: Session, outlooks: Sequence[_Outlook], sources: dict[str, MigrationFiles]
+) -> list[TrackPlan]:
     conforming = session.standard_conforming_strings
     prepared = {
         id(step): prepare(step, standard_conforming_strings=conforming)
@@ -148,20 +154,22 @@ def _plans(session: Session, outlooks: Sequence[_Outlook], sources: dict[str, So
         )
         plans.append(
             TrackPlan(
-                outlook.label, str(outlook.table), outlook.row, files, tuple(outlook.warnings), outlook.error
+                outlook.label, outlook.table, outlook.row, files, tuple(outlook.warnings), outlook.error
             )
         )
     return plans
 
 
-def _outlook(setup: Setup, session: Session, track: Track, source: Source, target: Target) -> _Outlook:
+def _outlook(
+    setup: Configuration, session: Session, track: Track, source: MigrationFiles, target: Target
+) -> _Outlook:
     named = setup.table if track is setup.track else None
-    outlook = _Outlook(track.value, (named or Table(*TRACKING_TABLE[track])).resolved(session))
-    outlook.row = tracking.peek(session, outlook.table)
+    outlook = _Outlook(track.value, (named or TableName(*TRACKING_TABLE[track])).resolved(session))
+    outlook.row = version_table.peek(session, outlook.table)
     entries = _entries(session, outlook)
     outlook.warnings += source.warnings
-    outlook.warnings += history.drifted(entries, source)
-    late = history.skipped_versions(entries, source, outlook.row.version)
+    outlook.warnings += drift.drifted(entries, source)
+    late = drift.skipped_versions(entries, source, outlook.row.version)
     if late:
         listed = ", ".join(map(str, late[:10])) + (" …" if len(late) > 10 else "")
         outlook.warnings.append(
@@ -177,19 +185,19 @@ def _outlook(setup: Setup, session: Session, track: Track, source: Source, targe
 
 
 def _entries(session: Session, outlook: _Outlook) -> list[Entry]:
-    ledger = Ledger(outlook.table)
+    history = HistoryTable(outlook.table)
     session.query("SAVEPOINT history")
     try:
-        return ledger.entries(session) if ledger.exists(session) else []
+        return history.entries(session) if history.exists(session) else []
     except MigrationError:
         session.query("ROLLBACK TO SAVEPOINT history")
-        outlook.warnings.append(
-            f"the role may not read {tracking.HISTORY}: edited and late files are not known"
-        )
+        outlook.warnings.append(f"the role may not read {HISTORY}: edited and late files are not known")
         return []
 
 
-def _steps(row: Row, entries: Sequence[Entry], source: Source, target: Target) -> Iterator[tuple[bool, Step]]:
+def _steps(
+    row: Row, entries: Sequence[Entry], source: MigrationFiles, target: Target
+) -> Iterator[tuple[bool, Step]]:
     if row.dirty:
         failed = standing(row, [*reversed(entries)])
         direction = Direction(failed.direction) if failed and failed.direction else Direction.UP
@@ -212,7 +220,7 @@ def prepare(step: Step, *, standard_conforming_strings: bool = True) -> Prepared
 
 
 def file_plan(
-    facts: Facts, step: Step, prepared: Prepared | ErrorInfo, source: Source, *, dirty: bool = False
+    facts: Facts, step: Step, prepared: Prepared | ErrorInfo, source: MigrationFiles, *, dirty: bool = False
 ) -> FilePlan:
     """One file on the catalog as the files before it leave it, which becomes what this one leaves."""
     has_down = source.get(step.version, Direction.DOWN) is not None or step.direction is Direction.DOWN
@@ -246,9 +254,12 @@ def _why(prepared: Prepared) -> str:
     found = prepared.statements
     for index, special in sorted(prepared.specials.items()):
         where = f"statement {index + 1}, {statements.tag(found, index)}"
-        if special.kind is Kind.ALONE:
+        if special.kind is StatementKind.ALONE:
             return f"{where}: cannot run in a transaction"
-        if special.kind in (Kind.COMMIT, Kind.ROLLBACK, Kind.PREPARE) and not prepared.atomic:
+        if (
+            special.kind in (StatementKind.COMMIT, StatementKind.ROLLBACK, StatementKind.PREPARE)
+            and not prepared.atomic
+        ):
             return f"{where}: ends the transaction"
     for index in range(len(found)):
         tag = statements.tag(found, index)

@@ -6,27 +6,29 @@ other runs and recovery: what is to be learned is what the files do.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 
 from fluxbase_migrations.core.errors import MigrationError, ServerRefused, StatementFailed
-from fluxbase_migrations.core.files import Direction, Source
+from fluxbase_migrations.core.files import Direction, MigrationFiles
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.core.result import ErrorInfo
-from fluxbase_migrations.runner import dsn, failures, identity, lexer, statements, tracking
-from fluxbase_migrations.runner.commands import Setup
-from fluxbase_migrations.runner.ledger import Ledger
+from fluxbase_migrations.runner.connection import failures
+from fluxbase_migrations.runner.connection.session import Session
+from fluxbase_migrations.runner.history import database_identity, version_table
+from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.lookahead import observing, schema_dump
+from fluxbase_migrations.runner.lookahead.configuration import Configuration
 from fluxbase_migrations.runner.lookahead.modes import Lock
 from fluxbase_migrations.runner.lookahead.observing import Sampler
 from fluxbase_migrations.runner.lookahead.pending import TrackPlan, prepare
 from fluxbase_migrations.runner.lookahead.schema_dump import Dump
-from fluxbase_migrations.runner.prepared import Prepared
-from fluxbase_migrations.runner.session import Session
-from fluxbase_migrations.runner.statements import Group, Kind
-from fluxbase_migrations.runner.tracking import Table
-from fluxbase_migrations.runner.wire import Chunk, SqlFailure
+from fluxbase_migrations.runner.sql import lexer, statements
+from fluxbase_migrations.runner.sql.grouping import Group
+from fluxbase_migrations.runner.sql.prepared_file import Prepared
+from fluxbase_migrations.runner.sql.simple_query import QueryPart, SqlFailure
+from fluxbase_migrations.runner.sql.statements import StatementKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,36 +84,20 @@ class Rehearsal:
         return any(file.error for file in self.files) or any(one.same is False for one in self.comparisons)
 
 
-def scratch(setup: Setup, url: str) -> Setup:
-    """The same settings on the database of ``url``.
+def rehearse(
+    setup: Configuration, copy: Configuration, plans: Sequence[TrackPlan], sources: Sequence[MigrationFiles]
+) -> Rehearsal:
+    """Run the files of ``plans`` on the copy, then their down files, then the files again.
 
     Raises:
-        ServerRefused: the URL cannot be read.
-    """
-    read = dsn.read({}, url)
-    settings = read.settings(
-        setup.settings.statement_timeout,
-        setup.settings.ddl_lock_timeout,
-        setup.settings.connect_patience,
-    )
-    hidden = [*setup.hidden, *read.hidden]
-    return replace(setup, parameters=read.parameters, hidden=hidden, settings=settings)
-
-
-def rehearse(setup: Setup, url: str, plans: Sequence[TrackPlan], sources: Sequence[Source]) -> Rehearsal:
-    """Run the files of ``plans`` on the scratch database, then their down files, then the files again.
-
-    Raises:
-        ServerRefused: it is the same database, or a copy of another state.
+        ServerRefused: the copy is the database itself, or one of another state.
         MigrationError: it cannot be used.
     """
-    other = scratch(setup, url)
-    warnings = [*_check(setup, other, plans)]
+    warnings = [*_check(setup, copy, plans)]
     ups = [file.step for plan in plans for file in plan.files]
-    run = _Run(other)
-    name = run.session.database
+    run = _Run(copy)
     try:
-        return _rehearse(run, name, ups, plans, sources, warnings)
+        return _rehearse(run, run.session.database, ups, plans, sources, warnings)
     finally:
         run.close()
 
@@ -121,7 +107,7 @@ def _rehearse(
     name: str,
     ups: Sequence[Step],
     plans: Sequence[TrackPlan],
-    sources: Sequence[Source],
+    sources: Sequence[MigrationFiles],
     warnings: Sequence[str],
 ) -> Rehearsal:
     initial = run.dump()
@@ -144,7 +130,7 @@ def _rehearse(
     return Rehearsal(name, tuple(done), tuple(comparisons), tuple(warnings))
 
 
-def _downs(ups: Sequence[Step], plans: Sequence[TrackPlan], sources: Sequence[Source]) -> list[Step]:
+def _downs(ups: Sequence[Step], plans: Sequence[TrackPlan], sources: Sequence[MigrationFiles]) -> list[Step]:
     source_of = {
         id(file.step): source for plan, source in zip(plans, sources, strict=True) for file in plan.files
     }
@@ -167,19 +153,19 @@ def _compared(what: str, before: Dump, after: Dump) -> Comparison:
     return Comparison(what, not lines, difference=tuple(lines))
 
 
-def _check(setup: Setup, other: Setup, plans: Sequence[TrackPlan]) -> Iterator[str]:
+def _check(setup: Configuration, other: Configuration, plans: Sequence[TrackPlan]) -> Iterator[str]:
     """Refuse the target itself, and a copy of another state."""
-    target, copy = _identity(setup), _identity(other)
-    if not differs(target, copy):
+    target, found = _identity(setup), _identity(other)
+    if not differs(target, found):
         raise ServerRefused(
-            f"{copy} cannot be told from the database that the plan is for",
+            f"{found} cannot be told from the database that the plan is for",
             hint="rehearse on a copy that may be thrown away: createdb -T NAME COPY, or pg_dump into another "
             "database",
         )
     session = other.connect()
     try:
         for plan in plans:
-            row = tracking.peek(session, Table.parse(plan.table))
+            row = version_table.peek(session, plan.table)
             if row.xmin is None and plan.row.xmin is not None:
                 yield f"the copy has no version in {plan.table}: taken to be at version {plan.row}"
             elif (row.version, row.dirty) != (plan.row.version, plan.row.dirty):
@@ -191,10 +177,10 @@ def _check(setup: Setup, other: Setup, plans: Sequence[TrackPlan]) -> Iterator[s
         session.close()
 
 
-def _identity(setup: Setup) -> DatabaseIdentity:
+def _identity(setup: Configuration) -> DatabaseIdentity:
     session = setup.connect()
     try:
-        return identity.read(session, history=Ledger(setup.tracking).exists(session)).identity
+        return database_identity.read(session, history=HistoryTable(setup.tracking).exists(session)).identity
     finally:
         session.close()
 
@@ -203,7 +189,7 @@ def _identity(setup: Setup) -> DatabaseIdentity:
 class _Run:
     """Runs files on the scratch database."""
 
-    setup: Setup
+    setup: Configuration
     session: Session = field(init=False)
     """Looks on."""
     names: dict[int, str] = field(init=False)
@@ -294,12 +280,12 @@ class _File:
         self._own(begin, group.first)
         for index in group.send:
             special = self.prepared.specials.get(index)
-            if special is not None and special.kind is Kind.DISCARD_ALL:
+            if special is not None and special.kind is StatementKind.DISCARD_ALL:
                 continue  # the session ends with the file
             self._inside(index, group)
         if self.session.in_transaction:
             last = group.send[-1] if group.send else group.first
-            self._own(b"ROLLBACK" if group.end is Kind.ROLLBACK else b"COMMIT", last)
+            self._own(b"ROLLBACK" if group.end is StatementKind.ROLLBACK else b"COMMIT", last)
 
     def _own(self, text: bytes, index: int) -> None:
         try:
@@ -337,7 +323,7 @@ class _File:
         return observing.locks(self.on.session, pid, self.on.names)
 
     def _send(self, index: int) -> None:
-        self.session.run([Chunk(self.prepared.statements.text(index), 1, 0, index)], atomic=False)
+        self.session.run([QueryPart(self.prepared.statements.text(index), 1, 0, index)], atomic=False)
 
     def _note(self, index: int, seconds: float, locks: observing.Locks, *, sampled: bool = False) -> None:
         found = self.prepared.statements
@@ -354,7 +340,7 @@ class _File:
             self.session.scrub(failure.message),
             file=self.prepared.step.label,
             line=self._line(index),
-            statement=failures.statement_label(self.prepared.statements, index),
+            statement=statements.statement_label(self.prepared.statements, index),
             sql_state=failure.sqlstate,
         )
 

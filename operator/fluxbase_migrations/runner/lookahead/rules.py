@@ -110,7 +110,7 @@ NO_RELATION: Final = frozenset(
         *("alter_default_privileges_stmt", "create_event_trig_stmt", "alter_event_trig_stmt"),
         *("create_fdw_stmt", "alter_fdw_stmt", "create_foreign_server_stmt", "alter_foreign_server_stmt"),
         *("create_user_mapping_stmt", "alter_user_mapping_stmt", "drop_user_mapping_stmt"),
-        *("createdb_stmt", "dropdb_stmt", "alter_database_stmt", "alter_database_set_stmt"),
+        *("createdb_stmt", "alter_database_stmt", "alter_database_set_stmt"),
         *("alter_database_refresh_coll_stmt", "alter_system_stmt"),
         *("create_table_space_stmt", "drop_table_space_stmt", "alter_table_space_options_stmt"),
         *("alter_object_depends_stmt", "alter_stats_stmt", "alter_extension_contents_stmt"),
