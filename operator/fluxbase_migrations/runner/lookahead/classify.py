@@ -21,6 +21,7 @@ from fluxbase_migrations.runner.lookahead.tree import (
     name_of,
     unwrapped,
 )
+from fluxbase_migrations.runner.sql import grammar
 
 LARGEST: Final = 1 << 20
 """Bytes. The parse tree of a larger statement takes too much memory."""
@@ -75,14 +76,11 @@ def classify(facts: Facts, statement: bytes, tag: str) -> Effect:
     if len(statement) > LARGEST:
         found.unknown.append("what it does: it is too large to be looked at")
         return found.effect(tag)
-    import postgast
-
-    try:
-        parsed = postgast.parse(statement.decode())
-    except (postgast.PgQueryError, UnicodeDecodeError):
-        found.unknown.append("what it does: PostgreSQL 18's grammar does not know it")
+    tree = grammar.parsed(statement)
+    if tree is None:
+        found.unknown.append("what it does: PostgreSQL 18's grammar does not know it, or it nests too deeply")
         return found.effect(tag)
-    for one in parsed.stmts:
+    for one in tree.stmts:
         gather(found, one.stmt)
     return found.effect(tag)
 
@@ -137,14 +135,9 @@ def words(statement: bytes) -> set[str]:
     """Every name that a statement mentions, for the catalog to be asked about at once."""
     if len(statement) > LARGEST:
         return set()
-    import postgast
-
-    try:
-        parsed = postgast.parse(statement.decode())
-    except (postgast.PgQueryError, UnicodeDecodeError):
-        return set()
+    tree = grammar.parsed(statement)
     found = set()
-    for one in parsed.stmts:
+    for one in tree.stmts if tree is not None else ():
         for message in descendants(one.stmt):
             if is_a(message, "RangeVar"):
                 found.add(message.relname)
