@@ -16,7 +16,8 @@ from dev.postgres_server import Endpoint
 from dev.waiting import eventually
 from fluxbase_migrations.cli.wrapping import WIDTH
 from fluxbase_migrations.core.names import Track
-from fluxbase_migrations.runner.lookahead.effect import Effect
+from fluxbase_migrations.runner.lookahead.effect import Effect, State
+from fluxbase_migrations.runner.lookahead.modes import Lock
 from fluxbase_migrations.runner.lookahead.pending import Target, pending
 from tests.conftest import Database, administer, create_login, drop_role, fresh_database
 from tests.runner.test_cli import typed
@@ -227,6 +228,30 @@ def test_the_way_down_is_planned_too(database: Database, tmp_path: Path) -> None
     assert file["statements"][0]["destructive"] == ["every row of purchase is deleted"]
 
 
+def test_what_the_plan_itself_drops_and_makes_is_known(shop: Runner) -> None:
+    def states(file: str) -> list[State]:
+        return [one.relation.state for one in effects(shop, file)[-1].touches]
+
+    assert states("DROP TABLE thing CASCADE; ALTER TABLE child ADD v int") == [State.EXISTS]
+    assert states("DROP TABLE thing CASCADE; ALTER TABLE seen RENAME TO s") == [State.UNKNOWN]
+    assert states("DROP TABLE thing CASCADE; CREATE TABLE thing (); DROP TABLE thing") == [State.NEW]
+    assert states("DROP TABLE many; ALTER TABLE many_1 ADD v int") == [State.UNKNOWN]
+    assert states("DROP SCHEMA other CASCADE; ALTER TABLE other.thing ADD v int") == [State.UNKNOWN]
+    again = "DROP TABLE thing CASCADE; CREATE TABLE thing (id int);"
+    assert effects(shop, f"{again} CREATE INDEX IF NOT EXISTS thing_pkey ON thing (id)")[-1].notes == ()
+
+
+def test_without_files_nothing_is_pending(database: Database, tmp_path: Path) -> None:
+    applied(database, tmp_path)
+    for file in (tmp_path / "migrations").iterdir():
+        file.unlink()
+    done = plan(database, tmp_path, "--track", "user", "--detailed-exitcode")
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        ["user (migrations.app): version 1, nothing pending", "  warning: there are no migration files"],
+    )
+
+
 def test_a_number_alone_means_the_track_that_up_means(database: Database, tmp_path: Path) -> None:
     write_files(tmp_path / "migrations", APPLIED)
     assert [track["track"] for track in tracks(database, tmp_path)] == ["system", "user"]
@@ -288,17 +313,15 @@ def effects(shop: Runner, file: str) -> list[Effect]:
         ("ALTER TABLE thing SET SCHEMA other RESTRICT;", None),
         ("CREATE TEMP TABLE thing (); DROP TABLE thing;", "pg_temp.thing"),
         ("DROP TABLE IF EXISTS nothing;", ""),
+        ("ALTER TABLE IF EXISTS nothing ADD x int;", ""),
+        ("DROP TABLE thing CASCADE; CREATE TABLE thing (); ALTER TABLE thing ADD v int", "public.thing"),
+        ("DROP SCHEMA other CASCADE; ALTER TABLE other.thing ADD v int", "other.thing"),
+        ("DROP TABLE many; ALTER TABLE many_1 ADD v int", "many_1"),
         ("DROP TABLE nothing;", "nothing"),
     ],
     ids=[
-        "renamed",
-        "search_path",
-        "set_config",
-        "quoted",
-        "no grammar",
-        "temporary",
-        "if exists",
-        "not found",
+        *("renamed", "search_path", "set_config", "quoted", "no grammar", "temporary", "if exists"),
+        *("alter if exists", "made again", "schema is gone", "partition is gone", "not found"),
     ],
 )
 def test_names_mean_what_they_mean_when_the_statement_runs(
@@ -306,7 +329,9 @@ def test_names_mean_what_they_mean_when_the_statement_runs(
 ) -> None:
     last = effects(shop, file)[-1]
     if expected is None:
-        assert last.unknown == ("what it does: PostgreSQL 18's grammar does not know it",)
+        assert last.unknown == (
+            "what it does: PostgreSQL 18's grammar does not know it, or it nests too deeply",
+        )
     else:
         assert [one.relation.name for one in last.touches][:1] == ([expected] if expected else [])
 
@@ -389,6 +414,37 @@ def test_a_version_table_that_somebody_has_locked_is_an_error(database: Database
         done = plan(database, tmp_path, "--track", "user")
     assert done.returncode == 1
     assert "lock timeout" in done.stdout + done.stderr
+
+
+DOCUMENTED = """
+CREATE TABLE other (id int PRIMARY KEY);
+CREATE TABLE t (id int PRIMARY KEY, n int, v varchar(20), at timestamp,
+    checked int CHECK (checked IS NOT NULL),
+    CONSTRAINT late CHECK (n > 0));
+ALTER TABLE t ADD CONSTRAINT later CHECK (n > 0) NOT VALID;
+CREATE INDEX t_n ON t (n);
+CREATE UNIQUE INDEX t_unique ON t (n);
+CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+"""
+PAGE = Path(__file__).parents[2] / "docs" / "plan.md"
+ROWS = re.findall(r"^\| `(.+)` \| ([A-Z ]+) \| ([a-z ]+) \|$", PAGE.read_text(), re.MULTILINE)
+
+
+def test_the_documentation_shows_what_the_plan_says(database: Database, runner: Runner) -> None:
+    runner.query(DOCUMENTED)
+    assert len(ROWS) > 50
+    wrong = []
+    for statement, lock, work in ROWS:
+        touches = [one for one in effects(runner, statement)[0].touches if one.relation.name == "public.t"]
+        told = [(one.lock.value, one.work.value) for one in touches]
+        if told != [(lock, work)]:
+            wrong.append(f"{statement}: {told}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("lock", Lock)
+def test_the_documentation_shows_whom_a_lock_blocks(lock: Lock) -> None:
+    assert f"| {lock} | {', '.join(lock.blocks)} |" in PAGE.read_text()
 
 
 def copied(database: Database) -> str:

@@ -17,6 +17,9 @@ def alter_table(found: Findings, statement: Any) -> None:
     """Every command of one ALTER TABLE."""
     name = name_of(statement.relation)
     relation = found.facts.find(name)
+    if relation is None and statement.missing_ok and found.facts.path_known:
+        found.notes.append(f"{'.'.join(name)} does not exist: skipped")
+        return
     commands = [one.alter_table_cmd for one in statement.cmds]
     rules = [_rule(found, relation, command) for command in commands]
     lock = max((rule.lock for rule in rules), key=lambda one: one.strength)

@@ -136,6 +136,7 @@ def _cascade(found: Findings, kind: str, name: Name) -> None:
         found.lock(relation, Lock.ACCESS_EXCLUSIVE, why="depends on it (CASCADE)")
         if dropped:
             _around(found, relation)
+            found.facts.drop(relation)
 
 
 def drop_database(found: Findings, statement: Any) -> None:

@@ -215,8 +215,16 @@ class Facts:
         return made
 
     def drop(self, relation: CatalogRelation) -> None:
-        """A statement of the plan drops it."""
+        """A statement of the plan drops it, with its partitions, indexes and sequences."""
         self._names.pop((relation.schema, relation.name), None)
+        parts = [*self.links.children.get(relation.oid, ())] if relation.kind == "p" else []
+        for oid in (
+            *parts,
+            *self.links.indexes.get(relation.oid, ()),
+            *self.links.owned.get(relation.oid, ()),
+        ):
+            if oid in self.relations and self.relations[oid] is not relation:
+                self.drop(self.relations[oid])
         for links in (
             self.links.children,
             self.links.indexes,
@@ -225,8 +233,7 @@ class Facts:
             self.links.owned,
         ):
             for others in links.values():
-                if relation.oid in others:
-                    others.remove(relation.oid)
+                others[:] = [oid for oid in others if oid != relation.oid]
 
     def move(self, relation: CatalogRelation, *, schema: str | None = None, name: str | None = None) -> None:
         """A statement of the plan renames it, or moves it to another schema."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import MigrationError
-from fluxbase_migrations.core.files import NIL, Direction, MigrationFiles
+from fluxbase_migrations.core.files import Direction, MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import TRACKING_TABLE, Track
 from fluxbase_migrations.core.plan import Plan, Step
@@ -93,9 +93,9 @@ class Target:
         """
         if self.version is not None:
             return plan.goto(source, current, self.version)
-        if self.count is None or not source.versions:
-            return plan.up(source, current) if source.versions or current != NIL else Plan()
-        return plan.up(source, current, self.count) if self.count else Plan()
+        if not source.versions or self.count == 0:
+            return Plan()
+        return plan.up(source, current, self.count)
 
 
 @dataclass(slots=True)
@@ -175,6 +175,8 @@ def _outlook(
         outlook.warnings.append(
             f"version {listed} is out of order: below the recorded version, never applied"
         )
+    if not source.versions:
+        outlook.warnings.append("there are no migration files")
     try:
         if outlook.row.xmin is None and not (setup.built_in and track is setup.track) and track is Track.USER:
             setup.guard(track).look(session, outlook.table)
