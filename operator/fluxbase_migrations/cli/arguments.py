@@ -296,6 +296,7 @@ def parser() -> argparse.ArgumentParser:
     validate.add_argument(
         "-o", dest="form", choices=["text", "json", "github"], default="text", help="(default: %(default)s)"
     )
+    _add_lint(add("lint", "check the files, and find what is risky in them (squawk)", "[DIR]"))
     system = add("system", "print what an administrator runs before the first migration", "roles --sql")
     system.add_argument("topic", choices=["roles"], metavar="roles", help="the platform's three roles")
     system.add_argument("--sql", action="store_true", required=True, help="as SQL, for psql")
@@ -308,6 +309,18 @@ def parser() -> argparse.ArgumentParser:
         _add_options(each, collected)
         golang_arguments.add_options(each, _url, _seconds)
     return top
+
+
+def _add_lint(lint: argparse.ArgumentParser) -> None:
+    lint.add_argument("directory", nargs="?", metavar="DIR", help="of the files (default: --source)")
+    lint.add_argument("--config", metavar="FILE", help="squawk's configuration (default: .squawk.toml)")
+    lint.add_argument(
+        "--exclude", action="append", metavar="RULE", help="a rule to leave out; may be repeated"
+    )
+    lint.add_argument("--pg-version", metavar="V", help="the server's version, like 15.0")
+    lint.add_argument(
+        "-o", dest="form", choices=["text", "json", "github"], default="text", help="(default: %(default)s)"
+    )
 
 
 def _add_plan(plan: argparse.ArgumentParser) -> None:

@@ -66,6 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory = Path(given.directory or _source_path(chosen, variables))
         unknown_files = chosen.get("unknown_files", UnknownFiles.FAIL)
         return validate(directory, given.form, write=given.write, unknown_files=unknown_files)
+    if given.command == "lint":
+        from fluxbase_migrations.cli.lint import lint
+
+        directory = Path(given.directory or _source_path(chosen, variables))
+        log = Log(chosen.get("log_format", LogFormat.TEXT))
+        return lint(directory, given, chosen.get("unknown_files", UnknownFiles.FAIL), log)
     config.export_libpq(variables)
     if given.command == "job":
         from fluxbase_migrations.runner.commands.job import main as job
