@@ -1,8 +1,8 @@
 """What is risky in migration files: squawk's rules, and what only who runs the files can know.
 
 squawk is a program of its own, made for this: its rules, its comments (``-- squawk-ignore``) and its
-configuration file (``.squawk.toml``) are as its documentation says. Down files undo things: they are not shown
-to it.
+configuration file (``.squawk.toml``) are as its documentation says. Down files undo things, so they are not
+shown to it.
 """
 
 import glob
