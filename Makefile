@@ -164,7 +164,7 @@ generate: venv ## Make everything that is generated: the CRD, and the generated 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 .PHONY: lock
 lock: ## Renew the lock files from pyproject.toml (needs uv)
-	$(LOCK) pyproject.toml --all-extras -o requirements.lock
+	$(LOCK) pyproject.toml --extra kubectl --extra operator -o requirements.lock
 	$(LOCK) pyproject.toml -c requirements.lock -o requirements-runner.lock
 	$(LOCK) pyproject.toml --all-extras --group dev -c requirements.lock -o requirements-dev.lock
 	# yattag is for reports in HTML only, and comes without a wheel.

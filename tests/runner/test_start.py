@@ -23,6 +23,7 @@ UNNEEDED = (
         "fluxbase_migrations.api",
         "fluxbase_migrations.controller",
         "fluxbase_migrations.decisions",
+        "fluxbase_migrations.runner.lookahead",
         "postgast",
     ),
 )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fluxbase_migrations.runner.commands.verbs import Setup
 
 USAGE_ERROR: Final = 2
-_READING: Final = ("version", "status", "history")
+_READING: Final = ("version", "status", "history", "plan")
 """Commands that change nothing in the database."""
 
 
@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.all, given.yes = given.all or given.all_unasked, given.yes or given.all_unasked
         if given.all and given.count is not None:
             _usage("down takes a number or --all, not both")
+    if given.command == "plan" and given.count is not None and given.to is not None:
+        _usage("plan takes a number or --to V, not both")
     if given.command == "baseline" and (given.target is None) == (given.other is None):
         _usage("baseline takes a version or --from SCHEMA.NAME")
     if given.command == "system":
@@ -70,6 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         target = Path(given.to or _source_path(chosen, variables))
         return import_files(Tool(given.tool), Path(given.directory), target, dry_run=given.dry_run)
+    if given.command == "lint":
+        from fluxbase_migrations.cli.lint import lint
+
+        directory = Path(given.directory or _source_path(chosen, variables))
+        log = Log(chosen.get("log_format", LogFormat.TEXT))
+        return lint(directory, given, chosen.get("unknown_files", UnknownFiles.FAIL), log)
     config.export_libpq(variables)
     if given.command == "job":
         from fluxbase_migrations.runner.commands.job import main as job
@@ -127,6 +135,12 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
                 from fluxbase_migrations.cli.status import show as show_status
 
                 return show_status(verbs.status(setup, _sources(chosen, variables, log)), given.form)
+            case "plan":
+                from fluxbase_migrations.cli.plan import plan
+
+                if given.count is not None or given.to is not None:
+                    chosen.setdefault("track", Track.USER)  # as `up` and `goto`
+                return plan(setup, _sources(chosen, variables, log), given)
             case "history":
                 from fluxbase_migrations.cli.history import show
 

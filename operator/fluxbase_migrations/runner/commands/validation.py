@@ -56,6 +56,7 @@ def _of_file(file: MigrationFile) -> Iterator[Finding]:
 def _of_statement(prepared: Prepared, index: int) -> Iterator[Finding]:
     """What PostgreSQL's grammar says of one statement."""
     import postgast
+    from google.protobuf.message import DecodeError
 
     statements, file = prepared.statements, prepared.file
     start, end = statements.starts[index], statements.ends[index]
@@ -68,6 +69,8 @@ def _of_statement(prepared: Prepared, index: int) -> Iterator[Finding]:
         at = start + len(text[: max(error.cursorpos - 1, 0)].encode())
         line, column = lexer.line_column(statements.sql, at)
         yield Finding(error.message, file.name if file else None, line, column)
+    except DecodeError:
+        return  # it is a statement, and its tree nests too deeply to be handed over
 
 
 def _of_numbers(source: MigrationFiles) -> Iterator[Finding]:

@@ -25,17 +25,29 @@ class Outside:
     if_not_exists: bool = False
 
 
+def parsed(statement: bytes) -> Any:
+    """The parse tree of a statement; None where there is none to be had.
+
+    That is what the grammar does not know, and what nests deeper than the tree's form can hold, as half a
+    hundred operators in a row do.
+    """
+    import postgast
+    from google.protobuf.message import DecodeError
+
+    try:
+        return postgast.parse(statement.decode())
+    except (postgast.PgQueryError, UnicodeDecodeError, DecodeError):
+        return None
+
+
 def outside_transaction(statement: bytes) -> Outside | None:
     """Parse one CREATE/DROP INDEX, REINDEX, DETACH PARTITION, CREATE or DROP DATABASE; else None."""
     import postgast
 
-    try:
-        parsed = postgast.parse(statement.decode())
-    except (postgast.PgQueryError, UnicodeDecodeError):
+    tree = parsed(statement)
+    if tree is None or len(tree.stmts) != 1:
         return None
-    if len(parsed.stmts) != 1:
-        return None
-    node: Any = parsed.stmts[0].stmt
+    node = tree.stmts[0].stmt
     match node.WhichOneof("node"):
         case "index_stmt":
             build = node.index_stmt
