@@ -21,7 +21,7 @@ def test_both_committed_copies_are_what_the_models_make() -> None:
 
 
 def test_it_is_small_enough_for_client_side_apply() -> None:
-    assert len(crd.text().encode()) < CLIENT_SIDE_APPLY_LIMIT / 3
+    assert len(crd.text().encode()) < CLIENT_SIDE_APPLY_LIMIT / 2
 
 
 def test_it_is_read_as_it_is_written() -> None:
