@@ -78,7 +78,7 @@ def _more(found: Findings, name: Name, relation: CatalogRelation | None, command
         case "AT_AddConstraint":
             _add_constraint(found, relation, definition.constraint)
         case "AT_DropColumn":
-            found.destructive.append(f"column {command.name} of {name[-1]} is dropped with its values")
+            found.lose(relation, f"column {command.name} of {name[-1]} is dropped with its values")
             _dropped_keys(found, relation, lambda one: command.name in one.columns)
             if relation is not None:
                 relation.columns.pop(command.name, None)
