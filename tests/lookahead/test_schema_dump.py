@@ -8,7 +8,7 @@ from fluxbase_migrations.runner.lookahead.schema_dump import Dump, difference, d
 
 FAKE = """#!/bin/sh
 echo '-- Dumped from database version 1'
-echo '\\restrict abc'
+printf '%s\\n' '\\restrict abc'
 echo "SET client_encoding = 'UTF8';"
 echo
 echo "CREATE TABLE t ();"

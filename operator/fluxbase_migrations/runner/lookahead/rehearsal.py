@@ -204,7 +204,8 @@ class _Run:
         self.session.close()
 
     def dump(self) -> Dump:
-        return schema_dump.dump(self.setup.parameters)
+        found = schema_dump.dump(self.setup.parameters)
+        return Dump(found.lines, self.session.scrub(found.problem))
 
     def all(self, steps: Sequence[Step]) -> list[RanFile]:
         """Each file in a session of its own; the first error ends it."""
