@@ -91,6 +91,20 @@ def test_the_exit_code_tells_whether_something_is_pending(database: Database, tm
     assert refused.stdout.count("no migration found for version 1") == 1, "an error is told once"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("--nonsense",), ("x",), ("1", "--to", "2"), ()],
+    ids=["option", "number", "both", "no database"],
+)
+def test_a_usage_error_does_not_look_as_if_something_were_pending(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    def code(*more: str) -> int:
+        return typed("plan", *words, *more, directory=tmp_path, PGDATABASE="").returncode
+
+    assert (code(), code("--detailed-exitcode")) == (2, 1)
+
+
 def test_people_read_what_is_locked_and_whom_that_blocks(database: Database, tmp_path: Path) -> None:
     write_files(applied(database, tmp_path), PENDING)
     done = plan(database, tmp_path, "--track", "user")

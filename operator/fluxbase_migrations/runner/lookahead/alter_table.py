@@ -104,7 +104,7 @@ def _more(found: Findings, name: Name, relation: CatalogRelation | None, command
             partition = definition.partition_cmd
             _detach(found, relation, name_of(partition.name), concurrently=partition.concurrent)
         case "AT_DetachPartitionFinalize":
-            found.touch(name_of(definition.partition_cmd.name), Lock.ACCESS_EXCLUSIVE, why="the partition")
+            _detach(found, relation, name_of(definition.partition_cmd.name), concurrently=False)
         case "AT_AddInherit" | "AT_DropInherit" as kind:
             _inherit(found, relation, name_of(definition.range_var), adds=kind == "AT_AddInherit")
         case "AT_SetLogged" | "AT_SetUnLogged" as kind:
