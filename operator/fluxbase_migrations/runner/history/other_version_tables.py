@@ -36,11 +36,10 @@ class _Found:
     """None: it cannot be read."""
 
     def answered_by(self, baseline: int | None) -> bool:
-        """Whether a baseline says all that the table could: its numbers may be others than ours."""
-        if baseline is None or (self.recorded is not None and self.recorded.failed):
-            return False
-        same = self.recorded is None or self.recorded.number == baseline
-        return same or not self.tool.same_files
+        """Whether a baseline says all that the table could."""
+        if baseline is None or self.recorded is None:
+            return baseline is not None
+        return not self.recorded.failed and self.recorded.number in (None, baseline)
 
     def __str__(self) -> str:
         return f"the table {self.table} of {self.tool.name} {said(self.recorded)}"
@@ -96,7 +95,7 @@ class Guard:
             and not one.answered_by(self.baseline)
         ]
         if found:
-            raise _refusal(self.track, table, found)
+            raise _refusal(self.track, table, found, self.baseline)
 
 
 def recorded(session: Session, other: TableName) -> int:
@@ -149,13 +148,14 @@ def _read(session: Session, candidate: Candidate) -> _Found | None:
     return _Found(candidate.table, candidate.tool, recorded)
 
 
-def _refusal(track: Track, table: TableName, found: list[_Found]) -> ForeignTable:
+def _refusal(track: Track, table: TableName, found: list[_Found], baseline: int | None) -> ForeignTable:
     listed = ", ".join(map(str, found[:_LISTED])) + (" …" if len(found) > _LISTED else "")
     first = found[0]
     name = shlex.quote(first.table.argument)
+    also = "" if baseline is None else f" and the baseline is {baseline}"
     use = f"to use that table: --table {name}, or x-migrations-table in the URL; "
     return ForeignTable(
-        f"{table} has no version, but {listed}: the files may have been applied already",
+        f"{table} has no version{also}, but {listed}: the files may have been applied already",
         hint=f"{use if first.tool is GOLANG_MIGRATE else ''}to take its version over: "
         f"{_way_over(track, table, first)}; if it belongs to something else: --foreign-table {name}, "
         f"or spec.tracks.{track}.foreignTables",
