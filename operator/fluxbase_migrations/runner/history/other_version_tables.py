@@ -181,12 +181,12 @@ def _way_over(track: Track, table: TableName, found: _Found) -> str:
         return way
     if tool.importer is None:
         return f"{way}, if your files have the same numbers"
-    return f"{_PROGRAM} import {tool.importer} DIR, if the files are still its own, and {way}"
+    return f"{way} (its files: {_PROGRAM} import {tool.importer} DIR)"
 
 
 def _by_number(tool: Tool) -> str:
     """Where only somebody who knows the files can tell the number."""
     if tool.importer is not None:
         command = f"{_PROGRAM} import {tool.importer} DIR"
-        return f"{command} converts its files and says the number of each: {_PROGRAM} baseline NUMBER"
+        return f"{_PROGRAM} baseline NUMBER, which {command} says of each of its files"
     return f"{_PROGRAM} baseline NUMBER, the number of your newest file whose content is in the database"
