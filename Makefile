@@ -119,6 +119,9 @@ bench-latency: venv ## Measure kubectl apply to Applied beside Jobs that do noth
 bench-scale: venv ## Measure thousands of sets at rest, and a hundred at once: make bench-scale BENCH_ARGS="--sizes 1000"; writes bench/results/scale.*
 	@$(VENV)/bin/python -m bench.scale $(BENCH_ARGS)
 
+.PHONY: bench
+bench: bench-runner bench-scale bench-latency ## Run every benchmark, one after the other
+
 .PHONY: scenarios
 scenarios: venv cluster ## Record what is seen in each scenario, and make docs/scenarios.md of it
 	@SCENARIOS=record $(PYTEST) tests/e2e -k "scenarios or faults or config_maps" $(PYTEST_ARGS)

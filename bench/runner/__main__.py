@@ -74,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write ``bench/results/runner.*``."""
     parser = argparse.ArgumentParser(prog="python3 -m bench.runner", description=__doc__)
     parser.add_argument(
-        "--rounds", type=int, default=5, help="of the two workloads of 1,000 files (default: 5)"
+        "--rounds", type=int, default=5, help="of the workloads of one INSERT or CREATE TABLE a file"
     )
+    parser.add_argument("--files", type=int, default=workloads.COUNT, help="of these (default: 1000)")
     parser.add_argument("--postgres", type=int, default=15, metavar="VERSION", help="default: 15")
     parser.add_argument("--only", nargs="*", default=[], choices=["inserts", "tables", "large", "many"])
     parser.add_argument(
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parent = Path(name)
         bench = Bench(server.endpoint)
         repeated = [
-            make(parent)
+            make(parent, wanted.files)
             for key, make in (("inserts", workloads.inserts), ("tables", workloads.tables))
             if key in chosen
         ]
