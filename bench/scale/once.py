@@ -5,20 +5,24 @@ in random order: the sets, the Jobs as many at once as the sets' may be, and all
 """
 
 import asyncio
+import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from bench.scale import nothing
+from bench.scale import nothing, process
 from bench.scale.control_plane import SLOTS, ControlPlane, Json, follow, ready
+from bench.scale.operator_process import OperatorProcess
 from bench.scale.stage import FILES, set_name, tracks
+from dev.postgres_server import Server
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.core.names import LABEL_SET, LABEL_TRACK
 
 PATIENCE = 900.0
 """Seconds for all of them."""
+BATCHES = ("sets", "slots", "all")
 FIRST = "first"
 """The set whose Job is the model of those that do nothing; it is not counted."""
 
@@ -34,6 +38,8 @@ class AtOnce:
     """Until each Job that does nothing was Complete, with as many at once as the sets' Jobs."""
     nothing_at_once: Sequence[float]
     """The same, with all Jobs created at once."""
+    cpu: Mapping[str, Mapping[str, float]]
+    """Seconds of CPU of each part, by batch."""
     machine: str = ""
 
     @property
@@ -83,21 +89,36 @@ async def measure(plane: ControlPlane, count: int) -> AtOnce:
             secret = {"metadata": {"name": FIRST}, "stringData": {"url": urls[FIRST]}}
             needed = [files, secret]
             found: dict[str, Sequence[float]] = {}
-            used = 0.0
-            batches = ["sets", "slots", "all"]
+            cpu: dict[str, dict[str, float]] = {}
+            batches = [*BATCHES]
             random.shuffle(batches)
             for batch in batches:
+                before = _spent(plane, operator, server)
                 match batch:
                     case "sets":
-                        before = operator.cpu()
                         found[batch] = await _sets(plane, namespace, names)
-                        used = operator.cpu() - before
                     case "slots":
                         found[batch] = await nothing.measure(plane, template, needed, 2 * count, SLOTS)
                     case "all":
                         found[batch] = await nothing.measure(plane, template, needed, 2 * count, 2 * count)
+                after = _spent(plane, operator, server)
+                cpu[batch] = {who: after[who] - before[who] for who in after}
                 print(f"{batch}: all after {found[batch][-1]:.1f} s", flush=True)
-        return AtOnce(found["sets"], used, found["slots"], found["all"])
+        return AtOnce(found["sets"], cpu["sets"]["operator"], found["slots"], found["all"], cpu)
+
+
+def _spent(plane: ControlPlane, operator: OperatorProcess, server: Server) -> dict[str, float]:
+    """Seconds of CPU until now."""
+    own = os.times()
+    return {
+        "operator": operator.cpu(),
+        "API server": process.cpu(plane.server.program.pid),
+        "etcd": process.cpu(plane.server.etcd.pid),
+        "controllers": process.cpu(plane.controllers.pid),
+        "PostgreSQL": process.cpu_with_children(server.pid),
+        "the Jobs' processes": own.children_user + own.children_system,
+        "the node": own.user + own.system,
+    }
 
 
 async def _model(plane: ControlPlane, namespace: str) -> Json:

@@ -71,7 +71,18 @@ class Report:
     def _once(self) -> list[str]:
         if self.once is None:
             return []
-        return ["## At once", "", f"{self.once.machine}.", "", f"{self.once}."]
+        shown = {"sets": "the sets", "slots": "Jobs, 20 at once", "all": "Jobs, all at once"}
+        cpu = self.once.cpu
+        rows = [(who, [f"{cpu[one][who]:.1f}" for one in shown]) for who in cpu["sets"]]
+        return [
+            "## At once",
+            "",
+            f"{self.once.machine}.",
+            "",
+            f"{self.once}.",
+            "",
+            *_table("CPU, s", list(shown.values()), rows),
+        ]
 
     def _namespaces(self) -> list[str]:
         found = self.namespaces
