@@ -88,7 +88,7 @@ async def measure(plane: ControlPlane, sets: int, connections: int, hold: float)
         for name in names:
             await plane.database(server, namespace, name)
         source = {"source": {"configMap": {"name": "files"}}}
-        with plane.operator(namespace, namespace).running() as operator:
+        async with plane.operator(namespace, namespace).running() as operator:
             await operator.ready()
             begun = time.monotonic()
             for name in names:

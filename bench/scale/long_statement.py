@@ -80,12 +80,10 @@ async def measure(plane: ControlPlane, seconds: float, *, kill: bool = True) -> 
         ]
         async with kubelet(plane.kube, node, plane.directory):
             run = _Run(plane, node, operators, seconds, url)
-            keeping = asyncio.create_task(run.keep_running())
             try:
                 return await run.measure(kill)
             finally:
-                keeping.cancel()
-                await asyncio.gather(keeping, return_exceptions=True)
+                await run.leave()
                 for operator in operators:
                     operator.program.end()
 
@@ -121,15 +119,14 @@ class _Run:
         self._url = url
         self._asked: dict[str, tuple[float, float]] = {}
         self._progress: dict[str, str] = {}
-        self._kept: list[OperatorProcess] = []
-        self._restarts = 0
+        self._kept: list[asyncio.Task[None]] = []
 
     async def measure(self, kill: bool) -> Long:
         first, second = self._operators
         first.program.start()
         await first.ready()
         second.program.start()
-        self._kept.append(second)
+        self._kept.append(asyncio.create_task(second.keep_running()))
         source = {"source": {"configMap": {"name": "files"}}}
         await self._plane.make_set(self._namespace, SET, {"system": {"enabled": False}, "user": source})
         await self._shows(LONG)
@@ -140,7 +137,7 @@ class _Run:
         await until("the other replica leads", lambda: self._led_by("replica-2"), SETTLES)
         took = time.monotonic() - killed
         first.program.start()
-        self._kept.append(first)
+        self._kept.append(asyncio.create_task(first.keep_running()))
         await self._window(WINDOWS[1], begun + self._seconds * 2 / 3)
         self._progress[WINDOWS[1]] = await self._shown()
         await self._restart()
@@ -158,16 +155,13 @@ class _Run:
         executed, recorded = await asyncio.to_thread(self._counts)
         runs = int(body["status"]["tracks"]["user"]["run"])
         spent = self._seconds, took, asked, spans
-        return Long(*spent, self._progress, executed, recorded, runs, self._restarts)
+        return Long(*spent, self._progress, executed, recorded, runs, first.restarts + second.restarts)
 
-    async def keep_running(self) -> None:
-        """Start replicas that have ended by themselves, as the kubelet does, until cancelled."""
-        while True:
-            for operator in self._kept:
-                if not operator.program.runs():
-                    operator.program.start()
-                    self._restarts += 1
-            await asyncio.sleep(1.0)
+    async def leave(self) -> None:
+        """Keep the replicas running no more."""
+        for task in self._kept:
+            task.cancel()
+        await asyncio.gather(*self._kept, return_exceptions=True)
 
     async def _window(self, name: str, until_then: float) -> None:
         """Let it go on until then; what is asked meanwhile counts."""

@@ -63,7 +63,8 @@ async def measure(plane: ControlPlane, sizes: list[int], rest: float) -> list[Li
 async def _operator(plane: ControlPlane, names: list[str], rest: float) -> Listed:
     log = plane.server.audit_log
     at, begun = time.time(), time.monotonic()
-    with plane.operator(",".join(names), names[0], pod=f"listed-{len(names)}").running() as operator:
+    listed = plane.operator(",".join(names), names[0], pod=f"listed-{len(names)}")
+    async with listed.running() as operator:
         seconds = await operator.steady(begun, len(names))
         cpu = operator.cpu()
         await operator.ready()
@@ -89,7 +90,7 @@ async def _model(plane: ControlPlane) -> Json:
     async with plane.namespace() as (namespace, _), plane.postgres() as server:
         await plane.database(server, namespace, SET)
         await plane.kube.create(paths.config_maps(namespace), {"metadata": {"name": "files"}, "data": FILES})
-        with plane.operator(namespace, namespace).running():
+        async with plane.operator(namespace, namespace).running():
             await plane.make_set(namespace, SET, tracks("files"))
             await follow(plane, paths.sets(namespace), see, SETTLES)
         return found[-1]

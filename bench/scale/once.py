@@ -40,6 +40,8 @@ class AtOnce:
     """The same, with all Jobs created at once."""
     cpu: Mapping[str, Mapping[str, float]]
     """Seconds of CPU of each part, by batch."""
+    restarts: int
+    """Of the operator, which ends when the API server does not answer for long."""
     machine: str = ""
 
     @property
@@ -69,7 +71,8 @@ class AtOnce:
         return (
             f"{len(self.applied)} sets at once: first Applied after {self.first:.1f} s, all after"
             f" {self.whole:.1f} s, mean {self.mean_share:.2f} of that;"
-            f" operator {self.operator_cpu / len(self.applied):.3f} s of CPU for each."
+            f" operator {self.operator_cpu / len(self.applied):.3f} s of CPU for each,"
+            f" {self.restarts} restarts."
             f" {len(self.nothing)} Jobs that do nothing: {self.nothing[-1]:.1f} s with as many at once"
             f" (ratio {self.ratio:.2f}), {self.nothing_at_once[-1]:.1f} s all at once"
             f" (ratio {self.ratio_at_once:.2f})"
@@ -83,7 +86,7 @@ async def measure(plane: ControlPlane, count: int) -> AtOnce:
         await plane.kube.create(paths.config_maps(namespace), files)
         names = [set_name(number) for number in range(count)]
         urls = {name: await plane.database(server, namespace, name) for name in [FIRST, *names]}
-        with plane.operator(namespace, namespace).running() as operator:
+        async with plane.operator(namespace, namespace).running() as operator:
             await operator.ready()
             template = await _model(plane, namespace)
             secret = {"metadata": {"name": FIRST}, "stringData": {"url": urls[FIRST]}}
@@ -104,7 +107,9 @@ async def measure(plane: ControlPlane, count: int) -> AtOnce:
                 after = _spent(plane, operator, server)
                 cpu[batch] = {who: after[who] - before[who] for who in after}
                 print(f"{batch}: all after {found[batch][-1]:.1f} s", flush=True)
-        return AtOnce(found["sets"], cpu["sets"]["operator"], found["slots"], found["all"], cpu)
+        return AtOnce(
+            found["sets"], cpu["sets"]["operator"], found["slots"], found["all"], cpu, operator.restarts
+        )
 
 
 def _spent(plane: ControlPlane, operator: OperatorProcess, server: Server) -> dict[str, float]:

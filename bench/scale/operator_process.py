@@ -5,12 +5,14 @@ import contextlib
 import re
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from bench.scale import process
 from dev.programs import Program
 
+RESTART = 1.0
+"""Seconds until an operator that has ended is started again."""
 READY = 60.0
 """Seconds for an operator to lead."""
 PATIENCE = 600.0
@@ -20,18 +22,33 @@ QUIET_CPU = 0.1
 """Seconds of CPU within ``QUIET`` seconds that a quiet operator uses at most."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class OperatorProcess:
     """Its program, and the port of its metrics."""
 
     program: Program
     port: int
+    restarts: int = 0
+    """How often it had ended by itself, as it does when it cannot renew its Lease for ten seconds."""
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator["OperatorProcess"]:
-        """Run throughout the block."""
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["OperatorProcess"]:
+        """Run throughout the block; one that ends by itself is started again, as the kubelet does."""
         with self.program:
-            yield self
+            keeping = asyncio.create_task(self.keep_running(), name="keep the operator running")
+            try:
+                yield self
+            finally:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+
+    async def keep_running(self) -> None:
+        """Start it whenever it does not run, until cancelled."""
+        while True:
+            await asyncio.sleep(RESTART)
+            if not self.program.runs():
+                self.program.start()
+                self.restarts += 1
 
     def cpu(self) -> float:
         """Seconds of CPU that it has used."""

@@ -131,7 +131,7 @@ async def stage(directory: Path, code: Path) -> AsyncIterator[Stage]:
             operator = OperatorProcess(Program(argv, directory / "operator.log", environment), port)
             made = Stage(server, kube, Cluster(kube, namespace), operator)
             try:
-                with operator.running():
+                async with operator.running():
                     await made.make_template()
                 yield made
             finally:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.directories.__main__ import main as bench_directories
 from bench.runner.__main__ import main as bench_runner
 from bench.scale.__main__ import main as bench_scale
 
@@ -33,6 +34,23 @@ def test_the_runner_is_measured_beside_golang_migrate_and_psql(tmp_path: Path) -
     measured = report(tmp_path, "runner")["measured"]
     found = {(one["workload"], one["contender"]) for one in measured}
     assert len(found) == 4 + 3 + 4, found
+
+
+def test_directories_have_the_same_outcome_and_what_fails_is_reported(tmp_path: Path) -> None:
+    for name, text in {"right": "CREATE TABLE t (id int)", "wrong": "CREATE TABLE t (id int"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1_table.up.sql").write_text(text)
+    arguments = [str(tmp_path), "--least", "1", "--rounds", "1", "--sizes", "8"]
+    assert bench_directories([*arguments, "--results", str(tmp_path / "results")]) == 0
+    found = {
+        one["name"].rpartition("/")[2]: one for one in report(tmp_path / "results", "directories")["compared"]
+    }
+    assert {name: sorted(one["errors"]) for name, one in found.items()} == {
+        "right": [],
+        "wrong": ["fluxbase-migrate", "golang-migrate"],
+        "generated-8": [],
+    }
+    assert all(one["same"] for one in found.values())
 
 
 def test_many_sets_are_measured_and_none_fails(tmp_path: Path) -> None:
