@@ -31,6 +31,14 @@ class Measured:
         return statistics.median(one.megabytes for one in self.costs)
 
     @property
+    def cpu(self) -> float:
+        return statistics.median(one.cpu for one in self.costs)
+
+    @property
+    def server_cpu(self) -> float:
+        return statistics.median(one.server_cpu for one in self.costs)
+
+    @property
     def spread(self) -> str:
         return f"{min(one.seconds for one in self.costs):.2f}-{max(one.seconds for one in self.costs):.2f}"
 
@@ -79,12 +87,12 @@ class Report:
                 words = f"{ratios[workload]:.2f} of the quicker golang-migrate's wall time{goal}."
                 lines += [f"`fluxbase-migrate` takes {words}", ""]
             lines += [
-                "| | wall time, s | min-max | ratio | peak memory, MB |",
-                "| --- | ---: | ---: | ---: | ---: |",
+                "| | wall time, s | min-max | ratio | its CPU, s | the server's CPU, s | peak memory, MB |",
+                "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
             ]
             lines += [
                 f"| {one.contender} | {one.seconds:.2f} | {one.spread} | {one.seconds / base.seconds:.2f} |"
-                f" {one.megabytes:.0f} |"
+                f" {one.cpu:.2f} | {one.server_cpu:.2f} | {one.megabytes:.0f} |"
                 for one in group
             ]
         return "\n".join([*lines, ""])

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from bench.scale import nothing, process
+from bench import process
+from bench.scale import nothing
 from bench.scale.control_plane import SLOTS, ControlPlane, Json, follow, ready
 from bench.scale.operator_process import OperatorProcess
 from bench.scale.stage import FILES, set_name, tracks

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from bench.scale import process
+from bench import process
 from dev.programs import Program
 
 RESTART = 1.0
