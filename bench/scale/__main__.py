@@ -34,7 +34,7 @@ async def measure_rest(scratch: Path, wanted: argparse.Namespace) -> list[rest.A
 
 
 async def measure_others(scratch: Path, wanted: argparse.Namespace, report: Report) -> Report:
-    """What needs Jobs that run."""
+    """What needs Jobs that run. Each part is written when it is measured: a later one may fail."""
     directory = scratch / "others"
     directory.mkdir()
     async with control_plane(directory) as plane:
@@ -42,19 +42,23 @@ async def measure_others(scratch: Path, wanted: argparse.Namespace, report: Repo
             machine = _machine()
             batch = await once.measure(plane, wanted.once)
             report = replace(report, once=replace(batch, machine=machine))
+            report.write(wanted.results)
+        if "full" in wanted.only:
+            machine = _machine()
+            full = await full_server.measure(plane, wanted.full_sets, wanted.connections, wanted.hold)
+            report = replace(report, full=replace(full, machine=machine))
+            report.write(wanted.results)
+        if "long" in wanted.only:
+            machine = _machine()
+            long = await long_statement.measure(plane, wanted.long, kill=wanted.signal == "KILL")
+            report = replace(report, long=replace(long, machine=machine))
+            report.write(wanted.results)
         if "namespaces" in wanted.only:
             machine = _machine()
             sizes = _numbers(wanted.namespaces)
             listed = await namespaces.measure(plane, sizes, wanted.rest)
             report = replace(report, namespaces=[replace(one, machine=machine) for one in listed])
-        if "full" in wanted.only:
-            machine = _machine()
-            full = await full_server.measure(plane, wanted.full_sets, wanted.connections, wanted.hold)
-            report = replace(report, full=replace(full, machine=machine))
-        if "long" in wanted.only:
-            machine = _machine()
-            long = await long_statement.measure(plane, wanted.long, kill=wanted.signal == "KILL")
-            report = replace(report, long=replace(long, machine=machine))
+            report.write(wanted.results)
     return report
 
 
@@ -64,6 +68,7 @@ async def measure(wanted: argparse.Namespace, report: Report) -> Report:
         scratch = Path(name)
         if "rest" in wanted.only:
             report = replace(report, rest=await measure_rest(scratch, wanted))
+            report.write(wanted.results)
         if set(wanted.only) - {"rest"}:
             report = await measure_others(scratch, wanted, report)
     return report
@@ -76,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = Report.read(raw) if raw.exists() else Report()
     if not wanted.replot:
         report = asyncio.run(measure(wanted, report))
-    report.write(wanted.results)
+    else:
+        report.write(wanted.results)
     print(f"\n{report.markdown()}")
     return 0
 
