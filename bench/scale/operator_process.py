@@ -81,7 +81,7 @@ class OperatorProcess:
         found = re.search(r"^fluxbase_migrations_reconcile_seconds_count (\S+)", text, re.MULTILINE)
         return int(float(found[1])) if found else 0
 
-    async def steady(self, begun: float, sets: int) -> float:
+    async def steady(self, begun: float, sets: int, patience: float = PATIENCE) -> float:
         """Wait until it has looked at every set and is quiet; seconds from ``begun`` until then.
 
         Asking for its metrics costs more than a look at a set, so the process' CPU tells when it is quiet.
@@ -90,7 +90,11 @@ class OperatorProcess:
             RuntimeError: it has not, after a long time.
         """
         samples: list[tuple[float, float]] = []
-        while time.monotonic() < begun + PATIENCE:
+        while time.monotonic() < begun + patience:
+            if not self.program.runs():
+                samples.clear()
+                await asyncio.sleep(0.1)
+                continue
             samples.append((time.monotonic(), self.cpu()))
             recent = [one for one in samples if one[0] > samples[-1][0] - QUIET]
             used = samples[-1][1] - recent[0][1]

@@ -89,7 +89,8 @@ class Report:
         if not found:
             return []
         rows = [
-            ("start until each was looked at, s", [f"{one.steady_seconds:.1f}" for one in found]),
+            ("start until each was looked at, s", [_seconds(one.steady_seconds) for one in found]),
+            ("restarts", [str(one.restarts) for one in found]),
             ("the operator's CPU for that, s", [f"{one.steady_cpu:.1f}" for one in found]),
             ("requests for that", [f"{one.begun_with:,}" for one in found]),
             ("memory, MB", [f"{one.memory:.0f}" for one in found]),
@@ -174,6 +175,10 @@ class Report:
             axes.set_ylim(bottom=0)
             axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(path, metadata={"Date": None})
+
+
+def _seconds(taken: float | None) -> str:
+    return "never" if taken is None else f"{taken:.1f}"
 
 
 def _table(what: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:

@@ -73,6 +73,7 @@ def test_many_sets_are_measured_and_none_fails(tmp_path: Path) -> None:
     assert len(found["rest"][0]["change_seconds"]) == 1
     assert [len(found["once"][batch]) for batch in ("applied", "nothing", "nothing_at_once")] == [2, 4, 4]
     assert [one["namespaces"] for one in found["namespaces"]] == [2]
+    assert found["namespaces"][0]["steady_seconds"] is not None
     assert found["full"]["failed"] == 0
     long = found["long"]
     assert long["runs"] == 1
