@@ -132,6 +132,7 @@ class _Run:
         await self._shows(LONG)
         begun = time.monotonic()
         await self._window(WINDOWS[0], begun + self._seconds / 3)
+        self._progress[WINDOWS[0]] = await self._shown()
         killed = time.monotonic()
         (first.program.kill if kill else first.program.end)()
         await until("the other replica leads", lambda: self._led_by("replica-2"), SETTLES)
