@@ -137,7 +137,7 @@ test-fast: venv ## Run what needs neither cluster nor PostgreSQL
 
 # In a copy, as the files are changed in place, and in an environment of its own.
 .PHONY: mutants
-mutants: $(VENV)-mutants/.installed ## Change core/ in small ways, and see whether its tests notice: make mutants MUTANTS=200 (SEED=… repeats)
+mutants: $(VENV)-mutants/.installed ## Change core/ and decisions/ in small ways, and see whether its tests notice: make mutants MUTANTS=200 (SEED=… repeats)
 	@$(VENV)-mutants/bin/python -m tests.mutants --count $(or $(MUTANTS),200) $(if $(SEED),--seed $(SEED)) $(MUTANTS_ARGS)
 
 $(VENV)-mutants/.installed: requirements-dev.lock requirements-mutants.lock | python
@@ -161,13 +161,17 @@ format: venv ## Format, and fix what can be fixed safely
 	$(VENV)/bin/ruff format .
 
 .PHONY: generate
-generate: venv ## Make the CRD, in crds/ and in the chart, from the models
+generate: venv ## Make everything that is generated: the CRD, and the generated parts of the docs and of the system track
 	$(VENV)/bin/python -m fluxbase_migrations.api.crd --write
+	$(VENV)/bin/python -m fluxbase_migrations.api.reference --write
+	$(VENV)/bin/python -m tests.system.contents
+	$(VENV)/bin/python -m tests.e2e.scenarios
+	$(VENV)/bin/python -m tests.generate.pages
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 .PHONY: lock
 lock: ## Renew the lock files from pyproject.toml (needs uv)
-	$(LOCK) pyproject.toml --all-extras -o requirements.lock
+	$(LOCK) pyproject.toml --extra kubectl --extra operator -o requirements.lock
 	$(LOCK) pyproject.toml -c requirements.lock -o requirements-runner.lock
 	$(LOCK) pyproject.toml --all-extras --group dev -c requirements.lock -o requirements-dev.lock
 	# yattag is for reports in HTML only, and comes without a wheel.

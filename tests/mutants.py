@@ -1,4 +1,4 @@
-"""Do the tests bite? Changes core/ in small ways, one at a time, and runs the unit tests: ``make mutants``.
+"""Do the tests bite? Changes what is pure in small ways, and runs the unit tests for each: ``make mutants``.
 
 A sample is drawn from all changes that cosmic-ray can make, by a seed that is printed. A change that no test
 notices survives; it is listed with its place. It works in a copy of the last commit.
@@ -6,17 +6,27 @@ notices survives; it is listed with its place. It works in a copy of the last co
 
 import argparse
 import io
+import json
 import random
 import subprocess
 import sys
 import tarfile
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-CORE: Final = "operator/fluxbase_migrations/core"
+PACKAGE: Final = "operator/fluxbase_migrations"
+PURE: Final = (
+    f"{PACKAGE}/core",
+    f"{PACKAGE}/decisions",
+    f"{PACKAGE}/api/commands.py",
+    f"{PACKAGE}/api/conditions.py",
+    f"{PACKAGE}/api/reasons.py",
+)
+"""What has tables of cases: what is decided from what was observed, and what both programs share."""
 TESTS: Final = (
     "tests/unit",
     "--ignore=tests/unit/test_reconcile_machine.py",
@@ -36,12 +46,12 @@ def main() -> int:
         "--count", type=int, default=200, help="how many changes to try (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats a sample")
-    parser.add_argument("--module", default="", help="only this module of core/, like track.py")
+    parser.add_argument("--module", default="", help="only this module, like decisions/track.py")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         copy = Path(directory)
         _copy(copy)
-        _write_config(copy, f"{CORE}/{options.module}" if options.module else CORE)
+        _write_config(copy, (f"{PACKAGE}/{options.module}",) if options.module else PURE)
         _cosmic_ray(copy, "init", "mutants.toml", "session.sqlite")
         chosen = _draw(copy / "session.sqlite", options.count, options.seed)
         sys.stdout.write(f"{chosen} changes, seed {options.seed}\n")
@@ -56,11 +66,11 @@ def _copy(directory: Path) -> None:
         archive.extractall(directory, filter="data")
 
 
-def _write_config(directory: Path, path: str) -> None:
+def _write_config(directory: Path, paths: Sequence[str]) -> None:
     command = " ".join([sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTS])
     (directory / "mutants.toml").write_text(
         f"""[cosmic-ray]
-module-path = "{path}"
+module-path = {json.dumps(list(paths))}
 timeout = {TIMEOUT}
 test-command = "{command}"
 [cosmic-ray.distributor]

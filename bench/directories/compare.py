@@ -15,7 +15,7 @@ from bench.runner.measure import cost
 from dev.peers import APP, GolangMigrate, Ours
 from dev.postgres_server import Server
 from fluxbase_migrations.core.digest import source_digest
-from tests.conftest import Database, fresh_database
+from tests.support.databases import Database, fresh_database
 
 OURS, PEER = "fluxbase-migrate", "golang-migrate"
 # What pg_dump says of itself, and a word that newer ones draw at random.

@@ -1,7 +1,7 @@
 """What happens in a namespace and in its containers, and when: all times are seconds of one clock.
 
 Objects' own timestamps have a resolution of a second, so an event counts from its arrival here. What the
-runtime and the ledger record has a finer one, on the same machine; it is put on the same clock.
+runtime and the history record has a finer one, on the same machine; it is put on the same clock.
 """
 
 import asyncio
@@ -12,14 +12,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from kubernetes.aio import client, config
 
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.core.json_names import Json
 
-Json = dict[str, Any]
 LIMIT = 120.0
 """Seconds after which what is awaited counts as never coming."""
 _WALL_MINUS_MONOTONIC = time.time() - time.monotonic()

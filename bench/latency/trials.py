@@ -9,16 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from bench.latency.observe import Event, Runtime, Watches, on_our_clock
 from bench.latency.steps import Lap, job_steps
 from dev.localcluster.cluster import Cluster
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import CONTAINER, TRACKING_TABLE, Track
 from tests.e2e.conftest import a_set
 from tests.e2e.harness import FIXED, SHOP, Kube, MigrationSet, files
 
-Json = dict[str, Any]
 ONE_JOB = "one Job that does nothing"
 TWO_JOBS = "two Jobs that do nothing, one after the other"
 FRESH = "kubectl apply of a set → Applied"

@@ -20,7 +20,7 @@ from bench.runner.measure import Cost, cost
 from bench.runner.report import Measured, Report
 from bench.runner.workloads import Workload
 from dev.postgres_server import Server, start_server
-from tests.conftest import Database, fresh_database
+from tests.support.databases import Database, fresh_database
 
 RESULTS = Path(__file__).parents[1] / "results"
 

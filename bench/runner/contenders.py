@@ -12,7 +12,7 @@ Contender = Callable[[str, Workload], list[str]]
 
 
 def ours(dsn: str, workload: Workload) -> list[str]:
-    """With every rule on: locks, resets, version row and ledger for each file."""
+    """With every rule on: locks, resets, version row and history for each file."""
     return Ours(dsn, workload.directory).argv("up")
 
 

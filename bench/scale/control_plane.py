@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 from bench.scale.node import WatchingNode
 from bench.scale.operator_process import OperatorProcess
@@ -17,14 +16,13 @@ from dev.postgres_server import Server, start_server
 from dev.programs import Program
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.chaos.world import CONTROLLERS
-from tests.conftest import create_database, create_login
 from tests.controller import api_server
 from tests.controller.api_server import OPERATOR, ApiServer
 from tests.controller.conftest import credentials, fresh_namespace, install
-
-Json = dict[str, Any]
+from tests.support.databases import create_database, create_login
 
 POSTGRES = 15
 SLOTS = 20

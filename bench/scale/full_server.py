@@ -3,9 +3,10 @@
 import time
 from dataclasses import dataclass, field
 
-from bench.scale.control_plane import SLOTS, ControlPlane, Json, follow, ready
+from bench.scale.control_plane import SLOTS, ControlPlane, follow, ready
 from bench.scale.stage import set_name
 from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import Outcome
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import psycopg
 
 from bench.scale import audit
-from bench.scale.control_plane import ControlPlane, Json, follow, ready
+from bench.scale.control_plane import ControlPlane, follow, ready
 from bench.scale.kubelet import kubelet
 from bench.scale.node import WatchingNode
 from bench.scale.operator_process import OperatorProcess
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.process.lease import DEFAULT_NAME
+from fluxbase_migrations.core.json_names import Json
 from tests.controller.cluster import until
 
 SET = "shop"

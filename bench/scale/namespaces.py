@@ -5,9 +5,10 @@ import time
 from dataclasses import dataclass
 
 from bench.scale import audit
-from bench.scale.control_plane import ControlPlane, Json, follow, ready
+from bench.scale.control_plane import ControlPlane, follow, ready
 from bench.scale.stage import FILES, tracks
 from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.controller.conftest import fresh_namespace
 

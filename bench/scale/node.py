@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
-from tests.chaos.node import Json, Node
+from fluxbase_migrations.core.json_names import Json
+from tests.chaos.node import Node
 
 AGAIN = 0.2
 """Seconds until a watch that ended begins anew."""

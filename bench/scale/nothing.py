@@ -8,8 +8,9 @@ import copy
 import time
 from collections.abc import Sequence
 
-from bench.scale.control_plane import ControlPlane, Json, follow
+from bench.scale.control_plane import ControlPlane, follow
 from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import GROUP
 
 PATIENCE = 900.0

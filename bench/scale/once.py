@@ -14,11 +14,12 @@ from statistics import mean
 
 from bench import process
 from bench.scale import nothing
-from bench.scale.control_plane import SLOTS, ControlPlane, Json, follow, ready
+from bench.scale.control_plane import SLOTS, ControlPlane, follow, ready
 from bench.scale.operator_process import OperatorProcess
 from bench.scale.stage import FILES, set_name, tracks
 from dev.postgres_server import Server
 from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import LABEL_SET, LABEL_TRACK
 
 PATIENCE = 900.0

@@ -6,26 +6,26 @@ So a thousand sets are there within seconds, and the operator finds nothing to d
 
 import asyncio
 import contextlib
+import copy
 import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench.scale.operator_process import OperatorProcess
 from dev.programs import Program
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.controller.watch.config_map_reader import version_of
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.controller import api_server
 from tests.controller.api_server import ApiServer
 from tests.controller.cluster import Cluster
 from tests.controller.conftest import credentials, fresh_namespace, install
 from tests.controller.test_lifecycle import done
-
-Json = dict[str, Any]
 
 FILES = {f"00{number}_step.up.sql": f"CREATE TABLE step_{number} (id bigint)" for number in range(1, 5)}
 AT_ONCE = 20
@@ -88,13 +88,13 @@ class Stage:
 
     async def _make(self, number: int) -> None:
         namespace, name = self.cluster.namespace, set_name(number)
-        await self.cluster.config_map(f"files-{name}", FILES)
+        files = await self.cluster.config_map(f"files-{name}", FILES)
         spec = {**self.template["spec"], "tracks": tracks(f"files-{name}")}
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
         made = await self.kube.create(paths.sets(namespace), body)
-        await self.kube.replace(
-            paths.set_status(namespace, name), {**made, "status": self.template["status"]}
-        )
+        status = copy.deepcopy(self.template["status"])
+        status["tracks"]["user"].get("source", {})["objects"] = [version_of(files)]
+        await self.kube.replace(paths.set_status(namespace, name), {**made, "status": status})
 
 
 def set_name(number: int) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import inf
-from typing import Any
 
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Track
 from tests.chaos.database import Database
 from tests.chaos.history import Revision
@@ -14,15 +14,13 @@ from tests.chaos.node import Container
 from tests.chaos.rows import Interval
 from tests.support import kstatus
 
-Json = dict[str, Any]
-
 LATE = 0.5
 """Seconds by which a write may be seen later than it was made."""
 SYSTEM_VERSIONS = range(1, 7)
 
 
 def check_database(life: Life) -> None:
-    """In the set's database each migration took effect once, and the ledger says so."""
+    """In the set's database each migration took effect once, and the history says so."""
     database = life.places.current
     rows, version = database.row(), life.version
     expected = [(version, life.fails)] if version is not None else []
@@ -31,16 +29,18 @@ def check_database(life: Life) -> None:
     applied = database.applied(Track.USER)
     reached = (version or 0) - life.fails
     for number, directions in did.items():
-        told = f"{life.name}: version {number} was executed {directions}, by the ledger {applied.get(number)}"
+        told = (
+            f"{life.name}: version {number} was executed {directions}, by the history {applied.get(number)}"
+        )
         assert applied.get(number, []) == directions, told
         assert len(directions) % 2 == (number <= reached), f"{told}; the row is {rows}"
     system = database.applied(Track.SYSTEM)
     wanted = {number: ["up"] for number in SYSTEM_VERSIONS} if life.script.system else {}
-    assert system == wanted, f"{life.name}: system, by the ledger: {system}"
+    assert system == wanted, f"{life.name}: system, by the history: {system}"
 
 
 def check_left_database(life: Life, database: Database) -> None:
-    """In a database that the set was led away from, nothing took effect twice, and the ledger says what did.
+    """In a database that the set was led away from, nothing took effect twice, and the history says what did.
 
     Its last file may have been interrupted; the row is dirty then.
     """
@@ -49,22 +49,22 @@ def check_left_database(life: Life, database: Database) -> None:
     interrupted = next((version for version, dirty in rows if dirty), None)
     did = executed_in_full(life.source.migrations.values(), database.executed(), interrupted=interrupted)
     try:
-        check_ledger(did, database.applied(Track.USER), interrupted)
+        check_history(did, database.applied(Track.USER), interrupted)
     except AssertionError as error:
         raise AssertionError(f"{told}, row {rows}, {error}") from None
     system = database.applied(Track.SYSTEM)
     assert all(directions == ["up"] for directions in system.values()), f"{told}, system: {system}"
 
 
-def check_ledger(
+def check_history(
     did: Mapping[int, list[str]], applied: Mapping[int, list[str]], interrupted: int | None
 ) -> None:
-    """The ledger says what was executed; of an interrupted file all may have been, and not be recorded."""
+    """The history says what was executed; of an interrupted file all may have been, and not be recorded."""
     for number, directions in did.items():
         found = applied.get(number, [])
         unrecorded = number == interrupted and directions[:-1] == found
         assert found == directions or unrecorded, (
-            f"version {number} was executed {directions}, by the ledger {found}"
+            f"version {number} was executed {directions}, by the history {found}"
         )
 
 

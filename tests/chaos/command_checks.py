@@ -3,8 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
@@ -17,8 +17,6 @@ from fluxbase_migrations.core.names import (
     CommandState,
 )
 from tests.chaos.history import Revision
-
-Json = dict[str, Any]
 
 
 def check_jobs(revisions: Sequence[Revision], jobs: Sequence[Revision], *, alone: bool) -> int:

@@ -14,7 +14,7 @@ from psycopg import sql
 from dev.postgres_server import Server
 from fluxbase_migrations.core.names import TRACKING_TABLE, Track
 from tests.chaos.rows import Interval, State, intervals, since, states
-from tests.conftest import administer, create_database, create_login, drop_database
+from tests.support.databases import administer, create_database, create_login, drop_database
 
 SETTINGS = {"track_commit_timestamp": "on"}
 """What the server must be started with."""
@@ -140,9 +140,9 @@ class Database:
         return [body for (body,) in self.query("SELECT body FROM public.executed ORDER BY id")]
 
     def applied(self, track: Track) -> dict[int, list[str]]:
-        """The ledger's view of each version: ``up`` and ``down`` in order."""
+        """The history's view of each version: ``up`` and ``down`` in order."""
         found: dict[int, list[str]] = defaultdict(list)
-        if not self._has_ledger():
+        if not self._has_history():
             return found
         for version, direction in self.query(
             "SELECT version, direction FROM migrations.history"
@@ -154,7 +154,7 @@ class Database:
 
     def obeyed(self) -> list[str]:
         """The tokens of the commands that were obeyed here, not in what it was copied from."""
-        if not self._has_ledger():
+        if not self._has_history():
             return []
         rows = self.query(
             "SELECT token FROM migrations.history WHERE kind IN ('force', 'owner') AND token IS NOT NULL"
@@ -165,7 +165,7 @@ class Database:
 
     def owned(self, track: Track) -> dict[str, list[Interval]]:
         """When which set's uid owned a track."""
-        if not self._has_ledger():
+        if not self._has_history():
             return {}
         entries = self.query(
             "SELECT details->>'uid', extract(epoch FROM started_at)::float8 FROM migrations.history"
@@ -178,8 +178,8 @@ class Database:
         return dict(found)
 
     def history_id(self) -> str | None:
-        """What the ledger says that it is."""
-        if not self._has_ledger():
+        """What the history says that it is."""
+        if not self._has_history():
             return None
         rows = self.query("SELECT attempt::text FROM migrations.history WHERE kind = 'identity'")
         return rows[0][0] if rows else None
@@ -200,10 +200,10 @@ class Database:
         """When each track's row was dirty."""
         return {track: intervals(found) for track, found in self.states().items()}
 
-    def ledger(self) -> str:
+    def history(self) -> str:
         """For a person who looks at a failure."""
-        if not self._has_ledger():
-            return "(no ledger)"
+        if not self._has_history():
+            return "(no history)"
         rows = self.query(
             "SELECT id, table_name, kind, version, direction, outcome, done, statements, proven, token,"
             " started_at::time, finished_at::time, coalesce(error->>'message', details::text)"
@@ -211,7 +211,7 @@ class Database:
         )
         return "\n".join(" ".join(str(value) for value in row) for row in rows)
 
-    def _has_ledger(self) -> bool:
+    def _has_history(self) -> bool:
         found = self.query(
             "SELECT 1 FROM pg_tables WHERE (schemaname, tablename) = ('migrations', 'history')"
         )

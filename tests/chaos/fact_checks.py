@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Track
 from tests.chaos.checks import LATE
 from tests.chaos.database import Database
 from tests.chaos.history import Revision
 from tests.chaos.places import Placed
 from tests.chaos.rows import State
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
-Json = dict[str, Any]
+from fluxbase_migrations.core.json_names import Json
+
 UNSEEN = {"observedGeneration": -1}
 """What the CRD makes of an absent status: everybody who reads a set gets that."""
 PAUSE = 0.05

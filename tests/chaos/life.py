@@ -2,10 +2,10 @@
 
 import asyncio
 import secrets
-from typing import Any
 
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Phase, Track
 from fluxbase_migrations.core.result import Outcome
 from tests.chaos.migrations import Source
@@ -15,8 +15,6 @@ from tests.chaos.plan import Change, Kind, Script
 from tests.chaos.succession import take_over
 from tests.chaos.world import OTHER_NAME, World
 from tests.support import kstatus
-
-Json = dict[str, Any]
 
 NOTICE = 60.0
 """Seconds in which the operator must have taken note of a command."""

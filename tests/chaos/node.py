@@ -18,16 +18,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
 from fluxbase_migrations.controller.watch.parsing import labels, run_number
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import ENV_JOB, LABEL_SET, LABEL_SET_UID, LABEL_TRACK, MIGRATIONS_ROOT
 from fluxbase_migrations.runner.commands.job import ENV_TERMINATION_LOG
 from tests.support.expansion import expand
-
-Json = dict[str, Any]
 
 NAME = "chaos"
 EVERY = 0.05

@@ -3,14 +3,12 @@
 import secrets
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import ANNOTATION_TAKE_OVER, CommandState, Track
 from fluxbase_migrations.core.result import Outcome
 from tests.chaos.objects import Objects
 from tests.support import kstatus
-
-Json = dict[str, Any]
 
 SOON = 90.0
 """Seconds in which one step must be made."""

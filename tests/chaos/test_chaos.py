@@ -1,7 +1,7 @@
 """Operator, Jobs' pods, PostgreSQL and API server are killed at random moments while sets change.
 
 However a round goes, in the end every set is where it should be, every migration took effect exactly once in
-each database and the ledger says so; and at no time was a set Ready while a row was dirty or a container ran,
+each database and in its history; and at no time was a set Ready while a row was dirty or a container ran,
 a Job deleted in flight, a fact shown of another database, or a command obeyed that did not stand there. Every
 round is drawn from CHAOS_SEED and its number; a failure prints both::
 
@@ -17,20 +17,18 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from fluxbase_migrations.controller.watch.parsing import set_of
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Track
 from tests.chaos import checks, command_checks, fact_checks
 from tests.chaos.life import Life
 from tests.chaos.places import Places
 from tests.chaos.plan import Company, Plan, Victim
 from tests.chaos.world import SLOTS, World, world
-
-Json = dict[str, Any]
 
 SEED = os.environ["CHAOS_SEED"]
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "13"))
@@ -180,8 +178,8 @@ async def told_of(life: Life) -> str:
     parts = [f"--- {life.name}: status\n{json.dumps((body or {}).get('status'), indent=1)}"]
     for database in life.places.databases:
         try:
-            ledger, row = await asyncio.to_thread(lambda one: (one.ledger(), one.row()), database)
+            history, row = await asyncio.to_thread(lambda one: (one.history(), one.row()), database)
         except Exception as error:  # whatever it is, the rest is worth reading
-            ledger, row = str(error), []
-        parts.append(f"--- {life.name}: OID {database.oid}, row {row}, ledger\n{ledger}")
+            history, row = str(error), []
+        parts.append(f"--- {life.name}: OID {database.oid}, row {row}, history\n{history}")
     return "\n".join(parts)

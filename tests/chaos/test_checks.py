@@ -190,15 +190,15 @@ def test_an_interrupted_file_excuses_nothing_else(executed: list[str]) -> None:
     ],
     ids=["the same", "interrupted", "not recorded", "another interrupted", "too little", "too much"],
 )
-def test_a_ledger_that_says_something_else_is_found(
+def test_a_history_that_says_something_else_is_found(
     applied: list[str], interrupted: int | None, found: bool
 ) -> None:
     did = {1: ["up"], 2: ["up", "down", "up"]}
     if found:
         with pytest.raises(AssertionError, match="version 2 was executed"):
-            checks.check_ledger(did, {1: ["up"], 2: applied}, interrupted)
+            checks.check_history(did, {1: ["up"], 2: applied}, interrupted)
     else:
-        checks.check_ledger(did, {1: ["up"], 2: applied}, interrupted)
+        checks.check_history(did, {1: ["up"], 2: applied}, interrupted)
 
 
 NOTES = [

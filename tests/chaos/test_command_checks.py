@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
@@ -17,8 +18,6 @@ from fluxbase_migrations.core.names import (
 )
 from tests.chaos.command_checks import check_jobs, check_obeyed, check_told
 from tests.chaos.history import Revision
-
-Json = dict[str, Any]
 
 OID = 16384
 

@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Track
 from tests.chaos.database import Database, Login
 from tests.chaos.fact_checks import Evidence, check_database_of_spec, check_facts
 from tests.chaos.history import Revision
 from tests.chaos.places import Placed
 from tests.chaos.rows import State
-
-Json = dict[str, Any]
 
 OLD, NEW, COPY = 16384, 16385, 16386
 EVIDENCE = {

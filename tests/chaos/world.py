@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from math import inf
 from pathlib import Path
-from typing import Any
 
 from dev.postgres_server import Server, start_server
 from dev.programs import Program
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import GROUP, PLURAL
 from tests.chaos import database
 from tests.chaos.history import History
@@ -24,8 +24,6 @@ from tests.chaos.plan import Company, Kill, Other, Victim
 from tests.conftest import VERSIONS
 from tests.controller.api_server import ApiServer, free_port, programs, start
 from tests.controller.conftest import credentials, fresh_namespace, install
-
-Json = dict[str, Any]
 
 OPERATOR = "operator"
 """The operator's user, for the API server."""

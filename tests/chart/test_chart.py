@@ -334,6 +334,16 @@ VALUES: Mapping[str, tuple[tuple[str, ...], str, str]] = {
         "FluxbaseMigrationSet",
         "name: files",
     ),
+    "userMigrations.table": (
+        (DATABASE, *VOLUME, 'userMigrations.table="public.versions"'),
+        "FluxbaseMigrationSet",
+        "table: public.versions",
+    ),
+    "userMigrations.baseline": (
+        (DATABASE, 'userMigrations={"configMap":"files","baseline":20240102030405}'),
+        "FluxbaseMigrationSet",
+        "baseline: 20240102030405\n",
+    ),
 }
 
 

@@ -1,6 +1,6 @@
 """What both command lines are asked to do: the tables of golang-migrate's own tests, and their neighbours.
 
-A case starts from a tracking row put there by hand, so that both start from the same and ours has no ledger
+A case starts from a tracking row put there by hand, so that both start from the same and ours has no history
 to lean on.
 """
 

@@ -21,7 +21,7 @@ class Difference:
 
     name: str
     documented: str
-    """How its row in docs/compatibility.md begins."""
+    """How its item in docs/compatibility.md begins."""
     reason: str
     cases: str
     """Pattern of the ids of the cases that show it."""

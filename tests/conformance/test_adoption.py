@@ -4,10 +4,10 @@ import subprocess
 from pathlib import Path
 
 from dev.peers import environment, golang_migrate, write_files
-from tests.conftest import Database
 from tests.runner.cases import files
 from tests.runner.test_adoption import OTHER, ours
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 
 def test_what_golang_migrate_applied_is_not_applied_again(database: Database, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from dev.peers import GolangMigrate, Ours, Peer, write_files
 from tests.conformance.cases import FIXTURE, Row
 from tests.conformance.twins import message, reset, state
-from tests.conftest import Database
+from tests.support.databases import Database
 
 # The background work is for all tests of one process.
 pytestmark = pytest.mark.xdist_group("conformance")

@@ -13,7 +13,7 @@ from dev.peers import environment, golang_migrate, write_files
 from dev.postgres_server import Endpoint
 from tests.conformance.cases import body
 from tests.conformance.twins import reset, state
-from tests.conftest import Database, fresh_database
+from tests.support.databases import Database, fresh_database
 
 OURS = str(Path(sys.executable).with_name("fluxbase-migrate"))
 FILES = {

@@ -9,8 +9,7 @@ from dev.peers import APP, GolangMigrate, Ours, write_files
 from dev.waiting import eventually
 from tests.conformance.cases import body
 from tests.conformance.twins import message, reset, state
-from tests.conftest import Database
-from tests.support.databases import clients, lock_id, lock_waiters
+from tests.support.databases import Database, clients, lock_id, lock_waiters
 
 # The background work is for all tests of one process.
 pytestmark = pytest.mark.xdist_group("conformance")

@@ -11,7 +11,7 @@ from psycopg import sql
 from dev.peers import GolangMigrate, Ours, write_files
 from tests.conformance.cases import body
 from tests.conformance.twins import reset, state
-from tests.conftest import Database, create_login, drop_role
+from tests.support.databases import Database, create_login, drop_role
 
 # The background work is for all tests of one process.
 pytestmark = pytest.mark.xdist_group("conformance")
@@ -42,7 +42,7 @@ def source(tmp_path: Path) -> Path:
 def test_tables_that_exist_and_are_granted_are_enough(
     guest: Database, database: Database, source: Path
 ) -> None:
-    """golang-migrate needs its one table; ours needs the ledger beside it, and says so."""
+    """golang-migrate needs its one table; ours needs the history beside it, and says so."""
     assert GolangMigrate(guest.dsn, source).run("up").code == 0
     assert GolangMigrate(guest.dsn, source).run("down", "1").code == 0
     refused = Ours(guest.dsn, source).run("up")
@@ -50,7 +50,7 @@ def test_tables_that_exist_and_are_granted_are_enough(
     assert "migrations.history" in refused.output
     assert state(database) == ((), ("1/up", "1/down"))
 
-    # The owner's first run makes the ledger; from then on the grants are enough.
+    # The owner's first run makes the history; from then on the grants are enough.
     assert Ours(database.dsn, source).run("up").code == 0
     assert Ours(database.dsn, source).run("down", "1").code == 0
     with psycopg.connect(database.dsn, autocommit=True) as owner:
@@ -76,7 +76,7 @@ def test_a_table_that_may_not_be_created_is_named(guest: Database, database: Dat
 def test_a_table_that_may_not_be_written_is_named_before_anything_runs(
     guest: Database, database: Database, source: Path
 ) -> None:
-    for command in (("up",), ("down", "1")):  # the ledger is there
+    for command in (("up",), ("down", "1")):  # the history is there
         assert Ours(database.dsn, source).run(*command).code == 0
     with psycopg.connect(database.dsn, autocommit=True) as owner:
         role = sql.Identifier(guest.user)

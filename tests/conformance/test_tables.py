@@ -81,4 +81,4 @@ def test_each_listed_difference_is_one(comparisons: Comparisons, difference: Dif
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda one: one.name)
 def test_users_are_told_of_each_difference(difference: Difference) -> None:
-    assert f"\n| {difference.documented}" in COMPATIBILITY.read_text()
+    assert f"\n- {difference.documented}" in COMPATIBILITY.read_text()

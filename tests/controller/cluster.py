@@ -13,11 +13,11 @@ from typing import Any
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
 from fluxbase_migrations.core.job import JobSpec
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, ENV_JOB, KIND, LABEL_TRACK
 from fluxbase_migrations.core.result import Result
 from tests.support.expansion import environment
 
-Json = dict[str, Any]
 WAIT_SECONDS = 20.0
 
 

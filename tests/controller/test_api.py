@@ -76,6 +76,34 @@ REFUSED = {
     "a foreign table without a schema": (user(source=FILES, foreignTables=["versions"]), "foreignTables"),
     "no foreign table": (user(source=FILES, foreignTables=[]), "foreignTables"),
     "a foreign table twice": (user(source=FILES, foreignTables=["a.b", "a.b"]), "foreignTables"),
+    "a table without a schema": (user(source=FILES, table="versions"), "tracks.user.table"),
+    "the history as a table": (
+        user(source=FILES, table='"migrations"."history"'),
+        "migrations.history is the history of all tracks",
+    ),
+    "a table for the built-in files": (
+        {"database": URL, "tracks": {"system": {"table": "public.versions"}}},
+        "table is for the files of a source",
+    ),
+    "the system track's table": (
+        user(source=FILES, table="migrations.fluxbase"),
+        "must not have the same table",
+    ),
+    "one table for both tracks": (
+        {
+            "database": URL,
+            "tracks": {
+                "system": {"source": FILES, "table": "a.b"},
+                "user": {"source": FILES, "table": 'a."b"'},
+            },
+        },
+        "must not have the same table",
+    ),
+    "the user track's table for the other track": (
+        {"database": URL, "tracks": {"system": {"source": FILES, "table": "migrations.app"}}},
+        "must not have the same table",
+    ),
+    "a baseline of nothing": (user(source=FILES, baseline=0), "baseline"),
     "an unknown rollback": (user(source=FILES, rollback="Maybe"), "Forbid"),
     "unknownFiles that is neither": (user(source=FILES, unknownFiles="Ignore"), "Warn"),
     "a statementTimeout that PostgreSQL cannot hold": (
@@ -178,6 +206,8 @@ FULL = {
             "outOfOrder": "Fail",
             "unknownFiles": "Warn",
             "foreignTables": ["public.schema_migrations", '"My.App"."v"'],
+            "table": '"My.App".versions',
+            "baseline": 2**62,
             "recheckInterval": "1h30m",
         },
     },
@@ -252,7 +282,8 @@ async def test_jobs_and_their_pods_are_let_into_a_restricted_namespace(
         owner = SetRef("0b5b4c3e-0000-4000-8000-000000000000", cluster.namespace, "a.very.long.name" * 15)
         told = jobs.job_spec(parsed, track, owner, run=1, expected_digest="sha256:x")
         assert JobSpec.from_json(told.to_json()) == told
-        assert told.foreign_tables == (jobs.track_spec(parsed, track).foreign_tables or ())
+        assert told.table == jobs.track_spec(parsed, track).table
+        assert told.baseline == jobs.track_spec(parsed, track).baseline
         body = jobs.manifest(
             parsed, settings, told, name="job", inputs_digest="sha256:i", template="sha256:t"
         )

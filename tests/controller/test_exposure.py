@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.cli.kubectl.set_view import render
 from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.core.errors import Exposed, PlatformIncomplete
 from fluxbase_migrations.core.exposure import Exposure, ExposureKind
 from fluxbase_migrations.core.names import ExposurePolicy
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.decisions.run_result import NOT_EXPOSED
 from tests.controller.cluster import Cluster, told
 from tests.controller.conftest import Running
 from tests.controller.test_lifecycle import FILES, SOURCE, done
@@ -55,7 +55,7 @@ async def test_a_warning_keeps_the_set_ready_and_is_seen_in_status_event_and_plu
     await cluster.run("user", 2, done(2, exposed=0))
     user = await cluster.reaches("user", "Applied")
     assert (user["exposed"], user.get("exposures")) == (0, None)
-    await cluster.event(NOT_EXPOSED)
+    await cluster.event(EventReason.NOT_EXPOSED)
 
 
 async def test_failing_stalls_until_something_changes(cluster: Cluster, operator: Running) -> None:

@@ -1,5 +1,6 @@
-"""The way of a set from creation to Applied, and what happens to its Jobs, against a real API server."""
+"""The way of a set from creation to AppliedFile, and what happens to its Jobs, against a real API server."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.names import ANNOTATIONS_UNDISTURBED
-from fluxbase_migrations.core.result import Applied, ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.result import AppliedFile, ErrorInfo, Outcome, Result
 from tests.controller.cluster import Cluster, now, told, until
 from tests.controller.conftest import Running
 
@@ -40,7 +41,7 @@ async def test_both_tracks_run_one_after_the_other_and_the_status_tells(
     await cluster.next_job("system", 1)
     assert (await cluster.reaches("user", "Pending", "WaitingForSystem"))["message"]
     assert await cluster.jobs("user") == []
-    files = (Applied(6, "jobs", "up", 0.1),)
+    files = (AppliedFile(6, "jobs", "up", 0.1),)
     await cluster.run("system", 1, done(6, applied=files, applied_count=1))
     job = await cluster.run("user", 1, done(1))
     user = await cluster.reaches("user", "Applied", "Applied")
@@ -201,10 +202,10 @@ async def test_a_failure_is_told_in_full_and_mended_by_new_content(
 
 async def test_an_unready_world_is_tried_again_without_limit(cluster: Cluster, operator: Running) -> None:
     await cluster.make_set(retry={"limit": 0, "backoff": "200ms"})
-    unready = (Outcome.UNREACHABLE, Outcome.AUTH, Outcome.SERVER_REFUSED, Outcome.LOCK_HELD)
-    for run, outcome in enumerate(unready, start=1):
+    readiness_error = (Outcome.UNREACHABLE, Outcome.AUTH, Outcome.SERVER_REFUSED, Outcome.LOCK_HELD)
+    for run, outcome in enumerate(readiness_error, start=1):
         await cluster.run("system", run, failed(outcome))
-    await cluster.run("system", len(unready) + 1, done(6))
+    await cluster.run("system", len(readiness_error) + 1, done(6))
     await cluster.reaches("system", "Applied")
 
 
@@ -216,6 +217,36 @@ async def test_another_version_table_stops_a_track_until_the_set_says_what_it_is
     await cluster.reaches("system", "Failed", "ForeignTable")
     await cluster.patch_set(spec={"tracks": {"system": {"foreignTables": ["public.schema_migrations"]}}})
     assert told(await cluster.next_job("system", 2)).foreign_tables == ("public.schema_migrations",)
+
+
+async def test_a_baseline_and_a_table_reach_the_runs_and_what_was_recorded_is_told(
+    cluster: Cluster, operator: Running
+) -> None:
+    await cluster.config_map("files", FILES)
+    await cluster.make_set(tracks=SOURCE)
+    await cluster.run("system", 1, done(6))
+    await cluster.run("user", 1, failed(Outcome.FOREIGN_TABLE))
+    await cluster.reaches("user", "Failed", "ForeignTable")
+    await cluster.patch_set(spec={"tracks": {"user": {"baseline": 1}}})
+    second = told(await cluster.run("user", 2, done(1, Outcome.NO_CHANGE, baselined=1)))
+    assert (second.table, second.baseline) == (None, 1)
+    assert (await cluster.reaches("user", "Applied"))["version"] == 1
+    await cluster.event("Baselined", "user: the database is taken to be at version 1")
+    await cluster.patch_set(spec={"tracks": {"user": {"table": "public.versions"}}})
+    moved = await cluster.run("user", 3, replace(failed(Outcome.FOREIGN_TABLE), observed=True))
+    assert told(moved).table == "public.versions"
+    assert "version" not in await cluster.reaches("user", "Failed", "ForeignTable")
+
+
+async def test_the_other_tracks_table_is_no_news_to_a_track(cluster: Cluster, operator: Running) -> None:
+    await cluster.config_map("files", FILES)
+    tracks = {
+        "system": {**SOURCE["user"], "table": "app.platform"},
+        "user": {**SOURCE["user"], "foreignTables": ["app.jobs"]},
+    }
+    await cluster.make_set(tracks=tracks)
+    assert told(await cluster.run("system", 1, done(1))).foreign_tables == ()
+    assert told(await cluster.next_job("user", 1)).foreign_tables == ("app.jobs", "app.platform")
 
 
 async def test_a_run_without_result_is_tried_again_until_the_limit(
@@ -355,7 +386,7 @@ async def test_a_namespace_that_cannot_be_watched_blinds_to_no_other(
     await cluster.make_set()
     await cluster.next_job("system", 1)
     assert f"watching the namespace {cluster.namespace}" not in caplog.text
-    assert running.operator.trouble() is None
+    assert running.operator.health_error() is None
 
 
 async def test_a_lost_node_is_told_and_nothing_starts_until_the_pod_is_gone(

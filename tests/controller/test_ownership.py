@@ -10,8 +10,9 @@ from fluxbase_migrations.api import conditions, status_json
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.result import Outcome, Result
-from tests.controller.cluster import Cluster, Json, now, told, until
+from tests.controller.cluster import Cluster, now, told, until
 from tests.controller.conftest import Running
 from tests.controller.test_lifecycle import done
 

@@ -146,17 +146,17 @@ async def test_rights_that_were_lost_are_tried_again_and_the_readiness_tells(
     await other.make_set()
     await cluster.next_job("system", 1)
     await other.next_job("system", 1)
-    assert running.operator.unready() is None
+    assert running.operator.readiness_error() is None
     bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{other.namespace}/rolebindings"
     binding = await kube.get(f"{bindings}/operator")
     await kube.delete(f"{bindings}/operator", binding["metadata"]["uid"], "Background")
     await other.patch_set(spec={"retry": {"limit": 3}})
 
-    async def unready() -> bool:
-        return other.namespace in str(running.operator.unready())
+    async def readiness_error() -> bool:
+        return other.namespace in str(running.operator.readiness_error())
 
-    await until("the readiness tells", unready)
-    assert running.operator.trouble() is None
+    await until("the readiness tells", readiness_error)
+    assert running.operator.health_error() is None
     await cluster.patch_set(metadata={"annotations": {"fluxbase.io/requested-at": "now"}})
     await cluster.event("Requested", "now")
     restored = {**copy.deepcopy(binding), "metadata": {"name": "operator"}}
@@ -165,7 +165,7 @@ async def test_rights_that_were_lost_are_tried_again_and_the_readiness_tells(
     await until("it goes on", lambda: _told(other), seconds=15)
 
     async def ready() -> bool:
-        return running.operator.unready() is None
+        return running.operator.readiness_error() is None
 
     await until("it is ready", ready, seconds=90)
 
@@ -176,8 +176,8 @@ async def test_a_namespace_that_may_not_be_read_keeps_no_other_waiting(
     running: Running = await start_operator(namespaces=("not-there", cluster.namespace))
     await cluster.make_set()
     await cluster.next_job("system", 1)
-    assert running.operator.trouble() is None
-    assert "the namespace not-there cannot be watched" in str(running.operator.unready())
+    assert running.operator.health_error() is None
+    assert "the namespace not-there cannot be watched" in str(running.operator.readiness_error())
 
 
 async def test_a_namespace_that_may_not_be_watched_any_more_gives_its_slot_back_until_it_may(
@@ -209,7 +209,7 @@ async def test_a_namespace_that_may_not_be_watched_any_more_gives_its_slot_back_
     binding = await kube.get(f"{bindings}/operator")
     await kube.delete(f"{bindings}/operator", binding["metadata"]["uid"], "Background")
     await cluster.next_job("system", 1)
-    assert "forbidden" in str(running.operator.unready())
+    assert "forbidden" in str(running.operator.readiness_error())
     await kube.create(bindings, {**binding, "metadata": {"name": "operator"}})
     slots = running.operator._reconciler._slots
 

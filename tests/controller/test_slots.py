@@ -3,8 +3,9 @@
 from typing import Any
 
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.result import Outcome
-from tests.controller.cluster import Cluster, Json, until
+from tests.controller.cluster import Cluster, until
 from tests.controller.conftest import fresh_namespace
 from tests.controller.test_lifecycle import SOURCE, done
 

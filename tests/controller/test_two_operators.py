@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import ANNOTATION_CONTESTED
-from tests.controller.cluster import Cluster, Json, until
+from tests.controller.cluster import Cluster, until
 from tests.controller.test_lifecycle import done
 
 

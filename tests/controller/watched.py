@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.core.json_names import Json
 from tests.support import kstatus
 from tests.support.kstatus_program import read_by_kstatus
-
-Json = dict[str, Any]
 
 
 @contextlib.asynccontextmanager

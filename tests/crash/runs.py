@@ -22,8 +22,7 @@ from dev.postgres_server import Server
 from dev.waiting import eventually
 from tests.conformance.cases import NIL, body
 from tests.conformance.twins import reset, state
-from tests.conftest import Database
-from tests.support.databases import invalid_indexes
+from tests.support.databases import Database, invalid_indexes
 from tests.support.prefork import Prefork
 
 Victim = Literal["process", "connection", "server", "server stopped", "machine"]

@@ -28,6 +28,7 @@ from tests.e2e.database import (
 from tests.e2e.harness import Kube, MigrationSet, eventually
 from tests.e2e.scenarios import Scenario
 from tests.e2e.watching import StatusWatch
+from tests.support.databases import external_server
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "build/reports"
@@ -132,13 +133,13 @@ def a_set(cluster: Cluster, kube: Kube, name: str, scratch: Path) -> Iterator[Mi
 @contextlib.contextmanager
 def a_database(cluster: Cluster) -> Iterator[Database]:
     """A database on the cluster's server, dropped afterwards."""
-    server = cluster.dsn(role="postgres", database="postgres")
+    server = external_server(cluster.dsn(role="postgres", database="postgres"))
     inside = urlsplit(cluster.dsn(role="postgres", database="postgres", inside=True))
     database = create_database(server, f"{inside.hostname}:{inside.port or 5432}")
     try:
         yield database
     finally:
-        drop_database(server, database)
+        drop_database(database)
 
 
 @pytest.fixture
@@ -149,24 +150,22 @@ def new_database(cluster: Cluster) -> Iterator[Callable[[], Database]]:
 
 
 @pytest.fixture
-def restored(cluster: Cluster) -> Iterator[Callable[[Database], Database]]:
+def restored() -> Iterator[Callable[[Database], Database]]:
     """Make a copy of a database, as a restored backup is one."""
-    server = cluster.dsn(role="postgres", database="postgres")
     with contextlib.ExitStack() as stack:
 
         def restore(database: Database) -> Database:
-            copy = copy_database(server, database)
-            stack.callback(drop_database, server, copy)
+            copy = copy_database(database)
+            stack.callback(drop_database, copy)
             return copy
 
         yield restore
 
 
 @pytest.fixture
-def made_again(cluster: Cluster) -> Callable[[Database], None]:
+def made_again() -> Callable[[Database], None]:
     """Drop a database and make it again, empty, for the same login."""
-    server = cluster.dsn(role="postgres", database="postgres")
-    return lambda database: recreate_database(server, database)
+    return recreate_database
 
 
 @pytest.fixture(scope="module")

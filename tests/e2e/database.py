@@ -3,12 +3,13 @@
 import contextlib
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
+
+from dev.postgres_server import Endpoint
+from tests.support import databases
 
 GATE = 20250131
 GATED = (
@@ -18,24 +19,20 @@ GATED = (
 
 
 @dataclass(frozen=True)
-class Database:
-    """A database of its own on the cluster's server: the address from here, and the one from inside pods."""
+class Database(databases.Database):
+    """A database of its own on the cluster's server, which has another address inside of pods."""
 
-    outside: str
-    inside: str
-    name: str
+    inside_host: str
+    """The Service's name and port."""
 
     @property
-    def as_owner(self) -> str:
-        """The address from here, as the login that pods use."""
-        user, here = urlsplit(self.inside), urlsplit(self.outside)
-        netloc = f"{user.username}:{user.password}@{here.hostname}:{here.port}"
-        return here._replace(netloc=netloc).geturl()
+    def inside(self) -> str:
+        """The address from inside pods, as the owner."""
+        return f"postgres://{self.user}:{self.password}@{self.inside_host}/{self.name}?sslmode=disable"
 
-    def query(self, statement: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.outside, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode())
-            return cursor.fetchall() if cursor.description else []
+    def named(self, name: str) -> "Database":
+        """Another one with the same owner."""
+        return replace(self, name=name)
 
     def row(self, track: str) -> list[tuple[int, bool]]:
         """The tracking table's content."""
@@ -50,12 +47,12 @@ class Database:
     @contextlib.contextmanager
     def gate(self) -> Iterator[None]:
         """Keep a migration that runs :data:`GATED` waiting."""
-        with psycopg.connect(self.outside, autocommit=True) as connection:
+        with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", [GATE])
             yield
 
     def times_applied(self, track: str = "user") -> dict[str, int]:
-        """How often each file went up, by the ledger."""
+        """How often each file went up, by the history."""
         table = {"system": "fluxbase", "user": "app"}[track]
         rows = self.query(
             "SELECT file, count(*) FROM migrations.history"
@@ -64,51 +61,37 @@ class Database:
         return {str(file): int(count) for file, count in rows}
 
 
-def create_database(server_outside: str, inside_host: str) -> Database:
-    """Create a database owned by a login of its own that has CREATEROLE and is no superuser.
-
-    ``server_outside`` is a superuser's DSN reachable from here; ``inside_host`` the Service's name and port.
-    """
-    name = f"e2e_{secrets.token_hex(5)}"
-    password = secrets.token_hex(12)
-    with psycopg.connect(server_outside, autocommit=True) as connection:
-        login = sql.Identifier(name)
-        connection.execute(
-            sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}").format(login, sql.Literal(password))
-        )
-        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(login, login))
-    outside = urlsplit(server_outside)._replace(path=f"/{name}").geturl()
-    return Database(outside, f"postgres://{name}:{password}@{inside_host}/{name}?sslmode=disable", name)
+def create_database(server: Endpoint, inside_host: str) -> Database:
+    """Create a database owned by a login of its own that has CREATEROLE and is no superuser."""
+    name = _fresh()
+    database = Database(server, name, name, secrets.token_hex(12), inside_host)
+    databases.create_login(server, name, database.password)
+    databases.create_database(server, name, name)
+    return database
 
 
-def copy_database(server_outside: str, database: Database) -> Database:
+def copy_database(database: Database) -> Database:
     """A second database as :func:`create_database` made the first, with its content: a restored backup."""
-    name = f"e2e_{secrets.token_hex(5)}"
-    with psycopg.connect(server_outside, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
-                *map(sql.Identifier, (name, database.name, database.name))
-            )
-        )
-    outside, inside = (
-        urlsplit(address)._replace(path=f"/{name}").geturl()
-        for address in (database.outside, database.inside)
-    )
-    return Database(outside, inside, name)
+    copy = database.named(_fresh())
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
+    names = map(sql.Identifier, (copy.name, database.name, database.user))
+    databases.administer(database.server, statement.format(*names))
+    return copy
 
 
-def recreate_database(server_outside: str, database: Database) -> None:
+def recreate_database(database: Database) -> None:
     """Drop it, whoever is connected, and make it again, empty."""
-    with psycopg.connect(server_outside, autocommit=True) as connection:
-        name = sql.Identifier(database.name)
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
-        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
+    databases.drop_database(database.server, database.name)
+    databases.create_database(database.server, database.name, database.user)
 
 
-def drop_database(server_outside: str, database: Database) -> None:
+def drop_database(database: Database) -> None:
     """Remove what :func:`create_database` made; roles that the system track shares stay."""
-    with psycopg.connect(server_outside, autocommit=True) as connection:
-        name = sql.Identifier(database.name)
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [database.name]).fetchone():
-            connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(name))
+    databases.drop_database(database.server, database.name)
+    if database.name == database.user:
+        disable = sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(database.user))
+        databases.administer(database.server, disable)
+
+
+def _fresh() -> str:
+    return f"e2e_{secrets.token_hex(5)}"

@@ -7,10 +7,9 @@ import json
 import secrets
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from urllib.parse import urlencode
 
 import yaml
 
+from dev import waiting
 from fluxbase_migrations.core.names import API_VERSION, KIND, PLURAL
 from tests.e2e.database import Database
 
@@ -31,16 +31,8 @@ T = TypeVar("T")
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def eventually(what: str, look: Callable[[], T | None], timeout: float = 90, every: float = 0.25) -> T:
-    """Look until there is something to return; fail with ``what`` was awaited after ``timeout`` s."""
-    deadline = time.monotonic() + timeout
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout:.0f} s for {what}")
-        time.sleep(every)
+eventually = functools.partial(waiting.eventually, timeout=90, every=0.25)
+"""On a cluster, where things take longer, and a look costs more."""
 
 
 @functools.cache
@@ -221,7 +213,7 @@ class MigrationSet:
             return status if status.get("phase") == phase and track.items() <= user.items() else None
 
         try:
-            return eventually(f"{self.name} to be {phase} {track or ''}", look, timeout)
+            return eventually(f"{self.name} to be {phase} {track or ''}", look, timeout=timeout)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is: {json.dumps(self.status(), indent=1)}") from None
 
@@ -235,7 +227,7 @@ class MigrationSet:
             return message if good else None
 
         try:
-            return eventually(f"a message of {self.name} with {words}", look, timeout)
+            return eventually(f"a message of {self.name} with {words}", look, timeout=timeout)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is: {json.dumps(self.status(), indent=1)}") from None
 

@@ -1,17 +1,19 @@
-"""What a person sees in each scenario: the table of docs/scenarios.md, made from the end-to-end tests.
+"""What a person sees in each scenario: the lists of docs/scenarios.md, made from the end-to-end tests.
 
 A test captures its decisive moments with :class:`Scenario`. Each must look as it is recorded in
-`scenarios.json`, which the docs are rendered from, so the table cannot lie. `make scenarios` records afresh.
+`scenarios.json`, which the docs are rendered from, so the page cannot lie. `make scenarios` records afresh.
 """
 
 import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from fluxbase_migrations.api.reference import item
 from tests.e2e.harness import MigrationSet, eventually
 
 HERE: Final = Path(__file__).parent
@@ -34,7 +36,6 @@ SECTIONS: Final = {
 }
 """Heading of each module whose scenarios are in the docs, in this order."""
 
-_COLUMNS: Final = ("", "`kubectl get fbms`", "reason and message", "newest Event", "log")
 _STABLE: Final = 4
 """Looks in a row that must be the same before a moment is recorded."""
 
@@ -52,7 +53,7 @@ class Moment:
 
 
 class Scenario:
-    """One row of the table for each :meth:`sees`, under one title."""
+    """One moment for each :meth:`sees`, under one title."""
 
     def __init__(self, title: str, *, strict: bool) -> None:
         self._title = title
@@ -80,7 +81,7 @@ class Scenario:
             return _look(shop, when, reason, event, log=log)
 
         try:
-            seen = eventually(f"{shop.name} to be {reason}", look, timeout, every=0.5)
+            seen = eventually(f"{shop.name} to be {reason}", look, timeout=timeout, every=0.5)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is: {json.dumps(shop.status(), indent=1)}") from None
         if self._record:
@@ -100,7 +101,7 @@ class Scenario:
             seen = now or seen
             return same >= _STABLE or now is None  # it is over: the last look counts
 
-        eventually(f"{self._title!r} to settle", still, 30, every=0.4)
+        eventually(f"{self._title!r} to settle", still, timeout=30, every=0.4)
         return seen
 
     def _compare(self, look: Any, seen: Moment) -> None:
@@ -113,7 +114,7 @@ class Scenario:
             return asdict(last[-1]) == wanted
 
         try:
-            eventually("what docs/scenarios.md shows", same, 20, every=0.5)
+            eventually("what docs/scenarios.md shows", same, timeout=20, every=0.5)
         except AssertionError:
             raise AssertionError(
                 f"{self._title!r}, {seen.when!r} does not look as docs/scenarios.md says.\n"
@@ -192,40 +193,38 @@ def read() -> dict[str, list[dict[str, str]]]:
 
 
 def filled(text: str, recorded: dict[str, list[dict[str, str]]]) -> str:
-    """The page with its tables: one for each module, scenarios in the order of the tests."""
+    """The page with its lists: one heading for each module, scenarios in the order of the tests."""
     parts = []
     for module, heading in SECTIONS.items():
         source = (HERE / f"{module}.py").read_text()
         titles = sorted((title for title in recorded if _quoted(title) in source), key=source.index)
-        rows = [_moment(title, one) for title in titles for one in recorded[title]]
-        table = [_row(_COLUMNS), _row(["---"] * len(_COLUMNS)), *rows]
-        parts.append(f"## {heading}\n\n" + "\n".join(table) + "\n")
+        scenarios = (f"### {title}\n\n{_moments(recorded[title])}\n" for title in titles)
+        parts.append(f"## {heading}\n\n" + "\n".join(scenarios))
     place = re.compile(r"(<!-- scenarios -->\n).*(<!-- /scenarios -->)", re.DOTALL)
     return place.sub(lambda found: f"{found[1]}\n" + "\n".join(parts) + f"\n{found[2]}", text)
 
 
-def _moment(title: str, one: dict[str, str]) -> str:
-    message = one["message"]
-    return _row(
-        (
-            f"**{title}**" + (f": {one['when']}" if one["when"] else ""),
-            "<br>".join(f"`{part}`" for part in one["columns"].split()),
-            f"**{one['reason']}** {_text(message)}",
-            _text(one["event"], message),
-            _text(one["log"], message),
-        )
-    )
+def _moments(moments: list[dict[str, str]]) -> str:
+    return "\n".join(line for moment in moments for line in _moment(moment))
+
+
+def _moment(moment: dict[str, str]) -> Iterator[str]:
+    """The moment's heading, and below it what each command shows."""
+    message = moment["message"]
+    when = moment["when"] or "At first"
+    yield item(f"**{when[0].upper()}{when[1:]}**: `{moment['columns']}`")
+    yield item(f"Ready: **{moment['reason']}**, {_text(message)}", 1)
+    if moment["event"]:
+        yield item(f"Event: {_text(moment['event'], message)}", 1)
+    if moment["log"]:
+        yield item(f"Log: {_text(moment['log'], message)}", 1)
 
 
 def _text(text: str, known: str = "") -> str:
-    """``text`` for a cell; what the cell before it says already is left out."""
+    """``text`` for Markdown; what the line before it says already is left out."""
     said = known.partition(": ")[2]
     text = text.replace(known, "(the same)").replace(said, "(the same)") if len(said) > 40 else text
     return re.sub(r"([<*\[])", r"\\\1", text)
-
-
-def _row(cells: Any) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def orphans(recorded: dict[str, list[dict[str, str]]]) -> set[str]:

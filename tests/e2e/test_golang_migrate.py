@@ -25,7 +25,7 @@ def test_both_tracks_read_the_same_and_there_is_nothing_to_do(
     for name, data in system.files().items():
         (built_in / name).write_bytes(data)
     for table, directory, version in (("fluxbase", built_in, "6"), ("app", SHOP, "4")):
-        dsn = shop.database.outside.replace("postgres://", "postgresql://") + "?sslmode=disable"
+        dsn = shop.database.server.dsn(shop.database.name, sslmode="disable")
         peer = GolangMigrate(dsn, directory, ("migrations", table))
         assert peer.run("version").output.strip() == version
         done = peer.run("up")

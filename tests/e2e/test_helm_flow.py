@@ -30,7 +30,7 @@ OPTION_A = "Option A: using a ConfigMap"
 OPTION_B = "Option B: using a volume"
 INSTALL = "2. Install or upgrade"
 COPY = "3. Copy the files to the volume (option B)"
-RESTART = "4. Have them looked at (option B)"
+RESTART = "4. Make the operator look (option B)"
 
 
 def fenced(section: str, language: str) -> list[str]:

@@ -23,7 +23,7 @@ def applied(shop: MigrationSet) -> MigrationSet:
 
 def as_claimed(shop: MigrationSet, role: str, statement: str) -> list[tuple[object, ...]]:
     """Run a statement as `authenticated` with a role claim, as the platform does for a request."""
-    with psycopg.connect(shop.database.outside) as connection:
+    with psycopg.connect(shop.database.admin_dsn) as connection:
         connection.execute("SELECT set_config('request.jwt.claims', %s, true)", [json.dumps({"role": role})])
         connection.execute("SET LOCAL ROLE authenticated")
         cursor = connection.execute(statement.encode())

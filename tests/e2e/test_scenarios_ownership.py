@@ -105,7 +105,7 @@ def run_elsewhere(shop: MigrationSet, owner: SetRef, content: Mapping[str, bytes
             **os.environ,
             ENV_JOB: spec.to_json(),
             ENV_TERMINATION_LOG: str(shop.scratch / "result"),
-            "DATABASE_URL": shop.database.as_owner,
+            "DATABASE_URL": shop.database.dsn,
         },
         check=True,
         timeout=60,

@@ -40,7 +40,7 @@ def test_a_fault_that_may_pass_is_tried_again_up_to_the_limit(new_set: NewSet, s
 def test_a_lock_that_is_held_is_waited_for(new_set: NewSet, scenario: NewScenario) -> None:
     shop = new_set("lock")
     seen = scenario("Somebody else holds the migration lock")
-    with psycopg.connect(shop.database.outside, application_name="migrate") as holder:
+    with psycopg.connect(shop.database.admin_dsn, application_name="migrate") as holder:
         holder.execute("SELECT pg_advisory_lock(%s::bigint)", [own_id(TableName("migrations", "app"))])
         shop.start(tables(1), lockTimeout="2s", retry={"backoff": "5s"})
         seen.sees("lockTimeout: 2s", shop, "LockHeld")
@@ -80,7 +80,8 @@ def test_a_dirty_row_of_golang_migrate_is_recovered_as_the_policy_says(
     for name, data in tables(1, 2, up2=WRONG).items():
         (tmp_path / name).write_bytes(data)
     shop.database.query(f'CREATE SCHEMA migrations AUTHORIZATION "{shop.database.name}"')
-    dsn = shop.database.as_owner.replace("postgres://", "postgresql://") + "?sslmode=disable"
+    base = shop.database
+    dsn = base.server.dsn(base.name, base.user, base.password, sslmode="disable")
     peer = GolangMigrate(dsn, tmp_path, ("migrations", "app"))
     assert "no_such_column" in peer.run("up").output
     assert shop.database.row("user") == [(2, True)]

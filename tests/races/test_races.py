@@ -19,8 +19,16 @@ from dev.postgres_server import Endpoint, Server, start_server
 from dev.waiting import eventually
 from tests.conformance.cases import body
 from tests.conformance.twins import message, reset, state
-from tests.conftest import EXTERNAL, VERSIONS, Database, external_server, fresh_database
-from tests.support.databases import clients, invalid_indexes, lock_id, lock_waiters
+from tests.conftest import EXTERNAL, VERSIONS
+from tests.support.databases import (
+    Database,
+    clients,
+    external_server,
+    fresh_database,
+    invalid_indexes,
+    lock_id,
+    lock_waiters,
+)
 
 # One process: races with each other are enough.
 pytestmark = pytest.mark.xdist_group("races")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.conftest import Database
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 
 @pytest.fixture

@@ -46,8 +46,12 @@ def test_a_command_that_would_run_everything_again_is_refused(
 ) -> None:
     code, said = ours(runner, tmp_path, source, *words)
     assert code == 1
-    assert f"migrations.app has no version, but {other} records version 2" in said
-    for way in (f"--table {other}", f"baseline --from {other}", f"--foreign-table {other}"):
+    assert f"migrations.app has no version, but the table {other} of golang-migrate records version 2" in said
+    for way in (
+        f"--table {other}",
+        f"fluxbase-migrate baseline --from {other}, or spec.tracks.user.baseline: 2;",
+        f"--foreign-table {other}",
+    ):
         assert way in said
     assert not runner.exists("price")
     assert not runner.exists("migrations.app")
@@ -122,7 +126,7 @@ def test_a_table_that_cannot_be_read_is_refused_too(runner: Runner, tmp_path: Pa
         admin.execute(f"CREATE TABLE hidden.versions {SHAPE}".encode())
     code, said = ours(runner, tmp_path, source, "up")
     assert code == 1
-    assert "hidden.versions cannot be read by this role" in said
+    assert "hidden.versions of golang-migrate cannot be read by this role" in said
 
 
 def test_a_table_whose_rows_are_hidden_by_policies_is_refused_too(
@@ -136,7 +140,7 @@ def test_a_table_whose_rows_are_hidden_by_policies_is_refused_too(
         )
     code, said = ours(runner, tmp_path, source, "up")
     assert code == 1
-    assert "public.versions cannot be read by this role" in said
+    assert "public.versions of golang-migrate cannot be read by this role" in said
 
 
 @pytest.mark.parametrize(
@@ -162,7 +166,7 @@ def test_a_dropped_column_does_not_hide_a_version_table(runner: Runner, tmp_path
                  "ALTER TABLE public.v DROP COLUMN old; INSERT INTO public.v VALUES (7, true)")  # fmt: skip
     code, said = ours(runner, tmp_path, source, "up")
     assert code == 1
-    assert "public.v records version 7 (dirty)" in said
+    assert "public.v of golang-migrate records version 7 (dirty)" in said
 
 
 def test_the_built_in_track_starts_beside_an_applications_own_table(
@@ -212,8 +216,8 @@ def test_a_baseline_is_recorded_once(runner: Runner, tmp_path: Path, source: str
         ("UPDATE {} SET dirty = true", "Dirty database version 2"),
         ("DELETE FROM {}", "records no version"),
         ("UPDATE {} SET version = -1", "records no version"),
-        ("ALTER TABLE {} ADD COLUMN description text", "is not a version table"),
-        ("DROP TABLE {}", "is not a version table"),
+        ("ALTER TABLE {} ADD COLUMN description text", "is not a version table of a known tool"),
+        ("DROP TABLE {}", "is not a version table of a known tool"),
     ],
     ids=["dirty", "empty", "nothing applied", "another table", "none"],
 )

@@ -1,4 +1,4 @@
-"""A file, its version row and its ledger row take effect together, or not at all."""
+"""A file, its version row and its history row take effect together, or not at all."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_files_are_applied_once_and_recorded(runner: Runner) -> None:
     assert runner.run(files).outcome is Outcome.NO_CHANGE
     assert runner.query("SELECT i FROM a ORDER BY i") == [(1,), (2,)]
     assert runner.row == [(2, False)]
-    assert runner.ledger == [("1_file.up.sql", "applied", 2, 2), ("2_file.up.sql", "applied", 1, 1)]
+    assert runner.history == [("1_file.up.sql", "applied", 2, 2), ("2_file.up.sql", "applied", 1, 1)]
 
 
 def test_an_error_leaves_nothing_but_the_dirty_mark(runner: Runner) -> None:
@@ -87,7 +87,7 @@ def test_a_file_that_drops_the_tracking_schema_is_recorded_in_a_new_one(runner: 
     assert runner.run(files).outcome is Outcome.APPLIED
     assert runner.row == [(2, False)]
     assert runner.exists("b")
-    assert runner.ledger == [("2_file.up.sql", "applied", 2, 2)]
+    assert runner.history == [("2_file.up.sql", "applied", 2, 2)]
 
 
 def test_a_psql_command_is_explained(runner: Runner) -> None:

@@ -88,7 +88,7 @@ def test_in_groups_what_stands_before_it_is_said_to_have_taken_effect(runner: Ru
     assert result.error is not None
     effect = result.error.effect or ""
     assert "took effect" in effect
-    done = runner.ledger[-1][2]
+    done = runner.history[-1][2]
     assert f"{done} of" in effect
     assert "before_it" in tables(runner)
 

@@ -10,7 +10,7 @@ import pytest
 
 from dev.peers import Ours, environment, write_files
 from fluxbase_migrations.controller.reconcile.log_follower import parse
-from tests.conftest import Database
+from tests.support.databases import Database
 
 PROGRAM = str(Path(sys.executable).with_name("fluxbase-migrate"))
 FILES = {

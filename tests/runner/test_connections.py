@@ -17,9 +17,10 @@ from psycopg import sql
 from dev.peers import environment, write_files
 from dev.postgres_server import Server, start_server
 from dev.waiting import eventually
-from tests.conftest import VERSIONS, administer, create_database, create_login
+from tests.conftest import VERSIONS
 from tests.runner.certificates import Authority
 from tests.runner.test_cli import PROGRAM, typed
+from tests.support.databases import administer, create_database, create_login
 
 SERVER_VERSIONS = [int(version) for version in VERSIONS if version.isdecimal()] or [15]
 """The server that TEST_DATABASE_URL names is not ours to configure."""

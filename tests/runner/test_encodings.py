@@ -7,8 +7,8 @@ from psycopg import sql
 
 from dev.postgres_server import Endpoint
 from fluxbase_migrations.core.result import Outcome
-from tests.conftest import Database, administer, create_login, drop_database, drop_role
 from tests.runner.track import Runner, source
+from tests.support.databases import Database, administer, create_login, drop_database, drop_role
 
 ENCODINGS = ["LATIN1", "SQL_ASCII", "EUC_JP", "WIN1252"]
 
@@ -71,7 +71,7 @@ def test_a_name_that_the_database_lacks_is_recorded_all_the_same(runner: Runner)
     assert result.error is not None
     assert result.error.file == "2_größe_→_𝄞.up.sql"
     assert (result.version, result.dirty) == (2, True)
-    assert len(runner.ledger) == 2
+    assert len(runner.history) == 2
     corrected = runner.run({**files, "2_größe_→_𝄞.up.sql": "SELECT 1"})
     assert corrected.outcome is Outcome.APPLIED, corrected.error
     assert not corrected.warnings

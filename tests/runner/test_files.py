@@ -18,7 +18,7 @@ TABLE = "CREATE TABLE made (t text)"
 def test_a_file_without_statements_moves_the_version(runner: Runner, content: bytes) -> None:
     result = runner.run({"1_a.up.sql": content, "2_b.up.sql": TABLE})
     assert (result.outcome, result.version) == (Outcome.APPLIED, 2), result.error
-    assert runner.ledger == [("1_a.up.sql", "applied", 0, 0), ("2_b.up.sql", "applied", 1, 1)]
+    assert runner.history == [("1_a.up.sql", "applied", 0, 0), ("2_b.up.sql", "applied", 1, 1)]
 
 
 @pytest.mark.parametrize(

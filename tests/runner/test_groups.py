@@ -22,7 +22,7 @@ def test_an_index_is_built_concurrently_beside_other_statements(runner: Runner) 
     result = runner.run(files)
     assert result.outcome is Outcome.APPLIED, result.error
     assert runner.exists("a_i")
-    assert runner.ledger[-1] == ("2_file.up.sql", "applied", 3, 3)
+    assert runner.history[-1] == ("2_file.up.sql", "applied", 3, 3)
     assert runner.row == [(2, False)]
 
 
@@ -54,14 +54,14 @@ def test_a_setting_that_cannot_be_restored_refuses_the_resume_and_is_named(runne
         " SET default_text_search_config = 'public.c'; COMMIT; "
     )
     runner.run(numbered(TABLE, before + "SELECT nope"))
-    entries = len(runner.ledger)
+    entries = len(runner.history)
     runner.query("ALTER TEXT SEARCH CONFIGURATION public.c RENAME TO d")
     result = runner.run(numbered(TABLE, before + "SELECT 1"))
     assert result.outcome is Outcome.DIRTY, result.error
     assert result.error is not None
     assert "setting default_text_search_config" in (result.error.detail or "")
     assert (result.version, result.dirty) == (2, True)
-    assert len(runner.ledger) == entries, "nothing was begun"
+    assert len(runner.history) == entries, "nothing was begun"
     runner.query("ALTER TEXT SEARCH CONFIGURATION public.d RENAME TO c")
     again = runner.run(numbered(TABLE, before + "SELECT 1"))
     assert again.outcome is Outcome.APPLIED, again.error
@@ -218,7 +218,7 @@ def test_a_file_that_drops_our_tables_in_a_group_applies(runner: Runner) -> None
     result = runner.run(cases.files("groups/drops-schema"))
     assert result.outcome is Outcome.APPLIED, result.error
     assert runner.row == [(1, False)]
-    assert runner.ledger == [("001_a.up.sql", "applied", 3, 3)]
+    assert runner.history == [("001_a.up.sql", "applied", 3, 3)]
     assert runner.exists("a")
 
 

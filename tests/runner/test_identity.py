@@ -12,8 +12,8 @@ from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner.commands.track_run import RunRequest, run_track
 from fluxbase_migrations.runner.connection.signals import Stop
-from tests.conftest import Database, administer, drop_database
 from tests.runner.track import Runner, numbered, source
+from tests.support.databases import Database, administer, drop_database
 
 FILES = numbered("CREATE TABLE a (i int);")
 

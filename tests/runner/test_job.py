@@ -19,8 +19,8 @@ from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
 from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, ENV_FILE, Rollback, Track, UnknownFiles
 from fluxbase_migrations.core.result import Outcome, Result
-from tests.conftest import Database
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 PROGRAM = [sys.executable, "-m", "fluxbase_migrations.runner"]
 COMMAND = [str(Path(sys.executable).with_name("fluxbase-migrate")), "job"]
@@ -373,7 +373,7 @@ def test_a_signal_cancels_an_atomic_file_and_the_row_is_clean(
     assert result.outcome is Outcome.INTERRUPTED
     assert (result.version, result.dirty) == (2, False)
     assert not Runner(database).exists("c")
-    assert Runner(database).ledger[-1][1] == "interrupted"
+    assert Runner(database).history[-1][1] == "interrupted"
 
 
 def test_a_signal_lets_a_statement_outside_a_transaction_finish(pod: Pod, database: Database) -> None:

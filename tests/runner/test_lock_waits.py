@@ -17,8 +17,8 @@ from fluxbase_migrations.controller.reconcile.log_follower import parse
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner.connection import lock_waits
 from fluxbase_migrations.runner.log import Log
-from tests.conftest import Database, administer, fresh_database
 from tests.runner.track import Runner, numbered
+from tests.support.databases import Database, administer, fresh_database
 
 HOSTILE = 'x" file=001\n\x1b[2J'
 

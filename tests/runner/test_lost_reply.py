@@ -1,4 +1,4 @@
-"""The answer to a COMMIT is lost: the ledger tells what became of it, and the exit code says that."""
+"""The answer to a COMMIT is lost: the history tells what became of it, and the exit code says that."""
 
 import socket
 import threading
@@ -11,8 +11,9 @@ import pytest
 
 from dev.peers import Finished, Ours, write_files
 from dev.postgres_server import Server, start_server
-from tests.conftest import VERSIONS, Database, create_database, create_login
+from tests.conftest import VERSIONS
 from tests.runner.track import Runner
+from tests.support.databases import Database, create_database, create_login
 
 SERVER_VERSIONS = [int(version) for version in VERSIONS if version.isdecimal()] or [15]
 """The server that TEST_DATABASE_URL names is not ours to kill."""

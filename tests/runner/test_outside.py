@@ -1,6 +1,8 @@
 """Statements outside a transaction: what a crash leaves halfway, and how the next run settles it."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,8 @@ from fluxbase_migrations.runner.connection.lock import LockIds
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.recovery import in_doubt_resolution
 from fluxbase_migrations.runner.recovery.in_doubt_resolution import Resolution
-from tests.conftest import Database
 from tests.runner.track import Runner, connect_as, numbered
+from tests.support.databases import Database
 
 PARTITIONS = (
     "CREATE TABLE p (i int) PARTITION BY LIST (i); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"
@@ -89,22 +91,31 @@ def _pending_detach(runner: Runner, ours: Ours, directory: Path) -> None:
         eventually("the command's session to end", lambda: runner.query(LOCKS) == [(0,)])
 
 
+@contextmanager
+def _waiting_recovery(
+    runner: Runner, ours: Ours, directory: Path
+) -> Iterator[tuple[Started, psycopg.Connection]]:
+    """A process that waits to finalize a detach, and the connection that it waits for."""
+    runner.run(numbered(PARTITIONS))
+    _pending_detach(runner, ours, directory)
+    with psycopg.connect(runner.database.dsn) as holder:
+        holder.execute("LOCK TABLE p1 IN ACCESS SHARE MODE")
+        started = ours.start("up", log=directory / "log")
+        try:
+            eventually("the detach's second half to wait", lambda: runner.query(FINALIZING) == [(1,)])
+            yield started, holder
+        finally:
+            started.kill()
+
+
 def test_a_version_forced_while_a_detach_is_finalized_is_not_overwritten(
     runner: Runner, database: Database, tmp_path: Path
 ) -> None:
-    runner.run(numbered(PARTITIONS))
     ours = Ours(database.dsn, write_files(tmp_path / "source", numbered(PARTITIONS, DETACH)))
-    _pending_detach(runner, ours, tmp_path)
-    with psycopg.connect(database.dsn) as holder:
-        holder.execute("LOCK TABLE p1 IN ACCESS SHARE MODE")
-        started = ours.start("up", log=tmp_path / "log")
-        try:
-            eventually("the detach's second half to wait", lambda: runner.query(FINALIZING) == [(1,)])
-            runner.query("UPDATE migrations.app SET dirty = false")
-            holder.rollback()
-            done = started.finish(60)
-        finally:
-            started.kill()
+    with _waiting_recovery(runner, ours, tmp_path) as (started, holder):
+        runner.query("UPDATE migrations.app SET dirty = false")
+        holder.rollback()
+        done = started.finish(60)
     assert done.code == 1, done.command
     assert "migrations.app was modified by another session during the recovery" in done.output
     assert runner.row == [(2, False)]
@@ -112,17 +123,9 @@ def test_a_version_forced_while_a_detach_is_finalized_is_not_overwritten(
 
 
 def test_a_signal_ends_the_wait_of_a_recovery(runner: Runner, database: Database, tmp_path: Path) -> None:
-    runner.run(numbered(PARTITIONS))
     ours = Ours(database.dsn, write_files(tmp_path / "source", numbered(PARTITIONS, DETACH)))
-    _pending_detach(runner, ours, tmp_path)
-    with psycopg.connect(database.dsn) as holder:
-        holder.execute("LOCK TABLE p1 IN ACCESS SHARE MODE")
-        started = ours.start("up", log=tmp_path / "log")
-        try:
-            eventually("the detach's second half to wait", lambda: runner.query(FINALIZING) == [(1,)])
-            done = _told_to_stop(started)
-        finally:
-            started.kill()
+    with _waiting_recovery(runner, ours, tmp_path) as (started, _):
+        done = _told_to_stop(started)
     assert done.code == 1, done.command
     assert "FINALIZE was cancelled" in done.output
     assert runner.query(PENDING) == [(1,)]
@@ -174,7 +177,7 @@ def test_a_server_setting_is_altered_beside_other_statements(runner: Runner) -> 
         result = admin.run(first)
         assert result.outcome is Outcome.APPLIED, result.error
         assert _as_superuser(runner, written) == [("3",)]
-        assert admin.ledger[-1] == ("2_file.up.sql", "applied", 3, 3)
+        assert admin.history[-1] == ("2_file.up.sql", "applied", 3, 3)
         assert admin.run(files).outcome is Outcome.APPLIED
         assert _as_superuser(runner, written) == []
     finally:
@@ -232,5 +235,5 @@ def test_a_database_that_is_as_it_was_is_not_taken_for_the_statements_work(
     session = connect_as(runner)
     note = in_doubt_resolution.note(session, statement.encode())
     ids = LockIds.of(TableName("migrations", "app"), session.database)
-    assert in_doubt_resolution.became(session, ids, note, runner.log) is Resolution.NOT_DONE
+    assert in_doubt_resolution.resolve(session, ids, note, runner.log) is Resolution.NOT_DONE
     session.close()

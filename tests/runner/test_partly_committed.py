@@ -10,9 +10,9 @@ from dev.waiting import eventually
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.runner.connection.signals import Stop
-from tests.conftest import Database
 from tests.runner import cases
 from tests.runner.track import APP, Runner, numbered
+from tests.support.databases import Database
 
 CALL = cases.files("partly-committed/call-check")
 BUMPED = [(1, 1), (2, 1), (3, 9)]
@@ -214,9 +214,9 @@ def test_every_try_at_a_foreign_row_counts_however_it_ended(runner: Runner, end:
     runner.query(f"UPDATE {APP} SET version = 2, dirty = true")
     assert runner.run(numbered(MARK, "SELECT nope")).outcome is Outcome.SQL_ERROR
     runner.query(f"UPDATE migrations.history SET outcome = '{end}' WHERE version = 2")
-    entries = len(runner.ledger)
+    entries = len(runner.history)
     assert runner.run(numbered(MARK, "SELECT nope")).outcome is Outcome.DIRTY
-    assert len(runner.ledger) == entries
+    assert len(runner.history) == entries
 
 
 def test_a_row_that_somebody_else_touched_does_not_run_a_half_done_file_again(runner: Runner) -> None:

@@ -16,9 +16,9 @@ import pytest
 from dev.peers import write_files
 from dev.waiting import eventually
 from fluxbase_migrations.core.result import Outcome
-from tests.conftest import Database
 from tests.runner.test_cli import typed
 from tests.runner.track import Runner, numbered
+from tests.support.databases import Database
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 

@@ -1,4 +1,4 @@
-"""From a dirty row back to a clean one: proven by the ledger, by policy, and never in between."""
+"""From a dirty row back to a clean one: proven by the history, by policy, and never in between."""
 
 import pytest
 
@@ -20,14 +20,14 @@ def test_a_corrected_file_is_run_again_by_itself(runner: Runner) -> None:
 
 def test_an_unchanged_file_is_run_again_only_when_asked(runner: Runner) -> None:
     runner.run(numbered(GOOD, BAD))
-    entries = len(runner.ledger)
+    entries = len(runner.history)
     again = runner.run(numbered(GOOD, BAD))
     assert again.outcome is Outcome.SQL_ERROR
     assert again.error is not None
     assert again.error.sql_state == "42703"
-    assert len(runner.ledger) == entries
+    assert len(runner.history) == entries
     runner.run(numbered(GOOD, BAD), requested=True)
-    assert len(runner.ledger) == entries + 1
+    assert len(runner.history) == entries + 1
 
 
 def test_a_failed_file_that_is_gone_or_not_wanted_gives_the_version_back(runner: Runner) -> None:
@@ -76,7 +76,7 @@ def test_a_foreign_dirty_row_is_refused_unless_automatic_and_then_run_once_per_c
     assert (fixed.outcome, fixed.version) == (Outcome.APPLIED, 2)
 
 
-def test_a_row_written_by_hand_since_is_not_what_the_ledger_proves(runner: Runner) -> None:
+def test_a_row_written_by_hand_since_is_not_what_the_history_proves(runner: Runner) -> None:
     runner.run(numbered(GOOD, BAD))
     runner.query(f"UPDATE {APP} SET dirty = true")
     assert runner.run(numbered(GOOD, FIXED), recovery=Recovery.PROVEN).outcome is Outcome.DIRTY
@@ -128,7 +128,7 @@ def test_what_is_said_to_be_applied_when_a_connection_is_lost_is_on_disk(runner:
     assert result.outcome is Outcome.TRANSIENT
     assert [one.version for one in result.applied] == [1, 2]
     assert (result.version, result.dirty) == (2, False)
-    assert [entry[:2] for entry in runner.ledger] == [
+    assert [entry[:2] for entry in runner.history] == [
         ("1_file.up.sql", "applied"),
         ("2_file.up.sql", "applied"),
         (None, "interrupted"),  # the durable commit that carries those before it

@@ -1,4 +1,4 @@
-"""No password in an error, a log line, the ledger, or what other users of the machine see."""
+"""No password in an error, a log line, the history, or what other users of the machine see."""
 
 import subprocess
 import sys
@@ -11,9 +11,9 @@ from psycopg import sql
 
 from dev.peers import environment, write_files
 from dev.waiting import eventually
-from tests.conftest import Database
 from tests.runner.test_cli import PROGRAM, typed
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 PASSWORD = "p@ss/w%rd 'é\"$!"
 ENCODED = quote(PASSWORD, safe="")

@@ -120,4 +120,4 @@ def test_a_files_client_encoding_does_not_reach_our_statements(runner: Runner, o
     assert (result.error.statement, result.error.line) == ("3 of 3, SELECT", 2)
     result = runner.run({name: text.format(1)})
     assert result.outcome is Outcome.APPLIED, result.error
-    assert {file for file, *_ in runner.ledger} == {name}
+    assert {file for file, *_ in runner.history} == {name}

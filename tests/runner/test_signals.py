@@ -11,8 +11,8 @@ from dev.peers import Finished, Ours, write_files
 from dev.waiting import eventually
 from fluxbase_migrations.runner.connection.lock import own_id
 from fluxbase_migrations.runner.connection.table_name import TableName
-from tests.conftest import Database
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
 BEFORE = "CREATE TABLE a (i int)"
@@ -95,7 +95,7 @@ def test_cancel_rolls_the_atomic_file_back(runner: Runner, tmp_path: Path, numbe
     assert "rolled back, nothing changed" in done.output
     assert runner.row == [(1, False)]
     assert not runner.exists("b")
-    assert runner.ledger[-1][:2] == ("2_it.up.sql", "interrupted")
+    assert runner.history[-1][:2] == ("2_it.up.sql", "interrupted")
     command.ends_well(3)
 
 
@@ -126,7 +126,7 @@ def test_cancel_in_a_group_keeps_the_groups_before_it(
     assert runner.row == [(2, True)]
     assert "took effect" in done.output
     assert runner.query("SELECT i FROM b") == []
-    assert runner.ledger[-1][:2] == ("2_it.up.sql", "interrupted")
+    assert runner.history[-1][:2] == ("2_it.up.sql", "interrupted")
     command.ends_well(3)
     assert runner.query("SELECT i FROM b") == [(1,)]
 

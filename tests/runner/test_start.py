@@ -11,15 +11,21 @@ import pytest
 
 from dev.peers import environment, write_files
 from fluxbase_migrations.runner.commands.deferred_modules import MODULES
-from tests.conftest import Database
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 UNNEEDED = (
     *("argcomplete", "email", "importlib.metadata", "subprocess", "zipfile"),
     *("asyncio", "concurrent.futures"),
     *("psycopg.adapt", "psycopg.connection", "psycopg.cursor", "psycopg.sql", "psycopg.types"),
     *("aiohttp", "dotenv", "kopf", "kubernetes", "prometheus_client", "pydantic", "yaml"),
-    *("fluxbase_migrations.api", "fluxbase_migrations.controller", "postgast"),
+    *(
+        "fluxbase_migrations.api",
+        "fluxbase_migrations.controller",
+        "fluxbase_migrations.decisions",
+        "fluxbase_migrations.runner.lookahead",
+        "postgast",
+    ),
 )
 """Modules that no ordinary run loads, and what is in them."""
 DRIVER = ("psycopg.conninfo", "psycopg.pq.abc")
@@ -81,7 +87,7 @@ def test_files_that_are_applied_load_no_more(database: Database, tmp_path: Path)
 
 MODULE = """
 import sys
-from fluxbase_migrations.runner.deferred import defer_all
+from fluxbase_migrations.runner.commands.deferred_modules import defer_all
 defer_all()
 waits = lambda name: "__getattr__" in vars(sys.modules[name])
 assert {waiting}

@@ -11,11 +11,11 @@ import pytest
 from dev.peers import environment, write_files
 from dev.waiting import eventually
 from fluxbase_migrations.core.files import Direction, MigrationFile, MigrationFiles
+from fluxbase_migrations.runner.history.entry import Row
 from fluxbase_migrations.runner.history.overview import FileState, migrations
-from fluxbase_migrations.runner.history.version_table import Row
-from tests.conftest import Database
 from tests.runner.test_cli import PROGRAM, typed
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 FILES = {
     "001_one.up.sql": "CREATE TABLE one ();",

@@ -10,10 +10,10 @@ from dev.peers import write_files
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import Outcome
-from tests.conftest import Database
 from tests.runner.test_cli import typed
 from tests.runner.test_job import Pod
 from tests.runner.track import Runner
+from tests.support.databases import Database
 
 FILES = {"1_a.up.sql": "CREATE TABLE a (i int)", "1_a.down.sql": "DROP TABLE a", "2_b.up.sql": "SELECT 2"}
 SET = SetRef("uid-1", "fluxbase", "shop")

@@ -54,6 +54,12 @@ def test_an_error_has_its_place_and_exit_code_1(
     assert says in done.stdout
 
 
+def test_a_statement_that_nests_too_deeply_for_the_tree_is_no_error(tmp_path: Path, migrations: Path) -> None:
+    write_files(migrations, {"002_name.up.sql": f"SELECT {' || '.join(['name'] * 200)} FROM users;"})
+    done = validated(tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_strings_are_read_as_the_file_has_them_read(tmp_path: Path, migrations: Path) -> None:
     setting = "SET standard_conforming_strings = off; SELECT 'it\\'s', b'1';\n"
     write_files(migrations, {"002_name.down.sql": setting})

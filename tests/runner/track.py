@@ -18,7 +18,7 @@ from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.execution.engine import Options
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.recovery.case import Policy
-from tests.conftest import Database
+from tests.support.databases import Database
 
 APP = "migrations.app"
 
@@ -91,7 +91,7 @@ class Runner:
         return bool(self.query(f"SELECT 1 WHERE to_regclass('{relation}') IS NOT NULL"))
 
     @property
-    def ledger(self) -> list[tuple[Any, ...]]:
+    def history(self) -> list[tuple[Any, ...]]:
         return self.query(
             "SELECT file, outcome, done, statements FROM migrations.history"
             " WHERE kind <> 'identity' ORDER BY id"

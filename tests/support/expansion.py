@@ -6,9 +6,8 @@ not expanded.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-Json = dict[str, Any]
+from fluxbase_migrations.core.json_names import Json
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

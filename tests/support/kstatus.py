@@ -5,11 +5,10 @@ kstatus is how Flux, Argo CD and ``kubectl wait`` read any resource; its rules a
 """
 
 import re
-from typing import Any, Final
+from typing import Final
 
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Phase
-
-Json = dict[str, Any]
 
 _REASON: Final = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 _PRECEDENCE: Final = ("Failed", "Running", "Pending", "RolledBack", "Applied")

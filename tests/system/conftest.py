@@ -7,7 +7,7 @@ import pytest
 from psycopg import sql
 
 from dev.postgres_server import Endpoint
-from tests.conftest import PLATFORM_ROLES, Database, administer, fresh_database
+from tests.support.databases import PLATFORM_ROLES, Database, administer, fresh_database
 from tests.system.track import Connection, migrate
 
 

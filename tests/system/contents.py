@@ -1,6 +1,6 @@
 """What the system track makes, as generated files: ``python -m tests.system.contents`` writes them.
 
-``contents.txt`` is what the runner compares a database with; the table of privileges in
+``contents.txt`` is what the runner compares a database with; the list of privileges in
 ``docs/system-migrations.md`` is for people.
 """
 
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from dev.postgres_server import start_server
+from fluxbase_migrations.api.reference import item
 from fluxbase_migrations.runner.commands.platform import facts
 from fluxbase_migrations.runner.connection.session import Session
-from tests.conftest import PLATFORM_ROLES, Database, fresh_database
 from tests.runner.track import Runner, connect_as
+from tests.support.databases import PLATFORM_ROLES, Database, fresh_database
 from tests.system.track import LATEST, Connection, apply, connect
 
 ROOT: Final = Path(__file__).parents[2]
@@ -55,8 +56,8 @@ def contents_text(made: Iterable[tuple[int, str]]) -> str:
     return "".join(f"{version} {fact}\n" for version, fact in made)
 
 
-def privileges_table(made: Iterable[tuple[int, str]]) -> str:
-    """A row for each relation and function of the platform, a column for each role."""
+def privileges_list(made: Iterable[tuple[int, str]]) -> str:
+    """A line for each relation and function of the platform, with what each role may do."""
     objects: dict[str, dict[str, list[str]]] = {}
     for _, fact in made:
         if match := re.fullmatch(r"(?:table|view|sequence|function) (.+)", fact):
@@ -65,15 +66,14 @@ def privileges_table(made: Iterable[tuple[int, str]]) -> str:
             cells = objects.setdefault(match[3], {})
             word = _SHORT.get(match[1], match[1].lower())
             cells.setdefault(match[4], []).append(f"{word} `{match[2]}`" if match[2] else word)
-    rows = [
-        f"| `{name}` | " + " | ".join(_cell(cells, role) for role in PLATFORM_ROLES) + " |"
-        for name, cells in sorted(objects.items(), key=_order)
-    ]
-    head = [
-        "| object | " + " | ".join(f"`{role}`" for role in PLATFORM_ROLES) + " |",
-        "| --- | --- | --- | --- |",
-    ]
-    return "\n".join([*head, *rows]) + "\n"
+    return "\n".join(_item(name, cells) for name, cells in sorted(objects.items(), key=_order)) + "\n"
+
+
+def _item(name: str, cells: dict[str, list[str]]) -> str:
+    granted = [(role, _cell(cells, role)) for role in PLATFORM_ROLES]
+    return item(
+        f"`{name}`: " + ("; ".join(f"`{role}`: {cell}" for role, cell in granted if cell) or "nobody")
+    )
 
 
 def _order(row: tuple[str, object]) -> tuple[bool, bool, str]:
@@ -89,7 +89,7 @@ def _cell(cells: dict[str, list[str]], role: str) -> str:
         f"{verb} {', '.join(entry.partition(' ')[2] for entry in group)}"
         for verb, group in itertools.groupby(columns, key=lambda entry: entry.partition(" ")[0])
     ]
-    return "; ".join(([", ".join(whole)] if whole else []) + grouped)
+    return ", and by column ".join(filter(None, (", ".join(whole), " and ".join(grouped))))
 
 
 def _rank(entry: str) -> tuple[int, str]:
@@ -99,10 +99,10 @@ def _rank(entry: str) -> tuple[int, str]:
 
 
 def with_privileges(page: str, made: Iterable[tuple[int, str]]) -> str:
-    """The page with its generated table renewed."""
+    """The page with its generated list renewed."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
-    return before + BEGIN + "\n" + privileges_table(made) + "\n" + END + after
+    return before + BEGIN + "\n" + privileges_list(made) + "\n" + END + after
 
 
 def main() -> None:

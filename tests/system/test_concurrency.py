@@ -8,7 +8,7 @@ from threading import Barrier
 import pytest
 
 from dev.postgres_server import Endpoint
-from tests.conftest import (
+from tests.support.databases import (
     PLATFORM_ROLES,
     Database,
     create_database,

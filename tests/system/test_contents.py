@@ -10,7 +10,7 @@ import pytest
 from dev.postgres_server import start_server
 from fluxbase_migrations.runner.commands.platform import missing
 from fluxbase_migrations.system import contents, roles_sql
-from tests.conftest import Database, create_database, create_login
+from tests.support.databases import Database, create_database, create_login
 from tests.system.contents import PAGE, contents_text, observe, versions, with_privileges
 from tests.system.track import LATEST, Connection, connect, migrate, run_example
 

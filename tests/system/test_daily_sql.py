@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import Database
+from tests.support.databases import Database
 from tests.system.contents import ROOT
 from tests.system.gateway import acting
 from tests.system.track import Connection, connect, run_example

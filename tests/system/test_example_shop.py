@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.conftest import Database
+from tests.support.databases import Database
 from tests.system.catalog import picture
 from tests.system.track import EXAMPLES, Connection, connect, run_example
 

@@ -10,8 +10,8 @@ from fluxbase_migrations.core.exposure import Exposure, ExposureKind
 from fluxbase_migrations.runner.commands.exposure import exposed
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.history import version_table
-from tests.conftest import Database
 from tests.runner.track import Runner, connect_as
+from tests.support.databases import Database
 from tests.system.gateway import ADA, BOB, changed, rows
 from tests.system.track import Connection, connect, run_example
 

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from dev.postgres_server import Endpoint
-from tests.conftest import (
+from tests.support.databases import (
     PLATFORM_ROLES,
     Database,
     administer,

@@ -6,7 +6,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from tests.conftest import Database
+from tests.support.databases import Database
 from tests.system.gateway import ADA, BOB, changed, rows
 from tests.system.track import Connection, connect, run_example
 

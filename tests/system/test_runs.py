@@ -21,8 +21,8 @@ from fluxbase_migrations.runner.commands.exposure import NOT_PROTECTED, UNKNOWN,
 from fluxbase_migrations.runner.commands.platform import missing
 from fluxbase_migrations.runner.commands.track_run import RunRequest, run_track
 from fluxbase_migrations.system import files as built_in
-from tests.conftest import Database, create_database, create_login
 from tests.runner.track import Runner, connect_as
+from tests.support.databases import Database, create_database, create_login
 from tests.system.test_contents import RESTORE_VERSION, program
 from tests.system.track import EXAMPLES, LATEST
 

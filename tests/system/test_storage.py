@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from tests.conftest import Database
+from tests.support.databases import Database
 from tests.system.gateway import ADA, BOB, acting, changed, rows
 from tests.system.track import Connection, connect
 

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from dev.postgres_server import Endpoint
 from fluxbase_migrations.system import roles_sql
-from tests.conftest import (
+from tests.support.databases import (
     PLATFORM_ROLES,
     Database,
     administer,

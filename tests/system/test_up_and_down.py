@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from fluxbase_migrations.system import files
-from tests.conftest import Database
+from tests.support.databases import Database
 from tests.system.catalog import picture
 from tests.system.conftest import roles
 from tests.system.track import EXAMPLES, LATEST, apply, connect, down, migrate, roll_back, run_example, up

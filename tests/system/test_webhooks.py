@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from tests.conftest import Database
+from tests.support.databases import Database
 from tests.system.gateway import rows
 from tests.system.track import Connection, connect
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.conftest import Database
+from tests.support.databases import Database
 from tests.system.gateway import ADA
 from tests.system.track import Connection, connect
 

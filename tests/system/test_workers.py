@@ -11,7 +11,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from tests.conftest import Database
+from tests.support.databases import Database
 from tests.system.track import Connection, connect
 
 WORKERS = 8

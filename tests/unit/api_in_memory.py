@@ -1,12 +1,15 @@
 """An API server in memory, behind the operator's own client: just what the operator asks of a real one."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from fluxbase_migrations.controller.client.kube import Json, Kube, KubeError, Query
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, Query
+from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader, version_of
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
+from fluxbase_migrations.core.json_names import Json
 
 COLLECTIONS = frozenset(
     {"fluxbasemigrationsets", "jobs", "pods", "configmaps", "persistentvolumeclaims", "events"}
@@ -28,6 +31,8 @@ class ApiInMemory(Kube):
         """A quota or a policy does not let Jobs in."""
         self.somebody_is_faster = False
         """The next write of a status finds that the object has changed meanwhile."""
+        self.reads: Counter[str] = Counter()
+        """How often an object of each kind was read."""
         self._shown: dict[str, Json] = {}
         self._clock = clock
         self._on_status = on_status
@@ -47,6 +52,7 @@ class ApiInMemory(Kube):
             if path.rsplit("/", 1)[1] in COLLECTIONS:
                 items = copy.deepcopy(self.select(path, dict(query or {})))
                 return {"metadata": {"resourceVersion": str(self._version)}, "items": items}
+            self.reads[path.rsplit("/", 2)[1]] += 1
             return copy.deepcopy(self._found(path))
         if self.writes_left is not None:
             if self.writes_left == 0:
@@ -104,6 +110,15 @@ class ApiInMemory(Kube):
                 listed.items.append(Stored.of(kind, body))
                 listed.version = self._version
             store.replace(kind, None, listed)
+
+    def show_config_maps(self, sources: ConfigMapReader) -> None:
+        """What the watch of ConfigMaps would have shown by now is known; it has no gap."""
+        bodies = [body for path, body in self.objects.items() if "/configmaps/" in path]
+        there = {
+            (body["metadata"]["namespace"], body["metadata"]["name"]): version_of(body) for body in bodies
+        }
+        found = {key: version for key, version in there.items() if version is not None}
+        sources.listed(None, sources.asked_for(), found, self._version)
 
     def remove(self, path: str) -> None:
         """An object is gone."""

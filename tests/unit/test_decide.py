@@ -16,7 +16,6 @@ from fluxbase_migrations.api.status import (
     Owner,
     Progress,
     SetStatus,
-    TrackError,
     TracksStatus,
     TrackStatus,
 )
@@ -71,7 +70,7 @@ def ended(result: Result | None, because: str = "exit code 137") -> ObservedPod:
 
 def look(
     record: TrackStatus | None = None,
-    wish: Desired = WANT,
+    desired: Desired = WANT,
     *,
     jobs: tuple[ObservedJob, ...] = (),
     pods: tuple[ObservedPod, ...] = (),
@@ -84,7 +83,7 @@ def look(
     force: Annotation | None = None,
 ) -> SetDecision:
     """Decide about a set whose system track is disabled."""
-    user = replace(seen or ObservedTrack(Track.USER, wish), jobs=jobs, pods=pods)
+    user = replace(seen or ObservedTrack(Track.USER, desired), jobs=jobs, pods=pods)
     before = status or SetStatus()
     return decide(
         ObservedSet(
@@ -303,7 +302,7 @@ CASES = {
         "ForeignTable",
         look(PLANNED, jobs=(JOB,), pods=(ended(Result(Outcome.FOREIGN_TABLE, error=ErrorInfo("public.v"))),)),
         stalled=True,
-        says="public.v. Use that table",
+        says="public.v. Record the version",
     ),
     "a retry waits for its time": Case(Phase.PENDING, "Unreachable", look(WAITING)),
     "a retry comes when it is due": Case(Phase.PENDING, "Starting", look(WAITING, now=LATER), creates=2),
@@ -395,7 +394,7 @@ CASES = {
     "a failed track that was left out for a while says again what went wrong": Case(
         Phase.FAILED,
         "SQLError",
-        look(user(look(replace(FAILED, error=TrackError("no")), DISABLED))),
+        look(user(look(replace(FAILED, error=ErrorInfo("no")), DISABLED))),
         stalled=True,
         says="no",
     ),
@@ -860,7 +859,7 @@ def test_a_run_in_flight_is_taken_up_when_the_status_was_lost() -> None:
 HERE = DatabaseIdentity("shop", "7001", 16384)
 THERE = DatabaseIdentity("shop", "7002", 16384)
 CORRECTED = replace(CHANGED, versions=(4, 5, 6))
-BROKEN = replace(FAILED, database=HERE, error=TrackError("syntax error", file="005_x.up.sql"))
+BROKEN = replace(FAILED, database=HERE, error=ErrorInfo("syntax error", file="005_x.up.sql"))
 CONTEXT = ReconcileContext(UID, "shop", NOW, RetryPolicy(), database_digest="spec", expected_database=HERE)
 
 

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.api.status import TrackStatus
 from fluxbase_migrations.core.errors import Exposed, PlatformIncomplete
 from fluxbase_migrations.core.exposure import Exposure, ExposureKind, bounded, listed
 from fluxbase_migrations.core.names import Phase
-from fluxbase_migrations.core.result import LIMIT, Applied, Outcome, Result
+from fluxbase_migrations.core.result import LIMIT, AppliedFile, Outcome, Result
 from fluxbase_migrations.decisions.decide import SetDecision
-from fluxbase_migrations.decisions.run_result import NOT_EXPOSED
 from tests.unit.test_decide import (
     APPLIED,
     CHANGED,
@@ -70,7 +70,7 @@ def test_a_warning_leaves_the_set_ready_and_is_in_list_message_and_event() -> No
         ((VIEW,), (VIEW,), []),
         ((VIEW,), (VIEW, TABLE), [(True, "Exposed")]),
         ((VIEW,), (TABLE,), [(True, "Exposed")]),
-        ((VIEW,), (), [(False, NOT_EXPOSED)]),
+        ((VIEW,), (), [(False, EventReason.NOT_EXPOSED)]),
         ((), (), []),
     ],
 )
@@ -134,7 +134,7 @@ def test_a_failed_look_is_repeated_when_something_changes_or_time_has_come() -> 
     pods = (replace(ended(result()), run=2, finished_at=LATER),)
     closed = decided(user(planned), daily, now=LATER, jobs=(second,), pods=pods)
     assert conditions(closed) == {"Ready": "True"}
-    assert (False, NOT_EXPOSED) in told(closed)
+    assert (False, EventReason.NOT_EXPOSED) in told(closed)
 
 
 def test_a_routine_look_that_finds_something_open_leaves_the_set_ready_and_says_so() -> None:
@@ -152,7 +152,7 @@ def test_a_routine_look_that_finds_something_open_leaves_the_set_ready_and_says_
 
 
 def test_a_rollback_that_exposes_is_rolled_back_once_it_is_closed() -> None:
-    down = replace(failed(), applied=(Applied(5, "x", "down", 0.1),))
+    down = replace(failed(), applied=(AppliedFile(5, "x", "down", 0.1),))
     record = replace(user(run(down)), latest=5)
     second = replace(JOB, run=2)
     planned = replace(record, run=2, finished_at=None)

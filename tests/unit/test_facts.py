@@ -87,14 +87,14 @@ NOTHING = {"version": None, "dirty": False, "pending": None, "database": None, "
     ids=["applied", "dirty", "claimed", "unreachable"],
 )
 @pytest.mark.parametrize(
-    "wish",
+    "desired",
     [WANT, Blocked(Outcome.SOURCE_EMPTY, "empty", empty=WANT), Blocked(Reason.SOURCE_MISSING, "missing")],
     ids=["files", "empty", "missing"],
 )
 def test_another_database_in_the_spec_drops_what_was_read_of_the_former_one(
-    user: TrackStatus, wish: Desired
+    user: TrackStatus, desired: Desired
 ) -> None:
-    tracks = {track: ObservedTrack(track, wish) for track in Track}
+    tracks = {track: ObservedTrack(track, desired) for track in Track}
     made = decide(seen(READ, user, tracks=tracks, database_digest="new"))
     assert [shown(made, track) for track in Track] == [NOTHING, NOTHING]
     assert (made.status.database, made.status.dirty, made.status.pending) == (None, None, None)

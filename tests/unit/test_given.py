@@ -37,7 +37,7 @@ def look(status: SetStatus | TrackStatus, given: Given | None = None, **more: An
     seen = {name: more.pop(name) for name in ("jobs", "pods") if name in more}
     tracks = {
         Track.SYSTEM: ObservedTrack(Track.SYSTEM, DISABLED),
-        Track.USER: ObservedTrack(Track.USER, more.pop("wish", WANT), **seen),
+        Track.USER: ObservedTrack(Track.USER, more.pop("desired", WANT), **seen),
     }
     context: dict[str, Any] = {"now": NOW, "database_digest": "old", **more}
     return decide(
@@ -95,7 +95,7 @@ def test_a_command_is_over_as_soon_as_it_is_obeyed_also_where_the_run_then_fails
     made = after(look(READ, KINDS[kind]), obeyed(outcome, kind), KINDS[kind])
     assert command(made, kind).state is CommandState.OBEYED
     for given in (KINDS[kind], Given()):
-        later = look(made.status, given, wish=replace(WANT, base="newer"), now=LATER)
+        later = look(made.status, given, desired=replace(WANT, base="newer"), now=LATER)
         assert not carries(later, kind)
         elsewhere = look(made.status, given, database_digest="new", now=LATER)
         assert not carries(elsewhere, kind)
@@ -106,7 +106,7 @@ def test_a_command_is_over_as_soon_as_it_is_obeyed_also_where_the_run_then_fails
 def test_a_command_that_is_gone_from_the_annotations_is_disarmed(kind: str, result: Result | None) -> None:
     made = after(look(READ, KINDS[kind]), result, Given())
     assert command(made, kind).state in (CommandState.WITHDRAWN, CommandState.OBEYED)
-    later = look(made.status, Given(), wish=replace(WANT, base="newer"), now=NOW + timedelta(hours=1))
+    later = look(made.status, Given(), desired=replace(WANT, base="newer"), now=NOW + timedelta(hours=1))
     assert not carries(later, kind)
 
 
@@ -155,14 +155,14 @@ def test_a_command_for_another_database_is_refused(kind: str) -> None:
     ("more", "why"),
     [
         ({"suspended": True}, "spec.suspend is true"),
-        ({"wish": DISABLED}, "disabled"),
+        ({"desired": DISABLED}, "disabled"),
     ],
     ids=["suspended", "disabled"],
 )
 def test_what_waits_is_shown_as_waiting(kind: str, more: dict[str, Any], why: str) -> None:
     made = look(READ, KINDS[kind], **more)
     assert job_of(made) is None
-    if kind == "request" and "wish" in more:
+    if kind == "request" and "desired" in more:
         assert command(made, kind).state is CommandState.OBEYED, "there is nothing to run"
         return
     assert command(made, kind).state is CommandState.WAITING

@@ -32,5 +32,11 @@ def test_what_runs_outside_a_transaction_is_understood(sql: str, expected: Outsi
     assert outside_transaction(sql.encode()) == expected
 
 
+def test_a_statement_that_nests_too_deeply_is_left_to_the_server() -> None:
+    """Its tree cannot be handed over; it is a statement nevertheless."""
+    expression = " || ".join(["a"] * 200)
+    assert outside_transaction(f"CREATE INDEX CONCURRENTLY i ON t (({expression}))".encode()) is None
+
+
 def test_bytes_that_are_no_text_are_not_understood() -> None:
     assert outside_transaction(b"DROP DATABASE \xff") is None

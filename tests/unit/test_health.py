@@ -37,24 +37,24 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Operator:
 
 
 def test_a_set_that_nobody_gets_to_is_trouble(operator: Operator) -> None:
-    assert operator.trouble() is None
+    assert operator.health_error() is None
     operator._queue.add(KEY)
-    assert "a set has been waiting" in str(operator.trouble())
+    assert "a set has been waiting" in str(operator.health_error())
 
 
 def test_blindness_is_trouble_only_in_all_namespaces(operator: Operator) -> None:
     one, two = operator._watches
-    one.sees_nothing()
-    assert operator.trouble() is None
-    two.sees_nothing()
-    assert "nothing has been seen" in str(operator.trouble())
-    one.sees()
-    assert operator.trouble() is None
+    one.mark_stale()
+    assert operator.health_error() is None
+    two.mark_stale()
+    assert "nothing has been seen" in str(operator.health_error())
+    one.mark_synced()
+    assert operator.health_error() is None
 
 
-@pytest.mark.parametrize(("trouble", "status"), [(None, 200), ("a set has been waiting", 503)])
-async def test_trouble_is_what_healthz_answers(trouble: str | None, status: int) -> None:
-    server = await http.serve(0, Metrics(), lambda: trouble, lambda: None)
+@pytest.mark.parametrize(("health_error", "status"), [(None, 200), ("a set has been waiting", 503)])
+async def test_trouble_is_what_healthz_answers(health_error: str | None, status: int) -> None:
+    server = await http.serve(0, Metrics(), lambda: health_error, lambda: None)
     # Port 0 is another number for IPv4 than for IPv6, and which of them comes first is not said.
     (port,) = {address[1] for address in server.addresses if address[0] == "0.0.0.0"}
     try:
@@ -62,7 +62,7 @@ async def test_trouble_is_what_healthz_answers(trouble: str | None, status: int)
             aiohttp.ClientSession() as session,
             session.get(f"http://127.0.0.1:{port}/healthz") as answer,
         ):
-            assert (answer.status, await answer.text()) == (status, trouble or "ok")
+            assert (answer.status, await answer.text()) == (status, health_error or "ok")
     finally:
         await server.cleanup()
 
@@ -80,7 +80,7 @@ async def test_a_watch_that_fails_is_blind_until_everything_is_listed(
         if error:
             raise error
         for kind in ObjectKind:
-            assert one.blind_for() > 0
+            assert one.stale_for() > 0
             listed(kind, Listed())
         began.set()
         await asyncio.Event().wait()
@@ -91,11 +91,11 @@ async def test_a_watch_that_fails_is_blind_until_everything_is_listed(
         Store(),
         complete=complete.append,
         changed=lambda stored, gone: None,
-        failed=lambda: failures.append(one.blind_for()),
+        failed=lambda: failures.append(one.stale_for()),
     )
     running = asyncio.create_task(one.run())
     await asyncio.wait_for(began.wait(), 10)
-    assert (complete, len(failures), one.blind_for()) == (["one"], 2, 0.0)
+    assert (complete, len(failures), one.stale_for()) == (["one"], 2, 0.0)
     running.cancel()
     await asyncio.wait({running})
 

@@ -2,13 +2,11 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
+from fluxbase_migrations.core.json_names import Json
 from tests.support import kstatus
-
-Json = dict[str, Any]
 
 
 def condition(kind: str, status: str = "True", generation: int = 2) -> Json:

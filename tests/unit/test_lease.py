@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxbase_migrations.controller.client.kube import Json, Kube, KubeError, Query
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, Query
 from fluxbase_migrations.controller.process import lease
 from fluxbase_migrations.controller.process.lease import DURATION, GIVE_UP_AFTER, Lease
+from fluxbase_migrations.core.json_names import Json
 from tests.support import virtual_time
 
 QUICK = (0.01, 0.01, True)

@@ -22,12 +22,12 @@ from fluxbase_migrations.api.commands import parse_force
 from fluxbase_migrations.api.status import SetStatus
 from fluxbase_migrations.api.transitions import line_of
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, NamespacedName
+from fluxbase_migrations.controller.client.kube import NamespacedName
 from fluxbase_migrations.controller.process.metrics import Metrics
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.events import EventRecorder
 from fluxbase_migrations.controller.reconcile.log_follower import LogFollower
-from fluxbase_migrations.controller.reconcile.observe import Observation, Observer
+from fluxbase_migrations.controller.reconcile.observe import Memory, Observation, Observer
 from fluxbase_migrations.controller.reconcile.reconciler import Reconciler
 from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapIndex, ConfigMapReader
@@ -36,6 +36,7 @@ from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.job import JobSpec, SetRef
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     API_VERSION,
     CONTAINER,
@@ -48,7 +49,7 @@ from fluxbase_migrations.core.names import (
 )
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.decisions.actions import CreateJob
-from fluxbase_migrations.decisions.decide import SetDecision
+from fluxbase_migrations.decisions.decide import SetDecision, decide
 from tests.controller.cluster import told
 from tests.support import kstatus
 from tests.unit.api_in_memory import ApiInMemory, OperatorDied
@@ -157,12 +158,30 @@ def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool
 
 
 class Decided(Reconciler):
-    """Decides twice: a decision about what it has itself decided changes nothing, so there is no hot loop."""
+    """Decides twice: a decision about what it has itself decided changes nothing, so there is no hot loop.
+
+    Where it has not read the files, the decision must be the one that follows from them.
+    """
+
+    reader: Observer | None = None
+    """One that knows nothing but what it reads itself; None: the ConfigMaps may be newer than was shown."""
+    unread = 0
+    """How often the files were not read."""
+
+    async def _observe(self, key: NamespacedName, memory: Memory) -> Observation | None:
+        observed = await super()._observe(key, memory)
+        if observed and observed.unread:
+            self.unread += 1
+            if self.reader:
+                read = await self.reader.observe(key, observed.set.now, memory, read=True)
+                assert read
+                assert observed.decision == decide(read.set), "the files say otherwise"
+        return observed
 
     def _decided(self, key: NamespacedName, observed: Observation) -> SetDecision:
         made = super()._decided(key, observed)
-        seen = replace(observed.seen, status=made.status)
-        again = super()._decided(key, replace(observed, seen=seen))
+        seen = replace(observed.set, status=made.status)
+        again = super()._decided(key, replace(observed, set=seen, decision=None))
         assert again.status == made.status, f"it does not last: {_changed(made.status, again.status)}"
         assert _created(again) == _created(made), f"{_created(again)} after {_created(made)}"
         return made
@@ -200,6 +219,7 @@ class Life(RuleBasedStateMachine):
         self.was_disabled = False
         self.up = True
         self.lag = frozenset[ObjectKind]()
+        self.config_maps_lag = False
         self.loop = asyncio.new_event_loop()
         self.api = ApiInMemory(lambda: self.now, self.check_write)
         self.api.put(paths.namespace(NAMESPACE), {"metadata": {"name": NAMESPACE, "uid": CLUSTER}})
@@ -230,20 +250,25 @@ class Life(RuleBasedStateMachine):
     def restart(self) -> None:
         """What is not in the API server is forgotten."""
         settings = Settings(image="image", progress=False)
-        self.store = Store()
+        self.store, references = Store(), ConfigMapIndex()
+        self.sources = ConfigMapReader(self.api)
         self.api.show(self.store)
+        observer = Observer(self.api, settings, self.store, references, self.sources)
+        observer.expect(KEY)
+        self.api.show_config_maps(self.sources)
         self.reconciler = Decided(
             kube=self.api,
             settings=settings,
             store=self.store,
-            observer=Observer(self.api, settings, self.store, ConfigMapIndex(), ConfigMapReader(self.api)),
+            observer=observer,
             recorder=EventRecorder(self.api, "operator"),
             slots=Slots(1, lambda holder: None, lambda holder: holder[0][0]),
             follower=LogFollower(self.api, lambda key, delay: None),
             metrics=Metrics(),
             clock=lambda: self.now,
-            again=lambda key, delay: None,
+            requeue=lambda key, delay: None,
         )
+        self.reader = Observer(self.api, settings, self.store, ConfigMapIndex(), ConfigMapReader(self.api))
 
     @rule(up=st.sampled_from([True, True, False]))
     def switch(self, up: bool) -> None:
@@ -260,8 +285,15 @@ class Life(RuleBasedStateMachine):
         """What others write of these is not shown until the watch has caught up."""
         self.lag = lag
 
+    @rule(lags=st.booleans())
+    def the_watch_of_config_maps_lags(self, lags: bool) -> None:
+        self.config_maps_lag = lags
+
     def look(self) -> None:
         self.api.show(self.store, set(ObjectKind) - self.lag)
+        if not self.config_maps_lag:
+            self.api.show_config_maps(self.sources)
+        self.reconciler.reader = None if self.config_maps_lag else self.reader
         self.loop.run_until_complete(self.reconciler.reconcile(KEY))
 
     @rule(writes=st.integers(0, 3))
@@ -655,7 +687,7 @@ class Life(RuleBasedStateMachine):
         self.withdraw("take-over")
         self.request("the end")
         self.up = True
-        self.lag = frozenset()
+        self.lag, self.config_maps_lag = frozenset(), False
         for _ in range(60):
             self.go_on("ContainerCreating", [Outcome.APPLIED])
             self.now += timedelta(seconds=400)

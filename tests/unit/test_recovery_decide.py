@@ -13,9 +13,8 @@ from fluxbase_migrations.core.files import Direction, MigrationFile, MigrationFi
 from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, Recovery
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.core.result import Outcome
-from fluxbase_migrations.runner.connection.session_state import SessionState
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
-from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome, Row
+from fluxbase_migrations.runner.history.session_state import SessionState
 from fluxbase_migrations.runner.recovery.case import Policy, Restore, Resume, RunAgain
 from fluxbase_migrations.runner.recovery.decide import decide
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
@@ -104,9 +103,9 @@ DOCUMENTED: Mapping[str, Case] = {
     "nothing took effect; the file failed and is unchanged": Case(
         [entry()], says="was not run again", outcome=Outcome.SQL_ERROR
     ),
-    "nothing took effect; the file is gone or not wanted any more": Case([entry()], None),
+    "nothing took effect; the file is gone or not wanted": Case([entry()], None),
     "1 to k took effect; they are unchanged": Case([entry(**HALF)], CORRECTED),
-    "1 to k took effect; the file failed and is unchanged": Case(
+    "1 to k took effect; the file failed, unchanged": Case(
         [entry(**HALF)], says="was not run again", outcome=Outcome.SQL_ERROR
     ),
     "1 to k took effect; they were edited": Case([entry(**HALF)], EDITED, says="they were edited"),
@@ -123,14 +122,14 @@ DOCUMENTED: Mapping[str, Case] = {
         outcome=Outcome.UNPROVEN,
     ),
     "k + 1 is in doubt; it was corrected": Case([DOUBT], CORRECTED),
-    "k + 1 is in doubt; 1 to k were edited, or the session cannot be restored": Case(
+    "k + 1 is in doubt; 1 to k were edited, or the session is lost": Case(
         [DOUBT], EDITED, says="may have taken effect in part", outcome=Outcome.UNPROVEN
     ),
     "k + 1 is in doubt; the file is gone": Case(
         [DOUBT], None, says="may have taken effect in part", outcome=Outcome.UNPROVEN
     ),
     "another program marked the row; this content was not tried": Case([], "SELECT 1"),
-    "another program marked the row; this content failed, was interrupted or crashed": Case(
+    "another program marked the row; this content was tried before": Case(
         [entry("SELECT 1", proven=False, row_xmin=1)], "SELECT 1", says="was run again once"
     ),
     "another program marked the row; in an earlier run 1 to k took effect": Case(
@@ -165,7 +164,7 @@ def words(case: Case, policy: Recovery, *, asked: bool) -> str | MigrationError:
             return "the whole file"
         case Restore():
             return "the version before it"
-        case Resume(doubt=None, done=done):
+        case Resume(in_doubt_checksum=None, done=done):
             assert done == 2
             return "resumed after k"
         case Resume(done=done):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from fluxbase_migrations.api import reference
 from fluxbase_migrations.api.reasons import EFFECTS, OUTCOMES, Effect, Reason
 from fluxbase_migrations.api.transitions import TRANSITIONS
@@ -10,9 +12,28 @@ from fluxbase_migrations.core.result import Outcome
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_tables_in_the_docs_are_up_to_date() -> None:
+def test_the_lists_in_the_docs_are_up_to_date() -> None:
     text = (ROOT / reference.PATH).read_text()
     assert text == reference.filled(text), "run python -m fluxbase_migrations.api.reference --write"
+
+
+def test_generated_lists_fit_a_narrow_window() -> None:
+    for made in reference.lists().values():
+        assert max(map(len, made.splitlines())) <= reference.WIDTH
+
+
+WRAPPED = {
+    "a dash does not begin another item": ("-", "\\-"),
+    "a number does not begin another list": ("1.", "\\1."),
+    "a hash does not begin a heading": ("#", "\\#"),
+    "a word stays as it is": ("word", "word"),
+}
+
+
+@pytest.mark.parametrize(("word", "shown"), WRAPPED.values(), ids=WRAPPED.keys())
+def test_what_begins_a_wrapped_line_is_text(word: str, shown: str) -> None:
+    first = "x" * (reference.WIDTH - len("- "))
+    assert reference.item(f"{first} {word} more") == f"- {first}\n  {shown} more"
 
 
 def test_every_reason_outcome_and_effect_is_explained() -> None:

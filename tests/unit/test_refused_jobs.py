@@ -8,9 +8,10 @@ import pytest
 
 from fluxbase_migrations.controller.app import Operator
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, KubeError
+from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.unit.api_in_memory import ApiInMemory
 
@@ -44,7 +45,7 @@ class World:
         operator = Operator(Settings(image="image", namespaces=("fluxbase",)), self.api)
         self.reconciler = operator._reconciler
         self.store = operator._store
-        self.reconciler._clock = lambda: self.now
+        self.reconciler._clock = self.reconciler._actions._clock = lambda: self.now
         database = {"urlFrom": SECRET}
         self.api.put(
             paths.one_set(*KEY),

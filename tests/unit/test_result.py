@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxbase_migrations.core.exposure import Exposure
-from fluxbase_migrations.core.result import LIMIT, Applied, ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.result import LIMIT, AppliedFile, ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.text import cut
 
 LONG = st.text(max_size=20) | st.sampled_from(
@@ -25,7 +25,7 @@ ERRORS = st.builds(
     hint=MAYBE,
     effect=MAYBE,
 )
-APPLIED = st.builds(Applied, st.integers(0, 2**63 - 1), LONG, st.just("up"), st.floats(0, 1e6))
+APPLIED = st.builds(AppliedFile, st.integers(0, 2**63 - 1), LONG, st.just("up"), st.floats(0, 1e6))
 EXPOSURES = st.builds(
     Exposure,
     kind=LONG,

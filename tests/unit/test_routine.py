@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.api.status import Owner, Progress, SetStatus, TrackError, TracksStatus, TrackStatus
+from fluxbase_migrations.api.status import Owner, Progress, SetStatus, TracksStatus, TrackStatus
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.decisions.actions import CreateJob, job_name
@@ -31,7 +31,7 @@ def look(record: TrackStatus | SetStatus, **more: Any) -> SetDecision:
         for name in ("jobs", "pods", "progress", "queue", "refusal", "owner", "lost_at")
         if name in more
     }
-    user = ObservedTrack(Track.USER, more.pop("wish", DAILY), **given)
+    user = ObservedTrack(Track.USER, more.pop("desired", DAILY), **given)
     status = record
     if isinstance(status, TrackStatus):
         status = SetStatus(database=OLD, database_digest="old", tracks=TracksStatus(None, status))
@@ -159,7 +159,7 @@ def test_a_look_that_runs_files_shows_them() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"wish": replace(DAILY, base="newer")}, {"database_digest": "new"}],
+    [{"desired": replace(DAILY, base="newer")}, {"database_digest": "new"}],
     ids=["another source", "another database"],
 )
 def test_a_change_during_a_look_is_seen_at_once(change: dict[str, Any]) -> None:
@@ -194,34 +194,34 @@ def test_the_user_track_waits_for_a_look_at_the_system_track() -> None:
 
 
 def test_a_volume_that_must_not_be_empty_is_looked_at_again_ever_later() -> None:
-    made, now, delays = look(APPLIED, wish=VOLUME, now=NOW), NOW, []
+    made, now, delays = look(APPLIED, desired=VOLUME, now=NOW), NOW, []
     record = replace(APPLIED, version=None, outcome=Outcome.SOURCE_EMPTY, waits=1)
     for _ in range(7):
-        made = look(record, wish=VOLUME, now=now)
+        made = look(record, desired=VOLUME, now=now)
         assert (user(made).phase, user(made).reason) == (Phase.PENDING, "SourceEmpty")
         assert made.due is not None
         delays.append((made.due - now).total_seconds())
         now = made.due
-        planned = look(made.status, wish=VOLUME, now=now)
+        planned = look(made.status, desired=VOLUME, now=now)
         job, pod = run_of(planned)["jobs"], ended(Result(Outcome.SOURCE_EMPTY))
         pods = (replace(pod, run=user(planned).run, finished_at=now),)
-        record = user(look(planned.status, wish=VOLUME, now=now, jobs=job, pods=pods))
+        record = user(look(planned.status, desired=VOLUME, now=now, jobs=job, pods=pods))
     assert delays == [10, 20, 40, 80, 160, 300, 300]
 
 
 @pytest.mark.parametrize("before", [True, False])
 def test_allow_empty_counts_at_once(before: bool) -> None:
     record = replace(APPLIED, version=None, outcome=Outcome.SOURCE_EMPTY, waits=1)
-    first = look(record, wish=replace(VOLUME, allow_empty=before), now=NOW)
-    wish = replace(VOLUME, allow_empty=not before)
-    then = look(first.status, wish=wish, now=NOW)
+    first = look(record, desired=replace(VOLUME, allow_empty=before), now=NOW)
+    desired = replace(VOLUME, allow_empty=not before)
+    then = look(first.status, desired=desired, now=NOW)
     assert {conditions(one)["Ready"] for one in (first, then)} == {"True", "False"}
     assert job_of(then) is None
 
 
 def test_a_former_owner_is_looked_at_once_and_sees_that_it_lost_the_track() -> None:
     taken_at = NOW + timedelta(hours=1)
-    at = {"now": taken_at + timedelta(seconds=1), "lost_at": taken_at, "wish": WANT}
+    at = {"now": taken_at + timedelta(seconds=1), "lost_at": taken_at, "desired": WANT}
     planned = look(READ, **at)
     assert job_of(planned) is not None
     assert conditions(planned) == READY
@@ -242,7 +242,7 @@ def test_a_former_owner_is_looked_at_once_and_sees_that_it_lost_the_track() -> N
             phase=Phase.FAILED,
             reason=Outcome.SQL_ERROR,
             message="syntax error",
-            error=TrackError("syntax error", hint="correct it"),
+            error=ErrorInfo("syntax error", hint="correct it"),
             outcome=Outcome.SQL_ERROR,
         ),
     ],
@@ -261,5 +261,5 @@ def test_a_look_that_is_put_off_by_suspending_leaves_what_was_found_before(
     assert (shown.phase, shown.reason, shown.message) == (before.phase, before.reason, before.message)
     assert job_of(made) is None
     assert job_of(look(made.status)), "it is still due"
-    changed = look(made.status, wish=replace(DAILY, base="newer"), suspended=True)
+    changed = look(made.status, desired=replace(DAILY, base="newer"), suspended=True)
     assert user(changed).reason == "Suspended"

@@ -3,21 +3,30 @@
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxbase_migrations.api.status import JobReference, SetStatus, TracksStatus, TrackStatus
-from fluxbase_migrations.controller.reconcile.reconciler import _has_begun
+from fluxbase_migrations.api.status import JobReference, TrackStatus
 from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.decisions import status_messages
 from fluxbase_migrations.decisions.job_state import ObservedJob, ObservedPod
 from fluxbase_migrations.decisions.observed import ObservedTrack, works
+from fluxbase_migrations.decisions.scheduling import has_begun
 from tests.unit.test_decide import JOB, NOW, POD, RUNNING, WANT
 
 Holder = tuple[str, str]
+
+
+def reserve(slots: Slots[Any], holder: Any, *, begun: bool = False) -> bool:
+    """Take a slot if there is one for this holder, as a decision would."""
+    if slots.queue_of(holder, begun=begun) is not None:
+        return False
+    slots.hold(holder)
+    return True
 
 
 def make(limit: int, woken: list[Holder] | None = None, namespace_limit: int = 0) -> Slots[Holder]:
@@ -34,33 +43,33 @@ def test_the_first_to_wait_is_the_first_to_go() -> None:
     woken: list[Holder] = []
     slots = make(2, woken)
     a, b, c, d, e = in_one("abcde")
-    assert [slots.reserve(one) for one in (a, b)] == [True, True]
+    assert [reserve(slots, one) for one in (a, b)] == [True, True]
     for one in (c, d):
-        assert slots.reserve(one) is False
+        assert reserve(slots, one) is False
         slots.wait(one)
     slots.release(a)
     assert woken == [c]
-    assert slots.reserve(d) is False
-    assert slots.reserve(e) is False
-    assert slots.reserve(c) is True
+    assert reserve(slots, d) is False
+    assert reserve(slots, e) is False
+    assert reserve(slots, c) is True
 
 
 def test_who_has_begun_goes_before_who_has_not() -> None:
     slots = make(1)
     a, b, c = in_one("abc")
-    slots.reserve(a)
+    reserve(slots, a)
     slots.wait(b)
     slots.wait(c, begun=True)
     slots.release(a)
-    assert slots.reserve(b) is False
-    assert slots.reserve(c) is True
+    assert reserve(slots, b) is False
+    assert reserve(slots, c) is True
 
 
 def test_reserving_again_changes_nothing() -> None:
     slots = make(1)
     (a,) = in_one("a")
-    assert slots.reserve(a)
-    assert slots.reserve(a)
+    assert reserve(slots, a)
+    assert reserve(slots, a)
     assert slots.held == 1
 
 
@@ -71,14 +80,14 @@ def test_a_container_that_runs_counts_whatever_the_limit() -> None:
     slots.hold(b)
     assert slots.held == 2
     slots.release(a)
-    assert slots.reserve(c) is False
+    assert reserve(slots, c) is False
 
 
 def test_who_gives_up_waiting_makes_way() -> None:
     woken: list[Holder] = []
     slots = make(1, woken)
     a, b, c = in_one("abc")
-    slots.reserve(a)
+    reserve(slots, a)
     slots.wait(b)
     slots.wait(c)
     slots.leave(a)  # it does not wait
@@ -87,7 +96,7 @@ def test_who_gives_up_waiting_makes_way() -> None:
     assert not slots.waits(b)
     slots.release(a)
     assert woken == [c]
-    assert slots.reserve(c)
+    assert reserve(slots, c)
 
 
 def test_releasing_nothing_wakes_nobody() -> None:
@@ -103,19 +112,19 @@ def test_a_namespace_with_many_sets_keeps_no_other_out() -> None:
     slots = make(2)
     many = [("many", str(number)) for number in range(100)]
     for one in many[:2]:
-        assert slots.reserve(one)
+        assert reserve(slots, one)
     for one in many[2:]:
         slots.wait(one)
-    assert slots.reserve(("few", "a")) is False
+    assert reserve(slots, ("few", "a")) is False
     slots.wait(("few", "a"))
     slots.release(many[0])
-    assert slots.reserve(many[2]) is False
-    assert slots.reserve(("few", "a")) is True
+    assert reserve(slots, many[2]) is False
+    assert reserve(slots, ("few", "a")) is True
 
 
 def test_namespaces_take_turns() -> None:
     slots = make(1)
-    slots.reserve(("a", "first"))
+    reserve(slots, ("a", "first"))
     for namespace in "abc":
         for name in ("1", "2"):
             slots.wait((namespace, name))
@@ -123,7 +132,7 @@ def test_namespaces_take_turns() -> None:
     last = ("a", "first")
     for _ in range(6):
         slots.release(last)
-        last = next(one for one in list(slots._waiting) if slots.reserve(one))
+        last = next(one for one in list(slots._waiting) if reserve(slots, one))
         served.append(last[0])
     assert served == ["b", "c", "a", "b", "c", "a"]
 
@@ -132,10 +141,10 @@ def test_a_namespace_has_a_limit_of_its_own() -> None:
     woken: list[Holder] = []
     slots = make(3, woken, namespace_limit=1)
     a, b = in_one("ab")
-    assert slots.reserve(a)
-    assert slots.reserve(b) is False
+    assert reserve(slots, a)
+    assert reserve(slots, b) is False
     slots.wait(b)
-    assert slots.reserve(("other", "c"))
+    assert reserve(slots, ("other", "c"))
     slots.release(("other", "c"))
     assert woken == []  # it is not for b
     slots.release(a)
@@ -145,7 +154,7 @@ def test_a_namespace_has_a_limit_of_its_own() -> None:
 def test_the_message_says_who_has_the_slots_and_how_many_are_ahead() -> None:
     slots = make(3)
     for one in [("shop", "a"), ("shop", "b"), ("bank", "a")]:
-        slots.reserve(one)
+        reserve(slots, one)
     for one in [("shop", "c"), ("shop", "d"), ("bank", "b")]:
         slots.wait(one)
     told = {one: status_messages.queued(slots.queue(one)).message for one in slots._waiting}
@@ -159,12 +168,12 @@ def test_the_message_says_who_has_the_slots_and_how_many_are_ahead() -> None:
 
 def test_the_message_names_the_limit_that_is_reached_and_few_namespaces() -> None:
     slots = make(20, namespace_limit=1)
-    slots.reserve(("shop", "a"))
+    reserve(slots, ("shop", "a"))
     slots.wait(("shop", "b"))
     assert slots.queue(("shop", "b")).setting == "maxConcurrentJobsPerNamespace"
     crowded = make(6)
     for number in range(6):
-        crowded.reserve((f"n{number}", "a"))
+        reserve(crowded, (f"n{number}", "a"))
     crowded.wait(("shop", "a"))
     told = status_messages.queued(crowded.queue(("shop", "a"))).message
     assert told.endswith("1 in n0, 1 in n1, 1 in n2, some in 3 more namespaces")
@@ -174,26 +183,26 @@ def test_who_has_begun_goes_before_all_others_whatever_their_namespace() -> None
     woken: list[Holder] = []
     slots = make(2, woken)
     for name in ("1", "2"):
-        slots.reserve(("many", name))
+        reserve(slots, ("many", name))
     slots.wait(("few", "a"))
-    assert slots.reserve(("many", "3"), begun=True) is False
+    assert reserve(slots, ("many", "3"), begun=True) is False
     slots.wait(("many", "3"), begun=True)
     assert slots.queue(("many", "3")).ahead == 0
     assert slots.queue(("few", "a")).ahead == 1
     slots.release(("many", "1"))
     assert woken == [("many", "3")]
-    assert slots.reserve(("few", "a")) is False
-    assert slots.reserve(("many", "3"), begun=True) is True
+    assert reserve(slots, ("few", "a")) is False
+    assert reserve(slots, ("many", "3"), begun=True) is True
 
 
 def test_a_slot_can_be_handed_on_before_anybody_is_woken() -> None:
     woken: list[Holder] = []
     slots = make(1, woken)
     system, user, other = in_one("sao")
-    slots.reserve(system)
+    reserve(slots, system)
     slots.wait(other)
     slots.release(system, wake=False)
-    assert slots.reserve(user, begun=True)
+    assert reserve(slots, user, begun=True)
     slots.wake_next()
     assert woken == []
 
@@ -214,20 +223,39 @@ EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 def test_a_set_has_begun_while_its_user_track_is_the_rest_of_what_was_asked(
     system: datetime | None, user: datetime | None, begun: bool
 ) -> None:
-    before = SetStatus(tracks=TracksStatus(None, TrackStatus(finished_at=user)))
-    after = SetStatus(tracks=TracksStatus(TrackStatus(finished_at=system), None))
-    assert _has_begun(before, after) == ({Track.USER} if begun else set())
+    assert has_begun(TrackStatus(finished_at=system), TrackStatus(finished_at=user)) is begun
+
+
+def test_asking_what_there_is_to_wait_for_changes_nobodys_place() -> None:
+    slots = make(1)
+    for namespace in ("one", "two"):
+        for name in "abc":
+            slots.wait((namespace, name))
+    before = {holder: slots.queue(holder) for holder in slots._waiting}
+    for holder in [*before, ("three", "a")]:
+        for begun in (False, True):
+            slots.queue_of(holder, begun=begun)
+    assert {holder: slots.queue(holder) for holder in slots._waiting} == before
+
+
+def test_what_is_said_of_the_queue_is_what_waiting_comes_to() -> None:
+    slots = make(1)
+    slots.hold(("one", "a"))
+    slots.wait(("two", "a"))
+    told = slots.queue_of(("one", "b"))
+    slots.wait(("one", "b"))
+    assert told == slots.queue(("one", "b"))
 
 
 def test_sets_without_a_system_track_get_their_turn_however_many_others_are_asked_for_anew() -> None:
     """Each set with a system track is changed again as soon as it is done."""
     slots = make(1)
-    slots.reserve(("one", "busy-0"))
+    reserve(slots, ("one", "busy-0"))
     slots.wait(("one", "plain"))
     for number in range(3):
         slots.wait(("one", f"busy-{number + 1}"))
         slots.release(("one", f"busy-{number}"))
-        if slots.reserve(("one", "plain")):
+        if reserve(slots, ("one", "plain")):
             break
     assert number == 0
 
@@ -246,7 +274,7 @@ def test_the_limits_hold_and_every_one_who_waits_is_served(
     beyond: set[Holder] = set()
     """Jobs that started late."""
     for step, holder in steps:
-        if step == "ask" and not slots.reserve(holder):
+        if step == "ask" and not reserve(slots, holder):
             slots.wait(holder)
         elif step == "end":
             slots.release(holder)
@@ -273,10 +301,13 @@ def test_the_limits_hold_and_every_one_who_waits_is_served(
 
 
 def _woken_ones_ask(slots: Slots[Holder], woken: list[Holder]) -> None:
+    """Who is next may change while several ask; whoever asks wakes those who are next then."""
     while woken:
         holder = woken.pop(0)
         if slots.waits(holder):
-            assert slots.reserve(holder), f"{holder} was woken for nothing"
+            reserve(slots, holder)
+            slots.wake_next()
+    assert not slots._next(), "a slot is free for somebody who was not woken"
 
 
 @given(

@@ -12,10 +12,11 @@ from fluxbase_migrations import system
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import Direction, MigrationFile
 from fluxbase_migrations.core.plan import Step
-from fluxbase_migrations.runner.sql import lexer, statements
+from fluxbase_migrations.runner.sql import grouping, lexer, statements
+from fluxbase_migrations.runner.sql.grouping import Group
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
 from fluxbase_migrations.runner.sql.refused_statements import refuse_left_out, refuse_unusable
-from fluxbase_migrations.runner.sql.statements import Group, StatementKind
+from fluxbase_migrations.runner.sql.statements import StatementKind
 
 LIMIT = 60.0
 """Seconds after which a scan counts as hanging."""
@@ -119,7 +120,7 @@ def test_any_text_is_split_without_loss_or_error(sql: str) -> None:
 
 def cut(sql: str) -> list[Group]:
     found = lexer.split(sql.encode())
-    return statements.group(found, statements.classify(found), (), (), "1_a.up.sql")
+    return grouping.group(found, statements.classify(found), (), (), "1_a.up.sql")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_a_file_is_cut_where_its_transactions_end(sql: str, expected: list[list[
     ],
 )
 def test_these_are_atomic(sql: str) -> None:
-    assert statements.is_atomic(cut(sql))
+    assert grouping.is_atomic(cut(sql))
 
 
 def test_modes_of_the_files_own_transaction_move_to_ours() -> None:
@@ -212,7 +213,7 @@ def looks(sql: bytes) -> int:
         nonlocal count
         count += 1
 
-    lexer.split(sql, look=look)
+    lexer.split(sql, check_stop=look)
     return count
 
 
@@ -239,7 +240,9 @@ def test_a_scan_can_be_ended() -> None:
         raise Ended
 
     with pytest.raises(Ended):
-        lexer.split(b"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC " + b"SELECT o.end;" * 50_000, look=look)
+        lexer.split(
+            b"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC " + b"SELECT o.end;" * 50_000, check_stop=look
+        )
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 
 from fluxbase_migrations.controller.app import Operator
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, KubeError
+from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.unit.api_in_memory import ApiInMemory, OperatorDied
@@ -47,7 +48,7 @@ class World:
         self.operator = Operator(Settings(image="image", namespaces=(NAMESPACE,), progress=False), self.api)
         self.store: Store = self.operator._store
         self.reconciler = self.operator._reconciler
-        self.reconciler._clock = lambda: NOW
+        self.reconciler._clock = self.reconciler._actions._clock = lambda: NOW
 
     def look(self, *shown: ObjectKind) -> None:
         """Only the watches of these kinds have caught up."""
@@ -221,7 +222,7 @@ def test_a_status_that_a_webhook_refuses_is_not_tried_again_at_once(
 ) -> None:
     """That the object has not changed tells it from a conflict."""
     world, again = World(), list[float]()
-    monkeypatch.setattr(world.reconciler, "_again", lambda key, delay: again.append(delay))
+    monkeypatch.setattr(world.reconciler, "_requeue", lambda key, delay: again.append(delay))
 
     def refuse(path: str, body: Json) -> Json:
         raise KubeError(status, "Conflict", "admission webhook denied the request")
@@ -266,7 +267,7 @@ def test_what_may_not_be_watched_any_more_says_so_and_keeps_no_slot_until_it_may
         world.work()
     (ready, _) = world.api.objects[SET]["status"]["conditions"]
     assert (ready["status"], "pods is forbidden" in ready["message"]) == ("False", True)
-    assert (slots.held, "pods is forbidden" in str(world.operator.unready())) == (0, True)
+    assert (slots.held, "pods is forbidden" in str(world.operator.readiness_error())) == (0, True)
     for kind in ObjectKind:
         watch._listed(kind, Listed(world.store.all(kind), world.api._version))
     assert slots.held == 1
@@ -297,14 +298,14 @@ def test_a_job_that_lost_its_label_is_back_when_it_has_it_again() -> None:
     store.put(stored("a", 5, ObjectKind.JOB))
     store.remove(ObjectKind.JOB, "a", 7)
     assert not store.put(stored("a", 6, ObjectKind.JOB))
-    assert store.belongings(ObjectKind.JOB, group) == []
+    assert store.owned_by(ObjectKind.JOB, group) == []
     assert store.put(stored("a", 9, ObjectKind.JOB))
     store.remove(ObjectKind.JOB, "a", 7)
-    assert len(store.belongings(ObjectKind.JOB, group)) == 1
+    assert len(store.owned_by(ObjectKind.JOB, group)) == 1
     store.replace(ObjectKind.JOB, None, Listed([], 12))
-    assert store.belongings(ObjectKind.JOB, group) == []
+    assert store.owned_by(ObjectKind.JOB, group) == []
     store.replace(ObjectKind.JOB, None, Listed([stored("a", 13, ObjectKind.JOB)], 14))
-    assert len(store.belongings(ObjectKind.JOB, group)) == 1
+    assert len(store.owned_by(ObjectKind.JOB, group)) == 1
 
 
 def test_of_two_sets_of_one_name_the_younger_counts_whatever_comes_first() -> None:

@@ -22,29 +22,29 @@ KEPT = TrackStatus()
 
 def test_a_loss_is_news_once() -> None:
     takeovers = Takeovers()
-    assert takeovers.seen(TAKER, Track.USER, KEPT) is None
-    assert takeovers.seen(TAKER, Track.USER, TAKEN) == FORMER
-    assert takeovers.seen(TAKER, Track.USER, TAKEN) is None
+    assert takeovers.note(TAKER, Track.USER, KEPT) is None
+    assert takeovers.note(TAKER, Track.USER, TAKEN) == FORMER
+    assert takeovers.note(TAKER, Track.USER, TAKEN) is None
     assert takeovers.lost(FORMER) == {Track.USER: ("uid", NOW)}
     later = replace(TAKEN, taken_at=NOW + timedelta(hours=1))
-    assert takeovers.seen(TAKER, Track.USER, later) == FORMER
+    assert takeovers.note(TAKER, Track.USER, later) == FORMER
     assert takeovers.lost(FORMER) == {Track.USER: ("uid", later.taken_at)}
 
 
 def test_of_two_takers_the_last_one_counts() -> None:
     takeovers = Takeovers()
     later = replace(TAKEN, taken_at=NOW + timedelta(hours=1))
-    takeovers.seen(OTHER, Track.USER, later)
-    takeovers.seen(TAKER, Track.USER, TAKEN)
-    takeovers.seen(TAKER, Track.SYSTEM, TAKEN)
+    takeovers.note(OTHER, Track.USER, later)
+    takeovers.note(TAKER, Track.USER, TAKEN)
+    takeovers.note(TAKER, Track.SYSTEM, TAKEN)
     assert takeovers.lost(FORMER) == {Track.USER: ("uid", later.taken_at), Track.SYSTEM: ("uid", NOW)}
 
 
 def test_nothing_is_kept_of_a_taker_that_is_gone_or_says_it_no_more() -> None:
     takeovers = Takeovers()
     for track in Track:
-        takeovers.seen(TAKER, track, TAKEN)
-    takeovers.seen(TAKER, Track.USER, KEPT)
+        takeovers.note(TAKER, track, TAKEN)
+    takeovers.note(TAKER, Track.USER, KEPT)
     assert takeovers.lost(FORMER) == {Track.SYSTEM: ("uid", NOW)}
     takeovers.forget(TAKER)
     assert (len(takeovers), takeovers.lost(FORMER)) == (0, {})
@@ -87,7 +87,7 @@ def test_the_operator_keeps_nothing_of_sets_that_are_gone() -> None:
             "remembered": reconciler._remembered,
             "claimed": reconciler._claimed,
             "takeovers": reconciler._takeovers,
-            "clusters": reconciler._observer._clusters,
+            "clusters": reconciler._observer._owners._clusters,
         }
         return {name for name, store in stores.items() if len(store)}  # type: ignore[arg-type]
 

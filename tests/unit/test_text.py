@@ -7,7 +7,7 @@ import pytest
 from fluxbase_migrations.cli.history import show
 from fluxbase_migrations.cli.kubectl import set_view
 from fluxbase_migrations.core.errors import StatementFailed
-from fluxbase_migrations.core.result import Applied, ErrorInfo, Outcome, Result
+from fluxbase_migrations.core.result import AppliedFile, ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.text import shortened, visible
 
 CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x061C, 0x200E, 0x200F]
@@ -51,7 +51,7 @@ def test_no_error_and_no_result_holds_a_control_character() -> None:
     assert str(error).isprintable()
     result = Result(
         Outcome.SQL_ERROR,
-        applied=(Applied(1, HOSTILE, "up", 0.1),),
+        applied=(AppliedFile(1, HOSTILE, "up", 0.1),),
         warnings=(HOSTILE,),
         recovered=HOSTILE,
         error=error.info,

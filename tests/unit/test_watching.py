@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from fluxbase_migrations.api.status import SourceRead
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, Kube, Query
+from fluxbase_migrations.controller.client.kube import Kube, Query
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader
 from fluxbase_migrations.controller.watch.handlers import Lists
 from fluxbase_migrations.controller.watch.namespace_watch import Watch
 from fluxbase_migrations.controller.watch.reflector import Reflector
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
+from fluxbase_migrations.core.config_maps import RULES
+from fluxbase_migrations.core.json_names import Json
 
 NAMESPACE = "fluxbase"
 SETS = paths.sets(NAMESPACE)
@@ -138,7 +141,7 @@ class ConfigMaps(Kube):
 
     async def get(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
         self.reads["list"] += 1
-        items = [self._body(name) for name in self.there]
+        items = [self._body(name) for name in self.there] or None  # as the API server says it of metadata
         return {"items": items, "metadata": {"resourceVersion": str(self.version)}}
 
     async def find(self, path: str, accept: str | None = None) -> Json | None:
@@ -246,3 +249,18 @@ def test_one_that_was_asked_for_while_the_list_was_made_is_asked_for_again() -> 
     assert reading.sources.listed(NAMESPACE, before, {}, reading.kube.version) == [(NAMESPACE, "a")]
     assert reading.read() == {"metadata": 1}
     assert reading.read() == {}
+
+
+def test_one_that_is_expected_is_known_from_the_list_whether_it_is_there_or_not() -> None:
+    reading = Reading()
+    reading.sources.expect([(NAMESPACE, "a")])
+    reading.watches()
+    assert reading.read() == {}
+    other = Reading()
+    other.kube.edit("a")
+    other.sources.expect([(NAMESPACE, "a")])
+    other.watches()
+    recorded = SourceRead((f"a/{other.kube.version}",), "sha256:x", RULES)
+    seen = asyncio.run(other.sources.read(NAMESPACE, ("a",), recorded=recorded))
+    assert (seen.digest, seen.versions) == ("sha256:x", None)
+    assert other.kube.reads == {"list": 1}

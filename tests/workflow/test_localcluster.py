@@ -16,7 +16,10 @@ def test_the_documentation_has_the_table_of_the_parts() -> None:
 
 
 def test_the_kubernetes_binary_is_of_the_version_in_the_table() -> None:
-    assert f"k8s.io/kubernetes v{parts.KUBERNETES}\n" in (Path(__file__).parent / "kube/go.mod").read_text()
+    assert (
+        f"k8s.io/kubernetes v{parts.KUBERNETES}\n"
+        in (REPOSITORY / "dev/localcluster/kube/go.mod").read_text()
+    )
 
 
 def test_a_key_changes_with_a_file_its_name_and_its_executable_bit(tmp_path: Path) -> None:

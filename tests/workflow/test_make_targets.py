@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import yaml
 
-from tests.conftest import Database
+from tests.support.databases import Database
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from fluxbase_migrations.api.reasons import ADVICE
+from fluxbase_migrations.api.reasons import ADVICE, EventReason
 from fluxbase_migrations.api.status import Condition, TracksStatus, TrackStatus
 from fluxbase_migrations.api.transitions import Shows, line_of
 from fluxbase_migrations.core.names import Phase, Track
@@ -17,9 +17,6 @@ PRECEDENCE: Final = (Phase.FAILED, Phase.RUNNING, Phase.PENDING, Phase.ROLLED_BA
 READY: Final = "Ready"
 RECONCILING: Final = "Reconciling"
 STALLED: Final = "Stalled"
-
-RECONCILE_ERROR: Final = "ReconcileError"
-"""Reason of the conditions while the operator fails to look at the set, or to do what it decided."""
 
 MESSAGE_LIMIT: Final = 2048
 """Characters."""
@@ -61,13 +58,18 @@ def failing(
 ) -> tuple[Condition, ...]:
     """The conditions of a set that could not be looked at; it is tried again."""
     return _stated(
-        [(READY, "False"), (RECONCILING, "True")], RECONCILE_ERROR, message, before, generation, now
+        [(READY, "False"), (RECONCILING, "True")],
+        EventReason.RECONCILE_ERROR,
+        message,
+        before,
+        generation,
+        now,
     )
 
 
 def is_failing(conditions: tuple[Condition, ...]) -> bool:
     """Whether the set could not be looked at: the rest of its status may be of an older spec."""
-    return any(one.reason == RECONCILE_ERROR for one in conditions)
+    return any(one.reason == EventReason.RECONCILE_ERROR for one in conditions)
 
 
 def _stated(

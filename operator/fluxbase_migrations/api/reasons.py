@@ -28,6 +28,48 @@ class Reason(StrEnum):
     NO_SOURCE = "NoSource"
 
 
+class EventReason(StrEnum):
+    """Reasons of Events, beside those of tracks and the outcomes of runs, which have Events of their own."""
+
+    BASELINED = "Baselined"
+    RECOVERED = "Recovered"
+    WARNING = "MigrationWarning"
+    NOT_EXPOSED = "NotExposed"
+    DATABASE_CHANGED = "DatabaseChanged"
+    DATABASE_REPLACED = "DatabaseReplaced"
+    TAKING_OVER = "TakingOver"
+    TAKEN_OVER = "TakenOver"
+    REQUESTED = "Requested"
+    FORCED = "Forced"
+    TAKE_OVER_REQUESTED = "TakeOverRequested"
+    COMMAND_OBEYED = "CommandObeyed"
+    COMMAND_WITHDRAWN = "CommandWithdrawn"
+    COMMAND_REFUSED = "CommandRefused"
+    RECONCILE_ERROR = "ReconcileError"
+    OPERATOR_CONFLICT = "OperatorConflict"
+
+
+EVENTS: Final[dict[EventReason, str]] = {
+    EventReason.BASELINED: "a run recorded the baseline of a track: nothing up to it was run",
+    EventReason.RECOVERED: "a run recovered from a dirty state, and how",
+    EventReason.WARNING: "a run found something worth looking at",
+    EventReason.NOT_EXPOSED: "nothing is reachable past row-level security any more",
+    EventReason.DATABASE_CHANGED: "`spec.database` changed; what was read from the former one is dropped",
+    EventReason.DATABASE_REPLACED: "a run found another database than before though the spec is the same",
+    EventReason.TAKING_OVER: "the set that owned the database's track was deleted or let go",
+    EventReason.TAKEN_OVER: "the track was taken over",
+    EventReason.REQUESTED: "`fluxbase.io/requested-at` was given",
+    EventReason.FORCED: "`fluxbase.io/force` was given",
+    EventReason.TAKE_OVER_REQUESTED: "`fluxbase.io/take-over` was given",
+    EventReason.COMMAND_OBEYED: "a run did what a command asked for",
+    EventReason.COMMAND_WITHDRAWN: "a command's annotation was removed before it was obeyed",
+    EventReason.COMMAND_REFUSED: "a command is malformed, or was given for another database",
+    EventReason.RECONCILE_ERROR: "the set cannot be reconciled: its spec, or the API server, does not let it",
+    EventReason.OPERATOR_CONFLICT: "another installation of the operator runs a Job for this set",
+}
+"""When each is told, for the docs."""
+
+
 class Effect(StrEnum):
     """What an outcome makes of its track."""
 
@@ -50,13 +92,13 @@ EFFECTS: Final[dict[Effect, str]] = {
     Effect.WAIT: "Pending; retried without limit and without being counted, after `retry.backoff` "
     "doubled each time, up to five minutes (SourceChanged, DatabaseChanged: at once, then after 1, 2, 4 s "
     "and so on)",
-    Effect.EMPTY: "a volume: Skipped with `allowEmpty`, otherwise Pending and looked at again after "
+    Effect.EMPTY: "A volume: Skipped with `allowEmpty`, otherwise Pending and looked at again after "
     "`retry.backoff` doubled each time, up to five minutes; a ConfigMap: Pending until it changes; "
     "with versions applied: Failed, `AheadOfSource`",
     Effect.RETRY: "Pending; retried after `retry.backoff` doubled each time, up to `retry.limit` times; "
     "then Failed",
-    Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is deleted or lets go, or the annotation "
-    "`fluxbase.io/take-over` hands over",
+    Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is deleted or lets go, or until "
+    "`kubectl fluxbase take-over` (annotation `fluxbase.io/take-over`)",
     Effect.STOP: "Failed until the source, the spec or a command changes",
 }
 """What each effect means, for the docs."""
@@ -90,11 +132,11 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.DIRTY: "The tracking table is dirty, and nothing proves what state the database is in.",
     Outcome.UNPROVEN: "A statement outside a transaction (CALL, DO with COMMIT) may have taken effect in "
     "part, or what took effect is not known.",
-    Outcome.FOREIGN_TABLE: "The tracking table has no version, and another table of golang-migrate's shape "
-    "has one: the files may have been applied already.",
+    Outcome.FOREIGN_TABLE: "The tracking table has no version, and the table of golang-migrate or of another "
+    "migration tool has one: the files may have been applied already.",
     Outcome.EXPOSED: "The files are applied; `anon` or `authenticated` reach something past row-level "
     "security, and `exposure` is Fail.",
-    Outcome.INTERNAL: "A fault of the operator.",
+    Outcome.INTERNAL: "An error that nobody expected.",
     None: "The container ended without a result: out of memory, evicted, deleted, deadline.",
 }
 """What each outcome means, for the docs."""
@@ -149,8 +191,8 @@ ADVICE: Final[dict[Outcome, str]] = {
     Outcome.UNPROVEN: "Look at what the statement left; then correct it in the file, run it again (kubectl "
     "fluxbase retry, or annotation fluxbase.io/requested-at), or set the version (kubectl fluxbase force, or "
     "annotation fluxbase.io/force).",
-    Outcome.FOREIGN_TABLE: "Use that table (x-migrations-table in the database URL), take its version over "
-    "(kubectl fluxbase force, or annotation fluxbase.io/force), or name it in foreignTables.",
+    Outcome.FOREIGN_TABLE: "Record the version that the database is at (baseline of the track), use that "
+    "table (table of the track), or name it in foreignTables, if it belongs to something else.",
     Outcome.PLATFORM_INCOMPLETE: "Make the roles, then restore the dump again (docs/restore.md).",
     Outcome.EXPOSED: "Run the statements of status.tracks.user.exposures in a further migration, or set "
     "exposure: Warn.",

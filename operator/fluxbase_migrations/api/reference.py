@@ -1,45 +1,78 @@
-"""The tables of docs/resource.md: ``python -m fluxbase_migrations.api.reference [--write]``.
+"""The lists of docs/resource.md: ``python -m fluxbase_migrations.api.reference [--write]``.
 
 They are made from the models.
-Each table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; the text around them is written by hand.
+Each list stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; the text around them is written by hand.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from fluxbase_migrations.api.crd import definition
-from fluxbase_migrations.api.reasons import ADVICE, EFFECTS, OUTCOMES, effect
-from fluxbase_migrations.api.transitions import TRANSITIONS
+from fluxbase_migrations.api.reasons import ADVICE, EFFECTS, OUTCOMES, Effect, effect
+from fluxbase_migrations.api.transitions import TRANSITIONS, Transition
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import Outcome
 
 PATH: Final = Path("docs/resource.md")
+WIDTH: Final = 100
+"""Columns of generated Markdown."""
+
+_STARTS_A_BLOCK: Final = re.compile(r"^( *)([-+#>*]|\d+[.)])(?= |$)")
+
+
+def item(text: str, level: int = 0) -> str:
+    """``text`` as an item of a Markdown list, wrapped; ``level`` counts the lists around it."""
+    indent = "  " * level
+    lines = textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=f"{indent}- ",
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join([lines[0], *(_STARTS_A_BLOCK.sub(r"\1\\\2", line) for line in lines[1:])])
 
 
 def _schema(part: str) -> dict[str, Any]:
     (version,) = definition()["spec"]["versions"]
-    found: dict[str, Any] = version["schema"]["openAPIV3Schema"]["properties"][part]
-    return found
+    schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]["properties"][part]
+    return schema
 
 
-def _rows(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, ...]]:
+def _fields(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """One item for each field; fields of the same shape side by side share the items of what is in them."""
     required = schema.get("required", ())
-    for name, field in schema.get("properties", {}).items():
-        here = f"{path}{name}"
-        inner = field.get("items", field)
-        kind = _kind(field)
-        default = "required" if name in required else _default(field)
-        yield f"`{here}`", kind, default, _cell(field.get("description", ""))
-        yield from _rows(inner, f"{here}[]." if "items" in field else f"{here}.")
+    for names, fields in _same_shape(schema.get("properties", {})):
+        for name, field in zip(names, fields, strict=True):
+            about = ", ".join(part for part in (_kind(field), _default(name, field, required)) if part)
+            yield item(f"`{path}{name}` ({about}): {field.get('description', '')}")
+        inner = fields[0].get("items", fields[0])
+        name = names[0] if len(names) == 1 else "{" + ",".join(names) + "}"
+        yield from _fields(inner, f"{path}{name}[]." if "items" in fields[0] else f"{path}{name}.")
+
+
+def _same_shape(properties: dict[str, Any]) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
+    groups: list[tuple[list[str], list[dict[str, Any]]]] = []
+    for name, field in properties.items():
+        for names, fields in groups:
+            if field.get("properties") and field["properties"] == fields[0].get("properties"):
+                names.append(name)
+                fields.append(field)
+                break
+        else:
+            groups.append(([name], [field]))
+    yield from groups
 
 
 def _kind(field: dict[str, Any]) -> str:
     if "enum" in field:
-        return " \\| ".join(f"`{value}`" for value in field["enum"])
+        return " | ".join(f"`{value}`" for value in field["enum"])
     if field["type"] == "array":
         return f"list of {_kind(field['items'])}"
     if "additionalProperties" in field:
@@ -47,65 +80,64 @@ def _kind(field: dict[str, Any]) -> str:
     return str(field.get("format") if field.get("format") == "date-time" else field["type"])
 
 
-def _default(field: dict[str, Any]) -> str:
+def _default(name: str, field: dict[str, Any], required: Iterable[str]) -> str:
+    if name in required:
+        return "required"
     default = field.get("default")
     if default is None or default == {}:
         return ""
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    if isinstance(default, bool):
+        return f"default `{str(default).lower()}`"
+    return f"default `{default}`" if default != "" else "default empty"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _outcomes() -> Iterator[tuple[str, ...]]:
-    for outcome in (*Outcome, None):
-        name = f"`{outcome}`" if outcome else "none (`ResultMissing`)"
-        advice = ADVICE.get(outcome, "") if outcome else ""
-        yield name, _cell(OUTCOMES[outcome]), _cell(EFFECTS[effect(outcome)]), _cell(advice)
-
-
-def _transitions() -> Iterator[tuple[str, ...]]:
+def _transitions() -> Iterator[str]:
     for line in TRANSITIONS:
-        before = "any" if line.before == set(Phase) else ", ".join(p for p in Phase if p in line.before)
-        reasons = ", ".join(f"`{reason}`" for reason in sorted(line.reasons)) or "Kubernetes' own"
-        yield _cell(line.event), before, line.phase, reasons, line.shows, _cell(line.does)
+        yield item(f"**{line.event}**")
+        yield item(_transition(line), 1)
 
 
-def tables() -> dict[str, str]:
-    """The tables by name."""
-    fields = ("field", "type", "default", "meaning")
+def _transition(line: Transition) -> str:
+    before = "any phase" if line.before == set(Phase) else ", ".join(p for p in Phase if p in line.before)
+    reasons = ", ".join(f"`{reason}`" for reason in sorted(line.reasons)) or "Kubernetes' own"
+    return f"{before} → **{line.phase}**, reason {reasons}. Set: {line.shows}. Operator: {line.does}."
+
+
+def _outcomes() -> Iterator[str]:
+    for kind in Effect:
+        yield item(f"**{EFFECTS[kind]}**")
+        for outcome in (*Outcome, None):
+            if effect(outcome) is kind:
+                name = f"`{outcome}`" if outcome else "none (`ResultMissing`)"
+                yield item(f"{name}: {OUTCOMES[outcome]} {ADVICE.get(outcome, '') if outcome else ''}", 1)
+
+
+def lists() -> dict[str, str]:
+    """The lists by name."""
     return {
-        "spec": _table(fields, _rows(_schema("spec"))),
-        "status": _table(fields, _rows(_schema("status"))),
-        "states": _table(
-            ("what happens", "from", "phase", "reason", "the set is", "the operator"), _transitions()
-        ),
-        "outcomes": _table(("outcome of a run", "meaning", "makes of the track", "what to do"), _outcomes()),
+        "spec": "\n".join(_fields(_schema("spec"))),
+        "status": "\n".join(_fields(_schema("status"))),
+        "states": "\n".join(_transitions()),
+        "outcomes": "\n".join(_outcomes()),
     }
 
 
 def filled(text: str) -> str:
-    """``text`` with each table in its place.
+    """``text`` with each list in its place.
 
     Raises:
         ValueError: there is no place for one.
     """
-    for name, table in tables().items():
+    for name, made in lists().items():
         place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text, count = place.subn(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)  # type: ignore[misc]
+        text, count = place.subn(lambda match, made=made: f"{match[1]}\n{made}\n\n{match[2]}", text)  # type: ignore[misc]
         if count != 1:
-            raise ValueError(f"no place for the table {name}")
+            raise ValueError(f"no place for the list {name}")
     return text
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fill in the tables."""
+    """Fill in the lists."""
     parser = argparse.ArgumentParser(prog="python -m fluxbase_migrations.api.reference", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"into {PATH}")
     text = filled(PATH.read_text())

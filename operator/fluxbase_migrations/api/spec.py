@@ -17,7 +17,17 @@ from fluxbase_migrations.api.model import (
     rule,
     text,
 )
-from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrderPolicy, Recovery, Rollback, UnknownFiles
+from fluxbase_migrations.core.defaults import LOCK_TIMEOUT
+from fluxbase_migrations.core.names import (
+    HISTORY_TABLE,
+    TRACKING_TABLE,
+    ExposurePolicy,
+    OutOfOrderPolicy,
+    Recovery,
+    Rollback,
+    Track,
+    UnknownFiles,
+)
 
 PRESERVE: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
 """For objects whose schema is Kubernetes' own: the API server checks them when the Job is created."""
@@ -52,6 +62,10 @@ _ADVICE: Final = "$(write an amount like 500m, 0.5 or 512Mi)"
 
 A rule with a message cannot be given: CEL does not reach a value that may be a number as well as a text.
 """
+
+
+_UNQUOTED: Final = "{}.replace('\"', '')"
+"""A table's name in CEL, near enough to compare it with another."""
 
 
 class Connection(Model):
@@ -178,6 +192,14 @@ class TrackSpec(Model):
             "(has(self.source) && has(self.source.persistentVolumeClaim))",
             "allowEmpty is for a persistentVolumeClaim",
         ),
+        rule(
+            "!has(self.table) || has(self.source)",
+            "table is for the files of a source; the built-in migrations are tracked in migrations.fluxbase",
+        ),
+        rule(
+            f"!has(self.table) || {_UNQUOTED.format('self.table')} != 'migrations.{HISTORY_TABLE}'",
+            "migrations.history is the history of all tracks and cannot be a tracking table",
+        ),
     ]
 
     enabled: bool = True
@@ -192,6 +214,12 @@ class TrackSpec(Model):
     """What to make of a file below the applied version that was never applied: Warn, Fail or Ignore."""
     unknown_files: UnknownFiles = UnknownFiles.FAIL
     """What to make of a .sql file whose name is no migration's: Fail, or Warn, which leaves it out."""
+    table: QualifiedTable | None = None
+    """The tracking table, as schema.name: where the default's name is taken, or where the version stays in a
+    table of golang-migrate's. Needs a source. Absent: migrations.app or migrations.fluxbase."""
+    baseline: Annotated[int, Field(ge=1)] | None = None
+    """The version that a database is at which something else has migrated: recorded once, by the first run
+    in a database that has tables and no version; no file up to it is run. It never changes a version."""
     foreign_tables: (
         Annotated[
             tuple[QualifiedTable, ...],
@@ -210,6 +238,23 @@ class TrackSpec(Model):
 
 class Tracks(Model):
     """The two independent tracks. The user track waiting for the system track."""
+
+    rules: ClassVar = [
+        rule(
+            "!has(self.system) || !has(self.system.enabled) || self.system.enabled || "
+            "(has(self.user) && has(self.user.source) && "
+            "(!has(self.user.enabled) || self.user.enabled))",
+            "the system track is disabled, and the user track is too, or has no source: nothing to do",
+        ),
+        rule(
+            " != ".join(
+                f"(has(self.{track}) && has(self.{track}.table) ? {_UNQUOTED.format(f'self.{track}.table')}"
+                f" : '{'.'.join(TRACKING_TABLE[track])}')"
+                for track in Track
+            ),
+            "the two tracks must not have the same table",
+        ),
+    ]
 
     system: TrackSpec = TrackSpec()
     """The platform's own migrations, tracked in migrations.fluxbase."""
@@ -322,26 +367,11 @@ class Spec(Model):
 
     database: Database
     """The database to migrate."""
-    tracks: Annotated[
-        Tracks,
-        Field(
-            json_schema_extra={
-                "x-kubernetes-validations": [
-                    rule(
-                        "!has(self.system) || !has(self.system.enabled) || self.system.enabled || "
-                        "(has(self.user) && has(self.user.source) && "
-                        "(!has(self.user.enabled) || self.user.enabled))",
-                        "the system track is disabled, and the user track is too, or has no source: "
-                        "nothing to do",
-                    )
-                ]
-            }
-        ),
-    ] = Tracks()
+    tracks: Tracks = Tracks()
     """What to migrate."""
     recovery: Recovery = Recovery.AUTOMATIC
     """How far to go from a dirty state: Automatic (where nothing is proven, run the file again once), Proven
-    (only where the ledger proves what the file left), or Manual."""
+    (only where the history proves what the file left), or Manual."""
     exposure: ExposurePolicy = ExposurePolicy.WARN
     """What to make of objects that anon or authenticated reach past row-level security once the user track's
     files are applied: Warn, Fail (the track is Failed until they are closed), or Ignore (nobody looks)."""
@@ -356,7 +386,7 @@ class Spec(Model):
     """Looks at the database regularly by a Job that changes nothing where nothing is due. Absent: never."""
     suspend: bool = False
     """true starts no more runs; one that is running ends undisturbed."""
-    lock_timeout: Timeout = "5m"
+    lock_timeout: Timeout = f"{LOCK_TIMEOUT / 60:g}m"
     """How long to wait for the migration lock."""
     ddl_lock_timeout: Timeout | None = None
     """PostgreSQL's lock_timeout for the files' statements. Absent: the server's own."""

@@ -3,7 +3,8 @@
 The docstrings are the descriptions in the CRD; JSON names are camelCase.
 """
 
-from dataclasses import field
+from collections.abc import Mapping
+from dataclasses import field, replace
 from datetime import datetime
 
 from fluxbase_migrations.core.exposure import Exposure
@@ -11,7 +12,7 @@ from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.json_names import JSON_NAMES
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import CommandState, Phase, Track
-from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.core.result import AppliedFile, ErrorInfo, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,48 +43,6 @@ class Progress:
     """When this file began."""
     waiting: str | None = None
     """The lock that the running statement waits for, and who holds it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackError:
-    """What went wrong in the last run. Never SQL text, never a credential."""
-
-    __pydantic_config__ = JSON_NAMES
-
-    message: str
-    """What happened: PostgreSQL's own message where it is from the database."""
-    file: str | None = None
-    """The migration file."""
-    statement: str | None = None
-    """The statement's ordinal and command tag, like "2 of 3, ALTER TABLE"."""
-    line: int | None = None
-    """Line in the file, from 1."""
-    column: int | None = None
-    """Column in the line, from 1."""
-    sql_state: str | None = None
-    """PostgreSQL's five-character error code."""
-    detail: str | None = None
-    """PostgreSQL's detail."""
-    hint: str | None = None
-    """What to do about it."""
-    effect: str | None = None
-    """What state the database is in now."""
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedFile:
-    """One file that the last run executed."""
-
-    __pydantic_config__ = JSON_NAMES
-
-    version: int
-    """The migration's version."""
-    name: str
-    """The migration's name, or its file."""
-    direction: str
-    """up or down."""
-    seconds: float
-    """How long it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +118,21 @@ class CommandsStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceRead:
+    """The ConfigMaps of a track as the operator has read them."""
+
+    __pydantic_config__ = JSON_NAMES
+
+    objects: tuple[str, ...]
+    """uid/resourceVersion of each ConfigMap. While they are the same, a restarted operator does not read
+    them again."""
+    digest: str
+    """Digest of the migration files in them."""
+    rules: int
+    """Which rules for the files the operator had that read them."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrackStatus:
     """State of one track: what the tracking table said when it was last read, and the run that read it."""
 
@@ -193,6 +167,8 @@ class TrackStatus:
     """What the last run did to recover from a dirty state."""
     source_digest: str | None = None
     """Digest of the migration files that the last run read."""
+    source: SourceRead | None = None
+    """The ConfigMaps that this status was decided on. Absent: none, or no run could use their files."""
     inputs_digest: str | None = None
     """Digest of everything that decides what the present run leaves in the database."""
     database: DatabaseIdentity | None = None
@@ -224,7 +200,7 @@ class TrackStatus:
     """When the next try is due."""
     progress: Progress | None = None
     """How far the running Job is."""
-    error: TrackError | None = None
+    error: ErrorInfo | None = None
     """What went wrong in the last run."""
     claimed_by: Owner | None = None
     """The other set that owns this track of this database."""
@@ -310,3 +286,14 @@ class SetStatus:
     """What became of the commands that were given as annotations."""
     conditions: tuple[Condition, ...] = ()
     """Ready, and exactly one of Reconciling and Stalled while Ready is not True."""
+
+
+def with_sources(status: SetStatus, sources: Mapping[Track, SourceRead | None]) -> SetStatus:
+    """The status with the ConfigMaps that were read for it; None: a track has none."""
+    tracks = TracksStatus(
+        *(
+            record and replace(record, source=sources[track])
+            for track, record in ((Track.SYSTEM, status.tracks.system), (Track.USER, status.tracks.user))
+        )
+    )
+    return replace(status, tracks=tracks)

@@ -8,9 +8,11 @@ from typing import Any, Final, NoReturn
 
 from fluxbase_migrations import __version__
 from fluxbase_migrations.cli import config, golang_arguments, process_list
+from fluxbase_migrations.cli.importing import Tool
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
+    ENV_LOG_FORMAT,
     QUALIFIED_TABLE,
     ExposurePolicy,
     OutOfOrderPolicy,
@@ -190,7 +192,7 @@ _OPTIONS: Final = (
         "DURATION",
         "PostgreSQL's statement_timeout: how long a statement may take (default: no limit)",
     ),
-    _choice("--log-format", "LOG_FORMAT", LogFormat, "how log lines look (default: text)"),
+    _choice("--log-format", ENV_LOG_FORMAT, LogFormat, "how log lines look (default: text)"),
     _choice(
         "--recovery",
         "FLUXBASE_RECOVERY",
@@ -274,13 +276,14 @@ def parser() -> argparse.ArgumentParser:
         dest="other",
         type=_table,
         metavar="SCHEMA.NAME",
-        help="take the version of golang-migrate's table over, which stays as it is",
+        help="take the version over from the table of golang-migrate or another tool, which stays as it is",
     )
     add("version", "print the recorded version")
     status = add("status", "print where each migration of both tracks stands", "[-o text|json]")
     status.add_argument(
         "-o", dest="form", choices=["text", "json"], default="text", help="(default: %(default)s)"
     )
+    _add_plan(add("plan", "print what would run now: statements, locks, rewrites, losses", "[N | --to V]"))
     history = add("history", "print what was done, by whom and when", "[-n N]")
     history.add_argument("-n", type=_count, default=20, metavar="N", help="the last N entries (default: 20)")
     create = add("create", "make an empty pair of files with the next number or timestamp", "NAME")
@@ -294,6 +297,16 @@ def parser() -> argparse.ArgumentParser:
     validate.add_argument(
         "-o", dest="form", choices=["text", "json", "github"], default="text", help="(default: %(default)s)"
     )
+    importing = add(
+        "import",
+        "convert another tool's migration files to up and down files",
+        "|".join(Tool) + " DIR [--to DIR] [--dry-run]",
+    )
+    importing.add_argument("tool", choices=[one.value for one in Tool], metavar="TOOL", help=", ".join(Tool))
+    importing.add_argument("directory", metavar="DIR", help="of the tool's files")
+    importing.add_argument("--to", metavar="DIR", help="where ours are written (default: --source)")
+    importing.add_argument("--dry-run", action="store_true", help="print the report, write nothing")
+    _add_lint(add("lint", "check the files, and find what is risky in them (squawk)", "[DIR]"))
     system = add("system", "print what an administrator runs before the first migration", "roles --sql")
     system.add_argument("topic", choices=["roles"], metavar="roles", help="the platform's three roles")
     system.add_argument("--sql", action="store_true", required=True, help="as SQL, for psql")
@@ -306,6 +319,35 @@ def parser() -> argparse.ArgumentParser:
         _add_options(each, collected)
         golang_arguments.add_options(each, _url, _seconds)
     return top
+
+
+def _add_lint(lint: argparse.ArgumentParser) -> None:
+    lint.add_argument("directory", nargs="?", metavar="DIR", help="of the files (default: --source)")
+    lint.add_argument("--config", metavar="FILE", help="squawk's configuration (default: .squawk.toml)")
+    lint.add_argument(
+        "--exclude", action="append", metavar="RULE", help="a rule to leave out; may be repeated"
+    )
+    lint.add_argument("--pg-version", metavar="V", help="the server's version, like 15.0")
+    lint.add_argument(
+        "-o", dest="form", choices=["text", "json", "github"], default="text", help="(default: %(default)s)"
+    )
+
+
+def _add_plan(plan: argparse.ArgumentParser) -> None:
+    plan.add_argument("count", nargs="?", type=_count, metavar="N", help="only the next N files, as up N")
+    plan.add_argument("--to", type=_version, metavar="V", help="up or down to version V, as goto V")
+    plan.add_argument(
+        "--detailed-exitcode", action="store_true", help="2 where something would run, 0 where nothing would"
+    )
+    plan.add_argument(
+        "-o", dest="form", choices=["text", "json"], default="text", help="(default: %(default)s)"
+    )
+    plan.add_argument(
+        "--rehearse",
+        type=_url,
+        metavar="URL",
+        help="run the files on this other database, a copy to throw away, and tell what they really did",
+    )
 
 
 def _adding(option: _Option, collected: dict[str, tuple[Any, ...]]) -> Callable[[str], tuple[Any, ...]]:

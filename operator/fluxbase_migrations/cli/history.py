@@ -1,4 +1,4 @@
-"""``fluxbase-migrate history``: the ledger as a table."""
+"""``fluxbase-migrate history``: the history as a table."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ from fluxbase_migrations.cli import output
 from fluxbase_migrations.core.text import visible
 
 if TYPE_CHECKING:
-    from fluxbase_migrations.runner.history.history_table import Entry
+    from fluxbase_migrations.runner.history.entry import Entry
 
 _HEAD = ("STARTED", "TOOK", "WHAT", "FILE", "FROM", "TO", "OUTCOME", "STATEMENTS", "BY", "ERROR")
 

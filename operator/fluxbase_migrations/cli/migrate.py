@@ -22,18 +22,18 @@ from fluxbase_migrations.cli.arguments import (
     without_connection,
 )
 from fluxbase_migrations.cli.golang_arguments import without_booleans
+from fluxbase_migrations.core.defaults import CONNECT_PATIENCE, LOCK_TIMEOUT
 from fluxbase_migrations.core.files import NIL, MigrationFiles
 from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrderPolicy, Track, UnknownFiles
 from fluxbase_migrations.core.text import decoded, visible
 from fluxbase_migrations.runner.connection.signals import OnSignal, Stop
-from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.log import Log, LogFormat
 
 if TYPE_CHECKING:
     from fluxbase_migrations.runner.commands.verbs import Setup
 
 USAGE_ERROR: Final = 2
-_READING: Final = ("version", "status", "history")
+_READING: Final = ("version", "status", "history", "plan")
 """Commands that change nothing in the database."""
 
 
@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.all, given.yes = given.all or given.all_unasked, given.yes or given.all_unasked
         if given.all and given.count is not None:
             _usage("down takes a number or --all, not both")
+    if given.command == "plan" and given.count is not None and given.to is not None:
+        _usage("plan takes a number or --to V, not both")
     if given.command == "baseline" and (given.target is None) == (given.other is None):
         _usage("baseline takes a version or --from SCHEMA.NAME")
     if given.command == "system":
@@ -64,6 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory = Path(given.directory or _source_path(chosen, variables))
         unknown_files = chosen.get("unknown_files", UnknownFiles.FAIL)
         return validate(directory, given.form, write=given.write, unknown_files=unknown_files)
+    if given.command == "import":
+        from fluxbase_migrations.cli.importing import Tool
+        from fluxbase_migrations.cli.importing.command import import_files
+
+        target = Path(given.to or _source_path(chosen, variables))
+        return import_files(Tool(given.tool), Path(given.directory), target, dry_run=given.dry_run)
+    if given.command == "lint":
+        from fluxbase_migrations.cli.lint import lint
+
+        directory = Path(given.directory or _source_path(chosen, variables))
+        log = Log(chosen.get("log_format", LogFormat.TEXT))
+        return lint(directory, given, chosen.get("unknown_files", UnknownFiles.FAIL), log)
     config.export_libpq(variables)
     if given.command == "job":
         from fluxbase_migrations.runner.commands.job import main as job
@@ -108,6 +122,7 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
     stop.install()
     log = Log(chosen.get("log_format", LogFormat.TEXT))
     from fluxbase_migrations.runner.commands import verbs
+    from fluxbase_migrations.runner.connection.table_name import TableName
 
     def act() -> int:
         setup = _setup(chosen, variables, log, stop)
@@ -120,6 +135,12 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
                 from fluxbase_migrations.cli.status import show as show_status
 
                 return show_status(verbs.status(setup, _sources(chosen, variables, log)), given.form)
+            case "plan":
+                from fluxbase_migrations.cli.plan import plan
+
+                if given.count is not None or given.to is not None:
+                    chosen.setdefault("track", Track.USER)  # as `up` and `goto`
+                return plan(setup, _sources(chosen, variables, log), given)
             case "history":
                 from fluxbase_migrations.cli.history import show
 
@@ -150,7 +171,8 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
 
 def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: Stop) -> "Setup":
     from fluxbase_migrations.runner.commands import verbs
-    from fluxbase_migrations.runner.connection import dsn, session
+    from fluxbase_migrations.runner.connection import dsn
+    from fluxbase_migrations.runner.connection.table_name import TableName
 
     table = TableName.parse(chosen["table"]) if "table" in chosen else None
     url = chosen.get("database_url")
@@ -169,7 +191,7 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
         database.settings(
             chosen.get("statement_timeout"),
             chosen.get("ddl_lock_timeout"),
-            chosen.get("connect_timeout", session.CONNECT_PATIENCE),
+            chosen.get("connect_timeout", CONNECT_PATIENCE),
         ),
         log,
         stop,
@@ -180,7 +202,7 @@ def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: St
             *database.foreign(track),
         ),
         built_in=track is Track.SYSTEM and "source" not in chosen,
-        lock_timeout=chosen.get("lock_timeout", 300.0),
+        lock_timeout=chosen.get("lock_timeout", LOCK_TIMEOUT),
         recovery=chosen.get("recovery"),
         out_of_order=chosen.get("out_of_order", OutOfOrderPolicy.WARN),
         exposure=chosen.get("exposure", ExposurePolicy.WARN),

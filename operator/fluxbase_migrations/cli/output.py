@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fluxbase_migrations.runner.log import silence_stdout
 
 if TYPE_CHECKING:
-    from fluxbase_migrations.runner.history.history_table import Entry
+    from fluxbase_migrations.runner.history.entry import Entry
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

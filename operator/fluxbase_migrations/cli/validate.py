@@ -31,6 +31,11 @@ def validate(directory: Path, form: str, *, write: bool, unknown_files: UnknownF
         found, count = [validation.of_error(error.info)], 0
     except (OSError, UnicodeDecodeError) as error:
         found, count = [Finding(f"cannot use {sums}: {error}")], 0
+    return show(directory, found, count, form)
+
+
+def show(directory: Path, found: Sequence[Finding], count: int, form: str) -> int:
+    """Print findings about ``count`` files; returns 1 if anything is an error, else 0."""
     code = output.answer(_lines(directory, found, form))
     wrong = sum(one.is_error for one in found)
     if form == "text":

@@ -22,7 +22,7 @@ from fluxbase_migrations.controller.reconcile.reconciler import Reconciler
 from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapIndex, ConfigMapReader
 from fluxbase_migrations.controller.watch.namespace_watch import Watch
-from fluxbase_migrations.controller.watch.reflector import reflectors
+from fluxbase_migrations.controller.watch.reflector import Reflector, reflectors
 from fluxbase_migrations.controller.watch.store import ObjectKind, Store, Stored
 from fluxbase_migrations.controller.watch.workqueue import MAX_BACKOFF, WorkQueue
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION, Track
@@ -77,11 +77,12 @@ class Operator:
         """Namespaces, or None for all, that we may not watch any more, and what the API server says."""
         self._watching = asyncio.Event()
         """Set when each watch has had everything, or has failed."""
+        self._observer = Observer(kube, settings, self._store, self._references, self._sources)
         self._reconciler = Reconciler(
             kube=kube,
             settings=settings,
             store=self._store,
-            observer=Observer(kube, settings, self._store, self._references, self._sources),
+            observer=self._observer,
             recorder=EventRecorder(kube, settings.pod_name),
             slots=Slots[tuple[NamespacedName, Track]](
                 settings.max_concurrent_jobs,
@@ -92,7 +93,7 @@ class Operator:
             follower=self._follower,
             metrics=self._metrics,
             clock=utc_now,
-            again=self._queue.add,
+            requeue=self._queue.add,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -102,7 +103,9 @@ class Operator:
             KubeError: our resource is not installed.
             RuntimeError: a part ended.
         """
-        server = await http.serve(self._settings.http_port, self._metrics, self.trouble, self.unready)
+        server = await http.serve(
+            self._settings.http_port, self._metrics, self.health_error, self.readiness_error
+        )
         lease = Lease(
             self._kube,
             self._settings.pod_namespace,
@@ -152,7 +155,7 @@ class Operator:
         return {
             *(asyncio.create_task(one.run(), name="watch") for one in self._watches),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._settings.workers)),
-            *(asyncio.create_task(one.run(), name="ConfigMap watch") for one in self._reflectors),
+            *(asyncio.create_task(self._reflect(one), name="ConfigMap watch") for one in self._reflectors),
         }
 
     async def _start(self) -> None:
@@ -169,7 +172,7 @@ class Operator:
                 if error.reason == NOT_INSTALLED:
                     raise
                 for one in self._watches:
-                    one.sees_nothing()
+                    one.mark_stale()
                 logger.warning("%s; trying again in %.1f s", error, pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
@@ -198,11 +201,17 @@ class Operator:
             raise refused
         self._check_watches()
 
+    async def _reflect(self, one: Reflector) -> None:
+        """Watch ConfigMaps for ever, from when the sets are known that refer to them."""
+        await self._watching.wait()
+        await one.run()
+
     def _complete(self, namespace: str | None) -> None:
         """All sets, Jobs and pods of a namespace, or of all, are in the store: its sets may be looked at."""
         self._reconciler.hold_slots(namespace)
         for key in self._store.sets():
             if namespace in (None, key[0]):
+                self._observer.expect(key)
                 self._queue.add(key)
         self._check_watches()
 
@@ -279,24 +288,24 @@ class Operator:
         for key in self._references.of(source):
             self._queue.add(key)
 
-    def trouble(self) -> str | None:
+    def health_error(self) -> str | None:
         """Why the operator should be restarted; None: it should not."""
         stuck = self._queue.stuck_for()
         if stuck > STUCK_AFTER:
             return f"a set has been waiting for {stuck:.0f} s"
-        blind = min(one.blind_for() for one in self._watches)
-        return f"nothing has been seen of any set for {blind:.0f} s" if blind > STUCK_AFTER else None
+        stale = min(one.stale_for() for one in self._watches)
+        return f"nothing has been seen of any set for {stale:.0f} s" if stale > STUCK_AFTER else None
 
-    def unready(self) -> str | None:
+    def readiness_error(self) -> str | None:
         """Why the operator does not do all of its work now, although it need not be restarted."""
         told = [*self._refused.values()]
         told += [
             f"{one.where} {'cannot be watched' if one.has_failed else 'has not been listed yet'}"
             for one in self._watches
-            if one.blind_for() > 0
+            if one.stale_for() > 0
         ]
         told += [f"ConfigMaps cannot be watched: {one.failure}" for one in self._reflectors if one.failure]
-        return self.trouble() or "; ".join(told) or None
+        return self.health_error() or "; ".join(told) or None
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

@@ -3,13 +3,18 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
+from typing import Final
 
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN
 from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import UnknownFiles
 
-Json = dict[str, Any]
+RULES: Final = 1
+"""Which files of a ConfigMap count, and what makes them unusable: raise it when one or the other changes.
+
+What an operator with other rules has read is read again.
+"""
 
 
 def content_of(body: Json) -> dict[str, bytes]:

@@ -119,13 +119,13 @@ class SourceChanged(MigrationError):
 
 
 class SourceEmpty(MigrationError):
-    """No migration files."""
+    """The source holds no migration files."""
 
     outcome = Outcome.SOURCE_EMPTY
 
 
 class Unreachable(MigrationError):
-    """No connection could be made."""
+    """No connection could be made: the server, the network or a name is missing, for the time being."""
 
     outcome = Outcome.UNREACHABLE
 
@@ -143,7 +143,7 @@ class ServerRefused(MigrationError):
 
 
 class ForeignTable(MigrationError):
-    """Our tracking table has no version, and another table of golang-migrate's shape has one."""
+    """Our tracking table has no version, or is another tool's, and another tool's table has one."""
 
     outcome = Outcome.FOREIGN_TABLE
 
@@ -175,11 +175,11 @@ class DatabaseChanged(MigrationError):
 
     outcome = Outcome.DATABASE_CHANGED
     database: DatabaseIdentity | None = None
-    """The one that was found."""
+    """The database that the run is connected to; None: unknown."""
 
     @classmethod
     def of(cls, expected: DatabaseIdentity, database: DatabaseIdentity | None) -> "DatabaseChanged":
-        """Name both."""
+        """The error that names both databases."""
         error = cls(
             "the database is another one than the run was planned for; nothing was changed",
             detail=f"expected {expected}, connected to {database}",
@@ -240,6 +240,12 @@ class TargetNotFound(MigrationError):
         )
         return cls(f"no migration found for version {version}", hint=hint)
 
+    @classmethod
+    def baseline(cls, version: int, known: Iterable[int]) -> "TargetNotFound":
+        """The same of a baseline; nothing was recorded."""
+        hint = cls.of(version, known).info.hint
+        return cls(f"the source has no migration of the baseline's version {version}", hint=hint)
+
 
 class RollbackForbidden(MigrationError):
     """The target is lower than the recorded version, and nobody allowed a rollback."""
@@ -290,9 +296,9 @@ class Unproven(Dirty):
     @classmethod
     def from_error(cls, error: MigrationError) -> "Unproven":
         """``error``, where it ended such a statement."""
-        made = cls(error.info.message)
-        made.info = error.info
-        return made
+        unproven = cls(error.info.message)
+        unproven.info = error.info
+        return unproven
 
 
 class StatementFailed(MigrationError):

@@ -12,6 +12,8 @@ class Extra(StrEnum):
 
     KUBECTL = "kubectl"
     """``kubectl fluxbase``."""
+    LINT = "lint"
+    """``fluxbase-migrate lint``."""
     OPERATOR = "operator"
     """The operator."""
 

@@ -158,30 +158,23 @@ class MigrationFiles:
             InvalidSource: a ``.sql`` file whose name is no migration's (unless those are to be left out), a
                 version above bigint, or two files of one version and direction.
         """
-        found: dict[tuple[int, Direction], MigrationFile] = {}
-        warnings = []
+        migrations: dict[tuple[int, Direction], MigrationFile] = {}
+        warnings: list[str] = []
         for name in sorted(files):
-            if name.startswith("."):
-                continue
-            parsed = parse_name(name)
+            parsed = _parsed(name, unknown_files, warnings)
             if parsed is None:
-                if not name.lower().endswith(".sql"):
-                    continue
-                if unknown_files is UnknownFiles.FAIL:
-                    raise InvalidSource("not a migration's name", file=name, hint=f"{EXPECTED}; {LEAVE_OUT}")
-                warnings.append(f"{name} is ignored: not a migration's name, {EXPECTED}")
                 continue
-            if parsed.extension.lower() != "sql":
-                warnings.append(f"{name} counts as a migration although it does not end in .sql")
-            key = parsed.version, parsed.direction
-            if key in found:
+            version, direction = parsed.version, parsed.direction
+            if (other := migrations.get((version, direction))) is not None:
                 raise InvalidSource(
-                    f"version {parsed.version} has two {parsed.direction} files: {found[key].name}, {name}",
+                    f"version {version} has two {direction} files: {other.name}, {name}",
                     file=name,
                     hint="give one of them another number",
                 )
-            found[key] = MigrationFile(name, parsed.version, parsed.title, parsed.direction, files[name])
-        return cls(found, tuple(warnings))
+            migrations[version, direction] = MigrationFile(
+                name, version, parsed.title, direction, files[name]
+            )
+        return cls(migrations, tuple(warnings))
 
     def get(self, version: int, direction: Direction) -> MigrationFile | None:
         """The file that takes ``version`` up or down; None if there is none."""
@@ -215,3 +208,20 @@ class MigrationFiles:
         """The version before ``version``; :data:`NIL` before the first."""
         at = bisect.bisect_left(self.versions, version)
         return self.versions[at - 1] if at else NIL
+
+
+def _parsed(name: str, unknown_files: UnknownFiles, warnings: list[str]) -> ParsedName | None:
+    """The parts of a migration's name; None where the file is none. Adds to ``warnings``."""
+    if name.startswith("."):
+        return None
+    parsed = parse_name(name)
+    if parsed is not None:
+        if parsed.extension.lower() != "sql":
+            warnings.append(f"{name} counts as a migration although it does not end in .sql")
+        return parsed
+    if not name.lower().endswith(".sql"):
+        return None
+    if unknown_files is UnknownFiles.FAIL:
+        raise InvalidSource("not a migration's name", file=name, hint=f"{EXPECTED}; {LEAVE_OUT}")
+    warnings.append(f"{name} is ignored: not a migration's name, {EXPECTED}")
+    return None

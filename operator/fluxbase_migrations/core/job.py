@@ -5,6 +5,7 @@ import json
 from enum import StrEnum
 from typing import Any, Final
 
+from fluxbase_migrations.core.defaults import JOB_CONNECT_PATIENCE, LOCK_TIMEOUT
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
@@ -82,15 +83,19 @@ class JobSpec:
     recovery: Recovery = Recovery.AUTOMATIC
     exposure: ExposurePolicy = ExposurePolicy.WARN
     """The user track: what to make of objects that requests reach past row-level security."""
+    table: str | None = None
+    """The tracking table, ``schema.name``; None: the URL's, or the track's own."""
+    baseline: int | None = None
+    """The version of a database in use that has no tracking row; recorded once."""
     foreign_tables: tuple[str, ...] = ()
     """Version tables of other programs, ``schema.name``; they say nothing about this track."""
-    lock_timeout: float = 300.0
+    lock_timeout: float = LOCK_TIMEOUT
     """Seconds to wait for the migration lock."""
     ddl_lock_timeout: float | None = None
     """Seconds, PostgreSQL's ``lock_timeout`` for the files' statements; None: the server's own."""
     statement_timeout: float = 0.0
     """Seconds; 0: none, set explicitly."""
-    connect_patience: float = 5.0
+    connect_patience: float = JOB_CONNECT_PATIENCE
     """Seconds to go on trying to connect. Short: who waits for a server should not hold a slot meanwhile."""
     force: ForceCommand | None = None
     take_over: TakeOverCommand | None = None
@@ -149,4 +154,6 @@ _NAMES: Final = tuple(one.name for one in dataclasses.fields(JobSpec))
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str | int | float | tuple):
+        return value  # most are, and to ask an enumeration whether it is a dataclass takes long
     return dataclasses.asdict(value) if dataclasses.is_dataclass(type(value)) else value

@@ -1,4 +1,4 @@
-"""How records are named in JSON: the API's camelCase."""
+"""JSON: its objects, and how records are named in it, which is the API's camelCase."""
 
 from typing import Any, Final
 
@@ -8,6 +8,9 @@ def camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.title() for word in rest)
 
+
+Json = dict[str, Any]
+"""An object as it comes out of a JSON document, or goes into one."""
 
 JSON_NAMES: Final[Any] = {
     "alias_generator": camel,

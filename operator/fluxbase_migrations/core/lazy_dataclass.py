@@ -7,6 +7,8 @@ Fields, ``replace``, ``asdict``, matching and slots are the standard library's o
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,8 @@ else:
         """As :func:`dataclasses.dataclass`, of whose options it has these."""
 
         def make(cls: type) -> type:
-            made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
-            methods = {"__init__": _first_init(made, frozen), "__repr__": _repr, "__eq__": _eq}
+            lazy = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
+            methods = {"__init__": _first_init(lazy, frozen), "__repr__": _repr, "__eq__": _eq}
             if frozen:
                 methods |= {"__setattr__": _refuse_set, "__delattr__": _refuse_delete, "__hash__": _hash}
                 methods |= {"__getstate__": _state, "__setstate__": _set_state}
@@ -27,8 +29,8 @@ else:
                 methods |= {"__hash__": None}
             for name, method in methods.items():
                 if name not in cls.__dict__ or (name == "__hash__" and cls.__hash__ is None):
-                    setattr(made, name, method)
-            return made
+                    setattr(lazy, name, method)
+            return lazy
 
         return make if cls is None else make(cls)
 
@@ -72,23 +74,27 @@ def _compiled_init(cls: Any, frozen: bool) -> Callable[..., None]:
     parameters = ["self", *positional, *(["*", *keyword] if keyword else [])]
     source = f"def __init__({', '.join(parameters)}):\n " + "\n ".join(body or ["pass"])
     exec(compile(source, f"<fields of {cls.__qualname__}>", "exec"), names)  # noqa: S102 - names of fields
-    made: Callable[..., None] = names["__init__"]
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
-    return made
+    init: Callable[..., None] = names["__init__"]
+    init.__qualname__ = f"{cls.__qualname__}.__init__"
+    return init
 
 
-def _compared(instance: Any) -> tuple[Any, ...]:
-    return tuple(getattr(instance, one.name) for one in dataclasses.fields(instance) if one.compare)
+@functools.cache
+def _compared(cls: Any) -> Callable[[Any], Any]:
+    """What gets the values by which two instances are compared: the operator does so a lot."""
+    names = [one.name for one in dataclasses.fields(cls) if one.compare]
+    return operator.attrgetter(*names) if names else lambda _: ()
 
 
-def _eq(self: object, other: object) -> Any:
+def _eq(self: Any, other: object) -> Any:
+    compared = _compared(self.__class__)
     if other.__class__ is not self.__class__:
         return NotImplemented
-    return _compared(self) == _compared(other)
+    return other is self or compared(self) == compared(other)
 
 
 def _hash(self: Any) -> int:
-    return hash(_compared(self))
+    return hash(_compared(self.__class__)(self))
 
 
 def _repr(self: Any) -> str:

@@ -74,7 +74,7 @@ QUALIFIED_TABLE: Final = r'^("([^"]|"")+"|[^".]+)[.]("([^"]|"")+"|[^".]+)$'
 """``schema.name``, either part in double quotes if it holds a dot or a quote."""
 
 HISTORY_TABLE: Final = "history"
-"""The ledger, in the schema ``migrations``: one for all tracking tables."""
+"""The history, in the schema ``migrations``: one table for all tracking tables."""
 
 
 HISTORY_ENTRY_IDENTITY: Final = 0

@@ -23,7 +23,7 @@ class Step:
     """One file to run, and the version recorded before and after it."""
 
     version: int
-    """The file's own."""
+    """Of the file's name: up applies it, down takes it back."""
     direction: Direction
     from_version: int
     to_version: int

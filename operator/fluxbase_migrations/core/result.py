@@ -1,4 +1,8 @@
-"""What the runner tells the operator: one JSON document as the container's termination message."""
+"""What the runner tells the operator: one JSON document as the container's termination message.
+
+The operator shows errors and applied files in the resource's status as they are: their docstrings are the
+CRD's descriptions.
+"""
 
 import dataclasses
 import json
@@ -8,6 +12,7 @@ from typing import Any, Final
 
 from fluxbase_migrations.core.exposure import Exposure, bounded
 from fluxbase_migrations.core.identity import DatabaseIdentity
+from fluxbase_migrations.core.json_names import JSON_NAMES
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.text import cut, visible, visible_in
 
@@ -54,7 +59,7 @@ class Outcome(StrEnum):
     OUT_OF_ORDER = "OutOfOrder"
     DIRTY = "DirtyDatabase"
     FOREIGN_TABLE = "ForeignTable"
-    """Our tracking table has no version, and another table of golang-migrate's shape has one."""
+    """Our tracking table has no version, and golang-migrate's or another tool's has one."""
     EXPOSED = "Exposed"
     """All files are applied; users reach something past row-level security, and the policy is Fail."""
     INTERNAL = "Internal"
@@ -82,19 +87,28 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """What went wrong, for a person. Never holds SQL text, a credential or a control character."""
+    """What went wrong in the last run. Never SQL text, never a credential."""
+
+    __pydantic_config__ = JSON_NAMES
 
     message: str
+    """What happened: PostgreSQL's own message where it is from the database."""
     file: str | None = None
+    """The migration file."""
     statement: str | None = None
-    """Its ordinal among the file's and its command tag, like ``2 of 3, ALTER TABLE``."""
+    """The statement's ordinal and command tag, like "2 of 3, ALTER TABLE"."""
     line: int | None = None
+    """Line in the file, from 1."""
     column: int | None = None
+    """Column in the line, from 1."""
     sql_state: str | None = None
+    """PostgreSQL's five-character error code."""
     detail: str | None = None
+    """PostgreSQL's detail."""
     hint: str | None = None
+    """What to do about it."""
     effect: str | None = None
-    """What state the database is in now: "rolled back, nothing changed", for example."""
+    """What state the database is in now."""
 
     def __post_init__(self) -> None:
         """Server's messages and file names hold whatever their authors put there."""
@@ -105,14 +119,19 @@ class ErrorInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """One file that a run executed."""
+class AppliedFile:
+    """One file that the last run executed."""
+
+    __pydantic_config__ = JSON_NAMES
 
     version: int
+    """The migration's version."""
     name: str
+    """The migration's name, or its file."""
     direction: str
-    """``up`` or ``down``."""
+    """up or down."""
     seconds: float
+    """How long it took."""
 
     def __post_init__(self) -> None:
         """A file's name holds whatever its author put there."""
@@ -133,7 +152,7 @@ class Result:
     """The source's highest version."""
     pending: int = 0
     source_digest: str | None = None
-    applied: tuple[Applied, ...] = ()
+    applied: tuple[AppliedFile, ...] = ()
     """The last files that ran, newest last; cut to fit."""
     applied_count: int = 0
     skipped_versions: tuple[int, ...] = ()
@@ -157,9 +176,11 @@ class Result:
     taken_from: str | None = None
     """The set that the track was taken over from: ``namespace/name``."""
     taken_from_uid: str | None = None
+    baselined: int | None = None
+    """The baseline that this run recorded."""
 
     def __post_init__(self) -> None:
-        """Warnings name files."""
+        """Texts from files and databases are made visible, and long lists are cut."""
         object.__setattr__(self, "warnings", tuple(visible(text) for text in self.warnings))
         object.__setattr__(self, "exposures", bounded(self.exposures))
         if self.recovered is not None:
@@ -216,7 +237,7 @@ class Result:
         try:
             fields: dict[str, Any] = visible_in(json.loads(text))
             fields["outcome"] = Outcome(fields["outcome"])
-            fields["applied"] = tuple(Applied(**one) for one in fields.get("applied", ()))
+            fields["applied"] = tuple(AppliedFile(**one) for one in fields.get("applied", ()))
             fields["skipped_versions"] = tuple(fields.get("skipped_versions", ()))
             fields["warnings"] = tuple(fields.get("warnings", ()))
             fields["obeyed"] = tuple(fields.get("obeyed", ()))

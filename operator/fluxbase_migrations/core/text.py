@@ -47,8 +47,8 @@ def shortened(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     end = limit // 4
-    said = _LEFT_OUT.format(count=len(text))
-    start = max(limit - end - len(said), 0)
+    note = _LEFT_OUT.format(count=len(text))
+    start = max(limit - end - len(note), 0)
     return text[:start] + _LEFT_OUT.format(count=len(text) - start - end) + text[-end:]
 
 
@@ -62,8 +62,8 @@ def decoded(text: str) -> str:
         return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _escape(found: re.Match[str]) -> str:
-    one = found[0]
+def _escape(match: re.Match[str]) -> str:
+    one = match[0]
     code = ord(one)
     if code > 0xFFFF:
         return f"\\U{code:08x}"

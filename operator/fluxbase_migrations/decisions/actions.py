@@ -66,6 +66,8 @@ class Decision:
     notes: tuple[EventNote, ...] = ()
     due: datetime | None = None
     """When to look again although nothing happened."""
+    queued: bool = False
+    """A Job would be created if there were a slot for it."""
 
 
 def job_name(set_name: str, set_uid: str, track: Track, run: int) -> str:

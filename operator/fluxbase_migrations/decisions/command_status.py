@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from fluxbase_migrations.api.commands import Annotation, bounded, parse_force, parse_take_over
+from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.api.status import CommandsStatus, CommandStatus, SetStatus, TracksStatus, TrackStatus
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.lazy_dataclass import dataclass
@@ -86,7 +87,7 @@ def _noted(
             return before, ()
         text = f"{name}={before.value}: the annotation was removed before the command was obeyed"
         withdrawn = replace(before, state=CommandState.WITHDRAWN, message="the annotation was removed")
-        return withdrawn, (EventNote(False, "CommandWithdrawn", text),)
+        return withdrawn, (EventNote(False, EventReason.COMMAND_WITHDRAWN, text),)
     value = bounded(annotation.value)
     if before is not None and before.value == value and before.state is not CommandState.WITHDRAWN:
         why = _not_for_this(before, status) if before.state in OPEN else None
@@ -133,17 +134,17 @@ def _is_in_flight(command: CommandStatus, tracks: TracksStatus) -> bool:
 
 
 def _request(value: str) -> tuple[str, str]:
-    return "Requested", "another run was requested"
+    return EventReason.REQUESTED, "another run was requested"
 
 
 def _force(value: str) -> tuple[str, str]:
     track, command = parse_force(value)
-    return "Forced", f"{track} is to be set to version {command.version}"
+    return EventReason.FORCED, f"{track} is to be set to version {command.version}"
 
 
 def _take_over(value: str) -> tuple[str, str]:
     track, command = parse_take_over(value)
-    return "TakeOverRequested", f"{track} is to be taken over from the set with uid {command.uid}"
+    return EventReason.TAKE_OVER_REQUESTED, f"{track} is to be taken over from the set with uid {command.uid}"
 
 
 def _said(command: CommandStatus) -> str:
@@ -154,7 +155,7 @@ def _said(command: CommandStatus) -> str:
 
 def refused(name: str, command: CommandStatus, why: str) -> tuple[CommandStatus, tuple[EventNote, ...]]:
     """The command will not be obeyed; another value of the annotation is another command."""
-    note = EventNote(True, "CommandRefused", f"{name}={command.value} refused: {why}")
+    note = EventNote(True, EventReason.COMMAND_REFUSED, f"{name}={command.value} refused: {why}")
     return replace(command, state=CommandState.REFUSED, message=why), (note,)
 
 
@@ -245,7 +246,9 @@ def _answered(
     if command.value in record.commands.obeyed:
         where = FORMER_DATABASE if _is_of_former(command, digest) else None
         note = EventNote(
-            False, "CommandObeyed", f"{name}={command.value} was obeyed{f' {where}' if where else ''}"
+            False,
+            EventReason.COMMAND_OBEYED,
+            f"{name}={command.value} was obeyed{f' {where}' if where else ''}",
         )
         return replace(command, state=CommandState.OBEYED, message=where), (note,)
     if command.state is CommandState.WITHDRAWN:

@@ -14,6 +14,7 @@ from fluxbase_migrations.decisions.actions import Action, CreateJob, Decision, D
 from fluxbase_migrations.decisions.command_status import Armed, Given
 from fluxbase_migrations.decisions.desired import EventNote, RetryPolicy
 from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
+from fluxbase_migrations.decisions.scheduling import has_begun
 from fluxbase_migrations.decisions.track import decide_track
 
 
@@ -43,40 +44,56 @@ class SetDecision:
     actions: tuple[Action, ...] = ()
     notes: tuple[EventNote, ...] = ()
     due: datetime | None = None
+    queued: frozenset[Track] = frozenset()
+    """Tracks that would get a Job if there were a slot for it."""
+    begun: frozenset[Track] = frozenset()
+    """Tracks whose Job is the rest of what was begun with the set's other one."""
+
+    @property
+    def creates(self) -> frozenset[Track]:
+        """The tracks that get a Job."""
+        return frozenset(action.track for action in self.actions if isinstance(action, CreateJob))
 
 
-def decide(seen: ObservedSet) -> SetDecision:
+def decide(observed: ObservedSet) -> SetDecision:
     """Decide what to do about a set; total, and the same for the same observation."""
-    status, notes = facts.of_spec(seen.status, seen.database_digest)
-    commands, command_notes = command_status.noted(status, seen.given)
+    status, notes = facts.of_spec(observed.status, observed.database_digest)
+    commands, command_notes = command_status.noted(status, observed.given)
     status = replace(status, commands=commands)
-    made = _decide(replace(seen, status=status))
-    status, replaced = facts.agreed(made.status, status)
-    told = notes + command_notes + replaced + made.notes
+    decision = _decide(replace(observed, status=status))
+    status, replaced = facts.agreed(decision.status, status)
+    events = notes + command_notes + replaced + decision.notes
     bound = command_status.bound(status.commands, status.database)
-    if replaced or status.tracks != made.status.tracks or bound != status.commands:
+    if replaced or status.tracks != decision.status.tracks or bound != status.commands:
         # A run has found another database: what is to be done there follows from what was read there.
-        commands, command_notes = command_status.noted(replace(status, commands=bound), seen.given)
-        status = replace(status, commands=commands, conditions=seen.status.conditions)
-        made = _decide(replace(seen, status=status))
-        told += command_notes + made.notes
-    return replace(made, status=replace(made.status, database=status.database), notes=told)
+        commands, command_notes = command_status.noted(replace(status, commands=bound), observed.given)
+        status = replace(status, commands=commands, conditions=observed.status.conditions)
+        decision = _decide(replace(observed, status=status))
+        events += command_notes + decision.notes
+    return replace(decision, status=replace(decision.status, database=status.database), notes=events)
 
 
-def _decide(seen: ObservedSet) -> SetDecision:
-    system = _decide_track(seen, Track.SYSTEM, upstream=None)
+def leaves_all(observed: ObservedSet, decision: SetDecision) -> bool:
+    """Whether, by this decision, nothing is to be written, done or told now."""
+    return not decision.actions and not decision.notes and decision.status == observed.status
+
+
+def _decide(observed: ObservedSet) -> SetDecision:
+    system = _decide_track(observed, Track.SYSTEM, upstream=None)
+    begun = has_begun(system.record, observed.status.tracks.of(Track.USER))
     user = _decide_track(
-        seen,
+        observed,
         Track.USER,
         upstream=_upstream(system.record),
         expected_database=None if system.record.phase is Phase.SKIPPED else system.record.database,
+        begun=begun,
     )
     tracks = TracksStatus(system.record, user.record)
-    commands, notes = command_status.answered(seen.status, tracks, suspended=seen.suspended)
-    before = seen.status
+    commands, notes = command_status.answered(observed.status, tracks, suspended=observed.suspended)
+    before = observed.status
     status = replace(
         before,
-        observed_generation=seen.generation,
+        observed_generation=observed.generation,
         phase=conditions.phase(tracks),
         dirty=_dirty(system.record, user.record),
         pending=_pending(system.record, user.record),
@@ -86,7 +103,7 @@ def _decide(seen: ObservedSet) -> SetDecision:
         ),
         last_handled_force=command_status.handled(commands.force, before.last_handled_force),
         commands=commands,
-        conditions=conditions.conditions(tracks, before.conditions, seen.generation, seen.now),
+        conditions=conditions.conditions(tracks, before.conditions, observed.generation, observed.now),
     )
     dues = [due for due in (system.due, user.due) if due is not None]
     return SetDecision(
@@ -94,6 +111,8 @@ def _decide(seen: ObservedSet) -> SetDecision:
         actions=tuple(sorted(system.actions + user.actions, key=_urgency)),
         notes=system.notes + user.notes + notes,
         due=min(dues, default=None),
+        queued=frozenset(track for track, one in ((Track.SYSTEM, system), (Track.USER, user)) if one.queued),
+        begun=frozenset({Track.USER} if begun else ()),
     )
 
 
@@ -115,23 +134,31 @@ def _pending(*records: TrackStatus) -> int | None:
 
 
 def _decide_track(
-    seen: ObservedSet,
+    observed: ObservedSet,
     track: Track,
     upstream: str | None,
     expected_database: DatabaseIdentity | None = None,
+    *,
+    begun: bool = False,
 ) -> Decision:
-    armed = Armed() if seen.suspended else command_status.armed(seen.status, track)
-    observed = replace(seen.tracks[track], record=seen.status.tracks.of(track), armed=armed)
+    armed = Armed() if observed.suspended else command_status.armed(observed.status, track)
+    own = observed.tracks[track]
+    own = replace(
+        own,
+        record=observed.status.tracks.of(track),
+        armed=armed,
+        queue=own.queue_if_begun if begun else own.queue,
+    )
     return decide_track(
-        observed,
+        own,
         ReconcileContext(
-            uid=seen.uid,
-            name=seen.name,
-            now=seen.now,
-            retry=seen.retry,
-            suspended=seen.suspended,
+            uid=observed.uid,
+            name=observed.name,
+            now=observed.now,
+            retry=observed.retry,
+            suspended=observed.suspended,
             upstream=upstream,
-            database_digest=seen.database_digest,
+            database_digest=observed.database_digest,
             expected_database=expected_database,
         ),
     )

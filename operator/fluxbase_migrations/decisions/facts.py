@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.api.status import SetStatus, TracksStatus, TrackStatus
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.names import Phase, Track
@@ -49,7 +50,7 @@ def of_spec(status: SetStatus, digest: str | None) -> tuple[SetStatus, tuple[Eve
     notes: tuple[EventNote, ...] = ()
     if status.database is not None:
         text = f"spec.database changed: the state of {status.database} is no longer shown"
-        notes = (EventNote(False, "DatabaseChanged", text),)
+        notes = (EventNote(False, EventReason.DATABASE_CHANGED, text),)
     commands = given_for(status.commands, before)
     return replace(status, database=None, tracks=tracks, commands=commands), notes
 
@@ -93,7 +94,7 @@ def agreed(status: SetStatus, before: SetStatus) -> tuple[SetStatus, tuple[Event
     notes: tuple[EventNote, ...] = ()
     if differs(before.database, database):
         text = f"{found_by}: the database was replaced: it was {before.database}, now it is {database}"
-        notes = (EventNote(True, "DatabaseReplaced", text),)
+        notes = (EventNote(True, EventReason.DATABASE_REPLACED, text),)
     tracks = TracksStatus(
         *(
             forgotten(record) if record and differs(record.database, database) else record

@@ -63,7 +63,7 @@ class ObservedTrack:
     """What was observed about one track."""
 
     track: Track
-    wish: Desired
+    desired: Desired
     record: TrackStatus = field(default_factory=TrackStatus)
     jobs: tuple[ObservedJob, ...] = ()
     pods: tuple[ObservedPod, ...] = ()
@@ -71,6 +71,8 @@ class ObservedTrack:
     """Pods of a deleted set of the same name."""
     queue: Queue | None = None
     """What one more Job has to wait for; None: it may be created now."""
+    queue_if_begun: Queue | None = None
+    """The same where the set's other track was served already: such sets go before those not begun."""
     event: Explanation | None = None
     created: JobReference | None = None
     """The Job that this process created last."""
@@ -101,21 +103,21 @@ class ReconcileContext:
     """The database that the system track was applied to."""
 
 
-def works(seen: ObservedTrack, record: TrackStatus, now: datetime) -> bool:
+def works(observed: ObservedTrack, record: TrackStatus, now: datetime) -> bool:
     """Whether the track takes a slot: a container runs, or a Job is about to start one.
 
     ``record`` is what the status says of the track.
     """
-    if any(_runs(pod, now) for pod in (*seen.pods, *seen.foreign_pods)):
+    if any(_runs(pod, now) for pod in (*observed.pods, *observed.foreign_pods)):
         return True
-    jobs = [job for job in seen.jobs if not _is_recorded(seen, job, record)]
-    return any(_is_about_to_start(seen, job, now) for job in jobs)
+    jobs = [job for job in observed.jobs if not _is_recorded(observed, job, record)]
+    return any(_is_about_to_start(observed, job, now) for job in jobs)
 
 
-def _is_recorded(seen: ObservedTrack, job: ObservedJob, record: TrackStatus) -> bool:
+def _is_recorded(observed: ObservedTrack, job: ObservedJob, record: TrackStatus) -> bool:
     """Whether the end of its run is known: when its pod is gone, its own status may lag behind that."""
     ended = job.run < record.run or (job.run == record.run and record.finished_at is not None)
-    return ended and not any(pod.run == job.run and pod.active for pod in seen.pods)
+    return ended and not any(pod.run == job.run and pod.active for pod in observed.pods)
 
 
 def _runs(pod: ObservedPod, now: datetime) -> bool:
@@ -123,10 +125,10 @@ def _runs(pod: ObservedPod, now: datetime) -> bool:
     return pod.container is Container.RUNNING and not pod.over and not pod.lost(now)
 
 
-def _is_about_to_start(seen: ObservedTrack, job: ObservedJob, now: datetime) -> bool:
-    current = state(job, tuple(pod for pod in seen.pods if pod.run == job.run), now)
+def _is_about_to_start(observed: ObservedTrack, job: ObservedJob, now: datetime) -> bool:
+    current = state(job, tuple(pod for pod in observed.pods if pod.run == job.run), now)
     if not isinstance(current, NotStarted):
         return False
-    warned = seen.event is not None and seen.event.warning
+    warned = observed.event is not None and observed.event.warning
     limit = CANNOT_START_AFTER if current.reason or warned else SLOW_START
     return now - current.since < limit

@@ -1,11 +1,19 @@
 """The end of a run becomes part of the track's record, and an Event."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from fluxbase_migrations.api.reasons import AT_ONCE, Effect, Reason, backoff, effect, look_again_backoff
-from fluxbase_migrations.api.status import AppliedFile, Owner, TrackError, TrackStatus
+from fluxbase_migrations.api.reasons import (
+    AT_ONCE,
+    Effect,
+    EventReason,
+    Reason,
+    backoff,
+    effect,
+    look_again_backoff,
+)
+from fluxbase_migrations.api.status import Owner, TrackStatus
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.exposure import counted, listed
 from fluxbase_migrations.core.identity import differs
@@ -15,8 +23,7 @@ from fluxbase_migrations.decisions.desired import EventNote, RetryPolicy
 from fluxbase_migrations.decisions.job_state import Ended
 
 DEADLINE: Final = "DeadlineExceeded"
-NOT_EXPOSED: Final = "NotExposed"
-"""Reason of the Event that tells that what was reachable past row-level security no longer is."""
+"""The Job's own reason for an end by ``activeDeadlineSeconds``."""
 
 
 def apply_run_result(
@@ -26,6 +33,34 @@ def apply_run_result(
 
     ``jitter`` is a factor for the time until the next try.
     """
+    after = with_obeyed(_reported(record, ended, now), ended.result)
+    match _effect(after, ended):
+        case Effect.WAIT:
+            return _waiting(record, after, retry, now, jitter)
+        case Effect.RETRY if record.attempts <= retry.limit:
+            delay = backoff(retry.backoff, record.attempts) * jitter
+            after = _deadline_named(after, ended)
+            return replace(after, waits=0, retry_at=now + timedelta(seconds=delay))
+        case Effect.EMPTY:
+            after = replace(_request_over(after), attempts=max(record.attempts - 1, 0))
+            return replace(after, waits=record.waits + 1)
+        case outcome_effect:
+            after = replace(_request_over(_deadline_named(after, ended)), waits=0)
+            return _settled(after, outcome_effect, ended.result)
+
+
+def _effect(after: TrackStatus, ended: Ended) -> Effect:
+    """What the outcome makes of the track. A run's own limit, unlike the world, would end it for ever."""
+    outcome_effect = effect(after.outcome)
+    return Effect.RETRY if outcome_effect is Effect.WAIT and _exceeded(ended) else outcome_effect
+
+
+def _exceeded(ended: Ended) -> bool:
+    return ended.job is not None and ended.job.reason == DEADLINE
+
+
+def _reported(record: TrackStatus, ended: Ended, now: datetime) -> TrackStatus:
+    """What the run says of itself, and of the database."""
     result = ended.result
     after = replace(
         record,
@@ -34,52 +69,45 @@ def apply_run_result(
         finished_at=ended.finished_at or now,
         progress=None,
         retry_at=None,
-        error=_error(result.error) if result and result.error else None,
+        error=result.error if result else ErrorInfo(f"the run ended without a result: {ended.because}"),
         claimed_by=None,
         recovered=result.recovered if result else None,
         warnings=result.warnings if result else (),
-        applied=tuple(
-            AppliedFile(one.version, one.name, one.direction, one.seconds) for one in result.applied
-        )
-        if result
-        else (),
+        applied=result.applied if result else (),
     )
     if result is None:
-        after = replace(after, error=TrackError(f"the run ended without a result: {ended.because}"))
-    else:
-        if differs(record.database, result.database):
-            after = replace(after, version=None, dirty=False, pending=None, rolled_back=None)
-            after = replace(after, exposed=None, exposures=())
-        after = _as_read(after, result)
-        after = _as_looked_for(after, result)
-    made = effect(after.outcome)
-    after = with_obeyed(after, result)
-    if made is Effect.SETTLE:
-        after = replace(after, rolled_back=after.outcome is Outcome.ROLLED_BACK or None)
-    if result is not None and after.outcome is Outcome.EXPOSED and result.applied:
+        return after
+    if differs(record.database, result.database):
+        after = replace(after, version=None, dirty=False, pending=None, rolled_back=None)
+        after = replace(after, exposed=None, exposures=())
+    return _as_looked_for(_as_read(after, result), result)
+
+
+def _waiting(
+    record: TrackStatus, after: TrackStatus, retry: RetryPolicy, now: datetime, jitter: float
+) -> TrackStatus:
+    """It is no attempt: what it waits for is not of its own making."""
+    waits = record.waits + 1
+    at_once = after.outcome in AT_ONCE
+    delay = look_again_backoff(waits) if at_once else backoff(retry.backoff, waits) * jitter
+    attempts = max(record.attempts - 1, 0)
+    return replace(after, waits=waits, attempts=attempts, retry_at=now + timedelta(seconds=delay))
+
+
+def _request_over(after: TrackStatus) -> TrackStatus:
+    """For good: a later change is nobody's request to run a file again that failed."""
+    return replace(after, commands=replace(after.commands, requested=None))
+
+
+def _settled(after: TrackStatus, outcome_effect: Effect, result: Result | None) -> TrackStatus:
+    if outcome_effect is Effect.SETTLE:
+        return replace(after, rolled_back=after.outcome is Outcome.ROLLED_BACK or None)
+    if result is None:
+        return after
+    if after.outcome is Outcome.EXPOSED and result.applied:
         # Closed, it is where it is now: the next run has nothing to do.
-        after = replace(after, rolled_back=result.applied[-1].direction == "down" or None)
-    if made is Effect.WAIT and ended.job is not None and ended.job.reason == DEADLINE:
-        # Its own limit, not the world, ended it, and would do so for ever.
-        made, after = Effect.RETRY, replace(after, error=_deadline(after.error))
-    if made is Effect.WAIT:
-        waits = record.waits + 1
-        if after.outcome in AT_ONCE:
-            delay = look_again_backoff(waits)
-        else:
-            delay = backoff(retry.backoff, waits) * jitter
-        attempts = max(record.attempts - 1, 0)
-        return replace(after, waits=waits, attempts=attempts, retry_at=now + timedelta(seconds=delay))
-    if made is Effect.RETRY and record.attempts <= retry.limit:
-        delay = backoff(retry.backoff, record.attempts) * jitter
-        return replace(after, waits=0, retry_at=now + timedelta(seconds=delay))
-    if made is Effect.EMPTY:
-        attempts = max(record.attempts - 1, 0)
-        after = replace(after, attempts=attempts, commands=replace(after.commands, requested=None))
-        return replace(after, waits=record.waits + 1)
-    # For good: a request is over. A later change is nobody's request to run a file again that failed.
-    after = replace(after, waits=0, commands=replace(after.commands, requested=None))
-    if made is Effect.CLAIMED and result is not None and result.owner:
+        return replace(after, rolled_back=result.applied[-1].direction == "down" or None)
+    if outcome_effect is Effect.CLAIMED and result.owner:
         return replace(after, claimed_by=Owner(result.owner, result.owner_uid, result.owner_cluster))
     return after
 
@@ -94,9 +122,12 @@ def with_obeyed(record: TrackStatus, result: Result | None) -> TrackStatus:
     return replace(record, commands=replace(record.commands, obeyed=obeyed))
 
 
-def _deadline(error: TrackError | None) -> TrackError:
+def _deadline_named(after: TrackStatus, ended: Ended) -> TrackStatus:
+    """The error says so where ``activeDeadlineSeconds`` ended a run that could have waited."""
+    if not _exceeded(ended) or effect(after.outcome) is not Effect.WAIT:
+        return after
     hint = "job.activeDeadlineSeconds ended the run; give it more time"
-    return replace(error or TrackError("the run was interrupted"), hint=hint)
+    return replace(after, error=replace(after.error or ErrorInfo("the run was interrupted"), hint=hint))
 
 
 def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:
@@ -139,15 +170,6 @@ def _as_looked_for(record: TrackStatus, result: Result) -> TrackStatus:
     return replace(record, exposed=result.exposed, exposures=result.exposures)
 
 
-def _error(error: ErrorInfo) -> TrackError:
-    return TrackError(**asdict(error))
-
-
-def error_text(error: TrackError) -> str:
-    """One line for a person, in the same words as the command line's."""
-    return describe(ErrorInfo(**asdict(error)))
-
-
 def exposure_notes(track: Track, before: TrackStatus, record: TrackStatus) -> tuple[EventNote, ...]:
     """What has changed of what requests reach past policies."""
     if (record.exposed, record.exposures) == (before.exposed, before.exposures):
@@ -157,7 +179,11 @@ def exposure_notes(track: Track, before: TrackStatus, record: TrackStatus) -> tu
         return (EventNote(True, Outcome.EXPOSED, f"{track}: {text}"),)
     if record.exposed == 0 and before.exposed:
         return (
-            EventNote(False, NOT_EXPOSED, f"{track}: nothing is reachable past row-level security any more"),
+            EventNote(
+                False,
+                EventReason.NOT_EXPOSED,
+                f"{track}: nothing is reachable past row-level security any more",
+            ),
         )
     return ()
 
@@ -167,12 +193,15 @@ def run_events(track: Track, record: TrackStatus, result: Result | None) -> tupl
     version = "nothing applied" if record.version is None else f"version {record.version}"
     notes = []
     if record.recovered:
-        notes.append(EventNote(False, "Recovered", f"{track}: {record.recovered}"))
+        notes.append(EventNote(False, EventReason.RECOVERED, f"{track}: {record.recovered}"))
     if result is not None and result.taken_from:
         text = f"{track}: taken over from the set {result.taken_from} (uid {result.taken_from_uid})"
-        notes.append(EventNote(False, "TakenOver", text))
+        notes.append(EventNote(False, EventReason.TAKEN_OVER, text))
+    if result is not None and result.baselined is not None:
+        text = f"{track}: the database is taken to be at version {result.baselined}; no file up to it was run"
+        notes.append(EventNote(False, EventReason.BASELINED, text))
     if record.warnings:
-        notes.append(EventNote(True, "MigrationWarning", f"{track}: " + "; ".join(record.warnings)))
+        notes.append(EventNote(True, EventReason.WARNING, f"{track}: " + "; ".join(record.warnings)))
     match record.outcome:
         case Outcome.APPLIED:
             notes.append(EventNote(False, Outcome.APPLIED, f"{track} migrations applied, {version}"))
@@ -188,7 +217,7 @@ def run_events(track: Track, record: TrackStatus, result: Result | None) -> tupl
             reason: str = outcome or Reason.NO_RESULT
             if outcome is Outcome.CONFLICT:
                 reason = Reason.DATABASE_CLAIMED
-            text = error_text(record.error) if record.error else f"the run ended as {reason}"
+            text = describe(record.error) if record.error else f"the run ended as {reason}"
             if record.dirty:
                 text += f" (the database is marked dirty at version {record.version})"
             notes.append(EventNote(True, reason, f"{track}: {text}"))

@@ -18,48 +18,75 @@ LOOK_AGAIN: Final = timedelta(seconds=20)
 """When to look again at what no watch tells about."""
 
 
-def gate(seen: ObservedTrack, record: TrackStatus, context: ReconcileContext) -> Decision | None:
+def gate(observed: ObservedTrack, record: TrackStatus, context: ReconcileContext) -> Decision | None:
     """What must be true before a Job is created; None: it is."""
     if context.upstream is not None:
         return Decision(
             status_messages.with_phase(record, status_messages.waiting_for_system(context.upstream))
         )
-    old = _may_still_run(seen, record, context)
+    old = _may_still_run(observed, record, context)
     if old is not None:
         return Decision(
             status_messages.with_phase(record, status_messages.waiting_for_old(old)),
             due=context.now + LOOK_AGAIN,
         )
-    if seen.queue is not None:
-        return Decision(status_messages.with_phase(record, status_messages.queued(seen.queue)))
     return None
 
 
+def create_or_queue(
+    observed: ObservedTrack,
+    record: TrackStatus,
+    planned: TrackStatus,
+    want: DesiredRun,
+    context: ReconcileContext,
+) -> Decision:
+    """Create the Job of the run that is ``planned``; without a slot for it, ``record`` says so and stays."""
+    if observed.queue is not None:
+        return Decision(
+            status_messages.with_phase(record, status_messages.queued(observed.queue)), queued=True
+        )
+    return Decision(
+        status_messages.with_phase(planned, status_messages.starting()),
+        (create(observed, planned, want, context),),
+    )
+
+
+def has_begun(system: TrackStatus, user: TrackStatus) -> bool:
+    """Whether the system track was served since the user track's last run has ended.
+
+    Then the user track's run is the rest of what was asked of the set. A run that is asked for anew has to
+    wait like that of a set without a system track, which would otherwise never get its turn.
+    """
+    if system.finished_at is None or user.outstanding:
+        return False
+    return user.finished_at is None or user.finished_at < system.finished_at
+
+
 def _may_still_run(
-    seen: ObservedTrack, record: TrackStatus, context: ReconcileContext
+    observed: ObservedTrack, record: TrackStatus, context: ReconcileContext
 ) -> ObservedJob | ObservedPod | None:
     """A pod or a Job of another run that keeps the next one waiting. One that has ended keeps nobody."""
-    leftover = [pod for pod in seen.pods if pod.run != record.run] + list(seen.foreign_pods)
+    leftover = [pod for pod in observed.pods if pod.run != record.run] + list(observed.foreign_pods)
     pod = next((pod for pod in leftover if pod.active), None)
     if pod is not None:
         return pod
-    for job in seen.jobs:
-        own = tuple(pod for pod in seen.pods if pod.run == job.run)
+    for job in observed.jobs:
+        own = tuple(pod for pod in observed.pods if pod.run == job.run)
         if job.deleting and not isinstance(state(job, own, context.now), Ended):
             return job
     return None
 
 
-def wanted_digest(seen: ObservedTrack) -> str | None:
+def wanted_digest(observed: ObservedTrack) -> str | None:
     """The digest of the inputs that a run would have now; None if none is wanted."""
-    if not isinstance(seen.wish, DesiredRun):
+    if not isinstance(observed.desired, DesiredRun):
         return None
-    return inputs_digest(seen.wish.base)
+    return inputs_digest(observed.desired.base)
 
 
-def unheard(seen: ObservedTrack, record: TrackStatus) -> bool:
+def unheard(observed: ObservedTrack, record: TrackStatus) -> bool:
     """Whether there is a command that no run has carried yet."""
-    armed, carried = seen.armed, record.commands
+    armed, carried = observed.armed, record.commands
     pairs = (
         (armed.requested_at, carried.requested_at),
         (armed.force, carried.force),
@@ -68,9 +95,9 @@ def unheard(seen: ObservedTrack, record: TrackStatus) -> bool:
     return any(value is not None and value != seen_by_run for value, seen_by_run in pairs)
 
 
-def disarmed(seen: ObservedTrack, record: TrackStatus) -> bool:
+def disarmed(observed: ObservedTrack, record: TrackStatus) -> bool:
     """Whether the planned run carries a command that is not in force any more."""
-    armed, carried = seen.armed, record.commands
+    armed, carried = observed.armed, record.commands
     return (
         (carried.requested is not None and carried.requested_at != armed.requested_at)
         or carried.force not in (None, armed.force)
@@ -78,18 +105,18 @@ def disarmed(seen: ObservedTrack, record: TrackStatus) -> bool:
     )
 
 
-def is_wanted(seen: ObservedTrack, record: TrackStatus) -> bool:
+def is_wanted(observed: ObservedTrack, record: TrackStatus) -> bool:
     """Whether the planned run is what is wanted now: its inputs and its commands."""
-    same = record.inputs_digest is not None and record.inputs_digest == wanted_digest(seen)
-    return same and not unheard(seen, record) and not disarmed(seen, record)
+    same = record.inputs_digest is not None and record.inputs_digest == wanted_digest(observed)
+    return same and not unheard(observed, record) and not disarmed(observed, record)
 
 
 def plan(
-    seen: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext, *, again: bool
+    observed: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext, *, again: bool
 ) -> Decision:
     """Start a run: the status says so first, then the Job is created."""
-    run = max([record.run, *(job.run for job in seen.jobs)]) + 1
-    armed, carried = seen.armed, record.commands
+    run = max([record.run, *(job.run for job in observed.jobs)]) + 1
+    armed, carried = observed.armed, record.commands
     asked = armed.requested_at is not None
     commands = Commands(
         requested_at=armed.requested_at,
@@ -103,8 +130,8 @@ def plan(
     planned = replace(
         record,
         run=run,
-        inputs_digest=wanted_digest(seen),
-        job=JobReference(job_name(context.name, context.uid, seen.track, run)),
+        inputs_digest=wanted_digest(observed),
+        job=JobReference(job_name(context.name, context.uid, observed.track, run)),
         database_digest=context.database_digest,
         started_at=None,
         finished_at=None,
@@ -115,34 +142,31 @@ def plan(
         waits=record.waits if again else 0,
         commands=commands,
     )
-    return Decision(
-        status_messages.with_phase(planned, status_messages.starting()),
-        (create(seen, planned, want, context),),
-    )
+    return create_or_queue(observed, record, planned, want, context)
 
 
-def gone_owner(seen: ObservedTrack, record: TrackStatus) -> Owner | None:
+def gone_owner(observed: ObservedTrack, record: TrackStatus) -> Owner | None:
     """The set that owns the database's track, if it is known to have let go: then it may be taken over."""
-    return record.claimed_by if record.outcome is Outcome.CONFLICT and seen.owner in LET_GO else None
+    return record.claimed_by if record.outcome is Outcome.CONFLICT and observed.owner in LET_GO else None
 
 
 def create(
-    seen: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext
+    observed: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext
 ) -> CreateJob:
     """The Job of the run that ``record`` holds."""
-    owner, carried = gone_owner(seen, record), record.commands
+    owner, carried = gone_owner(observed, record), record.commands
     commanded = carried.requested or carried.force or carried.take_over
     return CreateJob(
-        track=seen.track,
+        track=observed.track,
         run=record.run,
-        name=job_name(context.name, context.uid, seen.track, record.run),
+        name=job_name(context.name, context.uid, observed.track, record.run),
         inputs_digest=record.inputs_digest or "",
         template=want.template,
         requested=bool(carried.requested),
         requested_at=carried.requested_at if carried.requested else None,
         force=carried.force,
         take_over=carried.take_over,
-        command_database=seen.armed.database if commanded else None,
+        command_database=observed.armed.database if commanded else None,
         take_over_from=owner.uid if owner else None,
         database_digest=record.database_digest,
         expected_database=context.expected_database,

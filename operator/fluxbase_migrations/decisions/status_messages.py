@@ -5,17 +5,17 @@ from datetime import datetime
 from typing import Final
 
 from fluxbase_migrations.api.reasons import ADVICE, Effect, Reason, effect
-from fluxbase_migrations.api.status import Owner, Progress, TrackError, TrackStatus
+from fluxbase_migrations.api.status import Owner, Progress, TrackStatus
+from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.exposure import counted
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import ANNOTATION_FORCE, Phase
-from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.core.result import ErrorInfo, Outcome
 from fluxbase_migrations.core.text import cut, visible
 from fluxbase_migrations.decisions.desired import Blocked, DesiredRun, Refused, Skip
 from fluxbase_migrations.decisions.job_state import Explanation, NotStarted, ObservedJob, ObservedPod
 from fluxbase_migrations.decisions.observed import Queue, ReconcileContext
 from fluxbase_migrations.decisions.owner import EXPLANATIONS, OwnerState
-from fluxbase_migrations.decisions.run_result import error_text
 
 SETTLED: Final = (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED)
 """Phases in which nothing is left to be done."""
@@ -128,9 +128,9 @@ def being_deleted(since: datetime) -> PhaseStatus:
     )
 
 
-def job_deleted(name: str) -> TrackError:
+def job_deleted(name: str) -> ErrorInfo:
     """Why a run that never started is over."""
-    return TrackError(f"the Job {name} was deleted before its container had started")
+    return ErrorInfo(f"the Job {name} was deleted before its container had started")
 
 
 def job_refused(message: str, *, permanent: bool) -> PhaseStatus:
@@ -197,7 +197,7 @@ def waiting(run: NotStarted, event: Explanation | None) -> PhaseStatus:
 
 def retrying(record: TrackStatus) -> PhaseStatus:
     """The last run did not get there; another one is due."""
-    why = error_text(record.error) if record.error else "the last run did not complete"
+    why = describe(record.error) if record.error else "the last run did not complete"
     when = f"; next retry at {record.retry_at:%Y-%m-%dT%H:%M:%SZ}" if record.retry_at else ""
     return _pending(_reason_of(record), why + when)
 
@@ -296,7 +296,7 @@ def _empty(record: TrackStatus, want: DesiredRun) -> TrackStatus:
 
 
 def _failure(record: TrackStatus) -> str:
-    text = error_text(record.error) if record.error else f"the run ended as {_reason_of(record)}"
+    text = describe(record.error) if record.error else f"the run ended as {_reason_of(record)}"
     if record.dirty:
         text += f" (dirty at version {record.version})"
     advice = _advice(record)

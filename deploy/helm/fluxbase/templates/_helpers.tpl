@@ -98,3 +98,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [events]
   verbs: [list, create, patch]
 {{- end -}}
+
+{{/* Where the user track's version is kept, and where it begins. */}}
+{{- define "fluxbase.userTrack" -}}
+{{- with .Values.userMigrations.table }}
+table: {{ . | quote }}
+{{- end }}
+{{- with .Values.userMigrations.baseline }}
+baseline: {{ int64 . }}
+{{- end }}
+{{- end }}

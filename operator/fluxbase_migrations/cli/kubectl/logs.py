@@ -3,15 +3,15 @@
 import sys
 from typing import Any
 
-from fluxbase_migrations.cli.kubectl.set_view import Object
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import CONTAINER, LABEL_RUN, LABEL_SET_UID, LABEL_TRACK, Track
 from fluxbase_migrations.core.text import visible
 
 
-def newest(pods: list[Object], track: str | None) -> Object | None:
+def newest(pods: list[Json], track: str | None) -> Json | None:
     """The pod of the latest run: of ``track``, or else of the user track before the system track."""
 
-    def age(pod: Object) -> tuple[bool, int, str]:
+    def age(pod: Json) -> tuple[bool, int, str]:
         labels, created = pod["metadata"]["labels"], pod["metadata"]["creationTimestamp"]
         run = labels.get(LABEL_RUN, "")
         return labels.get(LABEL_TRACK) == Track.USER, int(run) if run.isdecimal() else 0, str(created)
@@ -20,18 +20,18 @@ def newest(pods: list[Object], track: str | None) -> Object | None:
     return max(wanted, key=age, default=None)
 
 
-def selector(found: Object) -> str:
+def selector(found: Json) -> str:
     """Labels of the pods of a set."""
     return f"{LABEL_SET_UID}={found['metadata']['uid']}"
 
 
-def has_started(pod: Object) -> bool:
+def has_started(pod: Json) -> bool:
     """Whether its container has logged, or may have."""
     states = (pod.get("status") or {}).get("containerStatuses") or ()
     return any(one["name"] == CONTAINER and "waiting" not in one.get("state", {}) for one in states)
 
 
-def show(core: Any, namespace: str, pod: Object, *, follow: bool) -> None:
+def show(core: Any, namespace: str, pod: Json, *, follow: bool) -> None:
     """Print the log as it comes, with nothing that a terminal would obey."""
     answer = core.read_namespaced_pod_log(
         pod["metadata"]["name"], namespace, container=CONTAINER, follow=follow, _preload_content=False

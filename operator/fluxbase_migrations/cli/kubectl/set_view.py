@@ -10,6 +10,7 @@ from fluxbase_migrations.core.config_maps import merged
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.errors import InvalidSource, describe
 from fluxbase_migrations.core.files import MigrationFiles
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
@@ -21,8 +22,6 @@ from fluxbase_migrations.core.names import (
 )
 from fluxbase_migrations.core.text import visible
 
-Object = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -33,9 +32,9 @@ class Waiting:
     """True: applied; False: it will not be without a change; None: not yet."""
 
 
-def as_json(api_client: Any, model: Any) -> Object:
+def as_json(api_client: Any, model: Any) -> Json:
     """A model of the Kubernetes client with the API's own field names."""
-    found: Object = api_client.sanitize_for_serialization(model)
+    found: Json = api_client.sanitize_for_serialization(model)
     return found
 
 
@@ -47,18 +46,18 @@ def api_message(body: object, reason: object) -> str:
         return str(reason)
 
 
-def condition(found: Object, kind: str) -> Object:
+def condition(found: Json, kind: str) -> Json:
     """The condition of that type, or an empty one."""
     conditions = found.get("status", {}).get("conditions", [])
     return next((one for one in conditions if one.get("type") == kind), {})
 
 
-def render(found: Object) -> str:
+def render(found: Json) -> str:
     """The set for a person: a line for the whole, a few for each track."""
     return "\n".join(visible(line) for line in _lines(found))
 
 
-def _lines(found: Object) -> Iterator[str]:
+def _lines(found: Json) -> Iterator[str]:
     metadata, status, spec = found["metadata"], found.get("status", {}), found.get("spec", {})
     ready = condition(found, "Ready")
     yield f"{metadata['namespace']}/{metadata['name']}: {status.get('phase', 'not looked at yet')}"
@@ -77,7 +76,7 @@ def _lines(found: Object) -> Iterator[str]:
             yield from _track(track, state)
 
 
-def _track(track: Track, state: Object) -> Iterator[str]:
+def _track(track: Track, state: Json) -> Iterator[str]:
     nothing = "nothing applied" if state.get("pending") is not None else "version not known"
     version = nothing if state.get("version") is None else f"version {state['version']}"
     of = f" of {state['latest']}" if state.get("latest") is not None else ""
@@ -120,13 +119,13 @@ COMMANDS = {
 """Annotations, and where the status tells what became of them."""
 
 
-def claims(found: Object) -> dict[Track, Object]:
+def claims(found: Json) -> dict[Track, Json]:
     """The sets that own a track of the database instead of this one."""
     tracks = found.get("status", {}).get("tracks", {})
     return {track: owner for track in Track if (owner := tracks.get(track, {}).get("claimedBy"))}
 
 
-def _command(found: Object, annotation: str) -> Waiting | None:
+def _command(found: Json, annotation: str) -> Waiting | None:
     """Why the set is not yet what the command asks for; None: it is."""
     value = found["metadata"].get("annotations", {}).get(annotation)
     command = found.get("status", {}).get("commands", {}).get(COMMANDS[annotation], {})
@@ -145,14 +144,14 @@ def _command(found: Object, annotation: str) -> Waiting | None:
             return None
 
 
-def config_map_names(found: Object, track: Track) -> list[str]:
+def config_map_names(found: Json, track: Track) -> list[str]:
     """The ConfigMaps that a track reads."""
     source = found.get("spec", {}).get("tracks", {}).get(track, {}).get("source", {})
     names = [source["configMap"]["name"]] if "configMap" in source else []
     return names + [one["name"] for one in source.get("configMaps", [])]
 
 
-def unknown_files_of(found: Object, track: Track) -> UnknownFiles:
+def unknown_files_of(found: Json, track: Track) -> UnknownFiles:
     """What a track makes of files that are no migrations."""
     track_spec = found.get("spec", {}).get("tracks", {}).get(track, {})
     return UnknownFiles(track_spec.get("unknownFiles", UnknownFiles.FAIL))
@@ -169,7 +168,7 @@ def _unusable(files: dict[str, bytes], unknown_files: UnknownFiles) -> bool:
     return not source.versions
 
 
-def progress(found: Object, read_config_map: Callable[[str], Object]) -> Waiting:
+def progress(found: Json, read_config_map: Callable[[str], Json]) -> Waiting:
     """Whether the set has applied its present spec, commands and source content.
 
     A ConfigMap's edit does not raise the set's generation, so Ready alone may be about the content of before:

@@ -4,17 +4,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from fluxbase_migrations import system
-from fluxbase_migrations.cli.kubectl.set_view import Object, config_map_names, unknown_files_of
+from fluxbase_migrations.cli.kubectl.set_view import config_map_names, unknown_files_of
 from fluxbase_migrations.core.config_maps import merged
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import NIL, MigrationFiles
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Rollback, Track
 
 MANAGER: Final = "kubectl-fluxbase"
 """Field manager of what the plugin writes, by which it knows it again."""
 
 
-def rollback(found: Object, track: Track, target: int | None) -> Object:
+def rollback(found: Json, track: Track, target: int | None) -> Json:
     """The merge patch for a track's target; None removes it, and with it the plugin's leave to roll back."""
     change: dict[str, Any] = {"targetVersion": target}
     before = found.get("spec", {}).get("tracks", {}).get(track, {}).get("rollback")
@@ -25,7 +26,7 @@ def rollback(found: Object, track: Track, target: int | None) -> Object:
     return {"spec": {"tracks": {str(track): change}}}
 
 
-def _is_ours(found: Object, track: Track, field: str) -> bool:
+def _is_ours(found: Json, track: Track, field: str) -> bool:
     """Whether the plugin wrote a field of a track last."""
     for entry in found["metadata"].get("managedFields") or ():
         fields = entry.get("fieldsV1", {}).get("f:spec", {}).get("f:tracks", {}).get(f"f:{track}", {})
@@ -35,7 +36,7 @@ def _is_ours(found: Object, track: Track, field: str) -> bool:
 
 
 def unknown_version(
-    found: Object, track: Track, version: int, read_config_map: Callable[[str], Object]
+    found: Json, track: Track, version: int, read_config_map: Callable[[str], Json]
 ) -> str | None:
     """Why ``version`` is none that a force should record; None if it is one, or nobody can tell.
 

@@ -8,6 +8,8 @@ from typing import Any, Final
 import aiohttp
 from kubernetes.aio import client, config
 
+from fluxbase_migrations.core.json_names import Json
+
 TIMEOUT: Final = 30.0
 """Seconds for one request."""
 CHUNK: Final = 500
@@ -18,7 +20,6 @@ METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s
 _TOKEN: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _CONNECTIONS: Final = 200
 
-Json = dict[str, Any]
 NamespacedName = tuple[str, str]
 """Namespace and name of an object."""
 Query = Mapping[str, str | int]
@@ -108,13 +109,21 @@ class Kube:
     async def list(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
         """Read a collection, in as many requests as it takes."""
         items: list[Json] = []
+        found: Json = {}
+        async for found in self.pages(path, query, accept):
+            items += found["items"]
+        return {**found, "items": items}
+
+    async def pages(
+        self, path: str, query: Query | None = None, accept: str | None = None
+    ) -> AsyncIterator[Json]:
+        """Read a collection, and yield each answer: for those that keep little of it."""
         following: str | None = ""
         while following is not None:
             asked = {**(query or {}), "limit": CHUNK, **({"continue": following} if following else {})}
             found = await self.get(path, asked, accept)
-            items += found["items"]
             following = found["metadata"].get("continue") or None
-        return {**found, "items": items}
+            yield {**found, "items": found["items"] or []}  # of metadata, an empty list is null
 
     async def lines(
         self, path: str, query: Query, accept: str | None, silence: float
@@ -181,6 +190,16 @@ class Kube:
             return await self._api.call_api(method, url, headers, content, form, _request_timeout=limits)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error
+
+
+async def get_if_allowed(kube: Kube, path: str, query: Query | None = None) -> Json | None:
+    """What only helps to explain: None where there is none, or where we may not look."""
+    try:
+        return await kube.get(path, query)
+    except KubeError as error:
+        if error.status in (403, 404):
+            return None
+        raise
 
 
 def _error(status: int, reason: str, raw: bytes) -> KubeError:

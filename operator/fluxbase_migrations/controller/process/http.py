@@ -11,7 +11,7 @@ Check = Callable[[], str | None]
 """Says what is wrong, if anything is."""
 
 
-async def serve(port: int, metrics: Metrics, trouble: Check, unready: Check) -> web.AppRunner:
+async def serve(port: int, metrics: Metrics, health_error: Check, readiness_error: Check) -> web.AppRunner:
     """Listen on ``port`` until the runner is cleaned up.
 
     ``trouble`` is what a restart may help against; ``unready`` is what somebody should look at.
@@ -33,8 +33,8 @@ async def serve(port: int, metrics: Metrics, trouble: Check, unready: Check) -> 
     app = web.Application()
     app.add_routes(
         [
-            web.get("/healthz", answer(trouble)),
-            web.get("/readyz", answer(unready)),
+            web.get("/healthz", answer(health_error)),
+            web.get("/readyz", answer(readiness_error)),
             web.get("/metrics", render),
         ]
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.process.lease import DEFAULT_NAME
+from fluxbase_migrations.core.names import ENV_LOG_FORMAT
 
 ALL: Final = "*"
 
@@ -77,7 +78,7 @@ class Settings:
                 environment, "MAX_CONCURRENT_JOBS_PER_NAMESPACE", 0, least=0
             ),
             progress=_boolean(environment, "PROGRESS", True),
-            log_format=environment.get("LOG_FORMAT") or "text",
+            log_format=environment.get(ENV_LOG_FORMAT) or "text",
             user=user or None,
             leader_election=_boolean(environment, "LEADER_ELECTION", True),
             lease_name=_name(environment, "LEASE_NAME") or DEFAULT_NAME,

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
+from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATION_CONTESTED,
     ANNOTATION_OPERATOR,
@@ -18,9 +20,6 @@ from fluxbase_migrations.core.names import (
 )
 from fluxbase_migrations.decisions.desired import EventNote
 
-Json = dict[str, Any]
-
-OPERATOR_CONFLICT: Final = "OperatorConflict"
 """Reason of the Events about it."""
 _INSTALLATION: Final = re.compile(r"[-a-z0-9.]{1,253}/[-a-z0-9.]{1,253}", re.ASCII)
 
@@ -46,12 +45,14 @@ class CompetingOperator:
         )
         if self.steps_back:
             return EventNote(
-                True, OPERATOR_CONFLICT, f"{other} watches this set, too, and leaves it to {own}. {advice}"
+                True,
+                EventReason.OPERATOR_CONFLICT,
+                f"{other} watches this set, too, and leaves it to {own}. {advice}",
             )
         gone = f"If {self.installation} does not exist any more: kubectl delete job {self.job} -n {namespace}"
         return EventNote(
             True,
-            OPERATOR_CONFLICT,
+            EventReason.OPERATOR_CONFLICT,
             f"{other} runs the Job {self.job} for this set; {own} leaves the set to it. {advice} {gone}",
         )
 

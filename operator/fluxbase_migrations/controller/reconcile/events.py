@@ -4,10 +4,11 @@ import hashlib
 import logging
 from collections import OrderedDict
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from fluxbase_migrations.core.text import cut, visible
 from fluxbase_migrations.decisions.desired import EventNote
@@ -31,63 +32,61 @@ class EventRecorder:
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._budget: OrderedDict[str, tuple[float, datetime]] = OrderedDict()
 
-    async def tell(self, body: dict[str, Any], note: EventNote, now: datetime) -> None:
+    async def event(self, body: Json, note: EventNote, now: datetime) -> None:
         """Record ``note`` about the set ``body``."""
         metadata = body["metadata"]
         if not self._allowed(metadata["uid"], now):
             return
-        namespace = metadata["namespace"]
         message = cut(visible(note.message), _MESSAGE_LIMIT)
         identity = f"{metadata['uid']}/{note.warning}/{note.reason}/{message}"
         hashed = hashlib.sha256(identity.encode()).hexdigest()[:16]
         name = f"{metadata['name'][:200].rstrip('.-')}.{hashed}"
-        stamp = f"{now:%Y-%m-%dT%H:%M:%SZ}"
-        count = self._counts.get(identity, 0) + 1
+        count = self._counts.get(identity, 0)
         try:
-            if count == 1:
-                event = {
-                    "metadata": {"name": name, "namespace": namespace},
-                    "involvedObject": {
-                        "apiVersion": API_VERSION,
-                        "kind": KIND,
-                        "name": metadata["name"],
-                        "namespace": namespace,
-                        "uid": metadata["uid"],
-                        "resourceVersion": metadata["resourceVersion"],
-                    },
-                    "type": "Warning" if note.warning else "Normal",
-                    "reason": note.reason,
-                    "message": message,
-                    "source": {"component": COMPONENT},
-                    "reportingComponent": COMPONENT,
-                    "reportingInstance": self._instance,
-                    "firstTimestamp": stamp,
-                    "lastTimestamp": stamp,
-                    "count": 1,
-                }
-                try:
-                    await self._kube.create(paths.events(namespace), event)
-                except KubeError as error:
-                    if error.status != 409:
-                        raise
-                    # Told before this process was started.
-                    count = 2
-            if count > 1:
-                again = {"lastTimestamp": stamp, "count": count}
-                await self._kube.patch(f"{paths.events(namespace)}/{name}", again)
+            self._counts[identity] = await self._write(self._event(body, name, note, message, now), count)
         except KubeError as error:
             self._counts.pop(identity, None)
-            if error.status == 404 and count > 1:  # it has expired
-                await self.tell(body, note, now)
+            if error.status == 404 and count > 0:  # it has expired
+                await self.event(body, note, now)
                 return
-            logger.warning(
-                "event %s of %s/%s not recorded: %s", note.reason, namespace, metadata["name"], error
-            )
+            where = f"{metadata['namespace']}/{metadata['name']}"
+            logger.warning("event %s of %s not recorded: %s", note.reason, where, error)
             return
-        self._counts[identity] = count
         self._counts.move_to_end(identity)
         if len(self._counts) > _REMEMBERED:
             self._counts.popitem(last=False)
+
+    async def _write(self, event: Json, count: int) -> int:
+        """Create the Event, or count it once more; returns how often it was told by now."""
+        path = paths.events(event["metadata"]["namespace"])
+        if count == 0:
+            try:
+                await self._kube.create(path, event)
+                return 1
+            except KubeError as error:
+                if error.status != 409:
+                    raise
+                count = 1  # told before this process was started
+        newer = {"lastTimestamp": event["lastTimestamp"], "count": count + 1}
+        await self._kube.patch(f"{path}/{event['metadata']['name']}", newer)
+        return count + 1
+
+    def _event(self, body: Json, name: str, note: EventNote, message: str, now: datetime) -> Json:
+        metadata, stamp = body["metadata"], f"{now:%Y-%m-%dT%H:%M:%SZ}"
+        involved = {one: metadata[one] for one in ("name", "namespace", "uid", "resourceVersion")}
+        return {
+            "metadata": {"name": name, "namespace": metadata["namespace"]},
+            "involvedObject": {"apiVersion": API_VERSION, "kind": KIND, **involved},
+            "type": "Warning" if note.warning else "Normal",
+            "reason": note.reason,
+            "message": message,
+            "source": {"component": COMPONENT},
+            "reportingComponent": COMPONENT,
+            "reportingInstance": self._instance,
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+        }
 
     def _allowed(self, uid: str, now: datetime) -> bool:
         """A bucket of tokens for each set."""

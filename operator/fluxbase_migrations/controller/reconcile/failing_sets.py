@@ -4,17 +4,19 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
 from fluxbase_migrations.api import conditions, status_json
+from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.api.spec import Database
 from fluxbase_migrations.api.status import Condition, SetStatus
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
 from fluxbase_migrations.controller.reconcile.events import EventRecorder
 from fluxbase_migrations.controller.watch.store import ObjectKind, Store, Stored
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.text import cut, visible
 from fluxbase_migrations.decisions import facts
@@ -22,7 +24,6 @@ from fluxbase_migrations.decisions.desired import EventNote
 
 logger = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 
 PATIENCE: Final = 3
 """Failures in a row of an API server that is busy or away, before a set's status tells of them."""
@@ -72,16 +73,16 @@ class FailingSets:
         store: Store,
         recorder: EventRecorder,
         clock: Callable[[], datetime],
-        again: Callable[[NamespacedName, float], None],
+        requeue: Callable[[NamespacedName, float], None],
     ) -> None:
         """``again`` asks for another look at a set in some seconds."""
         self._kube = kube
         self._store = store
         self._recorder = recorder
         self._clock = clock
-        self._again = again
+        self._requeue = requeue
 
-    async def tell(
+    async def report(
         self, key: NamespacedName, message: str, responsible: Callable[[Json], bool]
     ) -> SetStatus | None:
         """Let the set's status say ``message``, unless it does. Never raises: it could not be told anyway.
@@ -94,7 +95,7 @@ class FailingSets:
                 if body is None or not responsible(body):
                     return None
                 if self._store.put(Stored.of(ObjectKind.SET, body)):
-                    self._again(key, 0.0)  # it may be what mends it, and is no news any more to a watch
+                    self._requeue(key, 0.0)  # it may be what mends it, and is no news any more to a watch
                 return await self._write(key, body, message)
         except Exception as error:
             logger.debug("%s/%s: not told: %s", *key, error)
@@ -119,8 +120,8 @@ class FailingSets:
             news = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
             answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
         self._store.put(Stored.of(ObjectKind.SET, answer))
-        for note in (EventNote(True, conditions.RECONCILE_ERROR, message), *notes):
-            await self._recorder.tell(body, note, now)
+        for note in (EventNote(True, EventReason.RECONCILE_ERROR, message), *notes):
+            await self._recorder.event(body, note, now)
         return _readable(news)
 
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from copy import deepcopy
+from typing import Any, Final, TypedDict, Unpack
 
 from fluxbase_migrations.api.model import CertificateSource, KeyRef
 from fluxbase_migrations.api.spec import SourceSpec, Spec, TrackSpec
@@ -13,6 +14,7 @@ from fluxbase_migrations.controller.reconcile import source_volumes as mounted
 from fluxbase_migrations.core import durations
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATION_DATABASE,
     ANNOTATION_INPUTS,
@@ -38,8 +40,6 @@ from fluxbase_migrations.core.names import (
     Track,
 )
 
-Json = dict[str, Any]
-
 GRACE_SECONDS: Final = 120
 """Between SIGTERM and SIGKILL: time to bring a statement to its end."""
 _CERTIFICATE: Final = "/etc/fluxbase/tls/ca.crt"
@@ -53,11 +53,22 @@ def set_label(name: str) -> str:
     return f"{name[:50].rstrip('.-')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
+class OfRun(TypedDict, total=False):
+    """What a run is told beyond what the spec says; see :class:`JobSpec`."""
+
+    requested: bool
+    requested_at: str | None
+    force: ForceCommand | None
+    take_over: TakeOverCommand | None
+    command_database: DatabaseIdentity | None
+    take_over_from: str | None
+    expected_database: DatabaseIdentity | None
+
+
 def template_digest(spec: Spec, track: Track, settings: Settings, namespace: str) -> str:
-    """Digest of everything that a Job's pod is made from, apart from which run it is for."""
-    reference = SetRef("", namespace, "")
-    pod = _pod(spec, track, settings, job_spec(spec, track, reference, run=0, expected_digest=None))
-    return f"sha256:{hashlib.sha256(json.dumps(pod, sort_keys=True).encode()).hexdigest()}"
+    """Digest of everything that a Job is made from, apart from which run it is for."""
+    made_from = [_pod(spec, track, settings, namespace), _options(spec, track)]
+    return f"sha256:{hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()}"
 
 
 def job_spec(
@@ -68,44 +79,43 @@ def job_spec(
     run: int,
     expected_digest: str | None,
     files: Sequence[NamespacedName] = (),
-    requested: bool = False,
-    requested_at: str | None = None,
-    force: ForceCommand | None = None,
-    take_over: TakeOverCommand | None = None,
-    command_database: DatabaseIdentity | None = None,
-    take_over_from: str | None = None,
-    expected_database: DatabaseIdentity | None = None,
+    **of_run: Unpack[OfRun],
 ) -> JobSpec:
     """What the runner is told."""
-    wanted = track_spec(spec, track)
-    ddl = spec.ddl_lock_timeout
+    names = tuple(key for _, key in files)
+    options = _options(spec, track)
     return JobSpec(
-        set=owner,
-        track=track,
-        run=run,
-        paths=mounted.paths(track, wanted.source),
-        expected_digest=expected_digest,
-        files=tuple(key for _, key in files),
-        volume=wanted.source is not None and wanted.source.persistent_volume_claim is not None,
-        target=wanted.target_version,
-        rollback=wanted.rollback,
-        out_of_order=wanted.out_of_order,
-        unknown_files=wanted.unknown_files,
-        recovery=spec.recovery,
-        exposure=spec.exposure,
-        foreign_tables=wanted.foreign_tables or (),
-        lock_timeout=durations.seconds(spec.lock_timeout),
-        ddl_lock_timeout=durations.seconds(ddl) if ddl else None,
-        statement_timeout=durations.seconds(spec.statement_timeout),
-        force=force,
-        take_over=take_over,
-        command_database=command_database,
-        take_over_from=take_over_from,
-        expected_database=expected_database,
-        requested=requested,
-        requested_at=requested_at,
-        grace_period=GRACE_SECONDS,
+        set=owner, track=track, run=run, expected_digest=expected_digest, files=names, **options, **of_run
     )
+
+
+def _options(spec: Spec, track: Track) -> dict[str, Any]:
+    """What every run of the track is told, as fields of :class:`JobSpec`."""
+    wanted, ddl = track_spec(spec, track), spec.ddl_lock_timeout
+    return {
+        "paths": mounted.paths(track, wanted.source),
+        "volume": wanted.source is not None and wanted.source.persistent_volume_claim is not None,
+        "target": wanted.target_version,
+        "rollback": wanted.rollback,
+        "out_of_order": wanted.out_of_order,
+        "unknown_files": wanted.unknown_files,
+        "recovery": spec.recovery,
+        "exposure": spec.exposure,
+        "table": wanted.table,
+        "baseline": wanted.baseline,
+        "foreign_tables": _foreign_tables(spec, track),
+        "lock_timeout": durations.seconds(spec.lock_timeout),
+        "ddl_lock_timeout": durations.seconds(ddl) if ddl else None,
+        "statement_timeout": durations.seconds(spec.statement_timeout),
+        "grace_period": GRACE_SECONDS,
+    }
+
+
+def _foreign_tables(spec: Spec, track: Track) -> tuple[str, ...]:
+    """What the set names, and the other track's table, whose versions are no news to this one."""
+    others = (track_spec(spec, other).table for other in Track if other is not track)
+    named = track_spec(spec, track).foreign_tables or ()
+    return (*named, *(table for table in others if table is not None and table not in named))
 
 
 def track_spec(spec: Spec, track: Track) -> TrackSpec:
@@ -150,9 +160,11 @@ def manifest(
                 "labels": {**(spec.job.pod_labels or {}), **labels},
                 "annotations": {**ANNOTATIONS_UNDISTURBED, **(spec.job.pod_annotations or {}), **own},
             },
-            "spec": _pod(spec, job.track, settings, job, files),
+            "spec": _pod(spec, job.track, settings, job.set.namespace, files),
         },
     }
+    (container,) = template_spec["template"]["spec"]["containers"]
+    container["env"].append(_literal(ENV_JOB, job.to_json()))
     if spec.job.active_deadline_seconds is not None:
         template_spec["activeDeadlineSeconds"] = spec.job.active_deadline_seconds
     return {
@@ -177,13 +189,12 @@ def manifest(
 
 
 def _pod(
-    spec: Spec, track: Track, settings: Settings, job: JobSpec, files: Sequence[NamespacedName] = ()
+    spec: Spec, track: Track, settings: Settings, namespace: str, files: Sequence[NamespacedName] = ()
 ) -> Json:
-    """The pod: no token, no privileges, a root that cannot be written to."""
+    """The pod of any run: no token, no privileges, a root that cannot be written to."""
     wanted, options = track_spec(spec, track), spec.job
     volumes, mounts = ([], []) if files else mounted.volumes(track, wanted.source)
     environment = _environment(spec, settings) + mounted.variables(files)
-    environment.append(_literal(ENV_JOB, job.to_json()))
     certificate = spec.database.connection.ssl_root_cert_from if spec.database.connection else None
     if certificate is not None:
         volumes.append({"name": "tls", **_certificate_volume(certificate)})
@@ -217,7 +228,7 @@ def _pod(
         ],
         "volumes": volumes,
     }
-    affinity = _affinity(options.affinity, wanted.source, settings, job.set.namespace)
+    affinity = _affinity(options.affinity, wanted.source, settings, namespace)
     optional = {
         "serviceAccountName": options.service_account_name,
         "nodeSelector": options.node_selector,
@@ -290,7 +301,7 @@ def _affinity(
     if claim is None or (namespace, claim.claim_name) != mounted or not bound:
         return wanted
     field = {"key": "metadata.name", "operator": "In", "values": [settings.node_name]}
-    affinity: Json = json.loads(json.dumps(wanted or {}))  # a copy
+    affinity = deepcopy(wanted or {})
     required = affinity.setdefault("nodeAffinity", {}).setdefault(
         "requiredDuringSchedulingIgnoredDuringExecution", {}
     )

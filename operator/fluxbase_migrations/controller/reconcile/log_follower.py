@@ -59,9 +59,9 @@ def _waiting(message: str, fields: Mapping[str, Any]) -> str | None:
 class LogFollower:
     """Follows logs, a limited number at once, and asks for a look at a set when its progress changed."""
 
-    def __init__(self, kube: Kube, again: Callable[[NamespacedName, float], None]) -> None:
+    def __init__(self, kube: Kube, requeue: Callable[[NamespacedName, float], None]) -> None:
         self._kube = kube
-        self._again = again
+        self._requeue = requeue
         self._tasks: dict[tuple[NamespacedName, Track], tuple[str, asyncio.Task[None]]] = {}
         self._seen: dict[NamespacedName, dict[Track, tuple[int, Progress]]] = defaultdict(dict)
 
@@ -112,7 +112,7 @@ class LogFollower:
                 found = parse(line, before if known_run == run else None)
                 if found:
                     self._seen[key][track] = run, found
-                    self._again(key, EVERY)
+                    self._requeue(key, EVERY)
         except KubeError as error:
             # Without progress the status still says Running since when.
             logger.debug("log of %s/%s: %s", key[0], pod, error)

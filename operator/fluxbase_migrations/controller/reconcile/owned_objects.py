@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from fluxbase_migrations.api.status import SetStatus, TrackStatus
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, Kube, NamespacedName, number
+from fluxbase_migrations.controller.client.kube import Kube, NamespacedName, number
 from fluxbase_migrations.controller.reconcile import jobs
 from fluxbase_migrations.controller.watch.parsing import SELECTOR, is_ours, job_seen, pod_seen, track_of
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import LABEL_SET, Track
 from fluxbase_migrations.decisions.job_state import Absent, Ended, ObservedJob, ObservedPod, state
 
@@ -26,12 +27,12 @@ class OwnedObjects(NamedTuple):
 
 def stored_jobs(store: Store, key: NamespacedName) -> list[Json]:
     """The Jobs that say to be of a set, or of a former one of that name."""
-    return store.belongings(ObjectKind.JOB, _group(key))
+    return store.owned_by(ObjectKind.JOB, _group(key))
 
 
 def stored(store: Store, key: NamespacedName, uid: str) -> dict[Track, OwnedObjects]:
     """What the store has."""
-    found_jobs, found_pods = stored_jobs(store, key), store.belongings(ObjectKind.POD, _group(key))
+    found_jobs, found_pods = stored_jobs(store, key), store.owned_by(ObjectKind.POD, _group(key))
     found = {}
     for track in Track:
         own = tuple(

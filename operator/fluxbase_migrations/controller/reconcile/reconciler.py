@@ -9,57 +9,35 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
-from typing import Final
 
 from fluxbase_migrations.api import status_json
-from fluxbase_migrations.api.commands import parse_force, parse_take_over
-from fluxbase_migrations.api.reasons import backoff
-from fluxbase_migrations.api.status import JobReference, SetStatus
+from fluxbase_migrations.api.status import SetStatus, with_sources
 from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Json, Kube, KubeError, NamespacedName, number
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName, number
 from fluxbase_migrations.controller.process.metrics import Metrics
 from fluxbase_migrations.controller.process.settings import Settings
-from fluxbase_migrations.controller.reconcile import jobs
-from fluxbase_migrations.controller.reconcile.competing_operators import CompetingOperator, responsible
+from fluxbase_migrations.controller.reconcile.apply import Actions, Remembered
+from fluxbase_migrations.controller.reconcile.competing_operators import responsible
 from fluxbase_migrations.controller.reconcile.events import EventRecorder
 from fluxbase_migrations.controller.reconcile.failing_sets import FailingSets, lasts, reason_why
 from fluxbase_migrations.controller.reconcile.log_follower import LogFollower
 from fluxbase_migrations.controller.reconcile.observe import Memory, Observation, Observer
 from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.controller.reconcile.takeovers import Takeovers
-from fluxbase_migrations.controller.watch.parsing import is_ours, job_seen, track_of
-from fluxbase_migrations.controller.watch.store import ObjectKind, Store, Stored
-from fluxbase_migrations.core.job import SetRef
-from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, ANNOTATIONS_UNDISTURBED, Phase, Track
-from fluxbase_migrations.decisions.actions import Action, CreateJob, DeleteJob, FreePod, SetTtl
-from fluxbase_migrations.decisions.decide import SetDecision, decide
-from fluxbase_migrations.decisions.observed import Refusal, works
+from fluxbase_migrations.controller.watch.parsing import job_seen, track_of
+from fluxbase_migrations.controller.watch.store import ObjectKind, Store
+from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, Phase, Track
+from fluxbase_migrations.decisions.decide import SetDecision, decide, leaves_all
+from fluxbase_migrations.decisions.observed import ObservedTrack, works
 
 logger = logging.getLogger(__name__)
 
-REFUSED_BACKOFF: Final = 5.0
-"""Seconds until a Job that the API server did not take is tried again; doubled each time."""
-
-
-@dataclass(slots=True)
-class _Remembered:
-    """What is not in the API server: all of it may be lost at any time."""
-
-    uid: str = ""
-    refusals: dict[Track, Refusal] = field(default_factory=dict)
-    created: dict[Track, JobReference] = field(default_factory=dict)
-    refused: dict[Track, int] = field(default_factory=lambda: defaultdict(int))
-    reserved: set[Track] = field(default_factory=set)
-    """Tracks with a slot for a Job that has not been created yet."""
-    rival: CompetingOperator | None = None
-    """The one that was told of last."""
-
 
 class Reconciler:
-    """Brings sets to where they should be. ``again`` asks for another look at a key in some seconds."""
+    """Brings sets to where they should be. ``requeue`` has a key reconciled again in some seconds."""
 
     def __init__(
         self,
@@ -73,7 +51,7 @@ class Reconciler:
         follower: LogFollower,
         metrics: Metrics,
         clock: Callable[[], datetime],
-        again: Callable[[NamespacedName, float], None],
+        requeue: Callable[[NamespacedName, float], None],
     ) -> None:
         self._kube = kube
         self._settings = settings
@@ -84,9 +62,18 @@ class Reconciler:
         self._follower = follower
         self._metrics = metrics
         self._clock = clock
-        self._again = again
-        self._failing = FailingSets(kube, store, recorder, clock, again)
-        self._remembered: dict[NamespacedName, _Remembered] = defaultdict(_Remembered)
+        self._requeue = requeue
+        self._actions = Actions(
+            kube=kube,
+            settings=settings,
+            store=store,
+            observer=observer,
+            metrics=metrics,
+            clock=clock,
+            requeue=requeue,
+        )
+        self._failing = FailingSets(kube, store, recorder, clock, requeue)
+        self._remembered: dict[NamespacedName, Remembered] = defaultdict(Remembered)
         self._claimed: dict[str, set[NamespacedName]] = defaultdict(set)
         """Sets that wait for the set with that uid to let go."""
         self._takeovers = Takeovers()
@@ -94,7 +81,7 @@ class Reconciler:
     def deleted(self, key: NamespacedName, uid: str) -> None:
         """A set is gone: those that it kept out of its database may try again."""
         for waiting in self._claimed.pop(uid, ()):
-            self._again(waiting, 0.0)
+            self._requeue(waiting, 0.0)
 
     def _forget_set(self, key: NamespacedName, uid: str) -> None:
         """Keep nothing of a set that is gone, nor of one whose name another set has now."""
@@ -117,7 +104,7 @@ class Reconciler:
             track = track_of(body)
             if track and not job_seen(body).ended:
                 self._slots.hold((stored.belongs_to, track))
-                self._again(stored.belongs_to, 0.0)
+                self._requeue(stored.belongs_to, 0.0)
 
     async def failed(self, key: NamespacedName, error: BaseException, failures: int) -> None:
         """Looking at a set has failed, ``failures`` times in a row: it says so, and waits for no slot.
@@ -133,7 +120,7 @@ class Reconciler:
         message = reason_why(error, failures)
         if message is None:
             return
-        told = await self._failing.tell(key, message, partial(responsible, settings=self._settings))
+        told = await self._failing.report(key, message, partial(responsible, settings=self._settings))
         if told is not None:
             self._metrics.set_seen(key, told)
 
@@ -150,49 +137,64 @@ class Reconciler:
             self._follower.progress(key),
             self._takeovers.lost(key),
         )
-        observed = await self._observer.observe(key, self._clock(), memory)
-        if observed is None:
+        observation = await self._observe(key, memory)
+        if observation is None:
             self._forget(key)
             return
-        if remembered.uid != observed.seen.uid:
+        if remembered.uid != observation.set.uid:
             if remembered.uid:
                 self._forget_set(key, remembered.uid)
-            self._remembered[key] = remembered = _Remembered(uid=observed.seen.uid)
-        await self._tell_of_rival(key, observed)
-        if observed.rival and not observed.rival.steps_back:
+            self._remembered[key] = remembered = Remembered(uid=observation.set.uid)
+        await self._report_competitor(key, observation)
+        if observation.competitor and not observation.competitor.steps_back:
             self._step_back(key)
             return
-        made = self._decided(key, observed)
-        if made.status != observed.seen.status:
+        decision = self._decided(key, observation)
+        if decision.status != observation.set.status:
             try:
-                await self._write(key, observed, made.status)
+                await self._write(key, observation, decision.status)
             except KubeError as error:
-                if error.status not in (404, 409) or not await self._reread(key, observed):
+                if error.status not in (404, 409) or not await self._reread(key, observation):
                     raise
-                self._again(key, 0.0)  # somebody was faster: decide afresh
+                self._requeue(key, 0.0)  # somebody was faster: decide afresh
                 return
-        elif _creates(made) and await self._reread(key, observed):
-            self._again(key, 0.0)  # it was planned before, and no write tells whether it still is wanted
+        elif decision.creates and await self._reread(key, observation):
+            self._requeue(key, 0.0)  # it was planned before, and no write tells whether it still is wanted
             return
         try:
-            for action in made.actions:
-                await self._act(key, observed, action)
+            for action in decision.actions:
+                await self._actions.apply(key, observation, action, remembered)
         finally:  # the status is written: nobody else would tell
-            await self._tell(key, observed, made)
-        self._follow_up(key, observed, made)
+            await self._tell(key, observation, decision)
+        self._follow_up(key, observation, decision)
 
-    async def _tell_of_rival(self, key: NamespacedName, observed: Observation) -> None:
+    async def _observe(self, key: NamespacedName, memory: Memory) -> Observation | None:
+        """Everything about the set.
+
+        That nothing is to be done may be concluded from what the status says of the ConfigMaps; whatever is
+        written or done follows from files that this process has read.
+        """
+        now = self._clock()
+        observation = await self._observer.observe(key, now, memory)
+        if observation is None or not observation.unread:
+            return observation
+        decision = decide(observation.set)
+        if leaves_all(observation.set, decision):
+            return replace(observation, decision=decision)
+        return await self._observer.observe(key, now, memory, read=True)
+
+    async def _report_competitor(self, key: NamespacedName, observation: Observation) -> None:
         """Each side tells it once for each Job."""
-        rival, remembered = observed.rival, self._remembered[key]
-        if rival is None or rival == remembered.rival:
+        competitor, remembered = observation.competitor, self._remembered[key]
+        if competitor is None or competitor == remembered.competitor:
             return
-        if not rival.steps_back and not rival.marked:
+        if not competitor.steps_back and not competitor.marked:
             mark = {"metadata": {"annotations": {ANNOTATION_CONTESTED: self._settings.installation}}}
-            self._keep(ObjectKind.JOB, await self._kube.patch(paths.job(key[0], rival.job), mark))
-        note = rival.note(self._settings, key[0])
+            self._store.keep(ObjectKind.JOB, await self._kube.patch(paths.job(key[0], competitor.job), mark))
+        note = competitor.note(self._settings, key[0])
         logger.warning("%s/%s %s: %s", *key, note.reason, note.message)
-        await self._recorder.tell(observed.body, note, observed.seen.now)
-        remembered.rival = replace(rival, marked=not rival.steps_back)
+        await self._recorder.event(observation.body, note, observation.set.now)
+        remembered.competitor = replace(competitor, marked=not competitor.steps_back)
 
     def _step_back(self, key: NamespacedName) -> None:
         """Leave the set to another installation, until its Job has ended."""
@@ -200,197 +202,102 @@ class Reconciler:
             self._slots.release((key, track))
         self._metrics.set_gone(key)
         self._follower.forget(key)
-        self._again(key, self._settings.resync)
+        self._requeue(key, self._settings.resync)
 
-    async def _tell(self, key: NamespacedName, observed: Observation, made: SetDecision) -> None:
+    async def _tell(self, key: NamespacedName, observation: Observation, decision: SetDecision) -> None:
         """Events, log lines, and the metrics of runs that have ended."""
-        for note in made.notes:
+        for note in decision.notes:
             log = logger.warning if note.warning else logger.info
             log("%s/%s %s: %s", *key, note.reason, note.message)
-            await self._recorder.tell(observed.body, note, observed.seen.now)
+            await self._recorder.event(observation.body, note, observation.set.now)
         for track in Track:
-            record, before = made.status.tracks.of(track), observed.seen.status.tracks.of(track)
+            record, before = decision.status.tracks.of(track), observation.set.status.tracks.of(track)
             if record.finished_at and record.finished_at != before.finished_at:
                 self._metrics.run_ended(track, record)
 
-    def _decided(self, key: NamespacedName, observed: Observation) -> SetDecision:
-        """Decide; a slot is only asked for where the decision uses it."""
-        seen = observed.seen
-        made = decide(seen)
-        creates = _creates(made)
-        working = {one for one in Track if works(seen.tracks[one], seen.status.tracks.of(one), seen.now)}
-        self._remembered[key].reserved = set(creates) - working
-        for track in Track:
-            if track in working:
-                self._slots.hold((key, track))
-            elif track not in creates:
+    def _decided(self, key: NamespacedName, observation: Observation) -> SetDecision:
+        """Decide, knowing what a Job would have to wait for; then take slots, stand in line, or give back."""
+        observed = observation.set
+        working = {
+            one for one in Track if works(observed.tracks[one], observed.status.tracks.of(one), observed.now)
+        }
+        for track in working:
+            self._slots.hold((key, track))
+        decision = observation.decision
+        if decision is None:
+            tracks = {track: self._with_queue(key, one, working) for track, one in observed.tracks.items()}
+            decision = decide(replace(observed, tracks=tracks))
+        self._remembered[key].reserved = set(decision.creates) - working
+        for track in set(Track) - working - decision.creates:
+            if track in decision.queued:
+                self._slots.wait((key, track), begun=track in decision.begun)
+            else:
                 self._slots.release((key, track), wake=False)
-        # Before anybody is woken: the slot of a track that has ended is first of all for the set's other one.
-        begun = _has_begun(seen.status, made.status)
-        refused = [one for one in creates if not self._slots.reserve((key, one), begun=one in begun)]
+        for track in decision.creates:
+            self._slots.hold((key, track))
+        # Only now: the slot of a track that has ended is first of all for the set's other one.
         self._slots.wake_next()
-        if not refused:
-            return made
-        queues = {}
-        for track in refused:
-            self._slots.wait((key, track), begun=track in begun)
-            queues[track] = self._slots.queue((key, track))
-        waiting = {track: replace(seen.tracks[track], queue=queue) for track, queue in queues.items()}
-        return decide(replace(seen, tracks={**seen.tracks, **waiting}))
+        return decision
 
-    async def _write(self, key: NamespacedName, observed: Observation, status: SetStatus) -> None:
-        own, metadata = observed.body, observed.body["metadata"]
+    def _with_queue(self, key: NamespacedName, track: ObservedTrack, working: set[Track]) -> ObservedTrack:
+        """What a Job of the track would have to wait for. Slots that the set's tracks do not use are free."""
+        holder = (key, track.track)
+        idle = [(key, one) for one in Track if one not in working and one is not track.track]
+        fresh, begun = (self._slots.queue_of(holder, begun=begun, idle=idle) for begun in (False, True))
+        return replace(track, queue=fresh, queue_if_begun=begun)
+
+    async def _write(self, key: NamespacedName, observation: Observation, status: SetStatus) -> None:
+        """Write the status, and with it what was read for it: that alone is not worth a write."""
+        recorded = {track: one.recorded if one else None for track, one in observation.sources.items()}
+        status = with_sources(status, recorded)
+        own, metadata = observation.body, observation.body["metadata"]
         body = {
             "apiVersion": own["apiVersion"],
             "kind": own["kind"],
             "metadata": {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")},
             "status": status_json.write(status),
         }
-        self._keep(ObjectKind.SET, await self._kube.replace(paths.set_status(*key), body))
+        self._store.keep(ObjectKind.SET, await self._kube.replace(paths.set_status(*key), body))
         self._metrics.status_written()
 
-    def _keep(self, kind: ObjectKind, answer: Json) -> None:
-        """What was written counts from now on, long before a watch shows it."""
-        self._store.put(Stored.of(kind, answer))
-
-    async def _reread(self, key: NamespacedName, observed: Observation) -> bool:
+    async def _reread(self, key: NamespacedName, observation: Observation) -> bool:
         """The store may have an old state of the set, or a set that is gone: returns whether it had.
 
         Otherwise a webhook refuses what was written, and would do so again at once.
         """
-        body, uid = await self._kube.find(paths.one_set(*key)), observed.seen.uid
+        body, uid = await self._kube.find(paths.one_set(*key)), observation.set.uid
         gone = body is None or body["metadata"]["uid"] != uid
         if gone:
             self._store.remove(ObjectKind.SET, uid)
         if body is None:
             return True
-        self._keep(ObjectKind.SET, body)
-        versions = (one["metadata"]["resourceVersion"] for one in (observed.body, body))
+        self._store.keep(ObjectKind.SET, body)
+        versions = (one["metadata"]["resourceVersion"] for one in (observation.body, body))
         before, now = map(number, versions)
         return gone or now > before
 
-    async def _act(self, key: NamespacedName, observed: Observation, action: Action) -> None:
-        match action:
-            case CreateJob():
-                await self._create(key, observed, action)
-            case DeleteJob(name, uid, wait):
-                await self._delete(key, observed, name, uid, wait=wait)
-            case SetTtl(name):
-                ttl = observed.spec.job.ttl_seconds_after_finished
-                body = {"spec": {"ttlSecondsAfterFinished": ttl}}
-                await self._patch(ObjectKind.JOB, paths.job(key[0], name), body)
-            case FreePod(name):
-                gone = {"metadata": {"annotations": dict.fromkeys(ANNOTATIONS_UNDISTURBED)}}
-                await self._patch(ObjectKind.POD, paths.pod(key[0], name), gone, allowed=(403, 404))
-
-    async def _delete(
-        self, key: NamespacedName, observed: Observation, name: str, uid: str, *, wait: bool
-    ) -> None:
-        """Delete a Job. One that may still start only after its pods were asked for: it must not run."""
-        if wait and await self._observer.has_changed(key, observed.seen, uid):
-            self._again(key, 0.0)
-            return
-        answer = await self._kube.delete(paths.job(key[0], name), uid, "Foreground" if wait else "Background")
-        if answer is None or answer.get("kind") != "Job":
-            self._store.remove(ObjectKind.JOB, uid)
-        else:
-            self._keep(ObjectKind.JOB, answer)
-
-    async def _patch(
-        self, kind: ObjectKind, path: str, body: Json, allowed: tuple[int, ...] = (404,)
-    ) -> None:
-        """Tidy up: not needed where the object is gone, and for a pod not worth a failure."""
-        try:
-            self._keep(kind, await self._kube.patch(path, body))
-        except KubeError as error:
-            if error.status not in allowed:
-                raise
-
-    async def _create(self, key: NamespacedName, observed: Observation, wanted: CreateJob) -> None:
-        """Create a Job. If its name is taken, the next look at the Jobs tells whether it is ours."""
-        track, remembered = wanted.track, self._remembered[key]
-        source = observed.sources[track]
-        job = jobs.job_spec(
-            observed.spec,
-            track,
-            SetRef(observed.seen.uid, *key, await self._observer.cluster(key, observed.seen.uid)),
-            run=wanted.run,
-            expected_digest=source.digest if source else None,
-            files=source.small if source else (),
-            requested=wanted.requested,
-            requested_at=wanted.requested_at,
-            force=parse_force(wanted.force)[1] if wanted.force else None,
-            take_over=parse_take_over(wanted.take_over)[1] if wanted.take_over else None,
-            command_database=wanted.command_database,
-            take_over_from=wanted.take_over_from,
-            expected_database=wanted.expected_database,
-        )
-        body = jobs.manifest(
-            observed.spec,
-            self._settings,
-            job,
-            name=wanted.name,
-            inputs_digest=wanted.inputs_digest,
-            template=wanted.template,
-            database_digest=wanted.database_digest,
-            files=source.small if source else (),
-        )
-        try:
-            made = await self._kube.create(paths.jobs(key[0]), body)
-        except KubeError as error:
-            if error.status not in (400, 403, 409, 422, 500):
-                raise
-            if error.reason == "AlreadyExists" and await self._exists(key, observed, wanted.name):
-                self._again(key, 1.0)
-                return
-            remembered.refused[track] += 1
-            delay = backoff(REFUSED_BACKOFF, remembered.refused[track])
-            remembered.refusals[track] = Refusal(
-                run=wanted.run,
-                template=wanted.template,
-                message=error.message,
-                permanent=error.status in (400, 422),
-                retry_at=self._clock() + timedelta(seconds=delay),
-            )
-            self._again(key, 0.0)
-            return
-        self._keep(ObjectKind.JOB, made)
-        remembered.reserved.discard(track)
-        remembered.created[track] = JobReference(wanted.name, made["metadata"]["uid"])
-        remembered.refusals.pop(track, None)
-        remembered.refused.pop(track, None)
-        self._metrics.job_created(track)
-
-    async def _exists(self, key: NamespacedName, observed: Observation, name: str) -> bool:
-        """Whether the Job is there and this set's, or just gone. A webhook, too, may answer 409."""
-        query = {"fieldSelector": f"metadata.name={name}"}
-        found = (await self._kube.get(paths.jobs(key[0]), query))["items"]
-        for body in found:
-            self._keep(ObjectKind.JOB, body)
-        return all(is_ours(body, observed.seen.uid, key[1]) for body in found)
-
-    def _follow_up(self, key: NamespacedName, observed: Observation, made: SetDecision) -> None:
+    def _follow_up(self, key: NamespacedName, observation: Observation, decision: SetDecision) -> None:
         """What is not written anywhere: timers, logs to follow, metrics."""
         for track in Track:
-            record = made.status.tracks.of(track)
+            record = decision.status.tracks.of(track)
             if record.phase is Phase.RUNNING and self._settings.progress:
-                pods = observed.seen.tracks[track].pods
+                pods = observation.set.tracks[track].pods
                 pod = next((one.name for one in pods if one.run == record.run and one.active), None)
                 if pod:
                     self._follower.follow(key, track, pod, record.run)
             if record.claimed_by and record.claimed_by.uid:
                 self._claimed[record.claimed_by.uid].add(key)
-            former = self._takeovers.seen(key, track, record)
+            former = self._takeovers.note(key, track, record)
             if former in self._remembered:
-                self._again(former, 0.0)  # only a run can tell it that the track is not its own any more
-        if made.status != observed.seen.status:
-            for waiting in self._claimed.get(observed.seen.uid, ()):
-                self._again(waiting, 0.0)  # it may have let go
-        self._metrics.set_seen(key, made.status)
+                self._requeue(former, 0.0)  # only a run can tell it that the track is not its own any more
+        if decision.status != observation.set.status:
+            for waiting in self._claimed.get(observation.set.uid, ()):
+                self._requeue(waiting, 0.0)  # it may have let go
+        self._metrics.set_seen(key, decision.status)
         delay = self._settings.resync * random.uniform(0.8, 1.2)
-        if made.due is not None:
-            delay = min(delay, max((made.due - self._clock()).total_seconds(), 0.2))
-        self._again(key, delay)
+        if decision.due is not None:
+            delay = min(delay, max((decision.due - self._clock()).total_seconds(), 0.2))
+        self._requeue(key, delay)
 
     def _forget(self, key: NamespacedName) -> None:
         forgotten = self._remembered.pop(key, None)
@@ -401,19 +308,3 @@ class Reconciler:
         self._follower.forget(key)
         for track in Track:
             self._slots.release((key, track))
-
-
-def _creates(made: SetDecision) -> list[Track]:
-    """The tracks that get a Job."""
-    return [action.track for action in made.actions if isinstance(action, CreateJob)]
-
-
-def _has_begun(before: SetStatus, after: SetStatus) -> frozenset[Track]:
-    """The user track, if the system track was served since the user track's last run has ended.
-
-    Then its run is the rest of what was asked of the set. A run that is asked for anew has to wait like that
-    of a set without a system track, which would otherwise never get its turn.
-    """
-    system, user = after.tracks.of(Track.SYSTEM).finished_at, before.tracks.of(Track.USER)
-    rest = system is not None and (user.finished_at is None or user.finished_at < system)
-    return frozenset({Track.USER}) if rest and not user.outstanding else frozenset()

@@ -4,8 +4,8 @@ A slot is for work: it is held while a container runs, or is about to. A Job tha
 and is counted again when it starts, whatever the limit then.
 """
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
 from fluxbase_migrations.decisions.observed import Queue
@@ -84,23 +84,25 @@ class Slots(Generic[Holder]):
         line.served = self._turn
         self._lines[self._namespace(holder)] = line
 
-    def reserve(self, holder: Holder, *, begun: bool = False) -> bool:
-        """Take a slot if one is free for this holder; release it if it turns out not to be needed.
+    def queue_of(self, holder: Holder, *, begun: bool = False, idle: Collection[Holder] = ()) -> Queue | None:
+        """What ``holder`` would have to wait for if it asked for a slot now; None: it may take one.
 
-        ``begun`` says whether what it belongs to has begun already.
+        ``begun`` says whether what it belongs to has begun already; ``idle`` are others of its namespace
+        whose slots are as good as given back. Nobody's place changes by asking.
         """
         if holder in self._held:
-            return True
-        if self._free() == 0:
-            return False
-        waited = holder in self._waiting
-        self.wait(holder, begun=begun)
-        if holder in self._next():
-            self.hold(holder)
-            return True
-        if not waited:
-            self._leave(holder)
-        return False
+            return None
+        own, before = self._namespace(holder), (self._held, self._lines, self._waiting)
+        line = self._lines.get(own, _Line())
+        given_back = self._held & set(idle)
+        line = replace(line, held=line.held - len(given_back), begun=dict(line.begun), fresh=dict(line.fresh))
+        self._held, self._lines = self._held - given_back, {**self._lines, own: line}
+        self._waiting = dict(self._waiting)
+        try:
+            self.wait(holder, begun=begun)
+            return None if holder in self._next() else self.queue(holder)
+        finally:
+            self._held, self._lines, self._waiting = before
 
     def wait(self, holder: Holder, *, begun: bool = False) -> None:
         """Stand in line; ahead of all others if what it belongs to has ``begun``, also at an earlier call."""

@@ -1,13 +1,11 @@
 """Where a Job's pod finds the migration files."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from fluxbase_migrations.api.spec import SourceSpec
 from fluxbase_migrations.controller.client.kube import NamespacedName
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import ENV_FILE, MIGRATIONS_ROOT, Track
-
-Json = dict[str, Any]
 
 
 def paths(track: Track, source: SourceSpec | None) -> tuple[str, ...]:

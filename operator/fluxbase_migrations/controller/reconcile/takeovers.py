@@ -28,7 +28,7 @@ class Takeovers:
         self._takers: dict[NamespacedName, set[tuple[NamespacedName, Track]]] = defaultdict(set)
         """By former owner."""
 
-    def seen(self, taker: NamespacedName, track: Track, record: TrackStatus) -> NamespacedName | None:
+    def note(self, taker: NamespacedName, track: Track, record: TrackStatus) -> NamespacedName | None:
         """Remember what a taker's status says; returns the former owner where that is news."""
         loss = _loss(record)
         if loss == self._by_taker.get((taker, track)):

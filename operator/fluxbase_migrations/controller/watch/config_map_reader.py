@@ -3,18 +3,18 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
+from fluxbase_migrations.api.status import SourceRead
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import METADATA, Kube, NamespacedName, number
-from fluxbase_migrations.core.config_maps import is_read, merged
+from fluxbase_migrations.core.config_maps import RULES, is_read, merged
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import MigrationFiles
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import UnknownFiles
 from fluxbase_migrations.core.result import ErrorInfo
-
-Json = dict[str, Any]
 
 _REMEMBERED: Final = 10_000
 _SMALL_FILE: Final = 64 * 1024
@@ -32,12 +32,21 @@ class ObservedSource:
     missing: tuple[str, ...] = ()
     """Names of ConfigMaps that do not exist."""
     digest: str | None = None
-    versions: tuple[int, ...] = ()
-    """Of its migration files, in order."""
+    versions: tuple[int, ...] | None = ()
+    """Of its migration files, in order; None: they were not read, the status says what was read before."""
     invalid: ErrorInfo | None = None
     """Why no run could use the files."""
     small: tuple[NamespacedName, ...] = ()
     """ConfigMap and key of every file, where all are small enough for a container's environment."""
+    objects: tuple[str, ...] = ()
+    """The version of each ConfigMap that was read."""
+
+    @property
+    def recorded(self) -> SourceRead | None:
+        """What the status keeps of it; None where it has no files that a run could use."""
+        if not self.versions or self.digest is None or self.invalid:
+            return None
+        return SourceRead(self.objects, self.digest, RULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +99,23 @@ class ConfigMapReader:
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
-        self._seen: dict[
-            tuple[UnknownFiles, tuple[NamespacedName, ...]], tuple[tuple[str, ...], ObservedSource]
-        ] = {}
+        self._seen: dict[tuple[UnknownFiles, tuple[NamespacedName, ...]], ObservedSource] = {}
         self._current: dict[NamespacedName, Current] = {}
         """Every ConfigMap that was asked for, as it is now."""
         self._watched: set[str | None] = set()
 
     async def read(
-        self, namespace: str, names: tuple[str, ...], unknown_files: UnknownFiles = UnknownFiles.FAIL
+        self,
+        namespace: str,
+        names: tuple[str, ...],
+        unknown_files: UnknownFiles = UnknownFiles.FAIL,
+        recorded: SourceRead | None = None,
     ) -> ObservedSource:
-        """Look at the ConfigMaps of one source."""
+        """Look at the ConfigMaps of one source.
+
+        ``recorded`` is what a status says of them. It may have been written by another process, and counts
+        only where a watch shows that these very ConfigMaps are unchanged: same uid and resourceVersion.
+        """
         keys = unknown_files, tuple((namespace, name) for name in names)
         for key in keys[1]:
             self._current.setdefault(key, Current())
@@ -110,16 +125,24 @@ class ConfigMapReader:
             missing = tuple(name for name, one in zip(names, current, strict=True) if one is None)
             if missing:
                 return ObservedSource(missing=missing)
-            if known and known[0] == current:
-                return known[1]
+            if known and known.objects == current:
+                return known
+            if recorded and (recorded.objects, recorded.rules) == (current, RULES):
+                return ObservedSource(digest=recorded.digest, versions=None, objects=recorded.objects)
         bodies, missing = await self._find(namespace, names)
         if missing:
             return ObservedSource(missing=missing)
-        seen = summarize(bodies, unknown_files)
+        objects = tuple(version_of(one) or "" for one in bodies.values())
+        seen = replace(summarize(bodies, unknown_files), objects=objects)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
-        self._seen[keys] = tuple(version_of(one) or "" for one in bodies.values()), seen
+        self._seen[keys] = seen
         return seen
+
+    def expect(self, keys: Iterable[NamespacedName]) -> None:
+        """These will be asked for: the next list of metadata tells how they are."""
+        for key in keys:
+            self._current.setdefault(key, Current())
 
     def forget(self, keys: Iterable[NamespacedName]) -> None:
         """Nobody asks for these any more."""

@@ -21,7 +21,8 @@ import kopf
 
 from fluxbase_migrations.controller.client.kube import CHUNK, number
 from fluxbase_migrations.controller.watch.parsing import SELECTOR
-from fluxbase_migrations.controller.watch.store import Json, Listed, ObjectKind, Stored
+from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Stored
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION
 
 logger = logging.getLogger(__name__)

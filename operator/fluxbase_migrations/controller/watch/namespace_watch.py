@@ -60,7 +60,7 @@ class Watch:
         before, refused_before = None, False
         while True:
             self._listed_kinds.clear()
-            self.sees_nothing()
+            self.mark_stale()
             refused = False
             try:
                 async with asyncio.timeout(LISTED_WITHIN) as self._limit:
@@ -78,7 +78,7 @@ class Watch:
                 self._limit = None
             news = self._blind_since is None or told != before
             before, refused_before = told, refused
-            self.sees_nothing()
+            self.mark_stale()
             self.has_failed = True
             level = logging.WARNING if news else logging.DEBUG
             logger.log(level, "watching %s failed: %s; retrying every %.0f s", self.where, told, PAUSE)
@@ -90,16 +90,16 @@ class Watch:
         """What it watches, in words."""
         return f"the namespace {self.namespace}" if self.namespace else "all namespaces"
 
-    def sees(self) -> None:
+    def mark_synced(self) -> None:
         """It works."""
         self._blind_since = None
 
-    def sees_nothing(self) -> None:
+    def mark_stale(self) -> None:
         """It does not; since when is remembered."""
         if self._blind_since is None:
             self._blind_since = time.monotonic()
 
-    def blind_for(self) -> float:
+    def stale_for(self) -> float:
         """Seconds since it failed; 0 if it works."""
         return 0.0 if self._blind_since is None else time.monotonic() - self._blind_since
 
@@ -111,7 +111,7 @@ class Watch:
             now = asyncio.get_running_loop().time()
             self._limit.reschedule(None if all_listed else now + LISTED_WITHIN)
         if all_listed:
-            self.sees()
+            self.mark_synced()
             self.has_failed = False
             if self.refusal or not self.is_complete:
                 self.is_complete, self.refusal = True, None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATION_DATABASE,
     ANNOTATION_INPUTS,
@@ -25,8 +26,6 @@ from fluxbase_migrations.core.names import (
 from fluxbase_migrations.core.result import Result
 from fluxbase_migrations.decisions.actions import job_name
 from fluxbase_migrations.decisions.job_state import Container, ObservedJob, ObservedPod
-
-Json = dict[str, Any]
 
 _NOT_A_REASON: Final = frozenset({"ContainerCreating", "PodInitializing"})
 """What a container says while all is well."""

@@ -16,6 +16,7 @@ from fluxbase_migrations.controller.client.kube import (
     number,
 )
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader, version_of
+from fluxbase_migrations.core.json_names import Json
 
 logger = logging.getLogger(__name__)
 
@@ -87,16 +88,12 @@ class Reflector:
         """
         path, accept = paths.config_maps(self._namespace), f"{METADATA_LIST},application/json"
         before = self._sources.asked_for()
+        versions: dict[NamespacedName, str] = {}
         if any(self._namespace in (None, namespace) for namespace, _ in before):
-            found = await self._kube.list(path, accept=accept)
+            async for found in self._kube.pages(path, accept=accept):
+                versions |= _versions(found["items"], before)
         else:
-            found = {**await self._kube.get(path, {"limit": 1}, accept=accept), "items": []}
-        versions = {}
-        for body in found["items"]:
-            key = (body["metadata"]["namespace"], body["metadata"]["name"])
-            version = version_of(body)
-            if key in before and version is not None:
-                versions[key] = version
+            found = await self._kube.get(path, {"limit": 1}, accept=accept)
         reached = str(found["metadata"]["resourceVersion"])
         for key in self._sources.listed(self._namespace, before, versions, number(reached)):
             self._changed(key)
@@ -125,6 +122,12 @@ class Reflector:
                 if self._sources.note(key, at, present):
                     self._changed(key)
             yield metadata["resourceVersion"]
+
+
+def _versions(items: Sequence[Json], wanted: frozenset[NamespacedName]) -> dict[NamespacedName, str]:
+    """The version of each ConfigMap that somebody has asked for, and that is not being deleted."""
+    found = {(one["metadata"]["namespace"], one["metadata"]["name"]): version_of(one) for one in items}
+    return {key: version for key, version in found.items() if key in wanted and version is not None}
 
 
 def reflectors(

@@ -11,10 +11,11 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from fluxbase_migrations.controller.client.kube import NamespacedName, number
 from fluxbase_migrations.controller.watch.parsing import labels, set_of
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATIONS_UNDISTURBED,
     CONTAINER,
@@ -22,8 +23,6 @@ from fluxbase_migrations.core.names import (
     LABEL_SET,
     PLURAL,
 )
-
-Json = dict[str, Any]
 
 _FORGOTTEN: Final = 10_000
 """How many uids of deleted objects are remembered."""
@@ -99,7 +98,7 @@ class Store:
         """All sets."""
         return iter(list(self._groups[ObjectKind.SET]))
 
-    def belongings(self, kind: ObjectKind, group: NamespacedName) -> list[Json]:
+    def owned_by(self, kind: ObjectKind, group: NamespacedName) -> list[Json]:
         """The Jobs or pods whose label names a set, those of a former set of that name included."""
         return [one.body() for one in self._groups[kind].get(group, {}).values()]
 
@@ -126,6 +125,10 @@ class Store:
         self._objects[new.kind][new.uid] = new
         self._groups[new.kind].setdefault(new.group, {})[new.uid] = new
         return True
+
+    def keep(self, kind: ObjectKind, body: Json) -> None:
+        """What this process has written counts from now on, long before a watch shows it."""
+        self.put(Stored.of(kind, body))
 
     def remove(self, kind: ObjectKind, uid: str, at: int = _FOR_GOOD) -> None:
         """An object is gone, as a watch or a list says at a resourceVersion, or for good.

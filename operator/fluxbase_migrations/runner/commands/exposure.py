@@ -169,7 +169,7 @@ def exposed(session: Session) -> list[Exposure]:
     ]
 
 
-def check(migrator: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
+def check(engine: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
     """Look, once the files are applied, and warn about what is found; None: nobody has looked.
 
     Raises:
@@ -178,9 +178,9 @@ def check(migrator: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
     """
     if policy is ExposurePolicy.IGNORE:
         return None
-    track = migrator.track
+    track = engine.track
     try:
-        found = exposed(track.session)
+        exposures = exposed(track.session)
     except errors.Error as error:
         reason = track.session.scrub(" ".join(str(error).split()))
         if policy is ExposurePolicy.FAIL:
@@ -188,20 +188,20 @@ def check(migrator: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
             raise kind(f"{UNKNOWN}: {reason}", effect=f"all files are applied, {_version(track)}") from error
         # The files are applied, whatever became of the look at what they left.
         track.log.warn(UNKNOWN, reason=reason, source=track.label)
-        migrator.warnings.append(f"{UNKNOWN}: {reason}")
+        engine.warnings.append(f"{UNKNOWN}: {reason}")
         return None
-    _warn(track, found)
-    if found and policy is ExposurePolicy.FAIL:
-        raise Exposed.of(found, _version(track))
-    return found
+    _warn(track, exposures)
+    if exposures and policy is ExposurePolicy.FAIL:
+        raise Exposed.of(exposures, _version(track))
+    return exposures
 
 
 def _version(track: LockedTrack) -> str:
     return plan.name_of(track.row.version)
 
 
-def _warn(track: LockedTrack, found: list[Exposure]) -> None:
-    for one in found[:_TOLD]:
+def _warn(track: LockedTrack, exposures: list[Exposure]) -> None:
+    for one in exposures[:_TOLD]:
         track.log.warn(
             NOT_PROTECTED,
             object=one.name,
@@ -211,5 +211,5 @@ def _warn(track: LockedTrack, found: list[Exposure]) -> None:
             close_with=one.statement,
             source=track.label,
         )
-    if len(found) > _TOLD:
-        track.log.warn(f"{NOT_PROTECTED}: {len(found) - _TOLD} more objects", source=track.label)
+    if len(exposures) > _TOLD:
+        track.log.warn(f"{NOT_PROTECTED}: {len(exposures) - _TOLD} more objects", source=track.label)

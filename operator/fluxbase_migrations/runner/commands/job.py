@@ -10,16 +10,13 @@ from typing import Final
 from fluxbase_migrations.core.errors import InternalError, MigrationError, SourceChanged, with_advice
 from fluxbase_migrations.core.files import MigrationFiles
 from fluxbase_migrations.core.job import JobSpec
-from fluxbase_migrations.core.names import ENV_FILE, ENV_JOB, Track
+from fluxbase_migrations.core.names import ENV_FILE, ENV_JOB, ENV_LOG_FORMAT, Track
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.core.text import decoded
 from fluxbase_migrations.runner.connection.signals import Stop
-from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.log import Log, LogFormat
 
 TERMINATION_LOG: Final = "/dev/termination-log"
 ENV_TERMINATION_LOG: Final = "FLUXBASE_TERMINATION_LOG"
-ENV_LOG_FORMAT: Final = "LOG_FORMAT"
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
@@ -58,7 +55,10 @@ def run(spec: JobSpec, environment: Mapping[str, str], log: Log, stop: Stop) -> 
             return Result(
                 changed.outcome, latest=source.latest, source_digest=source.digest, error=changed.info
             )
-        return _run(spec, source, environment, log, stop)
+        # psycopg is loaded only now: a run that ends before it needs no database.
+        from fluxbase_migrations.runner.commands.job_run import run_job
+
+        return run_job(spec, source, environment, log, stop)
     except MigrationError as error:
         return _broken(error)
     except Exception as error:  # whatever it is, the operator gets an answer
@@ -88,50 +88,8 @@ def read_source(spec: JobSpec, environment: Mapping[str, str], log: Log) -> Migr
 
 def files_of(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, bytes]:
     """The files that the kubelet put into the environment; one that is missing changes the digest."""
-    found = ((name, environment.get(f"{ENV_FILE}{number}")) for number, name in enumerate(names))
-    return {name: os.fsencode(text) for name, text in found if text is not None}
-
-
-def _run(
-    spec: JobSpec, source: MigrationFiles, environment: Mapping[str, str], log: Log, stop: Stop
-) -> Result:
-    # psycopg is loaded only now: a run that ends before it needs no database.
-    from fluxbase_migrations.runner.commands.track_run import Owner, RunRequest, run_track
-    from fluxbase_migrations.runner.connection import connect, dsn
-    from fluxbase_migrations.runner.connection.session import Session
-    from fluxbase_migrations.runner.execution import memory
-    from fluxbase_migrations.runner.execution.engine import Options
-    from fluxbase_migrations.runner.history import other_version_tables
-    from fluxbase_migrations.runner.recovery.case import Policy
-
-    environment = {name: decoded(value) for name, value in environment.items()}
-    database = dsn.read(environment)
-    limits = spec.statement_timeout or None, spec.ddl_lock_timeout
-    settings = database.settings(*limits, connect_patience=spec.connect_patience)
-    policy = Policy(spec.recovery, spec.requested, spec.requested, spec.requested_at, can_be_requested=True)
-    built_in = not spec.paths
-    foreign = (*map(TableName.parse, spec.foreign_tables), *database.foreign(spec.track))
-    guard = None if built_in else other_version_tables.Guard.of(spec.track, foreign)
-    wish = RunRequest(
-        spec.track,
-        Options(policy, spec.out_of_order, memory_limit=memory.limit()),
-        spec.lock_timeout,
-        database.table(spec.track, None, log),
-        guard,
-        built_in=built_in,
-        exposure=spec.exposure,
-        target=spec.target,
-        rollback=spec.rollback,
-        force=spec.force,
-        owner=Owner(spec.set, spec.take_over_from, spec.take_over),
-        command_database=spec.command_database,
-        expected_database=spec.expected_database,
-    )
-
-    def open_session() -> Session:
-        return connect.connect(database.parameters, settings, database.hidden, stop, log)
-
-    return run_track(wish, source, open_session, log, stop)
+    texts = ((name, environment.get(f"{ENV_FILE}{number}")) for number, name in enumerate(names))
+    return {name: os.fsencode(text) for name, text in texts if text is not None}
 
 
 def _broken(error: MigrationError) -> Result:

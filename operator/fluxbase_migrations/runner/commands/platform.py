@@ -104,7 +104,7 @@ def missing(session: Session, version: int) -> list[str]:
     return [fact for fact in expected if fact not in there]
 
 
-def require(migrator: Engine, plan: Plan) -> None:
+def require(engine: Engine, plan: Plan) -> None:
     """See that what the recorded version makes is there, before ``plan`` goes on from it.
 
     A rollback goes on all the same: what is half there may have to be removed.
@@ -112,7 +112,7 @@ def require(migrator: Engine, plan: Plan) -> None:
     Raises:
         PlatformIncomplete: something is not.
     """
-    track = migrator.track
+    track = engine.track
     version = track.row.version
     if version == NIL or (plan.steps and plan.steps[0].direction is Direction.DOWN):
         return
@@ -124,7 +124,7 @@ def require(migrator: Engine, plan: Plan) -> None:
     required = [fact for fact in lacks if not _is_optional(fact)]
     if required:
         raise PlatformIncomplete.of(version, required)
-    migrator.warnings.append(_optional(lacks))
+    engine.warnings.append(_optional(lacks))
 
 
 def _is_optional(fact: str) -> bool:

@@ -36,7 +36,7 @@ def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool 
         InvalidSource: something cannot be read, a name is in two directories, or it is all too large.
     """
     files: dict[str, bytes] = {}
-    found: dict[str, Path] = {}
+    places: dict[str, Path] = {}
     origin: dict[str, Path] = {}
     for path in map(Path, paths):
         if missing_ok and _missing(path):
@@ -46,15 +46,15 @@ def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool 
                 files[name] = b""
                 continue
             _require_utf8(name)
-            if name in found:
+            if name in places:
                 raise InvalidSource(
                     f"the file is in two places: {origin[name]} and {path}",
                     file=name,
                     hint="remove one of them",
                 )
-            found[name], origin[name] = file, path
-    _require_room(found, memory.limit())
-    return files | {name: _read(file, name) for name, file in found.items()}
+            places[name], origin[name] = file, path
+    _require_room(places, memory.limit())
+    return files | {name: _read(file, name) for name, file in places.items()}
 
 
 def _require_room(files: Mapping[str, Path], available: int | None) -> None:
@@ -96,20 +96,20 @@ def _list(path: Path, log: Log) -> list[tuple[str, Path]]:
         directory = data.resolve() if data.is_symlink() else path
     except OSError:
         directory = path  # reading it says why it cannot be read
-    found, subdirectories = _scan(directory, path)
+    files, subdirectories = _scan(directory, path)
     nested = [(one.name, inner) for one in subdirectories if (inner := _scan_quietly(one))]
-    if len(nested) == 1 and not any(_is_migration(name) for name, _ in found):
+    if len(nested) == 1 and not any(_is_migration(name) for name, _ in files):
         log.info("no migration files there, reading its subdirectory", path=path, subdirectory=nested[0][0])
-        return found + nested[0][1]
+        return files + nested[0][1]
     if nested:
         names = ",".join(name for name, _ in nested)
         log.warn("migration files in subdirectories are not read", path=path, subdirectories=names)
-    return found
+    return files
 
 
 def _scan(directory: Path, shown: Path) -> tuple[list[tuple[str, Path]], list[Path]]:
     """Migration files and other ``.sql`` files, and the visible subdirectories."""
-    found, subdirectories = [], []
+    files, subdirectories = [], []
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -121,22 +121,22 @@ def _scan(directory: Path, shown: Path) -> tuple[list[tuple[str, Path]], list[Pa
                 # As UTF-8, whatever the locale: the names of one source are the same everywhere.
                 name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")
                 if _is_migration(name) or name.lower().endswith(".sql"):
-                    found.append((name, Path(entry.path)))
+                    files.append((name, Path(entry.path)))
     except OSError as error:
         raise InvalidSource(
             f"cannot read the directory {shown}: {error.strerror}",
             hint="check that it exists, is mounted, and may be read by the user that runs this",
         ) from None
-    return sorted(found), sorted(subdirectories)
+    return sorted(files), sorted(subdirectories)
 
 
 def _scan_quietly(directory: Path) -> list[tuple[str, Path]]:
     """Like :func:`_scan` where a directory that cannot be read (``lost+found``) counts as empty."""
     try:
-        found, _ = _scan(directory, directory)
+        files, _ = _scan(directory, directory)
     except InvalidSource:
         return []
-    return [pair for pair in found if _is_migration(pair[0])]
+    return [pair for pair in files if _is_migration(pair[0])]
 
 
 def _is_migration(name: str) -> bool:

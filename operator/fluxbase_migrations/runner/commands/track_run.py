@@ -1,12 +1,12 @@
 """One track, from files to a reported outcome: what ``job`` and ``run`` have in common."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
 
 from psycopg import errors
 
 from fluxbase_migrations.core import plan
+from fluxbase_migrations.core.defaults import LOCK_TIMEOUT
 from fluxbase_migrations.core.errors import (
     AheadOfSource,
     Conflict,
@@ -20,41 +20,32 @@ from fluxbase_migrations.core.errors import (
 from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFiles
 from fluxbase_migrations.core.identity import DatabaseIdentity
-from fluxbase_migrations.core.job import ForceCommand, SetRef, TakeOverCommand
+from fluxbase_migrations.core.job import ForceCommand, SetRef
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import TRACKING_TABLE, ExposurePolicy, Rollback, Track
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import FORCE, TAKE_OVER, Outcome, Result
-from fluxbase_migrations.runner.commands import exposure, platform
+from fluxbase_migrations.runner.commands import baseline, exposure, platform
+from fluxbase_migrations.runner.commands.ownership import Owner, claim
 from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.execution.engine import Engine, Options
 from fluxbase_migrations.runner.execution.locked_track import LockedTrack
-from fluxbase_migrations.runner.history import history_table
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.entry import EntryKind
 from fluxbase_migrations.runner.history.other_version_tables import Guard
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.sql.simple_query import ConnectionLost
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Which set a job runs for, and whose ownership it may take."""
-
-    set: SetRef
-    take_over_from: str | None = None
-    take_over: TakeOverCommand | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to bring a track to."""
+    """What a run is to bring a track to, and under which conditions."""
 
     track: Track
     options: Options = field(default_factory=Options)
-    lock_timeout: float = 300.0
+    lock_timeout: float = LOCK_TIMEOUT
     """Seconds to wait for the migration lock."""
     table: TableName | None = None
     """None: the track's own."""
@@ -64,6 +55,8 @@ class RunRequest:
     """The files are the platform's own: what they made is known, and looked for."""
     exposure: ExposurePolicy = ExposurePolicy.WARN
     """The user track: what to make of objects that requests reach past row-level security."""
+    baseline: int | None = None
+    """The version of a database in use that has no version yet."""
     target: int | None = None
     """None: the latest; 0: nothing applied."""
     rollback: Rollback = Rollback.FORBID
@@ -76,50 +69,44 @@ class RunRequest:
 
 
 def run_track(
-    wish: RunRequest, source: MigrationFiles, connect: Callable[[], Session], log: Log, stop: Stop
+    request: RunRequest, source: MigrationFiles, connect: Callable[[], Session], log: Log, stop: Stop
 ) -> Result:
     """Bring one track to its target; every failure becomes a result."""
-    table = wish.table or TableName(*TRACKING_TABLE[wish.track])
-    limit = wish.lock_timeout
-    bound = (wish.expected_database, wish.command_database)
-    track = LockedTrack(
-        connect,
-        table,
-        log,
-        stop,
-        label=wish.track.value,
-        lock_timeout=limit,
-        guard=wish.guard,
-        expected=tuple(one for one in bound if one is not None),
-    )
-    migrator = Engine(track, source, wish.options)
+    track = _track(request, connect, log, stop)
+    engine = Engine(track, source, request.options)
     result = Result(Outcome.NO_CHANGE, latest=source.latest, source_digest=source.digest)
     answers = Answers()
     try:
-        ran, direction = _run(wish, migrator, source, answers)
-        outcome = Outcome.NO_CHANGE
-        if ran:
-            outcome = Outcome.ROLLED_BACK if direction is Direction.DOWN else Outcome.APPLIED
-        result = replace(result, outcome=outcome)
-        if wish.track is Track.USER:
-            result = _with(result, exposure.check(migrator, wish.exposure))
+        result = replace(result, outcome=_run(request, engine, source, answers))
+        if request.track is Track.USER:
+            result = _with(result, exposure.check(engine, request.exposure))
     except MigrationError as error:
         result = result_from_error(result, error)
     except (errors.Error, ConnectionLost) as error:
         result = result_from_error(result, unexpected(error))
     finally:
         track.close()
-    result = replace(result, obeyed=tuple(answers.obeyed))
-    if answers.taken_from is not None:
-        owner = answers.taken_from
-        result = replace(result, taken_from=str(owner), taken_from_uid=owner.uid)
-    return _observed(result, migrator, source, wish.target)
+    return _observed(answers.added_to(result), engine, source, request.target)
 
 
-def _with(result: Result, found: Sequence[Exposure] | None) -> Result:
-    if found is None:
+def _track(request: RunRequest, connect: Callable[[], Session], log: Log, stop: Stop) -> LockedTrack:
+    databases = (request.expected_database, request.command_database)
+    return LockedTrack(
+        connect,
+        request.table or TableName(*TRACKING_TABLE[request.track]),
+        log,
+        stop,
+        label=request.track.value,
+        lock_timeout=request.lock_timeout,
+        guard=request.guard,
+        expected=tuple(database for database in databases if database is not None),
+    )
+
+
+def _with(result: Result, exposures: Sequence[Exposure] | None) -> Result:
+    if exposures is None:
         return result
-    return replace(result, exposed=len(found), exposures=tuple(found))
+    return replace(result, exposed=len(exposures), exposures=tuple(exposures))
 
 
 @dataclass(slots=True)
@@ -128,49 +115,67 @@ class Answers:
 
     obeyed: list[str] = field(default_factory=list)
     taken_from: SetRef | None = None
+    baselined: int | None = None
+
+    def added_to(self, result: Result) -> Result:
+        """``result``, which says what became of them."""
+        result = replace(result, obeyed=tuple(self.obeyed), baselined=self.baselined)
+        if self.taken_from is None:
+            return result
+        return replace(result, taken_from=str(self.taken_from), taken_from_uid=self.taken_from.uid)
 
 
-def _run(
-    wish: RunRequest, migrator: Engine, source: MigrationFiles, answers: Answers
-) -> tuple[int, Direction]:
-    """Do the work; returns how many files ran, and which way."""
-    track = migrator.track
-    commanded = wish.force is not None or (wish.owner is not None and wish.owner.take_over is not None)
-    # A force names the version, and so answers what the guard would ask.
-    track.open(create=bool(source.versions) or commanded, guarded=wish.force is None)
-    if wish.owner is not None and (source.versions or commanded):
-        answers.taken_from = claim(track, wish.owner)
-        if wish.owner.take_over is not None:
-            answers.obeyed.append(TAKE_OVER)
-    if wish.force is not None:
-        if not track.token_known(EntryKind.FORCE, wish.force.token):
-            track.log.info("forcing the version", source=wish.track.value, version=wish.force.version)
-            track.force(wish.force.version, wish.force.token)
-        answers.obeyed.append(FORCE)
+def _run(request: RunRequest, engine: Engine, source: MigrationFiles, answers: Answers) -> Outcome:
+    """Obey the commands, then bring the track to its target."""
+    track = engine.track
+    _obey(request, track, source, answers)
     if not source.versions:
-        if track.row.version != NIL or track.row.dirty:
-            raise AheadOfSource.of(track.row.version, None)
-        raise SourceEmpty(
-            "the source has no migration files", hint="expected files like 001_create_users.up.sql"
-        )
-    track.look_around()
-    migrator.look_back()
-    direction = Direction.UP
+        raise _without_files(track)
+    if request.baseline is not None:
+        known = tuple(request.guard.foreign) if request.guard else ()
+        answers.baselined = baseline.record(track, request.track, request.baseline, source, known)
+    track.check_other_tables()
+    engine.check_files()
+    planned: list[Step] = []
 
     def make_plan(current: int, _ran: int) -> Plan:
-        nonlocal direction
-        made = plan.to_target(source, current, wish.target, wish.rollback)
-        if made.steps:
-            direction = made.steps[0].direction
-        if wish.built_in:
-            platform.require(migrator, made)
-        return made
+        to_target = plan.to_target(source, current, request.target, request.rollback)
+        planned.extend(to_target.steps)
+        if request.built_in:
+            platform.require(engine, to_target)
+        return to_target
 
-    before = len(migrator.applied)
-    ran = migrator.migrate(make_plan, lambda step: wanted_for(step, wish.target))
-    if len(migrator.applied) > before:
-        direction = Direction(migrator.applied[-1].direction)
-    return ran, direction
+    if not engine.migrate(make_plan, lambda step: wanted_for(step, request.target)):
+        return Outcome.NO_CHANGE
+    # Without a file, only the recorded version has moved.
+    steps = engine.applied[-1:] or planned[:1]
+    went_down = any(step.direction == Direction.DOWN for step in steps)
+    return Outcome.ROLLED_BACK if went_down else Outcome.APPLIED
+
+
+def _obey(request: RunRequest, track: LockedTrack, source: MigrationFiles, answers: Answers) -> None:
+    """Open the track, claim it for the set, and record the version that a command forces."""
+    owner, force = request.owner, request.force
+    commanded = force is not None or (owner is not None and owner.take_over is not None)
+    # A force names the version, and so answers what the guard would ask.
+    track.open(create=bool(source.versions) or commanded, guarded=force is None)
+    if owner is not None and (source.versions or commanded):
+        answers.taken_from = claim(track, owner)
+        if owner.take_over is not None:
+            answers.obeyed.append(TAKE_OVER)
+    if force is not None:
+        if not track.was_obeyed(EntryKind.FORCE, force.token):
+            track.log.info("forcing the version", source=request.track.value, version=force.version)
+            track.force(force.version, force.token)
+        answers.obeyed.append(FORCE)
+
+
+def _without_files(track: LockedTrack) -> MigrationError:
+    if track.row.version != NIL or track.row.dirty:
+        return AheadOfSource.of(track.row.version, None)
+    return SourceEmpty(
+        "the source has no migration files", hint="expected files like 001_create_users.up.sql"
+    )
 
 
 def wanted_for(step: Step, target: int | None) -> bool:
@@ -180,49 +185,6 @@ def wanted_for(step: Step, target: int | None) -> bool:
     if step.direction is Direction.UP:
         return step.to_version <= target
     return step.to_version >= (NIL if target == 0 else target)
-
-
-def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
-    """Record that this set owns the track of this database; returns whom it was taken from.
-
-    Raises:
-        Conflict: another set does, and nobody allowed to take it over.
-    """
-    mine, current = owner.set, owner_of(track.entries())
-    known = current is not None and current.uid == mine.uid
-    if known and (current == mine or mine.cluster is None):
-        return None
-    told = owner.take_over
-    if told is not None and track.token_known(EntryKind.OWNER, told.token):
-        told = None  # it was obeyed before; since then somebody else has taken the track over
-    allowed = (owner.take_over_from, told.uid if told else None)
-    if current is not None and not known and current.uid not in allowed:
-        # Deleted and created again, by a new installation for example.
-        earlier = f" of the uid {current.uid}" if str(current) == str(mine) else ""
-        raise Conflict(f"{track.table} belongs to the FluxbaseMigrationSet {current}{earlier}", owner=current)
-    taken_from = None if known else current
-    details = dataclasses.asdict(mine)
-    if taken_from is not None:
-        details["taken_from"] = dataclasses.asdict(taken_from)
-    token = told.token if taken_from is not None and told is not None else None
-    literal = track.session.literal
-    track.record(
-        EntryKind.OWNER,
-        EntryOutcome.APPLIED,
-        details=history_table.as_json(track.session, details),
-        token=literal(token),
-    )
-    return taken_from
-
-
-def owner_of(entries: Sequence[Entry]) -> SetRef | None:
-    """The set that claimed the track last."""
-    for entry in reversed(entries):
-        if entry.kind is EntryKind.OWNER:
-            details, cluster = entry.details, entry.details.get("cluster")
-            uid, namespace, name = (str(details.get(key)) for key in ("uid", "namespace", "name"))
-            return SetRef(uid, namespace, name, str(cluster) if cluster else None)
-    return None
 
 
 def result_from_error(result: Result, error: MigrationError) -> Result:
@@ -251,9 +213,9 @@ def unexpected(error: errors.Error | ConnectionLost) -> MigrationError:
     )
 
 
-def _observed(result: Result, migrator: Engine, source: MigrationFiles, target: int | None) -> Result:
+def _observed(result: Result, engine: Engine, source: MigrationFiles, target: int | None) -> Result:
     """Add what was read of the tracking row, and what ran."""
-    track = migrator.track
+    track = engine.track
     row = track.row
     return replace(
         result,
@@ -262,9 +224,9 @@ def _observed(result: Result, migrator: Engine, source: MigrationFiles, target: 
         observed=track.observed,
         database=track.database or result.database,
         pending=plan.outstanding(source.versions, row.version, target, dirty=row.dirty),
-        applied=tuple(migrator.applied[-20:]),
-        applied_count=len(migrator.applied),
-        skipped_versions=tuple(migrator.skipped),
-        warnings=tuple(migrator.warnings),
-        recovered=migrator.recovered,
+        applied=tuple(engine.applied[-20:]),
+        applied_count=len(engine.applied),
+        skipped_versions=tuple(engine.skipped),
+        warnings=tuple(engine.warnings),
+        recovered=engine.recovered,
     )

@@ -32,12 +32,12 @@ class Finding:
 
 def findings(source: MigrationFiles, sums: Mapping[str, str] | None) -> list[Finding]:
     """All that can be said; ``sums`` are the checksums by file name that were recorded, None: none were."""
-    found = [Finding(text, is_error=False) for text in source.warnings]
+    findings = [Finding(text, is_error=False) for text in source.warnings]
     for file in sorted(source, key=lambda one: (one.version, one.direction is Direction.DOWN)):
-        found += _of_file(file)
-    found += _of_numbers(source)
-    found += [] if sums is None else _of_sums(source, sums)
-    return found
+        findings += _of_file(file)
+    findings += _of_numbers(source)
+    findings += [] if sums is None else _of_sums(source, sums)
+    return findings
 
 
 def _of_file(file: MigrationFile) -> Iterator[Finding]:
@@ -56,18 +56,21 @@ def _of_file(file: MigrationFile) -> Iterator[Finding]:
 def _of_statement(prepared: Prepared, index: int) -> Iterator[Finding]:
     """What PostgreSQL's grammar says of one statement."""
     import postgast
+    from google.protobuf.message import DecodeError
 
-    found, file = prepared.statements, prepared.file
-    start, end = found.starts[index], found.ends[index]
-    if b"\\" in found.sql[start:end] and not found.conforming_at(index):
+    statements, file = prepared.statements, prepared.file
+    start, end = statements.starts[index], statements.ends[index]
+    if b"\\" in statements.sql[start:end] and not statements.conforming_at(index):
         return  # the parser knows strings only as they are with standard_conforming_strings on
     try:
-        text = found.sql[start:end].decode()
+        text = statements.sql[start:end].decode()
         postgast.parse(text)
     except postgast.PgQueryError as error:
         at = start + len(text[: max(error.cursorpos - 1, 0)].encode())
-        line, column = lexer.line_column(found.sql, at)
+        line, column = lexer.line_column(statements.sql, at)
         yield Finding(error.message, file.name if file else None, line, column)
+    except DecodeError:
+        return  # it is a statement, and its tree nests too deeply to be handed over
 
 
 def _of_numbers(source: MigrationFiles) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from dataclasses import field, replace
 from psycopg import errors
 
 from fluxbase_migrations.core import plan
+from fluxbase_migrations.core.defaults import LOCK_TIMEOUT
 from fluxbase_migrations.core.errors import (
     InternalError,
     MigrationError,
@@ -29,10 +30,10 @@ from fluxbase_migrations.runner.execution import memory
 from fluxbase_migrations.runner.execution.engine import Engine, Options
 from fluxbase_migrations.runner.execution.locked_track import LockedTrack
 from fluxbase_migrations.runner.history import version_table
-from fluxbase_migrations.runner.history.history_table import Entry, HistoryTable
+from fluxbase_migrations.runner.history.entry import Entry, Row
+from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.history.other_version_tables import Guard, recorded
 from fluxbase_migrations.runner.history.overview import Migration, migrations
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.recovery.case import Policy
 from fluxbase_migrations.runner.sql.simple_query import ConnectionLost
@@ -49,7 +50,7 @@ class Setup:
     stop: Stop
     track: Track = Track.USER
     table: TableName | None = None
-    lock_timeout: float = 300.0
+    lock_timeout: float = LOCK_TIMEOUT
     recovery: Recovery | None = None
     out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
     exposure: ExposurePolicy = ExposurePolicy.WARN
@@ -159,22 +160,22 @@ def _migrate(
     policy = Policy(setup.recovery or Recovery.PROVEN)
     options = Options(policy, setup.out_of_order, giving_up_is_a_step, memory.limit())
     with setup.locked(guarded=guarded) as track:
-        migrator = Engine(track, source, options)
-        migrator.look_back()
+        engine = Engine(track, source, options)
+        engine.check_files()
 
         def checked_plan(current: int, already: int) -> Plan:
             made = make_plan(current, already)
             if setup.built_in:
-                platform.require(migrator, made)
+                platform.require(engine, made)
             return made
 
-        ran = migrator.migrate(checked_plan, wanted)
+        ran = engine.migrate(checked_plan, wanted)
         if ran:
             setup.log.info("Migrations finished", source=track.label, version=track.row.version, files=ran)
         else:
             setup.log.info("no change", source=track.label, version=track.row.version)
         if setup.track is Track.USER:
-            exposure.check(migrator, setup.exposure)
+            exposure.check(engine, setup.exposure)
     return 0
 
 
@@ -190,7 +191,7 @@ def force(setup: Setup, version: int) -> int:
 def baseline(setup: Setup, version: int | None, other: TableName | None) -> int:
     """Record the version of a database that something else migrated: ``version``, or that of ``other``."""
     with setup.locked() as track:
-        found = version if other is None else recorded(track.session, other).version
+        found = version if other is None else recorded(track.session, other)
         if found is None:
             raise AssertionError("one of the two is given")
         track.baseline(found, other)
@@ -229,20 +230,20 @@ def status(setup: Setup, tracks: list[tuple[Track, MigrationFiles]]) -> list[Tra
 def _overview(setup: Setup, session: Session, track: Track, source: MigrationFiles) -> TrackOverview:
     named = setup.table if track is setup.track else None
     table = (named or TableName(*TRACKING_TABLE[track])).resolved(session)
-    ledger = HistoryTable(table)
-    entries = ledger.entries(session) if ledger.exists(session) else []
+    history = HistoryTable(table)
+    entries = history.entries(session) if history.exists(session) else []
     row = version_table.peek(session, table)
     return TrackOverview(track.value, str(table), row, migrations(row, entries, source))
 
 
 def history(setup: Setup, limit: int) -> list[Entry]:
-    """The newest ``limit`` ledger entries, oldest first; read without the lock."""
+    """The newest ``limit`` history entries, oldest first; read without the lock."""
     session = setup.connect()
     try:
-        ledger = HistoryTable(setup.tracking.resolved(session))
-        if not ledger.exists(session):
+        history = HistoryTable(setup.tracking.resolved(session))
+        if not history.exists(session):
             return []
-        return list(reversed(ledger.entries(session, newest_first=True, limit=limit)))
+        return list(reversed(history.entries(session, newest_first=True, limit=limit)))
     finally:
         session.close()
 

@@ -8,12 +8,13 @@ from typing import Final
 
 from psycopg import conninfo, errors
 
+from fluxbase_migrations.core.defaults import CONNECT_PATIENCE
 from fluxbase_migrations.core.errors import ServerRefused
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import APPLICATION_NAME, TRACKING_TABLE, Track
 from fluxbase_migrations.runner.connection import golang_url, libpq
 from fluxbase_migrations.runner.connection.golang_url import Extensions
-from fluxbase_migrations.runner.connection.session import CONNECT_PATIENCE, Settings
+from fluxbase_migrations.runner.connection.session import Settings
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.log import Log
 
@@ -103,20 +104,20 @@ def read(environment: Mapping[str, str], url: str | None = None) -> Dsn:
         ServerRefused: the URL cannot be used; the message does not repeat it.
     """
     url = (url or environment.get("DATABASE_URL", "")).strip()
-    found, extensions = _of_url(url) if url else (_of_parts(environment), Extensions())
-    if not url and not found and not any(environment.get(name) for name in _LIBPQ_PLACES):
+    parameters, extensions = _of_url(url) if url else (_of_parts(environment), Extensions())
+    if not url and not parameters and not any(environment.get(name) for name in _LIBPQ_PLACES):
         raise _not_configured(environment)
-    if "user" not in found and (user := environment.get("PGUSER", "").strip()):
-        found["user"] = user
-    resolved = libpq.resolve(found)
+    if "user" not in parameters and (user := environment.get("PGUSER", "").strip()):
+        parameters["user"] = user
+    resolved = libpq.resolve(parameters)
     if resolved.problem is not None:
         raise _unusable(_without_values(resolved.problem))
     for key, value in DEFAULTS.items():
         if not resolved.values.get(key):
-            found[key] = value
+            parameters[key] = value
     if options := resolved.values.get("options"):
-        found["options"] = options  # of PGOPTIONS or the service file; ours are added to them
-    return Dsn(found, _secrets(found, environment), extensions)
+        parameters["options"] = options  # of PGOPTIONS or the service file; ours are added to them
+    return Dsn(parameters, _secrets(parameters, environment), extensions)
 
 
 def _of_url(url: str) -> tuple[dict[str, str], Extensions]:
@@ -130,12 +131,12 @@ def _of_url(url: str) -> tuple[dict[str, str], Extensions]:
 
 
 def _of_parts(environment: Mapping[str, str]) -> dict[str, str]:
-    found = {}
+    parameters = {}
     for name, key in _PARTS.items():
         value = environment.get(name, "")
         if value := value if key == "password" else value.strip():
-            found[key] = value
-    return found
+            parameters[key] = value
+    return parameters
 
 
 def _not_configured(environment: Mapping[str, str]) -> NotConfigured:
@@ -163,8 +164,8 @@ def _refuse_ambiguous(url: str) -> None:
 
 def _without_values(problem: str) -> str:
     """Libpq's message with nothing of what it quotes but the name of a parameter of its own."""
-    found = _OF_OPTION.search(problem)
-    named = found[0] if found and found[1] in libpq.keywords() else ""
+    match = _OF_OPTION.search(problem)
+    named = match[0] if match and match[1] in libpq.keywords() else ""
     return _QUOTED.sub("…", problem.removesuffix(named)) + named
 
 
@@ -181,12 +182,12 @@ def password_of(parameters: Mapping[str, str]) -> str:
     return parameters.get("password") or os.environ.get("PGPASSWORD", "")
 
 
-def _secrets(found: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
+def _secrets(parameters: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
     """What must never be printed, but for what libpq's errors tell anyway, like the user's name."""
-    values = [found.get(name) for name in ("password", "sslpassword")]
+    values = [parameters.get(name) for name in ("password", "sslpassword")]
     values += [environment.get(name) for name in ("DB_PASSWORD", "PGPASSWORD")]
-    told = {found.get(name) or environment.get(variable) for name, variable in _TOLD.items()}
-    return list(dict.fromkeys(value for value in values if value and value not in told))
+    public = {parameters.get(name) or environment.get(variable) for name, variable in _TOLD.items()}
+    return list(dict.fromkeys(value for value in values if value and value not in public))
 
 
 _TOLD: Final = {"user": "PGUSER", "dbname": "PGDATABASE", "host": "PGHOST"}

@@ -1,6 +1,5 @@
 """From a server's error to words: which file, line, column and statement, and whether a retry can help."""
 
-import bisect
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -16,12 +15,13 @@ from fluxbase_migrations.core.errors import (
     Unproven,
 )
 from fluxbase_migrations.core.files import MigrationFile
+from fluxbase_migrations.runner.connection import error_places
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import HISTORY
 from fluxbase_migrations.runner.sql import do_blocks, lexer
 from fluxbase_migrations.runner.sql.lexer import Statements
 from fluxbase_migrations.runner.sql.simple_query import ConnectionLost, QueryPart, SqlFailure
-from fluxbase_migrations.runner.sql.statements import tag
+from fluxbase_migrations.runner.sql.statements import statement_label, tag
 
 NEEDS_GROUPS: Final = frozenset(("25001", "2D000", "55P04"))
 """A statement that cannot run in a transaction, commits by itself, or needs an earlier one committed."""
@@ -53,129 +53,7 @@ _TRANSIENT: Final = frozenset(
         "57P05",
     )
 )
-_SYNTAX: Final = "42601"
-_READ_ONLY: Final = "25006"
-_NO_SUCH_CHARACTER: Final = frozenset(("22P05", "22021"))
-"""A character that the database's encoding lacks; no statement of the message has run."""
-_HEXADECIMAL: Final = re.compile(r"0x([0-9a-f]{2})\b")
-_CONTINUATION: Final = bytes(range(0x80, 0xC0))
-_READ_ONLY_STATEMENT: Final = re.compile(
-    rb"(?:SET|BEGIN|START)\b.*?(?:READ\s+ONLY|read_only)\b", re.IGNORECASE | re.DOTALL
-)
 _PLPGSQL: Final = re.compile(r"PL/pgSQL function [^\n]* line \d+[^\n]*")
-
-
-def locate(
-    failure: SqlFailure, chunks: Sequence[QueryPart], statements: Statements
-) -> tuple[int | None, int | None]:
-    """Index of the file's statement that failed, and the byte offset of the error in the file.
-
-    Both None: a statement of ours failed.
-    """
-    if failure.sqlstate in _NO_SUCH_CHARACTER and not failure.replies:
-        offset = _untranslatable(failure, chunks)
-    elif failure.position is not None:
-        offset = _offset(failure, chunks)
-    else:
-        offset = None
-    if offset is not None:
-        return _statement_at(statements, offset), offset
-    count = failure.failed
-    for chunk in chunks:
-        if count < chunk.results:
-            if chunk.origin is not None:
-                index = chunk.first + count
-                return index, statements.starts[index]
-            index_or_none = _behind(failure, chunk, statements)
-            return index_or_none, None if index_or_none is None else statements.starts[index_or_none]
-        count -= chunk.results
-    return None, None
-
-
-def _offset(failure: SqlFailure, chunks: Sequence[QueryPart]) -> int | None:
-    """Byte offset in the file of a place that the server gives within the message."""
-    left, last = (failure.position or 1) - 1, None
-    for chunk in chunks:
-        length = _length(failure, chunk)
-        if chunk.origin is not None:
-            last = chunk
-            if left <= length:
-                return chunk.origin + (left if failure.counts_bytes else _bytes(chunk.sql, left))
-        elif left < length:
-            # A statement that lacks its end goes on in ours: the place is where the file's text ends.
-            incomplete = last is not None and failure.sqlstate == _SYNTAX
-            return (last.origin or 0) + len(last.sql.rstrip()) if last and incomplete else None
-        left -= length
-    return None
-
-
-def _length(failure: SqlFailure, chunk: QueryPart) -> int:
-    """Of a piece of the message, in what the server counts places in."""
-    return len(chunk.sql) if failure.counts_bytes else _characters(chunk.sql)
-
-
-def _characters(text: bytes) -> int:
-    """How many characters UTF-8 holds: every byte but those that go on with one."""
-    return len(text) if text.isascii() else len(text.translate(None, _CONTINUATION))
-
-
-def _bytes(text: bytes, characters: int) -> int:
-    """How many bytes the first ``characters`` of UTF-8 take, without decoding all of a large text."""
-    if text.isascii():
-        return characters
-    position = 0
-    while characters > 0 and position < len(text):
-        part = text[position : position + max(1, characters)]
-        seen = _characters(part)
-        if seen == 0:  # the last bytes of a character
-            position += len(part)
-            continue
-        position, characters = position + len(part), characters - seen
-    while position < len(text) and text[position] in _CONTINUATION:
-        position += 1
-    return position
-
-
-def _untranslatable(failure: SqlFailure, chunks: Sequence[QueryPart]) -> int | None:
-    """Where the character stands that the database's encoding lacks; the server names only its bytes."""
-    character = bytes(int(one, 16) for one in _HEXADECIMAL.findall(failure.message))
-    for chunk in chunks:
-        if chunk.origin is not None and character and (at := chunk.sql.find(character)) >= 0:
-            return chunk.origin + at
-    return None
-
-
-def _behind(failure: SqlFailure, ours: QueryPart, statements: Statements) -> int | None:
-    """The file's statement on account of which one of ours failed; None if it failed by itself."""
-    if not len(statements):
-        return None
-    if ours.constraints:
-        return _last_about(failure.table, statements)
-    if failure.sqlstate == _READ_ONLY:
-        return _last_read_only(statements)
-    return None
-
-
-def _last_read_only(statements: Statements) -> int | None:
-    """The last statement that has made the transaction read-only; None if it cannot be seen."""
-    for index in reversed(range(len(statements))):
-        if _READ_ONLY_STATEMENT.match(statements.sql, statements.starts[index], statements.ends[index]):
-            return index
-    return None
-
-
-def _last_about(table: str | None, statements: Statements) -> int:
-    """The last statement that names a table; the last of all, if none does."""
-    wanted = (table or "").encode()
-    for index in reversed(range(len(statements))) if wanted else ():
-        if statements.sql.find(wanted, statements.starts[index], statements.ends[index]) >= 0:
-            return index
-    return len(statements) - 1
-
-
-def _statement_at(statements: Statements, offset: int) -> int | None:
-    index = bisect.bisect_right(statements.starts, offset) - 1
-    return max(index, 0) if len(statements) else None
 
 
 def calls_for_groups(failure: SqlFailure, statements: Statements, index: int | None) -> bool:
@@ -187,11 +65,6 @@ def calls_for_groups(failure: SqlFailure, statements: Statements, index: int | N
     return not do_blocks.cannot_end_transactions(statements.text(index))
 
 
-def statement_label(statements: Statements, index: int) -> str:
-    """Like ``2 of 3, ALTER TABLE``."""
-    return f"{index + 1} of {len(statements)}, {tag(statements, index)}"
-
-
 def transient_state(sqlstate: str) -> bool:
     """Whether the same statement may succeed later with nothing changed."""
     return sqlstate in _TRANSIENT or sqlstate.startswith("08")
@@ -201,11 +74,11 @@ def to_error(
     failure: SqlFailure,
     file: MigrationFile | None,
     statements: Statements,
-    chunks: Sequence[QueryPart],
+    parts: Sequence[QueryPart],
     session: Session,
 ) -> MigrationError:
     """The error for the person at the terminal."""
-    index, offset = locate(failure, chunks, statements)
+    index, offset = error_places.locate(failure, parts, statements)
     if index is None:
         return recording_failed(failure, session, file.name if file else None)
     line = column = None
@@ -217,7 +90,7 @@ def to_error(
     if inner:
         detail = f"{detail}; in {inner[0]}" if detail else f"in {inner[0]}"
     return kind(
-        session.scrub(_message(failure, chunks)),
+        session.scrub(_message(failure, parts)),
         file=file.name if file else None,
         statement=statement_label(statements, index),
         line=line,
@@ -228,33 +101,26 @@ def to_error(
     )
 
 
-def _message(failure: SqlFailure, chunks: Sequence[QueryPart]) -> str:
+def _message(failure: SqlFailure, parts: Sequence[QueryPart]) -> str:
     """The server's message, made about the file where it was about ours."""
-    count = failure.failed
-    for chunk in chunks:
-        if count < chunk.results:
+    count = failure.completed
+    for part in parts:
+        if count < part.results:
             break
-        count -= chunk.results
+        count -= part.results
     else:
         return failure.message
-    if failure.sqlstate == _SYNTAX and failure.position is not None:
-        return "syntax error at end of input" if _beyond(failure, chunks) else failure.message
-    if chunk.constraints:
+    if failure.sqlstate == error_places.SYNTAX_ERROR and failure.position is not None:
+        return (
+            "syntax error at end of input"
+            if error_places.beyond_the_file(failure, parts)
+            else failure.message
+        )
+    if part.constraints:
         return f"{failure.message} (a deferred constraint, checked at the file's end)"
-    if chunk.origin is None and failure.sqlstate == _READ_ONLY:
+    if part.origin is None and failure.sqlstate == error_places.READ_ONLY:
         return "the file made its transaction read-only, so that its version cannot be recorded"
     return failure.message
-
-
-def _beyond(failure: SqlFailure, chunks: Sequence[QueryPart]) -> bool:
-    """Whether the place of the error is in our own text."""
-    left = (failure.position or 1) - 1
-    for chunk in chunks:
-        length = _length(failure, chunk)
-        if left < length:
-            return chunk.origin is None
-        left -= length
-    return True
 
 
 def read_otherwise(how: str, file: str, detail: str | None = None) -> MigrationError:

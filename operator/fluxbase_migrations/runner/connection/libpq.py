@@ -69,7 +69,7 @@ class _Limit:
         self._deadline = self._last = math.inf
 
     def begin(self) -> None:
-        """The next attempt."""
+        """Begin the next attempt at connecting."""
         self._deadline = min(time.monotonic() + self._seconds, self._last)
 
     def ready(self, socket: int, status: int) -> bool:
@@ -77,9 +77,9 @@ class _Limit:
         poll = _poll(socket, status)
         if self._wake is not None:
             poll.register(self._wake, select.POLLIN)
-        found = dict(poll.poll(_milliseconds_until(self._deadline)))
-        if self._wake not in found:
-            return bool(found)
+        events = dict(poll.poll(_milliseconds_until(self._deadline)))
+        if self._wake not in events:
+            return bool(events)
         self._wake = None
         self._last = time.monotonic() + _LAST_SECONDS
         self._deadline = min(self._deadline, self._last)
@@ -199,9 +199,9 @@ class Failure:
         lines = [
             _ATTEMPT.sub("", line) for line in attempts.splitlines() if not _LOCATION.match(line.strip())
         ]
-        states = tuple(dict.fromkeys(found["state"] for line in lines if (found := _REPORT.search(line))))
-        told = [line for line in lines if not _repeats(line, states)]
-        reasons = dict.fromkeys(" ".join(_REPORT.sub(r"\g<severity>: ", line).split()) for line in told)
+        states = tuple(dict.fromkeys(match["state"] for line in lines if (match := _REPORT.search(line))))
+        reported = [line for line in lines if not _repeats(line, states)]
+        reasons = dict.fromkeys(" ".join(_REPORT.sub(r"\g<severity>: ", line).split()) for line in reported)
         text = "; ".join(filter(None, reasons))
         needs_password = bool(error.pgconn and error.pgconn.needs_password)
         return cls(text, states, needs_password)
@@ -209,8 +209,8 @@ class Failure:
 
 def _repeats(line: str, states: tuple[str, ...]) -> bool:
     """Whether a line only says that the second try, with or without TLS, was not admitted either."""
-    found = _REPORT.search(line)
-    return found is not None and found["state"] == "28000" and "28P01" in states
+    match = _REPORT.search(line)
+    return match is not None and match["state"] == "28000" and "28P01" in states
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +224,11 @@ class Resolved:
 
 def resolve(parameters: Mapping[str, str]) -> Resolved:
     """Ask libpq what it would use; nothing is connected to."""
-    found = _resolve(parameters, hosts=1)
-    ports = found.values.get("port", "").count(",") + 1
-    found = found if ports == 1 else _resolve(parameters, hosts=ports)
-    if found.problem is None or found.values.get(_GSS) != "require":
-        return found
+    resolved = _resolve(parameters, hosts=1)
+    ports = resolved.values.get("port", "").count(",") + 1
+    resolved = resolved if ports == 1 else _resolve(parameters, hosts=ports)
+    if resolved.problem is None or resolved.values.get(_GSS) != "require":
+        return resolved
     # It is what libpq refuses for a socket, of which the real host may be none.
     other = _resolve({**parameters, _GSS: "disable"}, hosts=ports)
     return Resolved({**other.values, _GSS: "require"}, other.problem)

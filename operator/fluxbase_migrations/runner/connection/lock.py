@@ -66,10 +66,10 @@ def acquire(session: Session, ids: LockIds, timeout: float, log: Log) -> None:
         LockHeld: somebody else has one; the message names who.
         Interrupted: a signal came meanwhile.
     """
-    wanted = ids.all
+    numbers = ids.all
     began = time.monotonic()
-    pause, told = _FIRST_PAUSE, began - _TELL_EVERY + 1
-    while (held := _try(session, wanted)) is not None:
+    pause, logged = _FIRST_PAUSE, began - _TELL_EVERY + 1
+    while (held := _try(session, numbers)) is not None:
         now = time.monotonic()
         if session.stop.signal is not None:
             raise Interrupted(f"{session.stop.signal} received while waiting for the migration lock")
@@ -79,9 +79,9 @@ def acquire(session: Session, ids: LockIds, timeout: float, log: Log) -> None:
                 f"could not take the migration lock within {timeout:g} s: {who}",
                 hint="wait until that migration is done, or raise the lock timeout",
             )
-        if now - told >= _TELL_EVERY:
+        if now - logged >= _TELL_EVERY:
             log.info("waiting for the migration lock", holder=holder(session, held))
-            told = now
+            logged = now
         time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, began + timeout - now)))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
@@ -115,17 +115,19 @@ def golang_released(session: Session, ids: LockIds, patience: float) -> Iterator
         retake(session, ids.golang, patience)
 
 
-def _try(session: Session, wanted: tuple[int, ...]) -> int | None:
+def _try(session: Session, numbers: tuple[int, ...]) -> int | None:
     """The first id that is held by somebody else; those taken before it are released again.
 
     One question for all: CASE stops at the first that is not free.
     """
-    tries = (f" WHEN NOT pg_catalog.pg_try_advisory_lock({one:d}) THEN {n:d}" for n, one in enumerate(wanted))
+    tries = (
+        f" WHEN NOT pg_catalog.pg_try_advisory_lock({one:d}) THEN {n:d}" for n, one in enumerate(numbers)
+    )
     ((index,),) = queries.run(session.pgconn, f"SELECT CASE{''.join(tries)} END".encode())
     if index is None:
         return None
-    release(session, wanted[:index])
-    return wanted[int(index)]
+    release(session, numbers[:index])
+    return numbers[int(index)]
 
 
 def release(session: Session, ids: tuple[int, ...]) -> None:

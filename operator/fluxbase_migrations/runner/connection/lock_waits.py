@@ -56,7 +56,7 @@ class LockWaits:
     _denied: bool = field(default=False, init=False)
 
     def begin(self) -> None:
-        """A message is sent."""
+        """Forget the last message: another one is about to be sent."""
         self._due, self._told = FIRST, None
 
     def tick(self, waited: float) -> None:
@@ -64,18 +64,16 @@ class LockWaits:
         if waited < self._due:
             return
         try:
-            found = ask(self.session)
+            wait = ask(self.session)
         except Exception as error:  # the statement goes on, whatever becomes of the question
             self._due = waited + AGAIN
             if not self._denied:
                 self._denied = True
                 self.log.info("cannot see who holds locks", error=self.session.scrub(str(error)))
             return
-        if found is not None:
+        if wait is not None:
             self._due, self._told = waited + AGAIN, waited
-            self.log.info(
-                WAITING, **self.fields(), seconds=round(waited), lock=found.lock, holder=found.holder
-            )
+            self.log.info(WAITING, **self.fields(), seconds=round(waited), lock=wait.lock, holder=wait.holder)
             return
         # It works, and may come upon a lock at any time; what takes hours is not asked every few seconds.
         self._due = waited + min(max(FIRST, waited / 4), AGAIN)
@@ -112,8 +110,8 @@ def ask(session: "Session") -> LockWait | None:
 
 def _parameters(first: abc.PGconn) -> dict[str, str]:
     """Those of the first connection, and the very server that it has reached."""
-    found = {one.keyword.decode(): one.val.decode() for one in first.info if one.val is not None}
-    found |= {
+    parameters = {one.keyword.decode(): one.val.decode() for one in first.info if one.val is not None}
+    parameters |= {
         "host": first.host.decode(),
         "port": first.port.decode(),
         "hostaddr": first.hostaddr.decode(),
@@ -121,7 +119,7 @@ def _parameters(first: abc.PGconn) -> dict[str, str]:
         "target_session_attrs": "any",
         "application_name": APPLICATION_NAME,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in parameters.items() if value}
 
 
 def _connected(parameters: dict[str, str], deadline: float) -> abc.PGconn:

@@ -51,9 +51,9 @@ def run(pgconn: abc.PGconn, text: bytes, params: Sequence[Any] = ()) -> list[tup
 def _numbered(text: bytes) -> bytes:
     number = 0
 
-    def numbered(found: re.Match[bytes]) -> bytes:
+    def numbered(match: re.Match[bytes]) -> bytes:
         nonlocal number
-        if found[1] == b"%":
+        if match[1] == b"%":
             return b"%"
         number += 1
         return b"$%d" % number
@@ -71,7 +71,7 @@ def _written(value: Any, codec: str) -> bytes | None:
 
 def _only_result(pgconn: abc.PGconn) -> abc.PGresult:
     """Wait for everything that the server answers, and return the last of it, or the error."""
-    found: abc.PGresult | None = None
+    last: abc.PGresult | None = None
     poll = select.poll()
     poll.register(pgconn.socket, select.POLLIN | select.POLLOUT)
     try:
@@ -86,15 +86,15 @@ def _only_result(pgconn: abc.PGconn) -> abc.PGresult:
             result = pgconn.get_result()
             if result is None:
                 break
-            if found is None or found.status != pq.ExecStatus.FATAL_ERROR:
-                found = result
+            if last is None or last.status != pq.ExecStatus.FATAL_ERROR:
+                last = result
     except errors.Error:
         # A server that ends the session says first why.
-        if found is None or found.status != pq.ExecStatus.FATAL_ERROR:
+        if last is None or last.status != pq.ExecStatus.FATAL_ERROR:
             raise
-    if found is None:
+    if last is None:
         raise errors.OperationalError("the server closed the connection without an answer")
-    return found
+    return last
 
 
 def _error(pgconn: abc.PGconn, result: abc.PGresult, codec: str) -> errors.Error:
@@ -108,8 +108,8 @@ def _rows(result: abc.PGresult, codec: str) -> list[tuple[Any, ...]]:
     readers = [_READERS.get(result.ftype(column), str) for column in range(result.nfields)]
 
     def value(row: int, column: int) -> Any:
-        found = result.get_value(row, column)
-        return None if found is None else readers[column](found.decode(codec, "replace"))
+        text = result.get_value(row, column)
+        return None if text is None else readers[column](text.decode(codec, "replace"))
 
     return [tuple(value(row, column) for column in range(len(readers))) for row in range(result.ntuples)]
 

@@ -9,6 +9,7 @@ from typing import Any, Final, LiteralString
 from psycopg import errors, pq
 from psycopg.pq import abc
 
+from fluxbase_migrations.core.defaults import CONNECT_PATIENCE
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection import libpq, queries
 from fluxbase_migrations.runner.connection.lock_waits import LockWaits
@@ -19,8 +20,6 @@ from fluxbase_migrations.runner.sql import simple_query
 from fluxbase_migrations.runner.sql.encodings import client_codec, fitting
 from fluxbase_migrations.runner.sql.simple_query import QueryPart, Reply, Watch
 
-CONNECT_PATIENCE: Final = 60.0
-"""Seconds during which an unreachable server is tried again."""
 CATALOG_QUERY: Final[LiteralString] = "SET LOCAL jit = off; "
 """Before a query of many catalogs, in one message with it: the server compiles what it thinks expensive, and
 with thousands of tables that takes longer than the query by far."""
@@ -127,17 +126,17 @@ class Session:
 
     def run(
         self,
-        chunks: Sequence[QueryPart],
+        parts: Sequence[QueryPart],
         *,
         atomic: bool = True,
-        meanwhile: Callable[[], object] | None = None,
+        on_sent: Callable[[], object] | None = None,
         rows: int = 0,
         single: bool = False,
     ) -> list[Reply]:
         """Send a message, as ``simple_query.run`` does. A signal cancels it by policy."""
         with self._watched() as on_waiting:
-            watch = Watch(self.stop, self._cancel, atomic, meanwhile, on_waiting)
-            return simple_query.run(self.pgconn, chunks, watch, rows=rows, single=single)
+            watch = Watch(self.stop, self._cancel, atomic, on_sent, on_waiting)
+            return simple_query.run(self.pgconn, parts, watch, rows=rows, single=single)
 
     def run_own(self, text: bytes) -> list[abc.PGresult]:
         """Send statements of our own, which no signal cancels."""
@@ -154,7 +153,7 @@ class Session:
         yield self.lock_waits.tick
         self.lock_waits.end()
 
-    def became_of(self, xid: str) -> str | None:
+    def transaction_status(self, xid: str) -> str | None:
         """``committed``, ``aborted`` or ``in progress``: what the server says of a transaction.
 
         Raises:

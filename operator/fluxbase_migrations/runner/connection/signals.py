@@ -92,7 +92,7 @@ class Stop:
         select.select([self._reader], [], [], seconds)
 
     def drain(self) -> None:
-        """Take note of the wake-up."""
+        """Empty :attr:`fileno`, so that it becomes readable again only by another signal."""
         try:
             os.read(self._reader, 64)
         except BlockingIOError:

@@ -1,19 +1,20 @@
-"""A file that takes effect together with its version row and its ledger entry, or not at all."""
+"""A file that takes effect together with its version row and its history entry, or not at all."""
 
 from collections.abc import Callable, Sequence
-
-from psycopg import errors
+from typing import NoReturn
 
 from fluxbase_migrations.core.errors import Interrupted, MigrationError, Transient, Unproven
 from fluxbase_migrations.core.files import NIL
-from fluxbase_migrations.runner.connection import failures
+from fluxbase_migrations.runner.connection import error_places, failures
+from fluxbase_migrations.runner.execution import answers
 from fluxbase_migrations.runner.history import version_table
-from fluxbase_migrations.runner.history.history_table import UNCHANGED, EntryOutcome
-from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_json
+from fluxbase_migrations.runner.history.columns import TRANSACTION_START
+from fluxbase_migrations.runner.history.entry import UNCHANGED, EntryOutcome
+from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_details
 from fluxbase_migrations.runner.sql import command_tags
-from fluxbase_migrations.runner.sql.prepared_file import Prepared
+from fluxbase_migrations.runner.sql.grouping import Group
 from fluxbase_migrations.runner.sql.simple_query import QueryPart, Reply, SqlFailure
-from fluxbase_migrations.runner.sql.statements import Group, StatementKind
+from fluxbase_migrations.runner.sql.statements import StatementKind
 
 _MISSING_RELATION = frozenset(("42P01", "3F000"))
 
@@ -30,23 +31,23 @@ class NeedsGroups(Exception):
 class _Failed(Exception):
     """A failure together with the message it is about."""
 
-    def __init__(self, failure: SqlFailure, chunks: list[QueryPart]) -> None:
+    def __init__(self, failure: SqlFailure, parts: Sequence[QueryPart]) -> None:
         super().__init__(str(failure))
         self.failure = failure
-        self.chunks = chunks
+        self.parts = parts
 
 
 class _Disagreed(Exception):
     """The server read the file in another way than we did."""
 
-    def __init__(self, how: str, replies: Sequence[Reply], chunks: Sequence[QueryPart]) -> None:
+    def __init__(self, how: str, replies: Sequence[Reply], parts: Sequence[QueryPart]) -> None:
         super().__init__(how)
         self.how = how
         self.replies = replies
-        self.chunks = chunks
+        self.parts = parts
 
 
-class _ByItself(Exception):
+class _NeedsSteps(Exception):
     """The transaction is to be run message by message: nothing of it has taken effect."""
 
 
@@ -55,248 +56,231 @@ def run_atomic(
     attempt: Attempt,
     *,
     durable: bool,
-    meanwhile: Callable[[], object] | None = None,
+    on_sent: Callable[[], object] | None = None,
 ) -> None:
-    """Run one file in one transaction; ``meanwhile`` is called while the server works.
+    """Run one file in one transaction; ``on_sent`` is called while the server works.
 
     Raises:
         NeedsGroups: it cannot run in one transaction; nothing has changed.
         MigrationError: it failed; what the database is left with is in its ``effect``.
-        ConnectionLost: whether it took effect is to be read from the ledger.
+        ConnectionLost: whether it took effect is to be read from the history.
     """
+    run = _AtomicRun(context, attempt, durable, on_sent)
     try:
-        if attempt.prepared.one_message:
-            try:
-                _one_message(context, attempt, durable, meanwhile)
-                context.flushed = durable
-                return
-            except _ByItself:
-                pass
-        _stepwise(context, attempt, durable=durable, meanwhile=meanwhile)
-        context.flushed = durable
+        run.run()
     except _Failed as failed:
-        _fail(context, attempt, failed.failure, failed.chunks)
+        run.fail(failed.failure, failed.parts)
     except _Disagreed as disagreed:
-        _stop(context, attempt, disagreed)
+        run.stop(disagreed)
+    context.flushed = durable
 
 
-def _group(prepared: Prepared) -> Group:
-    return prepared.groups[0] if prepared.groups else Group(0)
+class _AtomicRun:
+    """One attempt at one file in one transaction."""
 
+    def __init__(
+        self,
+        context: MigrationSession,
+        attempt: Attempt,
+        durable: bool,
+        on_sent: Callable[[], object] | None,
+    ) -> None:
+        self.context = context
+        self.attempt = attempt
+        self.durable = durable
+        self.on_sent = on_sent
+        self.session = context.session
+        self.sql = context.sql
+        self.prepared = attempt.prepared
+        self.group = self.prepared.groups[0] if self.prepared.groups else Group(0)
 
-def _closing(
-    context: MigrationSession, attempt: Attempt, *, durable: bool, one_message: bool = False
-) -> list[QueryPart]:
-    step, book = attempt.prepared.step, context.book
-    total = context.session.literal(len(attempt.prepared.statements))
-    entry = attempt.entry(context.session, EntryOutcome.APPLIED, done=total, started_at=b"pg_catalog.now()")
-    if one_message and step.to_version != NIL:
-        row = book.write_row_in_one_message(step.to_version, entry)
-    elif attempt.marker is not None and context.ledger.has(context.session, attempt.marker):
-        row = book.rewrite_row(attempt.marker, step.to_version, False, entry)
-    else:
-        row = book.write_row(step.to_version, False, entry)
-    return [row, book.commit(durable=durable)]
+    def run(self) -> None:
+        """Run it.
 
+        Raises:
+            _Failed: the server refused a statement; the transaction is rolled back.
+            _Disagreed: the server's answers do not fit.
+            MigrationError: our tables cannot be made again.
+        """
+        if self.prepared.one_message:
+            try:
+                return self._in_one_message()
+            except _NeedsSteps:
+                pass
+        return self._in_steps()
 
-def _one_message(
-    context: MigrationSession, attempt: Attempt, durable: bool, meanwhile: Callable[[], object] | None
-) -> None:
-    """The whole transaction in one message.
+    def _in_one_message(self) -> None:
+        """The whole transaction in one message.
 
-    Raises:
-        _ByItself: the file dropped our tables, or reset the setting that marks our transaction.
-    """
-    prepared, book, session = attempt.prepared, context.book, context.session
-    group = _group(prepared)
-    chunks = [book.begin_marked(b", ".join(group.modes))]
-    for message in prepared.messages(group, book.hygiene()):
-        chunks += message
-    chunks += [
-        book.constraints(),
-        book.still_ours(),
-        book.tidy(),
-        *_closing(context, attempt, durable=durable, one_message=True),
-    ]
-    try:
-        replies = session.run(chunks, meanwhile=meanwhile)
-    except SqlFailure as failure:
-        session.rollback()
-        index, _ = failures.locate(failure, chunks, prepared.statements)
-        if index is None and failure.sqlstate in (*_MISSING_RELATION, failures.LOCK_LOST):
-            raise _ByItself from failure
-        raise _Failed(failure, chunks) from failure
-    _confirm(prepared, chunks, replies)
-
-
-def _stepwise(
-    context: MigrationSession, attempt: Attempt, *, durable: bool, meanwhile: Callable[[], object] | None
-) -> None:
-    """The same in several messages, so that the server's answers are seen before anything is committed."""
-    prepared, book, session = attempt.prepared, context.book, context.session
-    group = _group(prepared)
-
-    def send(chunks: list[QueryPart], rows: int = 0) -> list[Reply]:
+        Raises:
+            _NeedsSteps: the file dropped our tables, or reset the setting that marks our transaction.
+        """
+        sql = self.sql
+        parts = [sql.begin_marked(b", ".join(self.group.modes))]
+        for message in self.prepared.messages(self.group, sql.reset_session()):
+            parts += message
+        parts += [sql.constraints(), sql.confirm_transaction(), sql.reset_session_for_us()]
+        parts += self._closing(one_message=True)
         try:
-            replies = session.run(chunks, rows=rows, meanwhile=meanwhile)
+            replies = self.session.run(parts, on_sent=self.on_sent)
         except SqlFailure as failure:
-            session.rollback()
-            raise _Failed(failure, chunks) from failure
+            self.session.rollback()
+            index, _ = error_places.locate(failure, parts, self.prepared.statements)
+            if index is None and failure.sqlstate in (*_MISSING_RELATION, failures.LOCK_LOST):
+                raise _NeedsSteps from failure
+            raise _Failed(failure, parts) from failure
+        self._confirm(parts, replies)
+
+    def _in_steps(self) -> None:
+        """The same in several messages: the server's answers are seen before anything is committed."""
+        self._open()
+        for message in self.prepared.messages(self.group, self.sql.reset_session()):
+            self._send(message)
+            if how := answers.misread(self.context, self.prepared, message):
+                self.session.rollback()
+                raise _Disagreed(how, (), message)
+        self._send([self.sql.constraints()])
+        self._send([self.sql.confirm_transaction(self.attempt.xid), self.sql.reset_session_for_us()])
+        self._ensure_tables()
+        self._send(self._closing())
+
+    def _open(self) -> None:
+        """Begin, with an entry that is there before the file's first statement.
+
+        It is overwritten behind the last one. Where a transaction may only read, there is none: nothing that
+        the file does can take effect by itself.
+        """
+        opening = [self.sql.begin_marked(b", ".join(self.group.modes))]
+        read_only = any(b"READ ONLY" in modes for modes in self.group.modes)
+        if not read_only:
+            entry = self.attempt.entry(EntryOutcome.RUNNING, done=0, finished_at=None)
+            insert = self.context.history.insert(self.session, entry)
+            opening.append(QueryPart(insert + b" RETURNING id;", 1))
+        replies = self._send(opening, rows=3)
+        self.attempt.xid = answers.transaction_id(replies)
+        number = (replies[2].row or (None,))[0] if not read_only else None
+        # A trigger may have left the entry out. 0 would be the history's own.
+        self.attempt.marker = int(number) if number else None
+
+    def _send(self, parts: list[QueryPart], rows: int = 0) -> list[Reply]:
+        """One message of several; whatever is wrong with the answer, the transaction is rolled back."""
         try:
-            _confirm(prepared, chunks, replies)
+            replies = self.session.run(parts, rows=rows, on_sent=self.on_sent)
+            self._confirm(parts, replies)
+        except SqlFailure as failure:
+            self.session.rollback()
+            raise _Failed(failure, parts) from failure
         except _Disagreed:
-            session.rollback()
+            self.session.rollback()
             raise
         return replies
 
-    # Where a transaction may only read, nothing that the file does can take effect by itself.
-    marker = [] if any(b"READ ONLY" in one for one in group.modes) else [_marker(context, attempt)]
-    replies = send([book.begin_marked(b", ".join(group.modes)), *marker], rows=3)
-    number = (replies[2].row or (None,))[0] if marker else None
-    # A trigger may have left the entry out. 0 would be the history's own.
-    attempt.xid, attempt.marker = opened(replies), int(number) if number else None
-    for message in prepared.messages(group, book.hygiene()):
-        send(message)
-        if how := misread(context, prepared, message):
-            session.rollback()
-            raise _Disagreed(how, (), message)
-    send([book.constraints()])
-    send([book.still_ours(attempt.xid), book.tidy()])
-    try:
-        version_table.ensure(session, context.table)
-        context.ledger.ensure(session)
-    except MigrationError:
-        session.rollback()
-        raise
-    send(_closing(context, attempt, durable=durable))
+    def _confirm(self, parts: Sequence[QueryPart], replies: Sequence[Reply]) -> None:
+        how = command_tags.complete(parts, replies, self.prepared.statements, self.prepared.specials)
+        if how is not None:
+            raise _Disagreed(how, replies, parts)
 
+    def _ensure_tables(self) -> None:
+        """Make what the file has dropped of ours."""
+        try:
+            version_table.ensure(self.session, self.context.table)
+            self.context.history.ensure(self.session)
+        except MigrationError:
+            self.session.rollback()
+            raise
 
-def _marker(context: MigrationSession, attempt: Attempt) -> QueryPart:
-    """An entry that is there before the file's first statement, and is overwritten behind its last one."""
-    entry = attempt.entry(context.session, EntryOutcome.RUNNING, done=b"0", finished_at=b"NULL")
-    return QueryPart(context.ledger.insert(context.session, entry) + b" RETURNING id;", 1)
+    def _closing(self, *, one_message: bool = False) -> list[QueryPart]:
+        step, sql, marker = self.prepared.step, self.sql, self.attempt.marker
+        total = len(self.prepared.statements)
+        entry = self.attempt.entry(EntryOutcome.APPLIED, done=total, started_at=TRANSACTION_START)
+        if one_message and step.to_version != NIL:
+            row = sql.write_row_in_one_message(step.to_version, entry)
+        elif marker is not None and self.context.history.has(self.session, marker):
+            row = sql.rewrite_row(marker, step.to_version, False, entry)
+        else:
+            row = sql.write_row(step.to_version, False, entry)
+        return [row, sql.commit(durable=self.durable)]
 
+    def fail(self, failure: SqlFailure, parts: Sequence[QueryPart]) -> NoReturn:
+        """Decide what a failure means, record it, and raise it."""
+        prepared = self.prepared
+        how = command_tags.disagreement(parts, failure.replies, prepared.statements, prepared.specials)
+        if how is not None or not self._left_nothing():
+            self.stop(_Disagreed(how or "it ended the transaction", failure.replies, parts), failure)
+        index, _ = error_places.locate(failure, parts, prepared.statements)
+        if index is not None and self._needs_groups(failure, index):
+            raise NeedsGroups(index, failure.sqlstate) from failure
+        error = self._error(failure, parts)
+        record_failure(self.context, self.attempt, error)
+        raise error from failure
 
-def opened(replies: Sequence[Reply]) -> str:
-    """The transaction's id, from what the server answered to its opening."""
-    row = replies[1].row or ()
-    return (row[-1] or b"").decode()
+    def _left_nothing(self) -> bool:
+        """Whether the server says that our transaction came to nothing.
 
+        Without its id nothing of the file was sent yet, or a file that has no word that ends a transaction.
+        """
+        return self.attempt.xid is None or answers.rolled_back(self.context, self.attempt.xid)
 
-def misread(context: MigrationSession, prepared: Prepared, message: Sequence[QueryPart]) -> str | None:
-    """How the strings of what follows would be read, if that is another way than was taken for granted."""
-    last = next((chunk for chunk in reversed(message) if chunk.origin is not None), None)
-    following = last.first + last.results if last else len(prepared.statements)
-    if following >= len(prepared.statements):
-        return None
-    if context.session.standard_conforming_strings == prepared.statements.conforming_at(following):
-        return None
-    return f"after statement {following} standard_conforming_strings has another value"
+    def _needs_groups(self, failure: SqlFailure, index: int) -> bool:
+        """Whether PostgreSQL refused a statement because of the transaction, which is not the file's own."""
+        # 25001 is said of a late SET TRANSACTION, too, and that is the file's mistake.
+        special = self.prepared.specials.get(index)
+        sets_transaction = special is not None and special.kind is StatementKind.SET_TRANSACTION
+        calls_for_groups = failures.calls_for_groups(failure, self.prepared.statements, index)
+        return calls_for_groups and not self.group.explicit and not sets_transaction
 
+    def _error(self, failure: SqlFailure, parts: Sequence[QueryPart]) -> MigrationError:
+        signal = self.context.stop.signal
+        if failure.sqlstate == failures.CANCELLED and signal is not None:
+            text = f"{signal} received: the file was cancelled"
+            return Interrupted(text, file=self.prepared.step.label, effect=UNCHANGED)
+        prepared = self.prepared
+        error = failures.to_error(failure, prepared.file, prepared.statements, parts, self.session)
+        return error.with_effect(UNCHANGED)
 
-def _confirm(prepared: Prepared, chunks: Sequence[QueryPart], replies: Sequence[Reply]) -> None:
-    how = command_tags.complete(chunks, replies, prepared.statements, prepared.specials)
-    if how is not None:
-        raise _Disagreed(how, replies, chunks)
+    def stop(self, disagreed: _Disagreed, failure: SqlFailure | None = None) -> NoReturn:
+        """The server's answers do not fit: say what is known to have taken effect, mark it, and stop."""
+        detail = self.session.scrub(failure.message) if failure else None
+        error = failures.read_otherwise(disagreed.how, self.prepared.step.label, detail)
+        error.with_effect(self._known_effect(disagreed))
+        self.attempt.proven = False
+        record_failure(self.context, self.attempt, error)
+        raise error from failure
 
-
-def _fail(context: MigrationSession, attempt: Attempt, failure: SqlFailure, chunks: list[QueryPart]) -> None:
-    """Decide what a failure means, record it, and raise it."""
-    prepared, session = attempt.prepared, context.session
-    how = command_tags.disagreement(chunks, failure.replies, prepared.statements, prepared.specials)
-    if how is not None or not _left_nothing(context, attempt):
-        _stop(
-            context, attempt, _Disagreed(how or "it ended the transaction", failure.replies, chunks), failure
-        )
-    index, _ = failures.locate(failure, chunks, prepared.statements)
-    if (
-        index is not None
-        and failures.calls_for_groups(failure, prepared.statements, index)
-        and not _group(prepared).explicit
-        and not _sets_transaction(prepared, index)
-    ):
-        raise NeedsGroups(index, failure.sqlstate) from failure
-    if failure.sqlstate == failures.CANCELLED and context.stop.signal is not None:
-        error: MigrationError = Interrupted(
-            f"{context.stop.signal} received: the file was cancelled",
-            file=prepared.step.label,
-            effect=UNCHANGED,
-        )
-    else:
-        error = failures.to_error(failure, prepared.file, prepared.statements, chunks, session)
-        error.with_effect(UNCHANGED)
-    record_failure(context, attempt, error)
-    raise error from failure
-
-
-def _left_nothing(context: MigrationSession, attempt: Attempt) -> bool:
-    """Whether the server says that our transaction came to nothing.
-
-    Without its id nothing of the file was sent yet, or a file that has no word that ends a transaction.
-    """
-    return attempt.xid is None or rolled_back(context, attempt.xid)
-
-
-def rolled_back(context: MigrationSession, xid: str) -> bool:
-    """Whether the server says that a transaction came to nothing."""
-    try:
-        return context.session.became_of(xid) == "aborted"
-    except errors.Error:
-        return False
-
-
-def _stop(
-    context: MigrationSession, attempt: Attempt, disagreed: _Disagreed, failure: SqlFailure | None = None
-) -> None:
-    """The server's answers do not fit: say what is known to have taken effect, mark it, and stop."""
-    prepared = attempt.prepared
-    detail = context.session.scrub(failure.message) if failure else None
-    error = failures.read_otherwise(disagreed.how, prepared.step.label, detail)
-    error.with_effect(_known_effect(context, attempt, disagreed))
-    attempt.proven = False
-    record_failure(context, attempt, error)
-    raise error from failure
-
-
-def _known_effect(context: MigrationSession, attempt: Attempt, disagreed: _Disagreed) -> str:
-    """What the server has confirmed, in words."""
-    ours = next((number for number, one in enumerate(disagreed.chunks) if one.origin is not None), 0)
-    before = sum(one.results for one in disagreed.chunks[:ours])
-    replies = disagreed.replies[before:]
-    if committed := command_tags.ended_by_itself(replies):
-        committed = min(committed, sum(one.results for one in disagreed.chunks if one.origin is not None))
-        return f"the server committed what its first {committed} statements did, and perhaps more"
-    # Behind a ROLLBACK of its own, a file's statements are in no transaction of ours.
-    if attempt.xid and not command_tags.rolled_back_by_itself(replies) and rolled_back(context, attempt.xid):
-        return UNCHANGED
-    return "what took effect is not known"
-
-
-def _sets_transaction(prepared: Prepared, index: int) -> bool:
-    """PostgreSQL says 25001 of a late SET TRANSACTION too, and that is the file's mistake."""
-    special = prepared.specials.get(index)
-    return special is not None and special.kind is StatementKind.SET_TRANSACTION
+    def _known_effect(self, disagreed: _Disagreed) -> str:
+        """What the server has confirmed, in words."""
+        parts = disagreed.parts
+        first = next((number for number, part in enumerate(parts) if part.origin is not None), 0)
+        replies = disagreed.replies[sum(part.results for part in parts[:first]) :]
+        if committed := command_tags.ended_by_itself(replies):
+            committed = min(committed, sum(part.results for part in parts if part.origin is not None))
+            return f"the server committed what its first {committed} statements did, and perhaps more"
+        # Behind a ROLLBACK of its own, a file's statements are in no transaction of ours.
+        xid = self.attempt.xid
+        if xid and not command_tags.rolled_back_by_itself(replies) and answers.rolled_back(self.context, xid):
+            return UNCHANGED
+        return "what took effect is not known"
 
 
 def record_failure(context: MigrationSession, attempt: Attempt, error: MigrationError) -> None:
-    """One durable transaction: golang-migrate's dirty mark, and the ledger's entry.
+    """One durable transaction: golang-migrate's dirty mark, and the history's entry.
 
     A fault that may pass leaves the row as it is.
     """
-    session, book, step = context.session, context.book, attempt.prepared.step
+    session, sql, step = context.session, context.sql, attempt.prepared.step
     passing = isinstance(error, Transient | Interrupted)
     outcome = EntryOutcome.INTERRUPTED if passing else EntryOutcome.FAILED
-    entry = attempt.entry(session, outcome, done=b"0", error=error_json(session, error.info))
+    entry = attempt.entry(outcome, done=0, error=error_details(error.info))
     if isinstance(error, Unproven):
-        entry["in_doubt"] = b"1"
+        entry["in_doubt"] = 1
     if passing:
-        record = QueryPart(context.ledger.insert(session, entry) + b";", 1)
+        record = QueryPart(context.history.insert(session, entry) + b";", 1)
     else:
-        record = book.write_row(step.to_version, True, entry)
-    opening = [book.begin(), book.tidy(), book.locks_again()]
+        record = sql.write_row(step.to_version, True, entry)
+    opening = [sql.begin(), sql.reset_session_for_us(), sql.reacquire_locks()]
     effect = error.info.effect or UNCHANGED
     try:
-        session.run_own(b"".join(chunk.sql for chunk in [*opening, record, book.commit(durable=True)]))
+        session.run_own(b"".join(part.sql for part in [*opening, record, sql.commit(durable=True)]))
         context.flushed = True
     except SqlFailure as failure:
         session.rollback()

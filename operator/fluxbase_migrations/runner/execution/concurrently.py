@@ -3,10 +3,11 @@
 from contextlib import AbstractContextManager
 
 from fluxbase_migrations.core.errors import Unproven
-from fluxbase_migrations.runner.connection import failures, lock
+from fluxbase_migrations.runner.connection import lock
 from fluxbase_migrations.runner.history.migration_session import MigrationSession
 from fluxbase_migrations.runner.recovery import index_cleanup
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
+from fluxbase_migrations.runner.sql.statements import statement_label
 
 
 def golang_released(context: MigrationSession) -> AbstractContextManager[None]:
@@ -14,18 +15,18 @@ def golang_released(context: MigrationSession) -> AbstractContextManager[None]:
     return lock.golang_released(context.session, context.ids, max(context.lock_timeout, 60.0))
 
 
-def say_no_lock_timeout(context: MigrationSession, prepared: Prepared, index: int) -> None:
+def log_without_lock_timeout(context: MigrationSession, prepared: Prepared, index: int) -> None:
     """Tell that a lock_timeout that the file has set is set aside for statement ``index``."""
     if index_cleanup.own_lock_timeout(context.session) in (None, "0"):
         return
     context.log.info(
         "the file's lock_timeout does not apply to CONCURRENTLY, which waits for old transactions",
         file=prepared.step.label,
-        statement=failures.statement_label(prepared.statements, index),
+        statement=statement_label(prepared.statements, index),
     )
 
 
-def clear_the_way(
+def drop_blocking_indexes(
     context: MigrationSession, label: str, target: index_cleanup.Target, *, recovering: bool
 ) -> None:
     """Drop an invalid index of the name that the statement asks for.
@@ -35,12 +36,12 @@ def clear_the_way(
         Unproven: it stays; IF NOT EXISTS would take it for what was asked for.
     """
     session = context.session
-    if not index_cleanup.in_the_way(session, target, always=recovering):
+    if not index_cleanup.blocking(session, target, always=recovering):
         return
     with index_cleanup.without_lock_timeout(session), golang_released(context):
-        for name in index_cleanup.drop_in_the_way(session, target, always=recovering):
+        for name in index_cleanup.drop_blocking(session, target, always=recovering):
             context.log.info("dropped an invalid index of the same name", index=name)
-    for _, schema, name in index_cleanup.in_the_way(session, target, always=recovering):
+    for _, schema, name in index_cleanup.blocking(session, target, always=recovering):
         raise Unproven(
             f"the invalid index {schema}.{name} is in the way and could not be dropped",
             file=label,

@@ -18,16 +18,15 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.log_lines import APPLYING, REVERTING
 from fluxbase_migrations.core.names import OutOfOrderPolicy, Recovery
 from fluxbase_migrations.core.plan import Plan, Step
-from fluxbase_migrations.core.result import Applied
+from fluxbase_migrations.core.result import AppliedFile
 from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.execution import memory
 from fluxbase_migrations.runner.execution.atomic import record_failure
 from fluxbase_migrations.runner.execution.file_execution import run_file
 from fluxbase_migrations.runner.execution.locked_track import LockedTrack
 from fluxbase_migrations.runner.history import drift
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome, Row
 from fluxbase_migrations.runner.history.migration_session import Attempt
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.recovery import in_doubt_resolution
 from fluxbase_migrations.runner.recovery.case import Policy, Restore, Resume, RunAgain
 from fluxbase_migrations.runner.recovery.decide import decide
@@ -36,7 +35,7 @@ from fluxbase_migrations.runner.sql.prepared_file import Lookahead, Prepared
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a caller may choose."""
+    """What a command or a Job may choose about a run."""
 
     policy: Policy = field(default_factory=Policy)
     out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
@@ -54,18 +53,18 @@ class Engine:
         self.source = source
         self.options = options
         self.log = track.log
-        self._applied: dict[str, Applied] = {}
+        self._applied: dict[str, AppliedFile] = {}
         self._given_up = False
         self.recovered: str | None = None
         self.warnings: list[str] = list(source.warnings)
         self.skipped: list[int] = []
 
     @property
-    def applied(self) -> list[Applied]:
+    def applied(self) -> list[AppliedFile]:
         """The files that took effect, in order."""
         return list(self._applied.values())
 
-    def look_back(self) -> None:
+    def check_files(self) -> None:
         """Warn about applied files that were edited, and about files that came too late.
 
         Raises:
@@ -74,9 +73,9 @@ class Engine:
         for text in drift.drifted(self.track.entries(), self.source):
             self._warn(text)
         if self.options.out_of_order is not OutOfOrderPolicy.IGNORE:
-            self._look_for_late_files()
+            self._check_late_files()
 
-    def _look_for_late_files(self) -> None:
+    def _check_late_files(self) -> None:
         current = self.track.row.version
         self.skipped = drift.skipped_versions(self.track.entries(), self.source, current)
         if not self.skipped:
@@ -126,14 +125,14 @@ class Engine:
             self._announce(step, already + index + 1, total)
             # Durable, unless another atomic file follows, whose commit or failure will be.
             durable = following is None or not following.atomic
-            self._run_one(Attempt(prepared), durable=durable, meanwhile=partial(ahead.peek, index + 2))
+            self._run_one(Attempt(prepared), durable=durable, on_sent=partial(ahead.peek, index + 2))
 
     def _get(self, ahead: Lookahead, index: int) -> Prepared:
         try:
             return ahead.get(index)
         except MigrationError:
             self.track.flush()
-            self.track.reread()
+            self.track.refresh_if_possible()
             raise
 
     def _prepare(self, step: Step) -> Prepared:
@@ -144,11 +143,13 @@ class Engine:
             Interrupted: a signal came meanwhile.
         """
         conforming = self.track.session.standard_conforming_strings
-        prepared = Prepared.of(step, standard_conforming_strings=conforming, look=self._look)
+        prepared = Prepared.of(
+            step, standard_conforming_strings=conforming, check_stop=self._raise_if_stopped
+        )
         memory.require(self.options.memory_limit, self.source, prepared)
         return prepared
 
-    def _look(self) -> None:
+    def _raise_if_stopped(self) -> None:
         if self.track.stop.signal is not None:
             raise Interrupted(f"{self.track.stop.signal} received while a file was read")
 
@@ -167,18 +168,18 @@ class Engine:
         *,
         durable: bool,
         done: int = 0,
-        meanwhile: Callable[[], object] | None = None,
+        on_sent: Callable[[], object] | None = None,
     ) -> None:
         """One file; the row is read again only after trouble."""
         step = attempt.prepared.step
         try:
-            run_file(self.track.context, attempt, durable=durable, done=done, meanwhile=meanwhile)
+            run_file(self.track.context, attempt, durable=durable, done=done, on_sent=on_sent)
         except failures.LOST as lost:
             if not self.track.session.lost:
                 raise
             self._after_loss(attempt, str(lost))
         except MigrationError:
-            self.track.reread()
+            self.track.refresh_if_possible()
             raise
         self.track.row = Row(step.to_version, False, None)
         self._took_effect(attempt)
@@ -187,10 +188,10 @@ class Engine:
         step = attempt.prepared.step
         if step.file is not None:
             seconds = round(attempt.seconds, 3)
-            self._applied[attempt.id] = Applied(step.version, step.file.name, step.direction, seconds)
+            self._applied[attempt.id] = AppliedFile(step.version, step.file.name, step.direction, seconds)
 
     def _after_loss(self, attempt: Attempt, reason: str) -> None:
-        """The connection is gone: the ledger knows whether the file's COMMIT came through.
+        """The connection is gone: the history knows whether the file's COMMIT came through.
 
         Raises:
             Transient: it did not, or another run has gone on since and the plan no longer holds.
@@ -261,7 +262,7 @@ class Engine:
         Raises:
             MigrationError: it is not allowed, or failed.
         """
-        entries = self._settled()
+        entries = self._resolved_entries()
         action = decide(self.track.row, entries, self.source, self.options.policy, wanted, self._prepare)
         previous = next(
             (one.id for one in entries if one.kind is EntryKind.MIGRATION and one.wrote(self.track.row)), None
@@ -275,22 +276,22 @@ class Engine:
                 self._given_up = self.options.giving_up_is_a_step
                 return 0
             case RunAgain(step=step, proven=proven):
-                attempt = Attempt(self._checked(step), proven, previous, self.options.policy.request)
-                self._again(attempt, done=0)
-            case Resume(step=step, done=done, proven=proven, session=session, doubt=in_doubt):
+                attempt = Attempt(self._prepare_checked(step), proven, previous, self.options.policy.request)
+                self._rerun(attempt, done=0)
+            case Resume(step=step, done=done, proven=proven, session=session, in_doubt_checksum=checksum):
                 request = self.options.policy.request
-                attempt = Attempt(self._checked(step), proven, previous, request, session, in_doubt)
-                self._again(attempt, done=done)
+                attempt = Attempt(self._prepare_checked(step), proven, previous, request, session, checksum)
+                self._rerun(attempt, done=done)
         return 1
 
-    def _again(self, attempt: Attempt, *, done: int) -> None:
+    def _rerun(self, attempt: Attempt, *, done: int) -> None:
         self._announce(attempt.prepared.step, 1, 1)
         self._run_one(attempt, durable=True, done=done)
 
-    def _settled(self) -> list[Entry]:
-        """The ledger, newest first, without the doubts that the catalog resolves.
+    def _resolved_entries(self) -> list[Entry]:
+        """The history, newest first, without what is in doubt and the catalog resolves.
 
-        To settle them may change the database, so the policy Manual leaves them. golang-migrate's locks are
+        To resolve it may change the database, so the policy Manual leaves them. golang-migrate's locks are
         free meanwhile, and its ``force`` may write the row.
 
         Raises:
@@ -298,14 +299,14 @@ class Engine:
         """
         before, entries = self.track.row, self.track.entries()
         if self.options.policy.recovery is not Recovery.MANUAL:
-            entries = in_doubt_resolution.settle(self.track.context, before, entries)
+            entries = in_doubt_resolution.resolve_in_doubt(self.track.context, before, entries)
             if self.track.refresh() != before:
                 raise ServerRefused(
                     f"{self.track.table} was modified by another session during the recovery; stopped"
                 )
         return entries[::-1]
 
-    def _checked(self, step: Step) -> Prepared:
+    def _prepare_checked(self, step: Step) -> Prepared:
         if step.file is not None:
             step.file.check()
         return self._prepare(step)

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.execution.atomic import NeedsGroups, run_atomic
 from fluxbase_migrations.runner.execution.groups import GroupRun
 from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession
+from fluxbase_migrations.runner.sql.statements import statement_label
 
 
 def run_file(
@@ -14,19 +14,19 @@ def run_file(
     *,
     durable: bool,
     done: int = 0,
-    meanwhile: Callable[[], object] | None = None,
+    on_sent: Callable[[], object] | None = None,
 ) -> None:
-    """Run a file, or what is left of it after ``done`` statements; ``meanwhile`` as in :func:`run_atomic`.
+    """Run a file, or what is left of it after ``done`` statements; ``on_sent`` as in :func:`run_atomic`.
 
     Raises:
         MigrationError: it failed; what the database is left with is in its ``effect``.
-        ConnectionLost: what took effect is to be read from the ledger.
+        ConnectionLost: what took effect is to be read from the history.
     """
     prepared = attempt.prepared
-    # A statement that may have taken effect in part keeps its mark in the ledger, which an atomic file lacks.
-    if prepared.atomic and not done and attempt.doubt is None:
+    # A statement in doubt keeps its mark in the history, which an atomic file lacks.
+    if prepared.atomic and not done and attempt.in_doubt_checksum is None:
         try:
-            return run_atomic(context, attempt, durable=durable, meanwhile=meanwhile)
+            return run_atomic(context, attempt, durable=durable, on_sent=on_sent)
         except NeedsGroups as needs:
             (prepared.cuts if needs.sqlstate == "55P04" else prepared.alone).add(needs.index)
             prepared.regroup()
@@ -34,7 +34,7 @@ def run_file(
             context.log.info(
                 "file cannot run in one transaction, running it in groups",
                 file=prepared.step.label,
-                statement=failures.statement_label(prepared.statements, needs.index),
+                statement=statement_label(prepared.statements, needs.index),
                 sqlstate=needs.sqlstate,
             )
     GroupRun(context, attempt, done).run()

@@ -1,24 +1,25 @@
 """A file that cannot run in one transaction: its groups, one after another, between dirty marks.
 
-The ledger's position is committed inside each group. A statement outside a transaction is marked started,
+The history's position is committed inside each group. A statement outside a transaction is marked started,
 durably, and then done; what a crash leaves in between is settled from the catalog (see ``recovery``).
 """
 
-import json
 from typing import NoReturn
 
 from psycopg import errors
 
 from fluxbase_migrations.core.errors import Dirty, Interrupted, MigrationError, Unproven
-from fluxbase_migrations.runner.connection import failures, session_state
+from fluxbase_migrations.runner.connection import error_places, failures
 from fluxbase_migrations.runner.execution import concurrently
-from fluxbase_migrations.runner.execution.atomic import misread, opened, rolled_back
+from fluxbase_migrations.runner.execution.answers import misread, rolled_back, transaction_id
 from fluxbase_migrations.runner.execution.statement_progress import MISSING, StatementProgress
+from fluxbase_migrations.runner.history import session_capture
 from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession
 from fluxbase_migrations.runner.recovery import in_doubt_resolution, index_cleanup
 from fluxbase_migrations.runner.sql import command_tags
+from fluxbase_migrations.runner.sql.grouping import Group
 from fluxbase_migrations.runner.sql.simple_query import QueryPart, Reply, SqlFailure
-from fluxbase_migrations.runner.sql.statements import Group, StatementKind, tag
+from fluxbase_migrations.runner.sql.statements import StatementKind, statement_label, tag
 
 _LEAVES_NOTHING = frozenset(
     [
@@ -42,6 +43,8 @@ _LEAVES_NOTHING = frozenset(
     ]
 )
 """Statements outside a transaction that leave nothing, or nothing that matters, when they fail."""
+_BEFORE_ANYTHING = frozenset(("25001", "42601"))
+"""States of errors that come before a statement does anything."""
 
 
 class GroupRun:
@@ -51,7 +54,7 @@ class GroupRun:
         self.context = context
         self.attempt = attempt
         self.progress = StatementProgress(context, attempt, done)
-        self.resumed = done > 0 or attempt.doubt is not None
+        self.resumed = done > 0 or attempt.in_doubt_checksum is not None
         if done:
             # Where the last attempt's groups ended: what PostgreSQL asked for then is not known any more.
             attempt.prepared.cuts.add(done)
@@ -62,8 +65,8 @@ class GroupRun:
 
         Raises:
             Dirty: the session cannot be made again what it was; nothing was begun.
-            MigrationError: a statement failed; the row is dirty, and the ledger says how far it got.
-            ConnectionLost: the row is dirty, and the ledger says how far it got.
+            MigrationError: a statement failed; the row is dirty, and the history says how far it got.
+            ConnectionLost: the row is dirty, and the history says how far it got.
         """
         self._restore_session()
         self.progress.mark()
@@ -82,10 +85,10 @@ class GroupRun:
     def _restore_session(self) -> None:
         """The statements to come expect the session that those before them have made."""
         attempt, session = self.attempt, self.context.session
-        lacking = session_state.restore(session, attempt.session) if attempt.session is not None else None
+        lacking = session_capture.restore(session, attempt.session) if attempt.session is not None else None
         if lacking is None:
             return
-        session.run_own(self.context.book.hygiene().sql)
+        session.run_own(self.context.sql.reset_session().sql)
         raise Dirty.of(
             attempt.prepared.step.to_version,
             f"{attempt.prepared.step.label} cannot be resumed after statement {self.progress.done}: "
@@ -113,25 +116,27 @@ class GroupRun:
             position = group.last
 
     def _transaction(self, group: Group) -> None:
-        """Statements that take effect together, with the ledger's position."""
-        book, replies = self.context.book, list[Reply]()
+        """Statements that take effect together, with the history's position."""
+        sql, replies = self.context.sql, list[Reply]()
         try:
             replies = self._close(group, self._statements(group))
         except _TablesDropped:
             xid = self._statements(group)
-            self._exchange(group, [book.constraints()])
-            self._exchange(group, [book.still_ours(xid), QueryPart(book.as_ourselves, 2), book.patience()])
+            self._exchange(group, [sql.constraints()])
+            self._exchange(
+                group, [sql.confirm_transaction(xid), QueryPart(sql.as_ourselves, 2), sql.own_timeouts()]
+            )
             self.progress.create_again(group.last, in_group=True)
         self.progress.reached(group.last, replies)
 
     def _statements(self, group: Group) -> str:
         """Open a transaction and run the file's statements in it; returns its id."""
-        book, prepared = self.context.book, self.attempt.prepared
-        opening = book.begin_marked(b", ".join(group.modes), locks=group.end is not StatementKind.PREPARE)
+        sql, prepared = self.context.sql, self.attempt.prepared
+        opening = sql.begin_marked(b", ".join(group.modes), locks=group.end is not StatementKind.PREPARE)
         self.attempt.xid = None
-        xid = opened(self._exchange(group, [opening], rows=2))
+        xid = transaction_id(self._exchange(group, [opening], rows=2))
         self.attempt.xid = xid
-        for message in prepared.messages(group, book.hygiene()):
+        for message in prepared.messages(group, sql.reset_session()):
             self._exchange(group, message)
             if how := misread(self.context, prepared, message):
                 self.context.session.rollback()
@@ -139,27 +144,27 @@ class GroupRun:
         return xid
 
     def _close(self, group: Group, xid: str) -> list[Reply]:
-        """End the group as the file does, with the ledger's position; the replies, with their rows."""
-        book = self.context.book
-        ending = [*self.progress.position(group.last), book.commit(durable=True)]
+        """End the group as the file does, with the history's position; the replies, with their rows."""
+        sql = self.context.sql
+        ending = [*self.progress.position(group.last), sql.commit(durable=True)]
         match group.end:
             case StatementKind.ROLLBACK:
-                ending = [QueryPart(b"ROLLBACK;", 1), book.begin(), book.locks_again(), *ending]
+                ending = [QueryPart(b"ROLLBACK;", 1), sql.begin(), sql.reacquire_locks(), *ending]
             case StatementKind.PREPARE:
-                ending = [book.begin(), book.locks_again(), *ending]
+                ending = [sql.begin(), sql.reacquire_locks(), *ending]
             case _:
-                self._exchange(group, [book.constraints()])
-                ending = [book.still_ours(xid), *ending]
-        return self._exchange(group, ending, rows=sum(chunk.results for chunk in ending))
+                self._exchange(group, [sql.constraints()])
+                ending = [sql.confirm_transaction(xid), *ending]
+        return self._exchange(group, ending, rows=sum(part.results for part in ending))
 
-    def _exchange(self, group: Group, chunks: list[QueryPart], rows: int = 0) -> list[Reply]:
+    def _exchange(self, group: Group, parts: list[QueryPart], rows: int = 0) -> list[Reply]:
         """Send a message of a transaction, and see that the server did what was meant."""
         session, prepared = self.context.session, self.attempt.prepared
         try:
-            replies = session.run(chunks, rows=rows)
+            replies = session.run(parts, rows=rows)
         except SqlFailure as failure:
             session.rollback()
-            how = command_tags.disagreement(chunks, failure.replies, prepared.statements, prepared.specials)
+            how = command_tags.disagreement(parts, failure.replies, prepared.statements, prepared.specials)
             if (
                 how is None
                 and self.attempt.xid is not None
@@ -168,8 +173,8 @@ class GroupRun:
                 how = "it ended the transaction"
             if how is not None:
                 self._disagreed(how)
-            self._failed(group, failure, chunks)
-        how = command_tags.complete(chunks, replies, prepared.statements, prepared.specials)
+            self._failed(group, failure, parts)
+        how = command_tags.complete(parts, replies, prepared.statements, prepared.specials)
         if how is not None:
             session.rollback()
             self._disagreed(how)
@@ -181,58 +186,70 @@ class GroupRun:
         Raises:
             Unproven: always.
         """
-        self.progress.nothing_is_known()
+        self.progress.mark_unknown()
         raise failures.read_otherwise(how, self.attempt.prepared.step.label)
 
     def _alone(self, group: Group) -> None:
         """One statement outside a transaction: marked started, run, marked done."""
-        context, book, prepared = self.context, self.context.book, self.attempt.prepared
-        session, index = context.session, group.send[0]
-        notes = in_doubt_resolution.note(session, prepared.statements.text(index))
-        target = index_cleanup.Target.from_json(json.loads(json.dumps(notes)))
+        context, prepared = self.context, self.attempt.prepared
+        index = group.send[0]
+        notes = in_doubt_resolution.note(context.session, prepared.statements.text(index))
+        target = index_cleanup.Target.from_json(notes)
         if target is not None:
             recovering = not self.attempt.proven or self.resumed
-            concurrently.clear_the_way(context, prepared.step.label, target, recovering=recovering)
+            concurrently.drop_blocking_indexes(context, prepared.step.label, target, recovering=recovering)
         self.progress.started(index, notes)
-        chunks = next(prepared.messages(group, book.hygiene()))
-        if group.concurrently:
-            concurrently.say_no_lock_timeout(context, prepared, index)
-            with index_cleanup.without_lock_timeout(session), concurrently.golang_released(context):
-                failure = self._send(chunks)
-                if failure is not None:
-                    self._clean_up(target, failure, chunks)
-        else:
-            failure = self._send(chunks)
+        parts = next(prepared.messages(group, context.sql.reset_session()))
+        failure = self._concurrently(group, target, parts) if group.concurrently else self._send(parts)
         if failure is not None:
-            # 25001 and 42601 come before a statement does anything.
-            kind = tag(prepared.statements, index).split(" ")[0]
-            partial = kind not in _LEAVES_NOTHING and failure.sqlstate not in ("25001", "42601")
-            if not partial and not (target is not None and index_cleanup.detach_pending(session, target)):
+            if not self._may_have_left_something(index, target, failure):
                 self.progress.left_nothing()
-            self._failed(group, failure, chunks)
+            self._failed(group, failure, parts)
         self.progress.completed(group.last)
         if group.concurrently:
-            self.progress.nobody_wrote()
+            self.progress.check_row_unchanged()
         self.progress.ended(group.last)
 
-    def _send(self, chunks: list[QueryPart]) -> SqlFailure | None:
+    def _concurrently(
+        self, group: Group, target: index_cleanup.Target | None, parts: list[QueryPart]
+    ) -> SqlFailure | None:
+        """Run a CONCURRENTLY statement with golang-migrate's locks free, and clean up behind a failure."""
+        context = self.context
+        concurrently.log_without_lock_timeout(context, self.attempt.prepared, group.send[0])
+        with index_cleanup.without_lock_timeout(context.session), concurrently.golang_released(context):
+            failure = self._send(parts)
+            if failure is not None:
+                self._clean_up(target, failure, parts)
+        return failure
+
+    def _may_have_left_something(
+        self, index: int, target: index_cleanup.Target | None, failure: SqlFailure
+    ) -> bool:
+        """Whether a statement outside a transaction that failed may have taken effect in part."""
+        if failure.sqlstate not in _BEFORE_ANYTHING:
+            command = tag(self.attempt.prepared.statements, index).split(" ")[0]
+            if command not in _LEAVES_NOTHING:
+                return True
+        return target is not None and index_cleanup.detach_pending(self.context.session, target)
+
+    def _send(self, parts: list[QueryPart]) -> SqlFailure | None:
         """Run one statement outside a transaction; the server itself refuses a second one in it."""
         session, prepared = self.context.session, self.attempt.prepared
-        own = all(chunk.origin is None for chunk in chunks)  # in place of a DISCARD ALL
+        own = all(part.origin is None for part in parts)  # in place of a DISCARD ALL
         try:
-            replies = session.run(chunks, atomic=False, single=not own)
+            replies = session.run(parts, atomic=False, single=not own)
         except SqlFailure as failure:
             session.rollback()
             return failure
-        how = command_tags.complete(chunks, replies, prepared.statements, prepared.specials)
+        how = command_tags.complete(parts, replies, prepared.statements, prepared.specials)
         if how is not None:
             self._disagreed(how)
         return None
 
     def _clean_up(
-        self, target: index_cleanup.Target | None, failure: SqlFailure, chunks: list[QueryPart]
+        self, target: index_cleanup.Target | None, failure: SqlFailure, parts: list[QueryPart]
     ) -> None:
-        """Drop what a failed build left; a signal leaves it to the next run, which finds it in the ledger.
+        """Drop what a failed build left; a signal leaves it to the next run, which finds it in the history.
 
         Raises:
             MigrationError: the build's failure, where a signal ended the wait for others' transactions.
@@ -244,12 +261,12 @@ class GroupRun:
                 self.context.log.info("dropped the invalid index that the failed build left", index=name)
         except Interrupted as interrupted:
             self.context.log.warn("the invalid index that the failed build left stays", why=interrupted)
-            raise self._recorded(failure, chunks) from failure
+            raise self._recorded(failure, parts) from failure
 
-    def _failed(self, group: Group, failure: SqlFailure, chunks: list[QueryPart]) -> NoReturn:
+    def _failed(self, group: Group, failure: SqlFailure, parts: list[QueryPart]) -> NoReturn:
         """Cut the group where PostgreSQL asks for it; otherwise record the failure and raise it."""
         prepared = self.attempt.prepared
-        index, _ = failures.locate(failure, chunks, prepared.statements)
+        index, _ = error_places.locate(failure, parts, prepared.statements)
         if (
             index is not None
             and failures.calls_for_groups(failure, prepared.statements, index)
@@ -265,15 +282,15 @@ class GroupRun:
             and not group.alone
         ):
             raise _TablesDropped from failure
-        raise self._recorded(failure, chunks) from failure
+        raise self._recorded(failure, parts) from failure
 
-    def _recorded(self, failure: SqlFailure, chunks: list[QueryPart]) -> MigrationError:
+    def _recorded(self, failure: SqlFailure, parts: list[QueryPart]) -> MigrationError:
         """The error that a failure is, after it is recorded."""
         context, prepared = self.context, self.attempt.prepared
         error: MigrationError
         if (
             failure.sqlstate == failures.CHANGED
-            and failures.locate(failure, chunks, prepared.statements)[0] is None
+            and error_places.locate(failure, parts, prepared.statements)[0] is None
         ):
             error = self.progress.changed()
         elif failure.sqlstate == failures.CANCELLED and context.stop.signal is not None:
@@ -281,7 +298,7 @@ class GroupRun:
                 f"{context.stop.signal} received: the statement was cancelled", file=prepared.step.label
             )
         else:
-            error = failures.to_error(failure, prepared.file, prepared.statements, chunks, context.session)
+            error = failures.to_error(failure, prepared.file, prepared.statements, parts, context.session)
         self.progress.record(error)
         return error
 
@@ -299,7 +316,7 @@ class GroupRun:
         self.context.log.info(
             "statement needs its own transaction, going on in groups",
             file=prepared.step.label,
-            statement=failures.statement_label(prepared.statements, index),
+            statement=statement_label(prepared.statements, index),
         )
         return True
 
@@ -311,7 +328,7 @@ class GroupRun:
 
 
 class _Cut(Exception):
-    """The group was cut anew."""
+    """PostgreSQL asked for another cut, which is made; the group is to be run again."""
 
 
 class _TablesDropped(Exception):

@@ -1,11 +1,11 @@
-"""A track of a database while we hold its lock: the session, the version row, the ledger."""
+"""A track of a database while we hold its lock: the session, the version row, the history."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from psycopg import errors
 
-from fluxbase_migrations.core.errors import InternalError, MigrationError, ServerRefused
+from fluxbase_migrations.core.errors import ForeignTable, InternalError, MigrationError, ServerRefused
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.log_lines import FROM_SERVER
 from fluxbase_migrations.runner.connection import failures
@@ -15,10 +15,11 @@ from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.history import history_writer, version_table
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome, HistoryTable
+from fluxbase_migrations.runner.history.columns import Value
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome, Row
+from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.history.migration_session import MigrationSession, under_lock
 from fluxbase_migrations.runner.history.other_version_tables import Guard
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.log import Log
 
 _REOPENINGS: Final = 3
@@ -52,7 +53,7 @@ class LockedTrack:
         self._lock_timeout = lock_timeout
         self._guard = guard
         self._expected = expected
-        self._ledger = HistoryTable(table)
+        self._history = HistoryTable(table)
         self._entries: list[Entry] | None = None
         self._context: MigrationSession | None = None
         self._running: dict[str, Any] = {"source": label}
@@ -109,7 +110,7 @@ class LockedTrack:
             self._context = under_lock(
                 session,
                 self.table,
-                self._ledger,
+                self._history,
                 *limits,
                 create=create,
                 expected=(*self._expected, *known),
@@ -118,7 +119,12 @@ class LockedTrack:
             self.database = self._context.database
             self.refresh()
             if guard is not None:
-                self.look_around()
+                self.check_other_tables()
+        except ForeignTable:
+            self._context = None
+            self.row, self.observed = Row(), True  # that ours says nothing is why it was refused
+            session.close()
+            raise
         except BaseException:
             self._context = None
             session.close()
@@ -131,9 +137,9 @@ class LockedTrack:
 
     def _name_table(self, table: TableName) -> None:
         if table != self.table:
-            self.table, self._ledger = table, HistoryTable(table)
+            self.table, self._history = table, HistoryTable(table)
 
-    def look_around(self) -> None:
+    def check_other_tables(self) -> None:
         """See that no other version table says that the files were applied, where ours says nothing.
 
         Raises:
@@ -164,12 +170,12 @@ class LockedTrack:
             self._context = None
 
     def refresh(self) -> Row:
-        """Read the version row."""
+        """Read the version row from the database, and keep it as :attr:`row`."""
         self.row = version_table.peek(self.session, self.table)
         self.observed = True
         return self.row
 
-    def reread(self) -> None:
+    def refresh_if_possible(self) -> None:
         """Read the row after trouble: it is reported as it was read, never as it was meant."""
         try:
             self.refresh()
@@ -177,20 +183,20 @@ class LockedTrack:
             self.observed = False
 
     def entries(self) -> list[Entry]:
-        """This track's ledger, oldest first; read once."""
+        """This track's history, oldest first; read once."""
         if self._entries is None:
-            self._entries = self._ledger.entries(self.session) if self._ledger.exists(self.session) else []
+            self._entries = self._history.entries(self.session) if self._history.exists(self.session) else []
         return self._entries
 
     def forget(self) -> None:
-        """The ledger was written: read it anew when it is next asked for."""
+        """The history was written: read it anew when it is next asked for."""
         self._entries = None
 
-    def token_known(self, kind: EntryKind, token: str) -> bool:
+    def was_obeyed(self, kind: EntryKind, token: str) -> bool:
         """Whether the command of this kind with this token was obeyed already."""
         return any((one.kind, one.token) == (kind, token) for one in self.entries())
 
-    def record(self, kind: EntryKind, outcome: EntryOutcome, **more: bytes) -> None:
+    def record(self, kind: EntryKind, outcome: EntryOutcome, **more: Value) -> None:
         """Write an entry that is about no file, durably."""
         history_writer.write_entry(self.context, kind, outcome, **more)
         self.forget()
@@ -219,7 +225,7 @@ class LockedTrack:
         self.write_row(version, EntryKind.BASELINE, **({"from": str(other)} if other else {}))
 
     def write_row(self, version: int, kind: EntryKind, token: str | None = None, **details: object) -> None:
-        """Write a clean version row, with its entry in the ledger."""
+        """Write a clean version row, with its entry in the history."""
         history_writer.write_row(self.context, self.row.version, version, kind, token, details)
         self.forget()
         self.refresh()

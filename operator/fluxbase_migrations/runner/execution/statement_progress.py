@@ -1,4 +1,4 @@
-"""How far a file in groups has come, as the ledger has it: inside each group, or durably between them."""
+"""How far a file in groups has come, as the history has it: inside each group, or durably between them."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -7,18 +7,15 @@ from psycopg import errors
 from psycopg.pq import abc
 
 from fluxbase_migrations.core.errors import MigrationError, Unproven
-from fluxbase_migrations.runner.connection import failures, session_state
+from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.connection.table_name import HISTORY
-from fluxbase_migrations.runner.history import drift, version_table
-from fluxbase_migrations.runner.history.history_table import (
-    AFTER,
-    MEANING,
-    SESSION,
-    EntryOutcome,
-    as_json,
-)
-from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_json
+from fluxbase_migrations.runner.history import drift, session_capture, version_table
+from fluxbase_migrations.runner.history.columns import NOW, Columns, Expression, Value, rendered
+from fluxbase_migrations.runner.history.entry import AFTER, MEANING, SESSION, EntryOutcome
+from fluxbase_migrations.runner.history.migration_session import Attempt, MigrationSession, error_details
+from fluxbase_migrations.runner.history.session_state import SessionState
 from fluxbase_migrations.runner.recovery import in_doubt_resolution
+from fluxbase_migrations.runner.sql import custom_settings
 from fluxbase_migrations.runner.sql.simple_query import ConnectionLost, QueryPart, Reply, SqlFailure
 
 MISSING: Final = frozenset(("42P01", "3F000"))
@@ -26,7 +23,7 @@ MISSING: Final = frozenset(("42P01", "3F000"))
 
 
 class StatementProgress:
-    """The ledger's entry of one attempt, from its dirty mark to its end."""
+    """The history's entry of one attempt, from its dirty mark to its end."""
 
     def __init__(self, context: MigrationSession, attempt: Attempt, done: int) -> None:
         self.context = context
@@ -36,15 +33,15 @@ class StatementProgress:
         self.in_doubt: int | None = None
         """Number of the statement that may have taken effect in part."""
         self.notes: dict[str, Any] = {}
-        """What the ledger remembers about that statement."""
+        """What the history remembers about that statement."""
         self.recorded = False
-        """Whether the ledger has this attempt's end."""
+        """Whether the history has this attempt's end."""
         self._entry_id = 0
         self._row_xmin: int | None = None
         self._foreign_row = False
         """Another program has written the row, when its locks were free for it."""
-        self._custom = session_state.custom_names(attempt.prepared.statements)
-        self._session: session_state.SessionState | None = None
+        self._custom = custom_settings.names(attempt.prepared.statements)
+        self._session: SessionState | None = None
         """What the session was at the position."""
         self.left_nothing()
 
@@ -56,33 +53,32 @@ class StatementProgress:
     def left_nothing(self) -> None:
         """Only what an earlier attempt has left in doubt is, until this one has got over it."""
         self.in_doubt, self.notes = None, {}
-        if self.attempt.doubt is not None:
-            self.in_doubt, self.notes = self.done + 1, {AFTER: self.attempt.doubt}
+        if self.attempt.in_doubt_checksum is not None:
+            self.in_doubt, self.notes = self.done + 1, {AFTER: self.attempt.in_doubt_checksum}
 
     def mark(self) -> None:
-        """The dirty mark and the ledger's entry, durable before anything else."""
-        book = self.context.book
+        """The dirty mark and the history's entry, durable before anything else."""
+        sql = self.context.sql
         self._session = self._state(first=True)
-        chunks = [book.begin(), book.locks_again(), QueryPart(book.as_ourselves, 2)]
-        self._entered(self._own([*chunks, self.new_entry(self.done), book.commit(durable=True)]))
+        parts = [sql.begin(), sql.reacquire_locks(), QueryPart(sql.as_ourselves, 2)]
+        self._entered(self._own([*parts, self.new_entry(self.done), sql.commit(durable=True)]))
         self.context.flushed = True
 
-    def _state(self, *, first: bool = False) -> session_state.SessionState:
-        """What the session is now."""
+    def _state(self, *, first: bool = False) -> SessionState:
+        """The session as it is now; ``first`` also looks up which custom settings functions set."""
         session = self.context.session
         try:
             if first:
-                self._custom = tuple(sorted({*self._custom, *session_state.names_in_functions(session)}))
-            return session_state.take(session, self._custom)
+                self._custom = tuple(sorted({*self._custom, *session_capture.names_in_functions(session)}))
+            return session_capture.take(session, self._custom)
         except SqlFailure as failure:
             self.context.session.rollback()
             raise self._recording_failed(failure) from failure
 
     def new_entry(self, done: int) -> QueryPart:
         """The dirty row, and an entry that proves it and says that ``done`` statements took effect."""
-        entry = self.attempt.entry(self.context.session, EntryOutcome.RUNNING, **self.fields(done))
-        entry["finished_at"] = b"NULL"
-        return self.context.book.write_row(self.attempt.prepared.step.to_version, True, entry)
+        entry = self.attempt.entry(EntryOutcome.RUNNING, **{**self.columns(done), "finished_at": None})
+        return self.context.sql.write_row(self.attempt.prepared.step.to_version, True, entry)
 
     def _entered(self, results: list[abc.PGresult]) -> None:
         """Take note of the entry that :meth:`new_entry` made."""
@@ -90,19 +86,23 @@ class StatementProgress:
         self._entry_id = int(row.get_value(0, 0) or b"0")
         self._row_xmin = int(row.get_value(0, 1) or b"0")
 
-    def fields(self, done: int) -> dict[str, bytes]:
-        """The ledger's columns that say how far it is, as SQL expressions."""
-        session, prepared = self.context.session, self.attempt.prepared
+    def columns(self, done: int) -> dict[str, Value]:
+        """The history's columns that say how far it is."""
         in_doubt = self.in_doubt if self.in_doubt is not None and self.in_doubt > done else None
-        state = self._session.to_json() if self._session is not None else None
-        details = {**self.attempt.details, SESSION: state, **(self.notes if in_doubt else {})}
         return {
-            "done": session.literal(done),
-            "done_checksum": session.literal(prepared.prefix_checksum(done)),
-            "in_doubt": session.literal(in_doubt),
-            "details": as_json(session, details),
-            "finished_at": b"pg_catalog.clock_timestamp()",
+            "done": done,
+            "done_checksum": self.attempt.prepared.prefix_checksum(done),
+            "in_doubt": in_doubt,
+            "details": self._details(in_doubt),
+            "finished_at": NOW,
         }
+
+    def _details(self, in_doubt: int | None) -> dict[str, Any]:
+        notes = self.notes if in_doubt else {}
+        return {**self.attempt.details, SESSION: self._session_json(), **notes}
+
+    def _session_json(self) -> dict[str, Any] | None:
+        return self._session.to_json() if self._session is not None else None
 
     def position(self, done: int) -> list[QueryPart]:
         """Statements that record, within a group's transaction, that ``done`` statements took effect.
@@ -110,33 +110,33 @@ class StatementProgress:
         What the group has made of the session holds after its COMMIT only if it is what it was before: a
         SET LOCAL looks the same. Otherwise it is recorded as not known, until :meth:`reached` has looked.
         """
-        session, book = self.context.session, self.context.book
-        before = as_json(session, self._session.to_json() if self._session is not None else None)
-        same = b"%b OPERATOR(pg_catalog.=) %b" % (session_state.KEPT, before)
-        known = b"CASE WHEN %b THEN %b END" % (same, session_state.KEPT)
-        fields = self.fields(done)
-        fields["details"] += b" OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(%b, %b)" % (
-            session.literal(SESSION),
-            known,
+        session, sql = self.context.session, self.context.sql
+        before = rendered(session, self._session_json())
+        same = b"%b OPERATOR(pg_catalog.=) %b" % (session_capture.KEPT, before)
+        known = b"CASE WHEN %b THEN %b END" % (same, session_capture.KEPT)
+        columns = self.columns(done)
+        columns["details"] = Expression(
+            b"%b OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(%b, %b)"
+            % (rendered(session, columns["details"]), session.literal(SESSION), known)
         )
         return [
-            QueryPart(session_state.keep(session, self._custom), 1),
-            QueryPart(book.as_ourselves, 2),
-            book.patience(),
-            self._update(fields, same),
+            QueryPart(session_capture.keep(session, self._custom), 1),
+            QueryPart(sql.as_ourselves, 2),
+            sql.own_timeouts(),
+            self._update(columns, same),
         ]
 
-    def _update(self, fields: dict[str, bytes], answer: bytes = b"true") -> QueryPart:
+    def _update(self, columns: Columns, answer: bytes = b"true") -> QueryPart:
         """Update the entry; an error unless it and the row that it has written are there, and alone."""
-        book = self.context.book
-        update = book.ledger.update(self.context.session, self._entry_id, fields)
+        sql = self.context.sql
+        update = sql.history.update(self.context.session, self._entry_id, columns)
         check = (
             b"WITH p AS (%b RETURNING row_xmin) SELECT pg_catalog.ln(pg_catalog.float8("
             b"CASE WHEN (SELECT pg_catalog.count(*) FROM %b) OPERATOR(pg_catalog.=) 1"
             b" AND (SELECT pg_catalog.count(*) FROM p JOIN %b t ON t.xmin OPERATOR(pg_catalog.=) p.row_xmin)"
             b" OPERATOR(pg_catalog.=) 1 THEN 1 ELSE 0 END)), %b;"
         )
-        return QueryPart(check % (update, book.target, book.target, answer), 1)
+        return QueryPart(check % (update, sql.target, sql.target, answer), 1)
 
     def reached(self, done: int, replies: Sequence[Reply] = ()) -> None:
         """A group is committed: see what it has made of the session, and record that if it is new.
@@ -170,7 +170,7 @@ class StatementProgress:
         self._session = self._state()
         self._write()
 
-    def nothing_is_known(self) -> None:
+    def mark_unknown(self) -> None:
         """What took effect behind the position nobody can tell."""
         self.in_doubt, self.notes = self.done + 1, {}
 
@@ -182,11 +182,11 @@ class StatementProgress:
 
     def _write(self) -> None:
         """Write how far the file has come, with the locks taken again, durably."""
-        book, session = self.context.book, self.context.session
-        opening = [book.begin(), book.locks_again(), QueryPart(book.as_ourselves, 2)]
-        chunks = [*opening, self._update(self.fields(self.done)), book.commit(durable=True)]
+        sql, session = self.context.sql, self.context.session
+        opening = [sql.begin(), sql.reacquire_locks(), QueryPart(sql.as_ourselves, 2)]
+        parts = [*opening, self._update(self.columns(self.done)), sql.commit(durable=True)]
         try:
-            session.run_own(b"".join(chunk.sql for chunk in chunks))
+            session.run_own(b"".join(part.sql for part in parts))
         except SqlFailure as failure:
             session.rollback()
             if failure.sqlstate == failures.CHANGED:
@@ -209,11 +209,11 @@ class StatementProgress:
             self._session = None
         try:
             version_table.ensure(session, self.context.table)
-            self.context.ledger.ensure(session)
+            self.context.history.ensure(session)
         except MigrationError:
             session.rollback()
             raise
-        self._entered(self._own([self.new_entry(done), self.context.book.commit(durable=True)]))
+        self._entered(self._own([self.new_entry(done), self.context.sql.commit(durable=True)]))
 
     def changed(self) -> Unproven:
         """The row or the entry is not what this attempt has written."""
@@ -228,18 +228,18 @@ class StatementProgress:
             hint="finish or undo the file by hand, then force the version that is true",
         )
 
-    def nobody_wrote(self) -> None:
+    def check_row_unchanged(self) -> None:
         """The tracking row is still ours after golang-migrate's locks were free for a while.
 
         Raises:
             Unproven: it is not.
         """
-        book = self.context.book
-        select = b"SELECT xmin FROM " + book.target + b";"
+        sql = self.context.sql
+        select = b"SELECT xmin FROM " + sql.target + b";"
         results = self._own(
             [
                 QueryPart(b"BEGIN;", 1),
-                QueryPart(book.as_ourselves, 2),
+                QueryPart(sql.as_ourselves, 2),
                 QueryPart(select, 1),
                 QueryPart(b"COMMIT", 1),
             ]
@@ -250,72 +250,67 @@ class StatementProgress:
             raise self._modified(f"{self.context.table} was modified by another session")
 
     def record(self, error: MigrationError) -> None:
-        """The failure's ledger entry, durable; the row stays dirty."""
-        book, session = self.context.book, self.context.session
+        """The failure's history entry, durable; the row stays dirty."""
+        sql, session = self.context.sql, self.context.session
         self.recorded = True
         error.with_effect(self.effect())
         passing = error.may_pass and not self.unproven
-        fields = self.fields(self.done)
-        fields["outcome"] = session.literal(EntryOutcome.INTERRUPTED if passing else EntryOutcome.FAILED)
-        fields["error"] = error_json(session, error.info)
+        columns = self.columns(self.done)
+        columns["outcome"] = EntryOutcome.INTERRUPTED if passing else EntryOutcome.FAILED
+        columns["error"] = error_details(error.info)
         try:
             session.rollback()
-            self._own([book.begin(), book.tidy(), book.locks_again()])
-            self._own([self._last(fields), book.commit(durable=True)])
+            self._own([sql.begin(), sql.reset_session_for_us(), sql.reacquire_locks()])
+            self._own([self._last(columns), sql.commit(durable=True)])
         except (MigrationError, ConnectionLost, errors.Error) as why:
             session.rollback()
             reason = why.info.message if isinstance(why, MigrationError) else str(why)
             error.with_effect(f"{self.effect()}; recording that failed: {reason}")
 
-    def _last(self, fields: dict[str, bytes]) -> QueryPart:
+    def _last(self, columns: Columns) -> QueryPart:
         """The entry, made again where it is gone, and the dirty row, where the file has changed that."""
-        context, book, session = self.context, self.context.book, self.context.session
+        context, sql, session = self.context, self.context.sql, self.context.session
         version = self.attempt.prepared.step.to_version
         version_table.ensure(session, context.table)
-        context.ledger.ensure(session)
-        there = context.ledger.has(session, self._entry_id)
-        entry = fields if there else self.attempt.entry(session, EntryOutcome.FAILED) | fields
+        context.history.ensure(session)
+        there = context.history.has(session, self._entry_id)
+        entry = columns if there else {**self.attempt.entry(EntryOutcome.FAILED), **columns}
         if self._foreign_row or version_table.written_by(session, context.table) == [self._row_xmin]:
-            insert = QueryPart(context.ledger.insert(session, entry) + b";", 1)
-            return book.update(self._entry_id, fields) if there else insert
+            insert = QueryPart(context.history.insert(session, entry) + b";", 1)
+            return sql.update(self._entry_id, columns) if there else insert
         if there:
-            return book.rewrite_row(self._entry_id, version, True, fields)
-        return book.write_row(version, True, entry)
+            return sql.rewrite_row(self._entry_id, version, True, columns)
+        return sql.write_row(version, True, entry)
 
     def effect(self) -> str:
         """What of the file the database holds now."""
         return drift.effect(self.done, len(self.attempt.prepared.statements), self.in_doubt)
 
     def finish(self) -> None:
-        """Hygiene, the clean row, and the ledger's entry, in one durable transaction."""
-        context, book, step = self.context, self.context.book, self.attempt.prepared.step
+        """Hygiene, the clean row, and the history's entry, in one durable transaction."""
+        context, sql, step = self.context, self.context.sql, self.attempt.prepared.step
         self.completed(len(self.attempt.prepared.statements))
         session = context.session
-        fields = self.fields(self.done) | {
-            "details": b"NULL",
-            "outcome": session.literal(EntryOutcome.APPLIED),
-        }
+        columns = {**self.columns(self.done), "details": None, "outcome": EntryOutcome.APPLIED}
         try:
-            opening = book.begin(), book.tidy(), book.locks_again()
-            session.run_own(b"".join(chunk.sql for chunk in opening))
+            opening = sql.begin(), sql.reset_session_for_us(), sql.reacquire_locks()
+            session.run_own(b"".join(part.sql for part in opening))
             version_table.ensure(session, context.table)
-            context.ledger.ensure(session)
-            if not context.ledger.has(session, self._entry_id):
-                final = book.write_row(
-                    step.to_version, False, self.attempt.entry(session, EntryOutcome.APPLIED)
-                )
+            context.history.ensure(session)
+            if not context.history.has(session, self._entry_id):
+                final = sql.write_row(step.to_version, False, self.attempt.entry(EntryOutcome.APPLIED))
             else:
-                final = book.rewrite_row(self._entry_id, step.to_version, False, fields)
+                final = sql.rewrite_row(self._entry_id, step.to_version, False, columns)
         except SqlFailure as failure:
             session.rollback()
             raise self._recording_failed(failure) from failure
-        self._own([final, book.commit(durable=True)])
+        self._own([final, sql.commit(durable=True)])
 
-    def _own(self, chunks: list[QueryPart]) -> list[abc.PGresult]:
+    def _own(self, parts: list[QueryPart]) -> list[abc.PGresult]:
         """Our own statements, as one message; a lost lock stops the run."""
         session = self.context.session
         try:
-            return list(session.run_own(b"".join(chunk.sql for chunk in chunks)))
+            return list(session.run_own(b"".join(part.sql for part in parts)))
         except SqlFailure as failure:
             session.rollback()
             raise self._recording_failed(failure) from failure

@@ -12,7 +12,7 @@ from fluxbase_migrations.core.names import HISTORY_ENTRY_IDENTITY
 from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import HISTORY
-from fluxbase_migrations.runner.history.history_table import EntryKind
+from fluxbase_migrations.runner.history.entry import EntryKind
 from fluxbase_migrations.runner.sql import composing as sql
 
 _SESSION = sql.SQL(

@@ -1,25 +1,25 @@
-"""What the ledger knows about the past: files edited after they were applied, files that came too late."""
+"""What the history knows about the past: files edited after they were applied, files that came too late."""
 
 import bisect
 from collections.abc import Sequence
 
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, MigrationFiles
-from fluxbase_migrations.runner.history.history_table import UNCHANGED, Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.entry import UNCHANGED, Entry, EntryKind, EntryOutcome
 
 
 def applied(entries: Sequence[Entry]) -> dict[int, Entry]:
     """By version, the entry that applied it, of what is applied now; ``entries`` are oldest first."""
-    found: dict[int, Entry] = {}
+    by_version: dict[int, Entry] = {}
     for entry in entries:
         if entry.outcome != EntryOutcome.APPLIED or entry.version is None:
             continue
         if entry.kind in (EntryKind.FORCE, EntryKind.BASELINE):
-            found = {version: one for version, one in found.items() if version <= entry.version}
+            by_version = {version: one for version, one in by_version.items() if version <= entry.version}
         elif entry.kind is EntryKind.MIGRATION and entry.direction == Direction.UP:
-            found[entry.version] = entry
+            by_version[entry.version] = entry
         elif entry.kind is EntryKind.MIGRATION:
-            found.pop(entry.version, None)
-    return found
+            by_version.pop(entry.version, None)
+    return by_version
 
 
 def is_edited(entry: Entry, file: MigrationFile) -> bool:
@@ -29,12 +29,12 @@ def is_edited(entry: Entry, file: MigrationFile) -> bool:
 
 def drifted(entries: Sequence[Entry], source: MigrationFiles) -> list[str]:
     """What to say of versions whose file has other content than the one that was applied."""
-    said = []
+    texts = []
     for version, entry in sorted(applied(entries).items()):
         file = source.get(version, Direction.UP)
         if file is not None and is_edited(entry, file):
-            said.append(_drift(entry, file.name))
-    return said
+            texts.append(_drift(entry, file.name))
+    return texts
 
 
 def _drift(entry: Entry, name: str) -> str:
@@ -49,7 +49,7 @@ def _drift(entry: Entry, name: str) -> str:
 def skipped_versions(entries: Sequence[Entry], source: MigrationFiles, current: int) -> list[int]:
     """Versions in the source below ``current`` that were passed over when they were not there yet.
 
-    Only what the ledger saw counts: a database that golang-migrate brought to ``current`` holds them all.
+    Only what the history saw counts: a database that golang-migrate brought to ``current`` holds them all.
     """
     done = applied(entries)
     skipped: set[int] = set()
@@ -68,7 +68,7 @@ def skipped_versions(entries: Sequence[Entry], source: MigrationFiles, current: 
 
 
 def entry_of(entries: Sequence[Entry], attempt: str) -> Entry | None:
-    """The entry of an attempt."""
+    """The entry of the attempt with this id; None if it was never written, or is gone."""
     return next((one for one in entries if one.attempt == attempt), None)
 
 

@@ -1,16 +1,10 @@
-"""``migrations.history``: what was done to a track, by whom, and how far it got.
-
-An entry proves something about the present only if it wrote the present tracking row: it holds that row's
-``xmin``. A row with another ``xmin`` was written by somebody else since (golang-migrate, a hand).
-"""
+"""``migrations.history``: the table that holds the entries; see ``entry``."""
 
 import getpass
 import os
 import socket
-from collections.abc import Sequence
 from dataclasses import field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from psycopg import errors
@@ -20,21 +14,9 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import HISTORY, TableName
 from fluxbase_migrations.runner.history import version_table
-from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.history.columns import Columns, rendered
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind
 from fluxbase_migrations.runner.sql import composing as sql
-
-UNCHANGED: Final = "rolled back, nothing changed"
-"""The effect of an atomic file that failed, as errors and entries have it."""
-PREVIOUS: Final = "previous"
-"""In the details of an attempt at a dirty row: the entry that wrote that row."""
-REQUEST: Final = "request"
-"""In the details of an attempt at a dirty row: the request that it was made for."""
-SESSION: Final = "session"
-"""In the details: what the session was at the position; null where that is not known."""
-MEANING: Final = "meaning"
-"""In the details: the checksum of what the statement in doubt says, whatever its white space and case."""
-AFTER: Final = "after"
-"""In the details: the checksum of the statements up to and including the one in doubt."""
 
 _COLUMNS: Final = {
     "id": "bigint",
@@ -91,77 +73,6 @@ _CREATE: Final = sql.SQL("""CREATE TABLE {table} (
 )""")
 
 
-class EntryKind(StrEnum):
-    """What an entry is about."""
-
-    MIGRATION = "migration"
-    FORCE = "force"
-    BASELINE = "baseline"
-    """The first version of a database that was migrated by something else."""
-    OWNER = "owner"
-    RECOVERY = "recovery"
-    IDENTITY = "identity"
-    """Of the history itself; see :mod:`fluxbase_migrations.runner.history.database_identity`."""
-
-
-class EntryOutcome(StrEnum):
-    """How an entry ended."""
-
-    RUNNING = "running"
-    APPLIED = "applied"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    """By a signal or a fault that may pass."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry, as far as the engine needs it."""
-
-    id: int
-    kind: EntryKind
-    version: int | None
-    file: str | None
-    direction: str | None
-    checksum: str | None
-    from_version: int | None
-    to_version: int | None
-    outcome: str
-    statements: int | None
-    done: int | None
-    done_checksum: str | None
-    in_doubt: int | None
-    proven: bool
-    error: dict[str, Any] | None
-    details: dict[str, Any]
-    token: str | None
-    attempt: str
-    started_at: datetime
-    finished_at: datetime | None
-    done_by: str
-    row_xmin: int | None
-
-    def wrote(self, row: Row) -> bool:
-        """Whether this entry wrote the present tracking row."""
-        return row.xmin is not None and self.row_xmin == row.xmin
-
-
-def standing(row: Row, entries: Sequence[Entry]) -> Entry | None:
-    """The entry that tells what the dirty ``row``'s file has left; None if nothing of ours does.
-
-    It is the one that wrote the row, unless that attempt ended before anything took effect: then what the
-    database holds is still what an earlier attempt left, from which it began.
-    """
-    last = next((one for one in entries if one.kind is EntryKind.MIGRATION and one.wrote(row)), None)
-    by_id = {one.id: one for one in entries}
-    entry = last
-    while entry is not None and not entry.done and entry.in_doubt is None:
-        entry = by_id.get(entry.details.get(PREVIOUS, 0))
-        if entry is not None and (entry.done or entry.in_doubt is not None):
-            return entry
-    return last
-
-
 _ISO: Final = """'YYYY-MM-DD"T"HH24:MI:SS.USTZH:TZM'"""
 """psycopg reads times only where DateStyle is ISO, and a database may have another default."""
 _READ: Final = (
@@ -198,24 +109,24 @@ class HistoryTable:
     done_by: str = field(default_factory=whoami)
 
     def exists(self, session: Session) -> bool:
-        """Whether the ledger is there.
+        """Whether the history is there.
 
         Raises:
-            ServerRefused: a table of that name is there and is not a ledger.
+            ServerRefused: a table of that name is there and is not a history.
         """
-        found = version_table.columns(session, HISTORY)
-        if found is None:
+        columns = version_table.columns(session, HISTORY)
+        if columns is None:
             return False
-        missing = {name: kind for name, kind in _COLUMNS.items() if found.get(name) != kind}
+        missing = {name: kind for name, kind in _COLUMNS.items() if columns.get(name) != kind}
         if missing:
             raise ServerRefused(
                 f"{HISTORY} is not the migration history: it lacks {_listed(missing)}",
-                hint=f"it has {_listed(found)}; rename that table",
+                hint=f"it has {_listed(columns)}; rename that table",
             )
         return True
 
     def ensure(self, session: Session) -> None:
-        """Create the ledger if it is missing."""
+        """Create the history if it is missing."""
         if self.exists(session):
             return
         version_table.ensure_schema(session, HISTORY.schema)
@@ -232,7 +143,7 @@ class HistoryTable:
         version_table.require(session, HISTORY, "SELECT", "INSERT", "UPDATE")
 
     def has(self, session: Session, entry: int) -> bool:
-        """Whether an entry is still there: a file may have dropped the ledger's schema."""
+        """Whether an entry is still there: a file may have dropped the history's schema."""
         return bool(
             session.query(sql.SQL("SELECT 1 FROM {} WHERE id = %s").format(HISTORY.identifier), (entry,))
         )
@@ -253,21 +164,23 @@ class HistoryTable:
             ) from None
         return [_entry(row) for row in rows]
 
-    def insert(self, session: Session, fields: dict[str, bytes]) -> bytes:
-        """The INSERT for one entry; ``fields`` are SQL expressions by column."""
-        literal = session.literal
+    def insert(self, session: Session, columns: Columns) -> bytes:
+        """The INSERT for one entry."""
         columns = {
-            "table_schema": literal(self.table.schema),
-            "table_name": literal(self.table.name),
-            "done_by": literal(self.done_by),
-            **fields,
+            "table_schema": self.table.schema,
+            "table_name": self.table.name,
+            "done_by": self.done_by,
+            **columns,
         }
-        names, values = ", ".join(columns).encode(), b", ".join(columns.values())
+        names = ", ".join(columns).encode()
+        values = b", ".join(rendered(session, value) for value in columns.values())
         return b"INSERT INTO %b (%b) VALUES (%b)" % (HISTORY.quoted(session), names, values)
 
-    def update(self, session: Session, entry: int, fields: dict[str, bytes]) -> bytes:
+    def update(self, session: Session, entry: int, columns: Columns) -> bytes:
         """The UPDATE of one entry."""
-        assignments = b", ".join(name.encode() + b" = " + value for name, value in fields.items())
+        assignments = b", ".join(
+            name.encode() + b" = " + rendered(session, value) for name, value in columns.items()
+        )
         target = HISTORY.quoted(session)
         condition = b"%b.id OPERATOR(pg_catalog.=) %d" % (target, entry)
         return b"UPDATE %b SET %b WHERE %b" % (target, assignments, condition)
@@ -275,10 +188,3 @@ class HistoryTable:
 
 def _listed(columns: dict[str, str]) -> str:
     return ", ".join(f"{name} {kind}" for name, kind in columns.items())
-
-
-def as_json(session: Session, value: dict[str, Any] | None) -> bytes:
-    """A jsonb literal."""
-    if value is None:
-        return b"NULL"
-    return session.json(value)

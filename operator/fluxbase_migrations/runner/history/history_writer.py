@@ -1,25 +1,26 @@
 """What is written outside any file: a forced or recovered version row, an owner, an interruption."""
 
+from typing import Final
+
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.runner.connection import failures
-from fluxbase_migrations.runner.history.history_table import EntryKind, EntryOutcome, as_json
+from fluxbase_migrations.runner.history.columns import NEW_UUID, NOW, Columns, Value
+from fluxbase_migrations.runner.history.entry import EntryKind, EntryOutcome
 from fluxbase_migrations.runner.history.migration_session import MigrationSession
 from fluxbase_migrations.runner.sql.simple_query import SqlFailure
 
-_NOW = b"pg_catalog.clock_timestamp()"
-_AT_ONCE = {"started_at": _NOW, "finished_at": _NOW, "attempt": b"pg_catalog.gen_random_uuid()"}
+_AT_ONCE: Final[Columns] = {"started_at": NOW, "finished_at": NOW, "attempt": NEW_UUID}
 
 
-def write_entry(context: MigrationSession, kind: EntryKind, outcome: EntryOutcome, **more: bytes) -> None:
-    """A ledger entry alone, durable; ``more`` are columns as SQL expressions.
+def write_entry(context: MigrationSession, kind: EntryKind, outcome: EntryOutcome, **more: Value) -> None:
+    """An entry alone, durable; ``more`` are further columns.
 
     Raises:
         MigrationError: the server refuses it.
     """
-    session = context.session
-    fields = {"kind": session.literal(kind), "outcome": session.literal(outcome), **_AT_ONCE, **more}
-    entry = context.ledger.insert(session, fields)
-    _run(context, b"BEGIN;" + entry + b";" + context.book.commit(durable=True).sql)
+    columns = {"kind": kind, "outcome": outcome, **_AT_ONCE, **more}
+    entry = context.history.insert(context.session, columns)
+    _run(context, b"BEGIN;" + entry + b";" + context.sql.commit(durable=True).sql)
     context.flushed = True
 
 
@@ -31,25 +32,24 @@ def write_row(
     token: str | None,
     details: dict[str, object],
 ) -> None:
-    """A clean version row with its ledger entry, durable; :data:`NIL` or below is nothing applied.
+    """A clean version row with its history entry, durable; :data:`NIL` or below is nothing applied.
 
     Raises:
         MigrationError: the server refuses it, or the lock was lost.
     """
-    session, book = context.session, context.book
-    version = max(version, NIL)
-    fields = {
-        "kind": session.literal(kind),
-        "outcome": session.literal(EntryOutcome.APPLIED),
-        "version": session.literal(version),
-        "from_version": session.literal(before),
-        "to_version": session.literal(version),
-        "token": session.literal(token),
-        "details": as_json(session, details),
+    sql, version = context.sql, max(version, NIL)
+    columns: Columns = {
+        "kind": kind,
+        "outcome": EntryOutcome.APPLIED,
+        "version": version,
+        "from_version": before,
+        "to_version": version,
+        "token": token,
+        "details": details,
         **_AT_ONCE,
     }
-    row = book.write_row(version, False, fields)
-    parts = [book.begin(), book.locks_again(), row, book.commit(durable=True)]
+    row = sql.write_row(version, False, columns)
+    parts = [sql.begin(), sql.reacquire_locks(), row, sql.commit(durable=True)]
     _run(context, b"".join(part.sql for part in parts))
 
 

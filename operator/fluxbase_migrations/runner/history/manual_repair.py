@@ -1,7 +1,6 @@
 """What a person can do about a dirty row that nobody else can judge."""
 
-from fluxbase_migrations.runner.history.history_table import Entry
-from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.history.entry import Entry, Row
 
 
 def manual_repair(row: Row, entry: Entry | None) -> str:

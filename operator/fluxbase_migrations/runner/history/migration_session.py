@@ -14,32 +14,29 @@ from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner.connection import lock
 from fluxbase_migrations.runner.connection.lock import LockIds
 from fluxbase_migrations.runner.connection.session import Session
-from fluxbase_migrations.runner.connection.session_state import SessionState
 from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.history import database_identity, version_table
-from fluxbase_migrations.runner.history.history_table import (
-    PREVIOUS,
-    REQUEST,
-    EntryKind,
-    HistoryTable,
-    as_json,
-)
+from fluxbase_migrations.runner.history.columns import NOW, Value, ago
+from fluxbase_migrations.runner.history.database_identity import SessionFacts
+from fluxbase_migrations.runner.history.entry import PREVIOUS, REQUEST, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.history.other_version_tables import Guard
 from fluxbase_migrations.runner.history.session_sql import SessionSql
+from fluxbase_migrations.runner.history.session_state import SessionState
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
 
 
 @dataclass(slots=True)
 class MigrationSession:
-    """One session, one track."""
+    """The session that holds the lock, and the track that it is held for."""
 
     session: Session
     table: TableName
-    ledger: HistoryTable
+    history: HistoryTable
     ids: LockIds
-    book: SessionSql
+    sql: SessionSql
     log: Log
     stop: Stop
     lock_timeout: float
@@ -50,18 +47,18 @@ class MigrationSession:
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at one file."""
+    """One try at one file: what the history records of it."""
 
     prepared: Prepared
     proven: bool = True
     """False where it starts from a state that nothing proves."""
     previous: int | None = None
-    """The ledger's entry that wrote the dirty row from which it starts."""
+    """The history's entry that wrote the dirty row from which it starts."""
     request: str | None = None
     """The request that it answers."""
     session: SessionState | None = None
     """A resume: what the session was at the position."""
-    doubt: str | None = None
+    in_doubt_checksum: str | None = None
     """A resume at a statement that may have taken effect in part: the checksum of the statements up to and
     including it, as they were then."""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -73,35 +70,33 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since it began."""
         return time.monotonic() - self.began
 
     @property
     def details(self) -> dict[str, Any]:
-        """From what it began."""
-        found = {PREVIOUS: self.previous, REQUEST: self.request}
-        return {name: value for name, value in found.items() if value is not None}
+        """For the history: the dirty row that it began from, and the request for it."""
+        details = {PREVIOUS: self.previous, REQUEST: self.request}
+        return {name: value for name, value in details.items() if value is not None}
 
-    def entry(self, session: Session, outcome: str, **more: bytes) -> dict[str, bytes]:
-        """The ledger's columns for this attempt, as SQL expressions."""
-        step, literal = self.prepared.step, session.literal
-        file = step.file
+    def entry(self, outcome: EntryOutcome, **more: Value) -> dict[str, Value]:
+        """The history's columns for this attempt; ``more`` replace those of the same name."""
+        step = self.prepared.step
         return {
-            "kind": b"'" + EntryKind.MIGRATION.encode() + b"'",
-            "version": literal(step.version),
-            "file": literal(file.name if file else None),
-            "direction": b"'" + step.direction.encode() + b"'",
-            "checksum": literal(file.checksum if file else None),
-            "from_version": literal(step.from_version),
-            "to_version": literal(step.to_version),
-            "outcome": b"'" + outcome.encode() + b"'",
-            "statements": literal(len(self.prepared.statements)),
-            "proven": b"true" if self.proven else b"false",
-            "details": as_json(session, self.details or None),
-            "started_at": b"pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '%.3f s'::pg_catalog.interval"
-            % self.seconds,
-            "finished_at": b"pg_catalog.clock_timestamp()",
-            "attempt": b"'" + self.id.encode() + b"'",
+            "kind": EntryKind.MIGRATION,
+            "version": step.version,
+            "file": step.file.name if step.file else None,
+            "direction": step.direction,
+            "checksum": step.file.checksum if step.file else None,
+            "from_version": step.from_version,
+            "to_version": step.to_version,
+            "outcome": outcome,
+            "statements": len(self.prepared.statements),
+            "proven": self.proven,
+            "details": self.details or None,
+            "started_at": ago(self.seconds),
+            "finished_at": NOW,
+            "attempt": self.id,
             **more,
         }
 
@@ -109,7 +104,7 @@ class Attempt:
 def under_lock(
     session: Session,
     table: TableName,
-    ledger: HistoryTable,
+    history: HistoryTable,
     lock_timeout: float,
     log: Log,
     stop: Stop,
@@ -125,29 +120,35 @@ def under_lock(
             found another version table, or the database is not one of the ``expected``.
     """
     ids = LockIds.of(table, session.database)
-    there = version_table.exists(session, table)
-    history = ledger.exists(session)
+    versioned = version_table.exists(session, table)
+    recorded = history.exists(session)
     lock.acquire(session, ids, lock_timeout, log)
-    facts = database_identity.read(session, history=history)
-    for wanted in expected:
-        if differs(wanted, facts.identity):
-            raise DatabaseChanged.of(wanted, facts.identity)
-    if guard is not None and not there:
+    facts = database_identity.read(session, history=recorded)
+    for database in expected:
+        if differs(database, facts.identity):
+            raise DatabaseChanged.of(database, facts.identity)
+    if guard is not None and not versioned:
         guard.look(session, table)
     if create:
-        version_table.ensure(session, table)
-        ledger.ensure(session)
-        ledger.require(session)
-        if facts.identity.history_id is None:
-            database_identity.write_history_id(session, ledger.done_by)
-            facts = database_identity.read(session, history=True)
-    patience = max(1, round(lock_timeout * 1000))
-    book = SessionSql(session, table, ledger, ids, facts.weak_commit, facts.role, patience)
-    return MigrationSession(session, table, ledger, ids, book, log, stop, lock_timeout, facts.identity)
+        facts = _create_missing(session, table, history, facts)
+    own_timeouts = max(1, round(lock_timeout * 1000))
+    sql = SessionSql(session, table, history, ids, facts.weak_commit, facts.role, own_timeouts)
+    return MigrationSession(session, table, history, ids, sql, log, stop, lock_timeout, facts.identity)
 
 
-def error_json(session: Session, info: ErrorInfo) -> bytes:
-    """An :class:`ErrorInfo` as a jsonb literal, without its empty fields."""
-    return as_json(
-        session, {key: value for key, value in dataclasses.asdict(info).items() if value is not None}
-    )
+def _create_missing(
+    session: Session, table: TableName, history: HistoryTable, facts: SessionFacts
+) -> SessionFacts:
+    """Both tables and the history's id; returns the facts with that id."""
+    version_table.ensure(session, table)
+    history.ensure(session)
+    history.require(session)
+    if facts.identity.history_id is not None:
+        return facts
+    database_identity.write_history_id(session, history.done_by)
+    return database_identity.read(session, history=True)
+
+
+def error_details(info: ErrorInfo) -> dict[str, Any]:
+    """An :class:`ErrorInfo` for the history, without its empty fields."""
+    return {key: value for key, value in dataclasses.asdict(info).items() if value is not None}

@@ -1,43 +1,29 @@
 """Before the first file of a track runs: does another version table say that the files were applied already?
 
-golang-migrate keeps its version in ``public.schema_migrations``, or wherever ``x-migrations-table`` says.
-Taken for a fresh database, one that it has migrated would get every file a second time.
+golang-migrate keeps its version in ``public.schema_migrations``, or wherever ``x-migrations-table`` says, and
+other tools in tables of their own. Taken for a fresh database, one that they have migrated would get
+every file a second time.
 """
 
+import shlex
 from collections.abc import Iterable
 from typing import Final
 
 from psycopg import errors
 
-from fluxbase_migrations.core.errors import Dirty, ForeignTable, ServerRefused
-from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.core.errors import Dirty, ForeignTable, MigrationError, ServerRefused
 from fluxbase_migrations.core.lazy_dataclass import dataclass
-from fluxbase_migrations.core.names import ANNOTATION_FORCE, TRACKING_TABLE, Track
+from fluxbase_migrations.core.names import TRACKING_TABLE, Track
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import TableName
+from fluxbase_migrations.runner.history import other_tools
+from fluxbase_migrations.runner.history.entry import Row
 from fluxbase_migrations.runner.history.manual_repair import manual_repair
-from fluxbase_migrations.runner.history.version_table import Row
-from fluxbase_migrations.runner.sql import composing as sql
+from fluxbase_migrations.runner.history.other_tools import GOLANG_MIGRATE, Candidate, Recorded, Tool
 
 _LISTED: Final = 3
 """How many tables an error names."""
-
-_CANDIDATES: Final = """
-SELECT n.nspname, c.relname,
-       pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-       AND NOT pg_catalog.row_security_active(c.oid)
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-  AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
-              WHERE a.attrelid = c.oid AND a.attname = 'version' AND a.atttypid IN (20, 23))
-  AND EXISTS (SELECT FROM pg_catalog.pg_attribute a
-              WHERE a.attrelid = c.oid AND a.attname = 'dirty' AND a.atttypid = 16)
-  AND 2 = (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
-           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
-ORDER BY n.nspname <> 'public', n.nspname, c.relname
-"""
-"""Every table of exactly golang-migrate's columns, and whether all of its rows can be read. 20, 23 and 16 are
-bigint, integer and boolean."""
+_PROGRAM: Final = "fluxbase-migrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +31,28 @@ class _Found:
     """A version table that is not ours."""
 
     table: TableName
-    row: Row | None
+    tool: Tool
+    recorded: Recorded | None
     """None: it cannot be read."""
 
+    def answered_by(self, baseline: int | None) -> bool:
+        """Whether a baseline says all that the table could: its numbers may be others than ours."""
+        if baseline is None or (self.recorded is not None and self.recorded.failed):
+            return False
+        same = self.recorded is None or self.recorded.number == baseline
+        return same or not self.tool.same_files
+
     def __str__(self) -> str:
-        said = f"records version {self.row}" if self.row else "cannot be read by this role"
-        return f"{self.table} {said}"
+        return f"the table {self.table} of {self.tool.name} {said(self.recorded)}"
+
+
+def said(recorded: Recorded | None) -> str:
+    """What a table says, for a message."""
+    if recorded is None:
+        return "cannot be read by this role"
+    if not recorded.failed:
+        return f"records version {recorded.shown}"
+    return f"records version {recorded.shown} (dirty)"
 
 
 @dataclass(slots=True)
@@ -60,14 +62,16 @@ class Guard:
     track: Track
     foreign: frozenset[TableName] = frozenset()
     """Tables of other programs, by the user's word."""
+    baseline: int | None = None
+    """The version that the user says the database is at."""
     done: bool = False
     """Whether the database has been looked at."""
 
     @classmethod
-    def of(cls, track: Track, foreign: Iterable[TableName]) -> "Guard":
+    def of(cls, track: Track, foreign: Iterable[TableName], baseline: int | None = None) -> "Guard":
         """The other track's own table says nothing about this one."""
         others = (TableName(*TRACKING_TABLE[other]) for other in Track if other is not track)
-        return cls(track, frozenset((*others, *foreign)))
+        return cls(track, frozenset((*others, *foreign)), baseline)
 
     def look(self, session: Session, table: TableName) -> None:
         """Look once, while ``table`` is known to have no row, or seems not to exist.
@@ -77,75 +81,112 @@ class Guard:
         """
         if self.done:
             return
-        candidates = session.query(_CANDIDATES)
-        names = [TableName(schema, name) for schema, name, _ in candidates]
-        if table in names and not _is_empty(session, table):
+        candidates = other_tools.candidates(session)
+        ours = next((one for one in candidates if one.table == table), None)
+        if ours is not None and _read(session, ours) is not None:
             return  # somebody else has just made it, and it will be read
         self.done = True
         foreign = {one.resolved(session) for one in self.foreign}
         found = [
             one
-            for name, (_, _, readable) in zip(names, candidates, strict=True)
-            if name != table and name not in foreign and (one := _read(session, name, readable))
+            for candidate in candidates
+            if candidate.table != table
+            and candidate.table not in foreign
+            and (one := _read(session, candidate)) is not None
+            and not one.answered_by(self.baseline)
         ]
         if found:
             raise _refusal(self.track, table, found)
 
 
-def recorded(session: Session, other: TableName) -> Row:
+def recorded(session: Session, other: TableName) -> int:
     """The version that another version table records, clean.
 
     Raises:
-        ServerRefused: it is no version table, cannot be read, or has no version.
+        ServerRefused: it is no version table, cannot be read, or has no version that is ours as well.
         Dirty: what its version left is not known.
     """
     other = other.resolved(session)
-    readable = {TableName(schema, name): readable for schema, name, readable in session.query(_CANDIDATES)}
-    if other not in readable:
-        raise ServerRefused(f"{other} is not a version table: columns version and dirty, and no others")
-    found = _read(session, other, readable[other])
-    if found is None or (found.row and found.row.version <= NIL and not found.row.dirty):
-        raise ServerRefused(f"{other} records no version", hint="nothing was applied by it: run up")
-    if found.row is None:
-        raise ServerRefused(str(found), hint="grant SELECT on it, or give its version: baseline V")
-    if found.row.dirty:
-        why = f"{other} records it, and what the failed file left is not known"
-        raise Dirty.of(
-            found.row.version, why, hint=manual_repair(found.row, None).replace("force", "baseline")
+    candidate = next((one for one in other_tools.candidates(session) if one.table == other), None)
+    if candidate is None:
+        known = ", ".join(tool.name for tool in other_tools.TOOLS)
+        raise ServerRefused(
+            f"{other} is not a version table of a known tool",
+            hint=f"known are the tables of {known}; for any other, give the version: baseline V",
         )
-    return found.row
+    found = _read(session, candidate)
+    if found is None:
+        raise ServerRefused(f"{other} records no version", hint="nothing was applied by it: run up")
+    if found.recorded is None:
+        raise ServerRefused(str(found), hint="grant SELECT on it, or give its version: baseline V")
+    if found.recorded.failed:
+        raise _failed(found, found.recorded)
+    if found.recorded.number is None:
+        raise ServerRefused(str(found), hint=f"that is no version of ours; {_by_number(found.tool)}")
+    return found.recorded.number
 
 
-def _is_empty(session: Session, table: TableName) -> bool:
-    found = _read(session, table, readable=True)
-    return found is None
+def _failed(found: _Found, recorded: Recorded) -> MigrationError:
+    if recorded.number is None or found.tool is not GOLANG_MIGRATE:
+        return ServerRefused(
+            f"{found}: a migration has failed", hint=f"repair it with {found.tool.name} first"
+        )
+    why = f"{found.table} records it, and what the failed file left is not known"
+    repair = manual_repair(Row(recorded.number), None).replace("force", "baseline")
+    return Dirty.of(recorded.number, why, hint=repair)
 
 
-def _read(session: Session, table: TableName, readable: bool) -> _Found | None:
-    """What a candidate says; None: it has no row, or is gone meanwhile."""
-    if not readable:
-        return _Found(table, None)
-    try:
-        rows = session.query(sql.SQL("SELECT version, dirty FROM {} LIMIT 1").format(table.identifier))
-    except errors.UndefinedTable:
-        return None
-    except errors.InsufficientPrivilege:
-        return _Found(table, None)
-    if not rows:
-        return None
-    version, dirty = rows[0]
-    return _Found(table, Row(version, dirty))
+def _read(session: Session, candidate: Candidate) -> _Found | None:
+    """What a candidate says; None: nothing was applied, or it is gone meanwhile."""
+    recorded: Recorded | None = None
+    if candidate.readable:
+        try:
+            recorded = other_tools.newest(session, candidate.table, candidate.tool)
+        except errors.InsufficientPrivilege:
+            return _Found(candidate.table, candidate.tool, None)
+        if recorded is None:
+            return None
+    return _Found(candidate.table, candidate.tool, recorded)
 
 
 def _refusal(track: Track, table: TableName, found: list[_Found]) -> ForeignTable:
     listed = ", ".join(map(str, found[:_LISTED])) + (" …" if len(found) > _LISTED else "")
-    row, name = found[0].row, found[0].table.argument
-    version = row.version if row and not row.dirty else "V"
-    # What a dirty version left is not known: to force it as it is would declare a failed migration applied.
-    force = manual_repair(row, None) if row and row.dirty else f"baseline --from {name}"
+    first = found[0]
+    name = shlex.quote(first.table.argument)
+    use = f"to use that table: --table {name}, or x-migrations-table in the URL; "
     return ForeignTable(
         f"{table} has no version, but {listed}: the files may have been applied already",
-        hint=f"to use that table: --table {name}, or x-migrations-table in the URL; to take its version "
-        f"over: {force}, or the annotation {ANNOTATION_FORCE}={track}={version}@TOKEN; if it belongs "
-        f"to something else: --foreign-table {name}, or spec.tracks.{track}.foreignTables",
+        hint=f"{use if first.tool is GOLANG_MIGRATE else ''}to take its version over: "
+        f"{_way_over(track, table, first)}; if it belongs to something else: --foreign-table {name}, "
+        f"or spec.tracks.{track}.foreignTables",
     )
+
+
+def _way_over(track: Track, table: TableName, found: _Found) -> str:
+    """What takes the version of a table over, as a command that can be typed."""
+    recorded, tool = found.recorded, found.tool
+    if recorded is not None and recorded.failed:
+        # What a failed version left is not known: to force it as it is would declare it applied.
+        if tool is GOLANG_MIGRATE and recorded.number is not None:
+            return manual_repair(Row(recorded.number), None)
+        return f"a migration has failed, repair it with {tool.name} first"
+    if recorded is None or recorded.number is None:
+        return _by_number(tool)
+    options = ["--table", table.argument] if table != TableName(*TRACKING_TABLE[track]) else []
+    if track is not Track.USER:
+        options += ["--track", track.value]
+    command = shlex.join([_PROGRAM, "baseline", "--from", found.table.argument, *options])
+    way = f"{command}, or spec.tracks.{track}.baseline: {recorded.number}"
+    if tool.same_files:
+        return way
+    if tool.importer is None:
+        return f"{way}, if your files have the same numbers"
+    return f"{_PROGRAM} import {tool.importer} DIR, if the files are still its own, and {way}"
+
+
+def _by_number(tool: Tool) -> str:
+    """Where only somebody who knows the files can tell the number."""
+    if tool.importer is not None:
+        command = f"{_PROGRAM} import {tool.importer} DIR"
+        return f"{command} converts its files and says the number of each: {_PROGRAM} baseline NUMBER"
+    return f"{_PROGRAM} baseline NUMBER, the number of your newest file whose content is in the database"

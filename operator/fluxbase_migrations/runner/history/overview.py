@@ -6,12 +6,11 @@ from enum import StrEnum
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.history import drift
-from fluxbase_migrations.runner.history.history_table import Entry, standing
-from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.history.entry import Entry, Row, standing
 
 
 class FileState(StrEnum):
-    """Of one version."""
+    """Where one version stands, as ``status`` prints it."""
 
     APPLIED = "applied"
     EDITED = "applied, edited since"

@@ -1,4 +1,4 @@
-"""Our own statements around a file's: opening, session hygiene, the tracking row, the ledger.
+"""Our own statements around a file's: opening, session hygiene, the tracking row, the history.
 
 Everything is qualified with its schema, operators included, because it runs in a session that a file has
 just used. A check is a division by an advisory lock's answer: only a volatile call is not evaluated at
@@ -16,14 +16,15 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection.lock import LockIds
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import TableName
+from fluxbase_migrations.runner.history.columns import Columns, Expression
 from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.sql.simple_query import QueryPart
 
-_HYGIENE: Final = (
+_RESET_SESSION: Final = (
     b"RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;",
     b"CLOSE ALL;DEALLOCATE ALL;UNLISTEN *;DISCARD TEMP;DISCARD SEQUENCES;",
 )
-_HYGIENE_RESULTS: Final = 8
+_RESET_RESULTS: Final = 8
 
 
 MARK: Final = b"fluxbase.transaction"
@@ -49,7 +50,7 @@ class SessionSql:
 
     session: Session
     table: TableName
-    ledger: HistoryTable
+    history: HistoryTable
     ids: LockIds
     weak_commit: bool
     """The role's own synchronous_commit is off: durable commits need at least ``local``."""
@@ -58,7 +59,7 @@ class SessionSql:
     lock_timeout: int
     """Milliseconds that our own statements wait for a row or a table; not 0, which is for ever."""
     target: bytes = field(init=False)
-    row_xmin: bytes = field(init=False)
+    row_xmin: Expression = field(init=False)
     """Which transaction wrote the tracking row; NULL where there is none."""
     mark: bytes = field(init=False)
     mark_and_take: bytes = field(init=False)
@@ -70,7 +71,7 @@ class SessionSql:
     def __post_init__(self) -> None:
         self.target = self.table.quoted(self.session)
         # A query of its own: one statement with two INSERTs takes the server half as long again.
-        self.row_xmin = b"(SELECT w.xmin FROM %b w)" % self.target
+        self.row_xmin = Expression(b"(SELECT w.xmin FROM %b w)" % self.target)
         locks = [b"pg_catalog.pg_try_advisory_xact_lock(%d)" % one for one in self.ids.all]
         mark = b"pg_catalog.set_config('" + MARK + b"', " + _XID + b", true)"
         self.take_xact = _all_true(locks)
@@ -91,7 +92,7 @@ class SessionSql:
 
     def begin(self, modes: bytes = b"", *, locks: bool = True) -> QueryPart:
         """Open a transaction of our own and take every lock within it."""
-        begin = b"BEGIN " + _writable(modes) + b";" + self.patience().sql
+        begin = b"BEGIN " + _writable(modes) + b";" + self.own_timeouts().sql
         return QueryPart(begin + self.take_xact, 4) if locks else QueryPart(begin, 3)
 
     def begin_marked(self, modes: bytes = b"", *, locks: bool = True) -> QueryPart:
@@ -99,31 +100,31 @@ class SessionSql:
         begin = b"BEGIN " + _writable(modes) + b";"
         return QueryPart(begin + (self.mark_and_take if locks else self.mark), 2)
 
-    def hygiene(self) -> QueryPart:
+    def reset_session(self) -> QueryPart:
         """Give the next file a session as if it were new (DISCARD ALL would drop the locks as well)."""
         extra = self.session.after_reset
-        return QueryPart(_HYGIENE[0] + extra + _HYGIENE[1], _HYGIENE_RESULTS + extra.count(b";"))
+        return QueryPart(_RESET_SESSION[0] + extra + _RESET_SESSION[1], _RESET_RESULTS + extra.count(b";"))
 
-    def tidy(self) -> QueryPart:
+    def reset_session_for_us(self) -> QueryPart:
         """The same before statements of our own."""
-        hygiene, patience = self.hygiene(), self.patience()
-        return QueryPart(hygiene.sql + patience.sql, hygiene.results + patience.results)
+        reset_session, own_timeouts = self.reset_session(), self.own_timeouts()
+        return QueryPart(reset_session.sql + own_timeouts.sql, reset_session.results + own_timeouts.results)
 
     def constraints(self) -> QueryPart:
         """Check deferred constraints now, so that their error is the file's."""
         return QueryPart(b"SET CONSTRAINTS ALL IMMEDIATE;", 1, constraints=True)
 
-    def locks_again(self) -> QueryPart:
+    def reacquire_locks(self) -> QueryPart:
         """Session locks, each exactly once, and still the same backend."""
         return QueryPart(self.take_session, 2)
 
-    def still_ours(self, xid: str | None = None) -> QueryPart:
+    def confirm_transaction(self, xid: str | None = None) -> QueryPart:
         """The same, and still the transaction that was opened: ``xid``, or as its mark has it."""
         if xid is None:
             return QueryPart(self.take_marked, 2)
         return QueryPart(self._take_session(b"'%d'" % int(xid)), 2)
 
-    def patience(self) -> QueryPart:
+    def own_timeouts(self) -> QueryPart:
         """How long our own statements wait for somebody's lock on our tables, whatever the file has set."""
         return QueryPart(b"SET LOCAL lock_timeout=%d;SET LOCAL statement_timeout=0;" % self.lock_timeout, 2)
 
@@ -135,12 +136,12 @@ class SessionSql:
         values = (self.target, version, b"true" if dirty else b"false")
         return QueryPart(delete + b"INSERT INTO %b (version, dirty) VALUES (%d, %b);" % values, 2)
 
-    def write_row(self, version: int, dirty: bool, entry: dict[str, bytes]) -> QueryPart:
-        """The tracking row together with a new ledger entry that proves it; its reply has the entry's id."""
-        text = self.ledger.insert(self.session, entry | {"row_xmin": self.row_xmin})
+    def write_row(self, version: int, dirty: bool, entry: Columns) -> QueryPart:
+        """The tracking row together with a new history entry that proves it; its reply has the entry's id."""
+        text = self.history.insert(self.session, {**entry, "row_xmin": self.row_xmin})
         return self._written(version, dirty, text)
 
-    def write_row_in_one_message(self, version: int, entry: dict[str, bytes]) -> QueryPart:
+    def write_row_in_one_message(self, version: int, entry: Columns) -> QueryPart:
         """The clean row and its entry behind a file that has no savepoint, whose transaction wrote the row.
 
         The division fails where a trigger or a rule has left out or changed what was written.
@@ -149,12 +150,13 @@ class SessionSql:
         there = b"1 OPERATOR(pg_catalog./) pg_catalog.count(*) OPERATOR(pg_catalog.=) 1"
         written = b"w.version OPERATOR(pg_catalog.=) %d AND NOT w.dirty" % version
         ours = b"CASE WHEN %b THEN pg_catalog.xid(pg_catalog.pg_current_xact_id()) END" % there
-        entry = entry | {"row_xmin": b"(SELECT %b FROM %b w WHERE %b)" % (ours, self.target, written)}
-        return QueryPart(row.sql + self.ledger.insert(self.session, entry) + b";", row.results + 1)
+        xmin = Expression(b"(SELECT %b FROM %b w WHERE %b)" % (ours, self.target, written))
+        insert = self.history.insert(self.session, {**entry, "row_xmin": xmin})
+        return QueryPart(row.sql + insert + b";", row.results + 1)
 
-    def rewrite_row(self, entry_id: int, version: int, dirty: bool, entry: dict[str, bytes]) -> QueryPart:
-        """The tracking row together with an existing ledger entry."""
-        text = self.ledger.update(self.session, entry_id, entry | {"row_xmin": self.row_xmin})
+    def rewrite_row(self, entry_id: int, version: int, dirty: bool, entry: Columns) -> QueryPart:
+        """The tracking row together with an existing history entry."""
+        text = self.history.update(self.session, entry_id, {**entry, "row_xmin": self.row_xmin})
         return self._written(version, dirty, text)
 
     def _written(self, version: int, dirty: bool, entry: bytes) -> QueryPart:
@@ -177,9 +179,9 @@ class SessionSql:
         )
         return QueryPart(row.sql + check % (entry, there), row.results + 1)
 
-    def update(self, entry_id: int, entry: dict[str, bytes]) -> QueryPart:
-        """An existing ledger entry alone."""
-        return QueryPart(self.ledger.update(self.session, entry_id, entry) + b";", 1)
+    def update(self, entry_id: int, entry: Columns) -> QueryPart:
+        """An existing history entry alone."""
+        return QueryPart(self.history.update(self.session, entry_id, entry) + b";", 1)
 
     def commit(self, *, durable: bool) -> QueryPart:
         """COMMIT; not durable only where a durable one follows before anything is said."""

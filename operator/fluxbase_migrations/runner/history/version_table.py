@@ -1,33 +1,23 @@
 """golang-migrate's version table: one row, ``(version, dirty)``."""
 
+import shlex
 from typing import Final
 
 from psycopg import errors
 
-from fluxbase_migrations.core.errors import ServerRefused
+from fluxbase_migrations.core.errors import ForeignTable, MigrationError, ServerRefused
 from fluxbase_migrations.core.files import NIL
-from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import HISTORY, TableName
+from fluxbase_migrations.runner.history import other_tools
+from fluxbase_migrations.runner.history.entry import Row
+from fluxbase_migrations.runner.history.other_tools import Tool
 from fluxbase_migrations.runner.sql import composing as sql
 
 _VERSION_TYPES: Final = frozenset(("bigint", "integer"))
 _TYPE_EXISTS: Final = "42710"
 _EXISTS_ALREADY: Final = frozenset(("23505", "42P06", "42P07", _TYPE_EXISTS))
 """Somebody else created it between our look and our CREATE; its row type may be found first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The tracking row as read; ``xmin`` identifies the transaction that wrote it."""
-
-    version: int = NIL
-    dirty: bool = False
-    xmin: int | None = None
-
-    def __str__(self) -> str:
-        """As golang-migrate's ``version`` prints it."""
-        return f"{self.version} (dirty)" if self.dirty else str(self.version)
 
 
 def columns(session: Session, table: TableName) -> dict[str, str] | None:
@@ -60,23 +50,45 @@ def exists(session: Session, table: TableName) -> bool:
 
     Raises:
         ServerRefused: a table of that name is there and is not a version table.
+        ForeignTable: it is that of another tool.
     """
     if table == HISTORY:
         raise ServerRefused(
             f"{table} is the history of the migrations and cannot be a tracking table",
             hint="use another tracking table (--table, or x-migrations-table in the URL)",
         )
-    found = columns(session, table)
-    if found is None:
+    present = columns(session, table)
+    if present is None:
         return False
-    if found.get("version") not in _VERSION_TYPES or found.get("dirty") != "boolean":
-        listed = ", ".join(f"{name} {kind}" for name, kind in found.items()) or "none"
-        raise ServerRefused(
-            f"{table} is not a golang-migrate version table: it has the columns {listed}, and (version "
-            "bigint, dirty boolean) is needed",
-            hint="another program keeps a table under that name; rename it, or use another tracking table",
-        )
+    if present.get("version") not in _VERSION_TYPES or present.get("dirty") != "boolean":
+        tool = other_tools.recognised(table.name, present)
+        raise _not_ours(table, present) if tool is None else _of_another_tool(session, table, tool)
     return True
+
+
+def _not_ours(table: TableName, found: dict[str, str]) -> MigrationError:
+    listed = ", ".join(f"{name} {kind}" for name, kind in found.items()) or "none"
+    return ServerRefused(
+        f"{table} is not a golang-migrate version table: it has the columns {listed}, and (version "
+        "bigint, dirty boolean) is needed",
+        hint="another program keeps a table under that name; rename it, or use another tracking table",
+    )
+
+
+def _of_another_tool(session: Session, table: TableName, tool: Tool) -> MigrationError:
+    """Its table stays as it is, and ours gets another name."""
+    try:
+        recorded = other_tools.newest(session, table, tool)
+    except errors.InsufficientPrivilege as error:
+        return missing_privilege(session, table, f"{table} is the table of {tool.name}", error)
+    ours = TableName(table.schema, f"{table.name}_versions")
+    said = f"records version {recorded.shown}" if recorded else "records nothing applied"
+    options = f"--table {shlex.quote(ours.argument)}"
+    hint = f"keep ours under another name: {options}, or table: {ours.argument} of the track in the set"
+    if recorded is not None and recorded.number is not None and not recorded.failed:
+        command = f"fluxbase-migrate baseline --from {shlex.quote(table.argument)} {options}"
+        hint += f"; what is applied is recorded there by {command}, or baseline: {recorded.number} in the set"
+    return ForeignTable(f"{table} is the table of {tool.name}, and {said}", hint=hint)
 
 
 def read(session: Session, table: TableName) -> Row:

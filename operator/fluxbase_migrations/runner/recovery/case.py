@@ -6,9 +6,8 @@ from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, Migrat
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Step
-from fluxbase_migrations.runner.connection.session_state import SessionState
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind
-from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind, Row
+from fluxbase_migrations.runner.history.session_state import SessionState
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
 
 
@@ -31,7 +30,7 @@ class Resume:
     reason: str
     session: SessionState | None = None
     """None where nothing is left to run, or nothing was run."""
-    doubt: str | None = None
+    in_doubt_checksum: str | None = None
     """The next statement may have taken effect in part: the checksum of the statements up to and including
     it, as they were then."""
 
@@ -61,7 +60,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What the decision is about."""
+    """All that the decision about a dirty row is made from."""
 
     row: Row
     entries: Sequence[Entry]

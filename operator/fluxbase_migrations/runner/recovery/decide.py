@@ -1,6 +1,6 @@
-"""What to do about a dirty row: a pure decision from the row, the ledger and the files.
+"""What to do about a dirty row: a pure decision from the row, the history and the files.
 
-Never "declare the failed migration applied". What the ledger proves decides; where it proves nothing, the
+Never "declare the failed migration applied". What the history proves decides; where it proves nothing, the
 policy does.
 """
 
@@ -12,19 +12,19 @@ from fluxbase_migrations.core.files import NIL, MigrationFile, MigrationFiles
 from fluxbase_migrations.core.names import ANNOTATION_REQUESTED_AT, Recovery
 from fluxbase_migrations.core.plan import Step
 from fluxbase_migrations.core.result import ErrorInfo
-from fluxbase_migrations.runner.connection.session_state import SessionState
 from fluxbase_migrations.runner.history import drift
-from fluxbase_migrations.runner.history.history_table import (
+from fluxbase_migrations.runner.history.entry import (
     AFTER,
     MEANING,
     REQUEST,
     SESSION,
     Entry,
     EntryOutcome,
+    Row,
     standing,
 )
 from fluxbase_migrations.runner.history.manual_repair import manual_repair
-from fluxbase_migrations.runner.history.version_table import Row
+from fluxbase_migrations.runner.history.session_state import SessionState
 from fluxbase_migrations.runner.recovery import unknown_state
 from fluxbase_migrations.runner.recovery.case import Case, Policy, Restore, Resume, RunAgain, about, step_of
 from fluxbase_migrations.runner.sql.prepared_file import Prepared

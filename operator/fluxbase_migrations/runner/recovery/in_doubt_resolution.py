@@ -1,26 +1,26 @@
 """A statement outside a transaction that was started and not seen to end: what the catalog says became of it.
 
-Before the statement runs, what is needed to tell is noted in the ledger; after a crash it is compared with
+Before the statement runs, what is needed to tell is noted in the history; after a crash it is compared with
 the catalog. The answers: it took effect, it did not (run it again), or nobody can tell.
 """
 
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from fluxbase_migrations.runner.connection import lock
 from fluxbase_migrations.runner.connection.lock import LockIds
 from fluxbase_migrations.runner.connection.session import Session
-from fluxbase_migrations.runner.history.history_table import AFTER, Entry, standing
+from fluxbase_migrations.runner.history.entry import AFTER, Entry, Row, standing
 from fluxbase_migrations.runner.history.migration_session import MigrationSession
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.recovery import index_cleanup
 from fluxbase_migrations.runner.sql import grammar, lexer
 
-_IDEMPOTENT = frozenset(["VACUUM", "ANALYZE", "CLUSTER", "REINDEX"])
+_IDEMPOTENT: Final = frozenset(["VACUUM", "ANALYZE", "CLUSTER", "REINDEX"])
 
-_PATIENCE = 60.0
+_LOCK_WAIT: Final = 60.0
+"""Seconds to wait for golang-migrate's locks, which are free while an index is dropped."""
 
 
 class Resolution(StrEnum):
@@ -34,15 +34,15 @@ class Resolution(StrEnum):
 def note(session: Session, statement: bytes) -> dict[str, Any]:
     """What to remember about a statement before it runs."""
     words = lexer.leading_words(statement, 0, len(statement))
-    found = grammar.outside_transaction(statement)
-    target = index_cleanup.resolve(session, found) if found else None
+    parsed = grammar.outside_transaction(statement)
+    target = index_cleanup.resolve(session, parsed) if parsed else None
     if target is not None:
         return target.to_json()
     if words[0] in _IDEMPOTENT or words[:2] == ("ALTER", "SYSTEM"):
         return {"command": "idempotent"}
-    if found is not None and found.database is not None:
-        before = _has_database(session, found.database)
-        return {"command": found.command, "database": found.database, "there_before": before}
+    if parsed is not None and parsed.database is not None:
+        before = _has_database(session, parsed.database)
+        return {"command": parsed.command, "database": parsed.database, "there_before": before}
     return {}
 
 
@@ -52,53 +52,64 @@ def resolvable(details: dict[str, Any]) -> bool:
     return known or index_cleanup.Target.from_json(details) is not None
 
 
-def became(session: Session, ids: LockIds, details: dict[str, Any], log: Log) -> Resolution:
+def resolve(session: Session, ids: LockIds, details: dict[str, Any], log: Log) -> Resolution:
     """Compare the note with the catalog, and clean up what a broken-off index build left."""
-    command = details.get("command")
-    if command == "idempotent":
+    if details.get("command") == "idempotent":
         return Resolution.NOT_DONE
     if (database := details.get("database")) is not None:
-        wanted = command == "create database"
-        # As it was before: then the statement fails, or has nothing to do, and is to say so itself.
-        changed = details.get("there_before", not wanted) != wanted
-        return (
-            Resolution.DONE if changed and _has_database(session, database) == wanted else Resolution.NOT_DONE
-        )
+        return _of_database(session, database, details)
     target = index_cleanup.Target.from_json(details)
-    if target is None:
-        return Resolution.UNKNOWN
-    with lock.golang_released(session, ids, _PATIENCE), index_cleanup.without_lock_timeout(session):
+    return Resolution.UNKNOWN if target is None else _of_index(session, ids, target, log)
+
+
+def _of_database(session: Session, database: str, details: dict[str, Any]) -> Resolution:
+    """CREATE or DROP DATABASE: whether it is there, or gone, and was not before."""
+    expected = details.get("command") == "create database"
+    # As it was before: then the statement fails, or has nothing to do, and is to say so itself.
+    if details.get("there_before", not expected) == expected:
+        return Resolution.NOT_DONE
+    return _done_if(_has_database(session, database) == expected)
+
+
+def _of_index(session: Session, ids: LockIds, target: index_cleanup.Target, log: Log) -> Resolution:
+    """A CONCURRENTLY statement: what the table has now, without what the statement left half done."""
+    detached = False
+    with lock.golang_released(session, ids, _LOCK_WAIT), index_cleanup.without_lock_timeout(session):
         for name in index_cleanup.drop_new_invalid(session, target):
             log.info("dropped the invalid index that a broken-off statement left", index=name)
-        detached = command == "detach" and index_cleanup.finalize_detach(session, target, log)
-    match command:
+        if target.command == "detach":
+            detached = index_cleanup.finalize_detach(session, target, log)
+    match target.command:
         case "create":
-            return Resolution.DONE if index_cleanup.built(session, target) else Resolution.NOT_DONE
+            return _done_if(index_cleanup.built(session, target))
         case "drop":
-            gone = target.oid is not None and not index_cleanup.exists(session, target.oid)
-            return Resolution.DONE if gone else Resolution.NOT_DONE
+            return _done_if(target.oid is not None and not index_cleanup.exists(session, target.oid))
         case "reindex":
             return Resolution.NOT_DONE
         case "detach":
-            return Resolution.DONE if detached else Resolution.NOT_DONE
+            return _done_if(detached)
         case _:
             return Resolution.UNKNOWN
+
+
+def _done_if(took_effect: bool) -> Resolution:
+    return Resolution.DONE if took_effect else Resolution.NOT_DONE
 
 
 def _has_database(session: Session, name: str) -> bool:
     return bool(session.query("SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s", (name,)))
 
 
-def settle(context: MigrationSession, row: Row, entries: list[Entry]) -> list[Entry]:
-    """``entries``, the one that stands for ``row`` without its doubt where the catalog resolves it."""
+def resolve_in_doubt(context: MigrationSession, row: Row, entries: list[Entry]) -> list[Entry]:
+    """``entries``; the one that stands for ``row`` is no longer in doubt where the catalog resolves it."""
     entry = standing(row, entries)
     if entry is None or entry.in_doubt is None:
         return entries
-    return [_settled(context, one) if one is entry else one for one in entries]
+    return [_resolved(context, one) if one is entry else one for one in entries]
 
 
-def _settled(context: MigrationSession, entry: Entry) -> Entry:
-    match became(context.session, context.ids, entry.details, context.log):
+def _resolved(context: MigrationSession, entry: Entry) -> Entry:
+    match resolve(context.session, context.ids, entry.details, context.log):
         case Resolution.DONE:
             return replace(entry, done=entry.in_doubt, done_checksum=entry.details.get(AFTER), in_doubt=None)
         case Resolution.NOT_DONE:

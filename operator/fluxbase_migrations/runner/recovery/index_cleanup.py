@@ -28,7 +28,7 @@ class Target:
 
     command: str
     table: int
-    """Its oid."""
+    """Object identifier of the table."""
     before: tuple[int, ...] = ()
     """Oids of that table's indexes before, valid or not."""
     index: str | None = None
@@ -38,8 +38,8 @@ class Target:
     """DROP INDEX, REINDEX INDEX: the index; DETACH: the partition, if it was one of this table."""
 
     def to_json(self) -> dict[str, Any]:
-        """For the ledger's details."""
-        return asdict(self)
+        """For the history's details."""
+        return {**asdict(self), "before": list(self.before)}
 
     @classmethod
     def from_json(cls, details: dict[str, Any]) -> "Target | None":
@@ -50,16 +50,16 @@ class Target:
         return cls(**{**known, "before": tuple(known["before"])})
 
 
-def resolve(session: Session, found: Outside) -> Target | None:
+def resolve(session: Session, parsed: Outside) -> Target | None:
     """Which table a CONCURRENTLY statement is about; None if that cannot be told."""
-    if found.relation is None:
+    if parsed.relation is None:
         return None
     try:
-        oid = _oid(session, found.relation)
+        oid = _oid(session, parsed.relation)
         if oid is None:
             return None
         table = oid
-        if found.is_index:
+        if parsed.is_index:
             rows = session.query(
                 "SELECT i.indrelid::pg_catalog.int8 FROM pg_catalog.pg_index i WHERE i.indexrelid = %s",
                 (oid,),
@@ -67,19 +67,19 @@ def resolve(session: Session, found: Outside) -> Target | None:
             if not rows:
                 return None
             table = rows[0][0]
-        partition = _partition(session, table, found.partition) if found.partition else None
+        partition = _partition(session, table, parsed.partition) if parsed.partition else None
     except errors.Error:
         return None
     before = session.query(
         "SELECT i.indexrelid::pg_catalog.int8 FROM pg_catalog.pg_index i WHERE i.indrelid = %s", (table,)
     )
     return Target(
-        found.command,
+        parsed.command,
         table,
         tuple(one for (one,) in before),
-        found.index,
-        found.if_not_exists,
-        partition or (oid if found.is_index else None),
+        parsed.index,
+        parsed.if_not_exists,
+        partition or (oid if parsed.is_index else None),
     )
 
 
@@ -123,25 +123,25 @@ def drop_new_invalid(session: Session, target: Target) -> list[str]:
     return _drop(session, [one for one in invalid(session, target.table) if one[0] not in target.before])
 
 
-def drop_in_the_way(session: Session, target: Target, *, always: bool) -> list[str]:
+def drop_blocking(session: Session, target: Target, *, always: bool) -> list[str]:
     """Drop an invalid index of the very name that CREATE INDEX asks for.
 
     With IF NOT EXISTS the statement would skip it in silence; otherwise it fails, unless ``always``
     because this run is a recovery.
     """
-    return _drop(session, in_the_way(session, target, always=always))
+    return _drop(session, blocking(session, target, always=always))
 
 
-def in_the_way(session: Session, target: Target, *, always: bool) -> list[tuple[int, str, str]]:
-    """What :func:`drop_in_the_way` would drop."""
+def blocking(session: Session, target: Target, *, always: bool) -> list[tuple[int, str, str]]:
+    """What :func:`drop_blocking` would drop."""
     if target.command != "create" or target.index is None or not (target.if_not_exists or always):
         return []
     return [one for one in invalid(session, target.table) if one[2] == target.index]
 
 
-def _drop(session: Session, found: list[tuple[int, str, str]]) -> list[str]:
+def _drop(session: Session, indexes: list[tuple[int, str, str]]) -> list[str]:
     dropped = []
-    for _, schema, name in found:
+    for _, schema, name in indexes:
         try:
             _wait_for(session, sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, name)))
         except SqlFailure:
@@ -182,7 +182,7 @@ def built(session: Session, target: Target) -> bool:
 
 
 def exists(session: Session, oid: int) -> bool:
-    """Whether a relation is there."""
+    """Whether the relation with this object identifier is still there."""
     return bool(session.query("SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s", (oid,)))
 
 
@@ -215,21 +215,22 @@ def finalize_detach(session: Session, target: Target, log: Log) -> bool:
     pending, schema, table, partition_schema, partition = rows[0]
     if not pending:
         return False
+    _finalize(session, (schema, table), (partition_schema, partition))
+    log.info("finalized a detach that was broken off", partition=f"{partition_schema}.{partition}")
+    return True
+
+
+def _finalize(session: Session, table: tuple[str, str], partition: tuple[str, str]) -> None:
     statement = sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE")
     try:
-        _wait_for(
-            session,
-            statement.format(sql.Identifier(schema, table), sql.Identifier(partition_schema, partition)),
-        )
+        _wait_for(session, statement.format(sql.Identifier(*table), sql.Identifier(*partition)))
     except SqlFailure as failure:
         kind = Transient if failures.transient_state(failure.sqlstate) else ServerRefused
         raise kind(
-            f"the pending detach of {partition_schema}.{partition} could not be finalized: "
+            f"the pending detach of {'.'.join(partition)} could not be finalized: "
             + session.scrub(failure.message),
             sql_state=failure.sqlstate,
         ) from failure
-    log.info("finalized a detach that was broken off", partition=f"{partition_schema}.{partition}")
-    return True
 
 
 @contextmanager

@@ -7,16 +7,14 @@ from fluxbase_migrations.core.errors import Dirty
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, MigrationFiles
 from fluxbase_migrations.core.names import Recovery
 from fluxbase_migrations.core.plan import Step
-from fluxbase_migrations.runner.connection.failures import statement_label
 from fluxbase_migrations.runner.history import drift
-from fluxbase_migrations.runner.history.history_table import Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome, Row
 from fluxbase_migrations.runner.history.manual_repair import manual_repair
-from fluxbase_migrations.runner.history.version_table import Row
 from fluxbase_migrations.runner.recovery.case import Case, RunAgain
 from fluxbase_migrations.runner.sql import do_blocks
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
 from fluxbase_migrations.runner.sql.statements import StatementKind as Kinds
-from fluxbase_migrations.runner.sql.statements import tag
+from fluxbase_migrations.runner.sql.statements import statement_label, tag
 
 
 def marked_by_another(case: Case) -> RunAgain:
@@ -77,17 +75,17 @@ def _tried(entries: Sequence[Entry], step: Step, file: MigrationFile) -> str | N
 
 def _may_commit_in_part(prepared: Prepared) -> str | None:
     """The first statement that may have ended a transaction before the file's end; None if there is none."""
-    found = prepared.statements
-    for index, statement in enumerate(found):
+    statements = prepared.statements
+    for index, statement in enumerate(statements):
         special = prepared.specials.get(index)
         ends = special is not None and special.kind in (Kinds.COMMIT, Kinds.ROLLBACK, Kinds.PREPARE)
-        word = tag(found, index) if statement[:1] in b"cCdD" else ""
+        word = tag(statements, index) if statement[:1] in b"cCdD" else ""
         if (
-            (ends and index + 1 < len(found))
+            (ends and index + 1 < len(statements))
             or word == "CALL"
             or (word == "DO" and do_blocks.ends_transactions(statement))
         ):
-            label = statement_label(found, index)
+            label = statement_label(statements, index)
             return f"{prepared.step.label} may have committed in part: statement {label}, ends a transaction"
     return None
 

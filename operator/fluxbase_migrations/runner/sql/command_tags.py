@@ -34,7 +34,7 @@ _SAME: Final = frozenset(
 
 
 def disagreement(
-    chunks: Sequence[QueryPart],
+    parts: Sequence[QueryPart],
     replies: Sequence[Reply],
     statements: Statements,
     specials: dict[int, Special],
@@ -44,14 +44,14 @@ def disagreement(
     There may be fewer replies than statements, where one failed.
     """
     position = 0
-    for chunk in chunks:
+    for part in parts:
         if position >= len(replies):
             return None
-        part = replies[position : position + chunk.results]
-        position += chunk.results
-        if chunk.origin is None:
+        answers = replies[position : position + part.results]
+        position += part.results
+        if part.origin is None:
             continue
-        for index, reply in enumerate(part, chunk.first):
+        for index, reply in enumerate(answers, part.first):
             if not _fits(statements, index, specials.get(index), reply.tag):
                 tag = reply.tag.decode("ascii", "backslashreplace")
                 return f"it answered statement {index + 1} of the file with {tag or 'nothing'}"
@@ -61,16 +61,16 @@ def disagreement(
 
 
 def complete(
-    chunks: Sequence[QueryPart],
+    parts: Sequence[QueryPart],
     replies: Sequence[Reply],
     statements: Statements,
     specials: dict[int, Special],
 ) -> str | None:
     """The same for a message that succeeded."""
-    missing = sum(chunk.results for chunk in chunks) - len(replies)
+    missing = sum(part.results for part in parts) - len(replies)
     if missing > 0:
         return f"it ran {missing} fewer statements than the file was taken to have"
-    return disagreement(chunks, replies, statements, specials)
+    return disagreement(parts, replies, statements, specials)
 
 
 def ended_by_itself(replies: Sequence[Reply]) -> int:

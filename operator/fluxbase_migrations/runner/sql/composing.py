@@ -11,7 +11,7 @@ from fluxbase_migrations.runner.sql.encodings import client_codec, encoded
 
 
 class Composable(Protocol):
-    """A piece of a statement."""
+    """A piece of a statement, which knows how it is quoted."""
 
     def as_bytes(self, pgconn: abc.PGconn) -> bytes:
         """As the server reads it on this connection."""
@@ -29,7 +29,7 @@ class Identifier:
         return b".".join(escaping.escape_identifier(_encoded(name, pgconn)) for name in self._names)
 
     def as_string(self, pgconn: abc.PGconn) -> str:
-        """The same as text, for people."""
+        """As :meth:`as_bytes`, decoded: for messages."""
         return self.as_bytes(pgconn).decode(client_codec(pgconn), "replace")
 
 

@@ -25,30 +25,46 @@ class Outside:
     if_not_exists: bool = False
 
 
+def parsed(statement: bytes) -> Any:
+    """The parse tree of a statement; None where there is none to be had.
+
+    That is what the grammar does not know, and what nests deeper than the tree's form can hold, as half a
+    hundred operators in a row do.
+    """
+    import postgast
+    from google.protobuf.message import DecodeError
+
+    try:
+        return postgast.parse(statement.decode())
+    except (postgast.PgQueryError, UnicodeDecodeError, DecodeError):
+        return None
+
+
 def outside_transaction(statement: bytes) -> Outside | None:
     """Parse one CREATE/DROP INDEX, REINDEX, DETACH PARTITION, CREATE or DROP DATABASE; else None."""
     import postgast
 
-    try:
-        parsed = postgast.parse(statement.decode())
-    except (postgast.PgQueryError, UnicodeDecodeError):
+    tree = parsed(statement)
+    if tree is None or len(tree.stmts) != 1:
         return None
-    if len(parsed.stmts) != 1:
-        return None
-    node: Any = parsed.stmts[0].stmt
+    node = tree.stmts[0].stmt
     match node.WhichOneof("node"):
         case "index_stmt":
-            made = node.index_stmt
+            build = node.index_stmt
             return Outside(
                 "create",
-                _name(made.relation),
-                index=made.idxname or None,
-                if_not_exists=bool(made.if_not_exists),
+                _name(build.relation),
+                index=build.idxname or None,
+                if_not_exists=bool(build.if_not_exists),
             )
         case "reindex_stmt":
-            made = node.reindex_stmt
-            is_index = made.kind == postgast.pg_query_pb2.REINDEX_OBJECT_INDEX
-            return Outside("reindex", _name(made.relation) if made.relation.relname else None, is_index)
+            rebuild = node.reindex_stmt
+            is_index = rebuild.kind == postgast.pg_query_pb2.REINDEX_OBJECT_INDEX
+            return Outside(
+                "reindex",
+                _name(rebuild.relation) if rebuild.relation.relname else None,
+                is_index,
+            )
         case "drop_stmt" if node.drop_stmt.concurrent:
             items = node.drop_stmt.objects[0].list.items
             return Outside("drop", tuple(item.string.sval for item in items), True)

@@ -55,7 +55,7 @@ _DIGIT_CHARACTERS: Final = frozenset(b"0123456789")
 _CREATE: Final = re.compile(rb"CREATE\b", re.IGNORECASE)
 _OFF: Final = frozenset((b"OFF", b"OF", b"FALSE", b"FALS", b"FAL", b"FA", b"F", b"NO", b"N", b"0"))
 _SETTING: Final = b"STANDARD_CONFORMING_STRINGS"
-_LOOK_EVERY: Final = 1024
+_CHECK_EVERY: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Statements:
         return self.sql[self.starts[index] : self.ends[index]]
 
     def view(self, index: int) -> memoryview:
-        """The same without a copy."""
+        """As :meth:`text`, without a copy."""
         return memoryview(self.sql)[self.starts[index] : self.ends[index]]
 
     def __iter__(self) -> Iterator[bytes]:
@@ -114,7 +114,7 @@ class Statements:
 
 
 class _Open(Exception):
-    """Something never ends."""
+    """A string, comment or quoted name is not closed before the file ends."""
 
     def __init__(self, what: str, at: int) -> None:
         super().__init__(what)
@@ -122,47 +122,49 @@ class _Open(Exception):
 
 
 def split(
-    sql: bytes, *, standard_conforming_strings: bool = True, look: Callable[[], object] | None = None
+    sql: bytes, *, standard_conforming_strings: bool = True, check_stop: Callable[[], object] | None = None
 ) -> Statements:
     """Split a file into statements; empty ones (``;;``, comments) are left out, as the server does.
 
-    ``look`` is called every thousand statements or so, and may raise to end it.
+    ``check_stop`` is called every thousand statements or so, and may raise to end it.
     """
-    found = Statements(sql, conforming=[(0, standard_conforming_strings)])
-    scan = _Scan(found, standard_conforming_strings, look)
+    statements = Statements(sql, conforming=[(0, standard_conforming_strings)])
+    scan = _Scan(statements, standard_conforming_strings, check_stop)
     position, size = 0, len(sql)
     try:
         while (position := scan.blank_end(position)) < size:
             if sql[position] == 0x3B:  # an empty statement
                 position += 1
                 continue
-            found.starts.append(position)
+            statements.starts.append(position)
             end = scan.statement_end(position)
-            found.ends.append(end)
+            statements.ends.append(end)
             scan.note_setting(position, end)
             position = end + 1
     except _Open as left:
-        found.unfinished = left.unfinished
-        if len(found.starts) > len(found.ends):
-            found.ends.append(size)
-    return found
+        statements.unfinished = left.unfinished
+        if len(statements.starts) > len(statements.ends):
+            statements.ends.append(size)
+    return statements
 
 
 class _Scan:
-    """One pass over a file."""
+    """One pass over a file's bytes, statement by statement."""
 
-    def __init__(self, found: Statements, conforming: bool, look: Callable[[], object] | None) -> None:
-        self.found = found
-        self.sql = found.sql
-        self.look = look
+    def __init__(
+        self, statements: Statements, conforming: bool, check_stop: Callable[[], object] | None
+    ) -> None:
+        self.statements = statements
+        self.sql = statements.sql
+        self.check_stop = check_stop
         self.steps = 0
         self.conforming = conforming
 
     def step(self) -> None:
         """Give the caller a chance to end a long scan."""
         self.steps += 1
-        if self.look is not None and self.steps % _LOOK_EVERY == 0:
-            self.look()
+        if self.check_stop is not None and self.steps % _CHECK_EVERY == 0:
+            self.check_stop()
 
     def blank_end(self, position: int) -> int:
         """Go over white space and comments."""
@@ -187,8 +189,8 @@ class _Scan:
             if after >= size or sql[after] == 0x3B:
                 return after
             if after == position or sql[after] in b"'\"$/\\":
-                if sql[after] == 0x5C and self.found.backslash is None:
-                    self.found.backslash = after
+                if sql[after] == 0x5C and self.statements.backslash is None:
+                    self.statements.backslash = after
                 floor = after = _token_end(sql, after, floor, self.conforming)
             position = after
 
@@ -258,7 +260,7 @@ class _Scan:
             del words[1]
         if len(words) == 4 and words[:2] == [b"SET", _SETTING] and words[2] in (b"=", b"TO"):
             self.conforming = words[3].strip(b"'") not in _OFF
-            self.found.conforming.append((len(self.found.starts), self.conforming))
+            self.statements.conforming.append((len(self.statements.starts), self.conforming))
 
 
 def _token_end(sql: bytes, at: int, floor: int, conforming: bool) -> int:
@@ -419,9 +421,9 @@ def leading_words(sql: bytes, start: int, end: int, count: int = 8) -> tuple[str
 
     Quoted identifiers keep their quotes, so that ``"concurrently"`` is not the keyword.
     """
-    found = []
+    words = []
     for token in tokens(sql, start, end):
-        found.append(token.decode("utf-8", "replace").upper())
-        if len(found) == count:
+        words.append(token.decode("utf-8", "replace").upper())
+        if len(words) == count:
             break
-    return tuple(found)
+    return tuple(words)

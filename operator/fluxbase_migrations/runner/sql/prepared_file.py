@@ -10,11 +10,12 @@ from fluxbase_migrations.core.errors import MigrationError
 from fluxbase_migrations.core.files import MigrationFile
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.plan import Step
-from fluxbase_migrations.runner.sql import lexer, statements
+from fluxbase_migrations.runner.sql import grouping, lexer, statements
+from fluxbase_migrations.runner.sql.grouping import Group
 from fluxbase_migrations.runner.sql.lexer import Statements
 from fluxbase_migrations.runner.sql.refused_statements import refuse_left_out, refuse_unusable
 from fluxbase_migrations.runner.sql.simple_query import QueryPart
-from fluxbase_migrations.runner.sql.statements import Group, Special, StatementKind
+from fluxbase_migrations.runner.sql.statements import Special, StatementKind
 
 MESSAGE_LIMIT: Final = 256 * 1024
 """Bytes. A larger file is sent in several messages within its transaction."""
@@ -45,33 +46,35 @@ class Prepared:
         step: Step,
         *,
         standard_conforming_strings: bool = True,
-        look: Callable[[], object] | None = None,
+        check_stop: Callable[[], object] | None = None,
     ) -> "Prepared":
-        """Split and classify ``step``'s file; ``look`` as in :func:`lexer.split`.
+        """Split and classify ``step``'s file; ``check_stop`` as in :func:`lexer.split`.
 
         Raises:
             InvalidSource: the file cannot be run as it is.
         """
         sql = step.file.sql if step.file else b""
-        found = lexer.split(sql, standard_conforming_strings=standard_conforming_strings, look=look)
-        specials = statements.classify(found)
-        refuse_unusable(found, specials, step.label)
-        refuse_left_out(found, step.label)
-        return cls(step, found, specials, statements.group(found, specials, (), (), step.label))
+        split = lexer.split(
+            sql, standard_conforming_strings=standard_conforming_strings, check_stop=check_stop
+        )
+        specials = statements.classify(split)
+        refuse_unusable(split, specials, step.label)
+        refuse_left_out(split, step.label)
+        return cls(step, split, specials, grouping.group(split, specials, (), (), step.label))
 
     def regroup(self) -> None:
         """Cut again after PostgreSQL had its word."""
-        self.groups = statements.group(self.statements, self.specials, self.alone, self.cuts, self.step.label)
+        self.groups = grouping.group(self.statements, self.specials, self.alone, self.cuts, self.step.label)
 
     @property
     def file(self) -> MigrationFile | None:
-        """The file, if there is one."""
+        """None: the step only moves the recorded version."""
         return self.step.file
 
     @property
     def atomic(self) -> bool:
         """Whether the whole file takes effect together with its version row."""
-        return statements.is_atomic(self.groups)
+        return grouping.is_atomic(self.groups)
 
     @property
     def one_message(self) -> bool:
@@ -80,49 +83,71 @@ class Prepared:
         Only where none of its bytes could end a transaction, whatever they are taken for: then it is
         certain, too, that nothing took effect when the connection is lost.
         """
-        found = self.statements
+        sql = self.statements.sql
         return (
-            len(found.sql) <= MESSAGE_LIMIT
+            len(sql) <= MESSAGE_LIMIT
             and not self.specials
-            and not found.conforming_changes
-            and _TRANSACTIONAL.search(found.sql) is None
+            and not self.statements.conforming_changes
+            and _TRANSACTIONAL.search(sql) is None
         )
 
-    def messages(self, group: Group, hygiene: QueryPart) -> Iterator[list[QueryPart]]:
-        """The file's own statements of one group, in messages of bounded size."""
-        found, limit = self.statements, 1 if self.statements.conforming_changes else MESSAGE_LIMIT
+    def messages(self, group: Group, reset_session: QueryPart) -> Iterator[list[QueryPart]]:
+        """The file's own statements of one group, in messages of bounded size.
+
+        ``reset_session`` takes the place of a DISCARD ALL.
+        """
+        statements = self.statements
         if self._mostly_one_statement(group):
-            yield [QueryPart(found.sql, len(found), 0, 0)]  # no copy of it
+            yield [QueryPart(statements.sql, len(statements), 0, 0)]  # no copy of it
             return
-        pending: list[QueryPart] = []
-        size, index, count = 0, 0, len(group.send)
-        while index < count:
-            first = group.send[index]
-            special = self.specials.get(first)
-            if special is not None and special.kind is StatementKind.DISCARD_ALL:
-                pending.append(hygiene)
-                index += 1
+        # How what follows is to be read is seen only from the answer.
+        limit = 1 if statements.conforming_changes else MESSAGE_LIMIT
+        message: list[QueryPart] = []
+        size = 0
+        for part in self._parts(group.send, limit, reset_session):
+            if message and size + len(part.sql) > limit:
+                yield message
+                message, size = [], 0
+            message += [part, SEPARATOR]
+            size += len(part.sql)
+        if message:
+            yield message
+
+    def _parts(self, send: Sequence[int], limit: int, reset_session: QueryPart) -> Iterator[QueryPart]:
+        """The statements to send, neighbours in the file together."""
+        statements, position = self.statements, 0
+        while position < len(send):
+            first = send[position]
+            if self._discards_all(first):
+                yield reset_session
+                position += 1
                 continue
-            last = index
-            start = found.starts[first]
-            while last + 1 < count and self._together(group, last + 1, start, limit - size):
-                last += 1
-            end = found.ends[group.send[last]]
-            pending += [QueryPart(found.sql[start:end], last - index + 1, start, first), SEPARATOR]
-            size += end - start
-            index = last + 1
-            if size >= limit // 2 or (index < count and size + self._length(group.send[index]) > limit):
-                yield pending
-                pending, size = [], 0
-        if pending:
-            yield pending
+            count = self._neighbours(send, position, limit)
+            start, end = statements.starts[first], statements.ends[first + count - 1]
+            yield QueryPart(statements.sql[start:end], count, start, first)
+            position += count
+
+    def _neighbours(self, send: Sequence[int], position: int, limit: int) -> int:
+        """How many statements from this one on stand side by side in the file and fit ``limit`` bytes."""
+        first, ends = send[position], self.statements.ends
+        start, count = self.statements.starts[first], 1
+        while position + count < len(send):
+            index = send[position + count]
+            if index != first + count or ends[index] - start > limit or self._discards_all(index):
+                break
+            count += 1
+        return count
+
+    def _discards_all(self, index: int) -> bool:
+        special = self.specials.get(index)
+        return special is not None and special.kind is StatementKind.DISCARD_ALL
 
     def _mostly_one_statement(self, group: Group) -> bool:
         """A large file that is one statement, but for what is around it, and is sent as it is."""
-        found = self.statements
-        if len(found.sql) <= MESSAGE_LIMIT or len(group.send) != len(found) or self.specials:
+        statements = self.statements
+        if len(statements.sql) <= MESSAGE_LIMIT or len(group.send) != len(statements) or self.specials:
             return False
-        return not found.conforming_changes and 2 * self.largest > len(found.sql)
+        return not statements.conforming_changes and 2 * self.largest > len(statements.sql)
 
     @property
     def memory(self) -> int:
@@ -135,21 +160,8 @@ class Prepared:
     @property
     def largest(self) -> int:
         """Bytes of the largest statement."""
-        found = self.statements
-        return max((end - start for start, end in zip(found.starts, found.ends, strict=True)), default=0)
-
-    def _length(self, index: int) -> int:
-        return self.statements.ends[index] - self.statements.starts[index]
-
-    def _together(self, group: Group, position: int, start: int, room: int) -> bool:
-        """Whether the next statement follows the last one in the file and still fits the message."""
-        index = group.send[position]
-        special = self.specials.get(index)
-        return (
-            index == group.send[position - 1] + 1
-            and not (special is not None and special.kind is StatementKind.DISCARD_ALL)
-            and self.statements.ends[index] - start <= room
-        )
+        starts, ends = self.statements.starts, self.statements.ends
+        return max((end - start for start, end in zip(starts, ends, strict=True)), default=0)
 
     def meaning(self, index: int) -> str:
         """sha256 over a statement's tokens, the same whatever its white space, comments and case."""
@@ -192,8 +204,8 @@ class Lookahead:
                 self._ready[index] = self._prepare(self._steps[index])
             except MigrationError as error:  # a file is refused when its turn comes, not before
                 self._ready[index] = error
-        found = self._ready[index]
-        return found if isinstance(found, Prepared) else None
+        ready = self._ready[index]
+        return ready if isinstance(ready, Prepared) else None
 
     def get(self, index: int) -> Prepared:
         """The step whose turn has come.
@@ -202,7 +214,7 @@ class Lookahead:
             MigrationError: it cannot be run as it is.
         """
         self.peek(index)
-        found = self._ready.pop(index)
-        if isinstance(found, MigrationError):
-            raise found
-        return found
+        ready = self._ready.pop(index)
+        if isinstance(ready, MigrationError):
+            raise ready
+        return ready

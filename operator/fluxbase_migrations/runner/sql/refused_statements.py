@@ -1,10 +1,11 @@
 """Files that can never work: refused before anything of them runs, with the line and with what to do."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.sql import lexer
 from fluxbase_migrations.runner.sql.lexer import Statements
 from fluxbase_migrations.runner.sql.statements import Special, StatementKind
@@ -26,46 +27,55 @@ _HINTS: Final = {
 
 
 def refuse_unusable(statements: Statements, specials: Mapping[int, Special], name: str) -> None:
-    """Refuse what the server could not have been meant to see.
+    """Refuse what the server could not have been meant to see; of several such places, name the first.
 
     Raises:
         InvalidSource: COPY … FROM STDIN, psql's own commands, or something that is opened and never closed.
     """
-    copy = next((index for index, one in specials.items() if one.kind is StatementKind.COPY_STDIN), None)
-    places = [statements.starts[copy] if copy is not None else None, statements.backslash]
-    places.append(statements.unfinished.at if statements.unfinished else None)
-    first = min((place for place in places if place is not None), default=None)
+    first = min(_unusable(statements, specials), default=None, key=lambda place: place.at)
     if first is None:
         return
-    line, column = lexer.line_column(statements.sql, first)
-    if copy is not None and first == statements.starts[copy]:
-        raise InvalidSource(
-            "COPY … FROM STDIN reads from psql, and a migration has no such input",
-            file=name,
-            line=line,
-            column=column,
-            statement=f"{copy + 1} of {len(statements)}, COPY",
-            hint=_INSERTS,
-        )
-    if first == statements.backslash:
-        command = _COMMAND.match(statements.sql, first)
-        text = command[0].decode("ascii", "backslashreplace") if command else "\\"
-        raise InvalidSource(
-            f"{text} is a command of psql, and a migration is plain SQL",
-            file=name,
-            line=line,
-            column=column,
-            hint=_HINTS.get(text, "remove it, or write it in SQL"),
-        )
-    what = statements.unfinished.what if statements.unfinished else "text"
+    line, column = lexer.line_column(statements.sql, first.at)
     raise InvalidSource(
-        f"the {what} that opens here never ends",
-        file=name,
-        line=line,
-        column=column,
-        hint="close it: PostgreSQL would take the rest of the file for a part of it"
-        + (" (its comments nest: each /* needs a */ of its own)" if what == "comment" else ""),
+        first.problem, file=name, line=line, column=column, statement=first.statement, hint=first.hint
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Unusable:
+    """A place of a file that can never work."""
+
+    at: int
+    problem: str
+    hint: str
+    statement: str | None = None
+
+
+def _unusable(statements: Statements, specials: Mapping[int, Special]) -> Iterator[_Unusable]:
+    copy = next((index for index, one in specials.items() if one.kind is StatementKind.COPY_STDIN), None)
+    if copy is not None:
+        yield _Unusable(
+            statements.starts[copy],
+            "COPY … FROM STDIN reads from psql, and a migration has no such input",
+            _INSERTS,
+            f"{copy + 1} of {len(statements)}, COPY",
+        )
+    if statements.backslash is not None:
+        match = _COMMAND.match(statements.sql, statements.backslash)
+        command = match[0].decode("ascii", "backslashreplace") if match else "\\"
+        yield _Unusable(
+            statements.backslash,
+            f"{command} is a command of psql, and a migration is plain SQL",
+            _HINTS.get(command, "remove it, or write it in SQL"),
+        )
+    if statements.unfinished is not None:
+        what = statements.unfinished.what
+        nesting = " (its comments nest: each /* needs a */ of its own)" if what == "comment" else ""
+        yield _Unusable(
+            statements.unfinished.at,
+            f"the {what} that opens here never ends",
+            f"close it: PostgreSQL would take the rest of the file for a part of it{nesting}",
+        )
 
 
 def refuse_left_out(statements: Statements, name: str) -> None:

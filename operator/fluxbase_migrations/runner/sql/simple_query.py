@@ -71,7 +71,7 @@ class SqlFailure(Exception):
         super().__init__(f"{self.message} ({self.sqlstate})")
 
     @property
-    def failed(self) -> int:
+    def completed(self) -> int:
         """How many statements of the message had succeeded."""
         return len(self.replies)
 
@@ -92,7 +92,7 @@ class Stop(Protocol):
         """Becomes readable when the run is asked to end."""
 
     def drain(self) -> None:
-        """Take note of the wake-up."""
+        """Empty :attr:`fileno`, so that it becomes readable again only by another signal."""
 
     def should_cancel(self, atomic: bool) -> bool:
         """Whether the statement that is running should be cancelled now."""
@@ -106,7 +106,7 @@ class Watch:
     cancel: Callable[[], object] | None = None
     """Called once, when ``stop`` says that the statement is to be cancelled."""
     atomic: bool = True
-    meanwhile: Callable[[], object] | None = None
+    on_sent: Callable[[], object] | None = None
     """Called once as soon as everything is sent; it must not fail."""
     on_waiting: Callable[[float], object] | None = None
     """Called every half second with the seconds that the message has taken so far; it must not fail."""
@@ -117,13 +117,13 @@ _NO_WATCH: Final = Watch()
 
 def run(
     conn: abc.PGconn,
-    chunks: Sequence[QueryPart],
+    parts: Sequence[QueryPart],
     watch: Watch = _NO_WATCH,
     *,
     rows: int = 0,
     single: bool = False,
 ) -> list[Reply]:
-    """Send ``chunks`` as one message and wait for every reply; of the first ``rows`` keep a row.
+    """Send ``parts`` as one message and wait for every reply; of the first ``rows`` keep a row.
 
     ``single`` has the server itself refuse more than one statement (the extended protocol does).
 
@@ -131,7 +131,7 @@ def run(
         SqlFailure: a statement failed; those after it in the message did not run.
         ConnectionLost: the server is gone; what took effect is not known here.
     """
-    text = b"".join(chunk.sql for chunk in chunks) if len(chunks) > 1 else chunks[0].sql
+    text = b"".join(part.sql for part in parts) if len(parts) > 1 else parts[0].sql
     try:
         if single:
             conn.send_query_params(text, None)
@@ -159,7 +159,7 @@ def run_own(conn: abc.PGconn, text: bytes, watch: Watch = _NO_WATCH) -> list[abc
 
 
 class _Exchange:
-    """One message under way."""
+    """One message, from its first byte sent to its last reply."""
 
     def __init__(self, conn: abc.PGconn, watch: Watch, rows: int, *, keep: bool = False) -> None:
         self.conn = conn
@@ -193,8 +193,8 @@ class _Exchange:
 
     def _send(self) -> None:
         sending = self.conn.flush() == 1
-        if not sending and self.watch.meanwhile is not None:
-            self.watch.meanwhile()
+        if not sending and self.watch.on_sent is not None:
+            self.watch.on_sent()
         while sending:
             if self._wait(select.POLLIN | select.POLLOUT):
                 self.conn.consume_input()
@@ -232,25 +232,36 @@ class _Exchange:
 
     def _take(self, result: abc.PGresult) -> None:
         status = result.status
-        if status in _COMPLETE and not result.command_status:
-            return  # the rows of one of a rule's queries; the statement's own tag is still to come
         if status in _COMPLETE:
-            self.replies.append(Reply(result.command_status or b"", self._row))
-            self._row = None
-            if self.keep:
-                self.results.append(result)
-        elif status == pq.ExecStatus.SINGLE_TUPLE:
-            if self._row is None and len(self.replies) < self.rows:
-                self._row = tuple(result.get_value(0, column) for column in range(result.nfields))
-        elif status == pq.ExecStatus.FATAL_ERROR:
-            if self.failure is None:
-                encoding = self.conn.parameter_status(b"server_encoding")
-                self.failure = SqlFailure(result, self.replies, encoding == b"SQL_ASCII")
-        elif status == pq.ExecStatus.COPY_IN:
-            self.conn.put_copy_end(_COPY_REFUSAL)
-            self.conn.flush()
-        elif status == pq.ExecStatus.COPY_OUT:
-            self._drain_copy()
+            self._complete(result)
+            return
+        match status:
+            case pq.ExecStatus.SINGLE_TUPLE:
+                if self._row is None and len(self.replies) < self.rows:
+                    self._row = tuple(result.get_value(0, column) for column in range(result.nfields))
+            case pq.ExecStatus.FATAL_ERROR:
+                self._fail(result)
+            case pq.ExecStatus.COPY_IN:
+                self.conn.put_copy_end(_COPY_REFUSAL)
+                self.conn.flush()
+            case pq.ExecStatus.COPY_OUT:
+                self._drain_copy()
+
+    def _complete(self, result: abc.PGresult) -> None:
+        """Keep the reply to a statement, which this result ends."""
+        tag = result.command_status
+        if not tag:
+            return  # the rows of one of a rule's queries; the statement's own tag is still to come
+        self.replies.append(Reply(tag, self._row))
+        self._row = None
+        if self.keep:
+            self.results.append(result)
+
+    def _fail(self, result: abc.PGresult) -> None:
+        """The first error is the statement's; a second one is of the connection's end."""
+        if self.failure is None:
+            encoding = self.conn.parameter_status(b"server_encoding")
+            self.failure = SqlFailure(result, self.replies, encoding == b"SQL_ASCII")
 
     def _drain_copy(self) -> None:
         """COPY TO STDOUT in a migration: nobody reads it."""

@@ -1,4 +1,4 @@
-"""What kind each statement of a file is, and in which transactions the file therefore runs.
+"""What kind each statement of a file is, as far as transactions are concerned (see ``grouping``).
 
 The first words decide; PostgreSQL has the last word (see ``engine``), so a kind that is wrong here costs
 one repetition, never correctness. Most statements are plain and are not even looked at twice. Left out or
@@ -6,13 +6,10 @@ moved is only what is a transaction's beginning or end to its last word (see ``t
 """
 
 import re
-from collections.abc import Collection
-from dataclasses import field
 from enum import StrEnum
 from itertools import islice, pairwise
 from typing import Final
 
-from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.sql import transaction_grammar
 from fluxbase_migrations.runner.sql.lexer import Statements, leading_words, tokens
@@ -49,7 +46,6 @@ _SUSPECT: Final = re.compile(
     rb"(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|PREPARE|SET|DISCARD|VACUUM|CLUSTER|CREATE|DROP|ALTER|REINDEX|COPY)\b",
     re.IGNORECASE,
 )
-_SETTING: Final = re.compile(rb"(?:SET|RESET)\b", re.IGNORECASE)
 _VERBS: Final = {
     Verb.BEGIN: StatementKind.BEGIN,
     Verb.COMMIT: StatementKind.COMMIT,
@@ -110,8 +106,8 @@ def _special(sql: bytes, start: int, end: int) -> Special | None:
 
 def _transactional(sql: bytes, start: int, end: int) -> Special | None:
     words = [word.upper() for word in islice(tokens(sql, start, end), _LONGEST)]
-    found = transaction_grammar.parse(words)
-    return Special(_VERBS[found.verb], found.modes, found.chain) if found else None
+    parsed = transaction_grammar.parse(words)
+    return Special(_VERBS[parsed.verb], parsed.modes, parsed.chain) if parsed else None
 
 
 def _unless_savepoint(words: tuple[str, ...]) -> Special | None:
@@ -163,116 +159,6 @@ def tag(statements: Statements, index: int) -> str:
     return " ".join([words[0], *rest[: 2 if rest and rest[0] in _PAIRS else 1]])
 
 
-@dataclass(slots=True)
-class Group:
-    """Consecutive statements that take effect together."""
-
-    first: int
-    """Index of the first statement that this group covers, dropped ones included."""
-    last: int = 0
-    """One past the last covered statement."""
-    send: list[int] = field(default_factory=list)
-    """The statements to send; a file's own BEGIN and COMMIT are left out, because ours take their place."""
-    modes: list[bytes] = field(default_factory=list)
-    alone: bool = False
-    """One statement, outside any transaction."""
-    concurrently: bool = False
-    explicit: bool = False
-    """The file itself opened this transaction: a statement refused in it is the file's error."""
-    end: StatementKind = StatementKind.COMMIT
-
-
-def group(
-    statements: Statements,
-    specials: dict[int, Special],
-    alone: Collection[int],
-    cuts: Collection[int],
-    name: str,
-) -> list[Group]:
-    """Cut a file into its groups; a file that yields one transactional group is an atomic file.
-
-    ``alone`` are the statements that PostgreSQL refused in a transaction, ``cuts`` those that need what
-    stands before them committed.
-
-    Raises:
-        InvalidSource: the file ends inside a transaction that it opened itself, or gives such a one modes
-            when it is too late.
-    """
-    groups: list[Group] = []
-    current = Group(0)
-
-    def close(last: int, end: StatementKind = StatementKind.COMMIT) -> Group:
-        current.last, current.end = last, end
-        if current.send or end is not StatementKind.COMMIT:
-            groups.append(current)
-        return Group(last)
-
-    opened = 0
-    for index in range(len(statements)):
-        special = specials.get(index)
-        kind = special.kind if special else StatementKind.PLAIN
-        if index in cuts and not current.explicit:
-            current = close(index)
-        if (kind is StatementKind.ALONE or index in alone) and not current.explicit:
-            current = close(index)
-            groups.append(
-                Group(
-                    index, index + 1, [index], alone=True, concurrently=bool(special and special.concurrently)
-                )
-            )
-            current = Group(index + 1)
-            continue
-        match kind:
-            case StatementKind.BEGIN if special:
-                if special.modes and not _only_settings(statements, current.send):
-                    if current.explicit:
-                        raise _late_modes(statements, index, name)
-                    current = close(index)
-                if special.modes:
-                    current.modes.append(special.modes)
-                if not current.explicit:
-                    opened = index
-                    current.explicit = True
-            case StatementKind.SET_TRANSACTION if special and not current.send:
-                current.modes.append(special.modes)
-            case StatementKind.COMMIT | StatementKind.ROLLBACK | StatementKind.PREPARE if special:
-                modes = current.modes
-                if kind is StatementKind.PREPARE:
-                    current.send.append(index)
-                current = close(index + 1, kind)
-                if special.chain:
-                    current.explicit, current.modes, opened = True, modes, index
-            case _:
-                current.send.append(index)
-    # Where a COMMIT lacks its semicolon, the server says so, with the place.
-    if current.explicit and not any(one.kind is StatementKind.MALFORMED for one in specials.values()):
-        line = statements.sql.count(b"\n", 0, statements.starts[opened]) + 1
-        raise InvalidSource(
-            "the file ends inside the transaction that it opened here",
-            file=name,
-            line=line,
-            statement=f"{opened + 1} of {len(statements)}, {tag(statements, opened)}",
-            hint="add the missing COMMIT, or remove BEGIN: a file is one transaction anyway",
-        )
-    close(len(statements))
-    return groups
-
-
-def _only_settings(statements: Statements, send: Collection[int]) -> bool:
-    """Whether a transaction's modes can still be chosen after these statements, as PostgreSQL has it."""
-    return all(_SETTING.match(statements.sql, statements.starts[index]) for index in send)
-
-
-def _late_modes(statements: Statements, index: int, name: str) -> InvalidSource:
-    return InvalidSource(
-        "BEGIN cannot set modes inside the transaction that the file opened before",
-        file=name,
-        line=statements.sql.count(b"\n", 0, statements.starts[index]) + 1,
-        statement=f"{index + 1} of {len(statements)}, {tag(statements, index)}",
-        hint="add the missing COMMIT before it, or give the modes to the first BEGIN",
-    )
-
-
-def is_atomic(groups: list[Group]) -> bool:
-    """Whether the whole file can take effect together with its version row."""
-    return not groups or (len(groups) == 1 and not groups[0].alone and groups[0].end is StatementKind.COMMIT)
+def statement_label(statements: Statements, index: int) -> str:
+    """Like ``2 of 3, ALTER TABLE``."""
+    return f"{index + 1} of {len(statements)}, {tag(statements, index)}"

@@ -6,28 +6,18 @@ it: the lock is taken anew after every group, which releases all others.
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, field
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from psycopg.pq import abc
 
-from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection.session import Session
-from fluxbase_migrations.runner.sql import lexer
-from fluxbase_migrations.runner.sql.lexer import Statements
+from fluxbase_migrations.runner.history.session_state import SessionState
 from fluxbase_migrations.runner.sql.simple_query import SqlFailure
 
 KEPT: Final = b"pg_catalog.current_setting('fluxbase.session')::pg_catalog.jsonb"
 """What :func:`keep` has kept, for the rest of the transaction."""
 
-_CANNOT_BE_RESTORED: Final = {
-    "temporary": "temporary objects",
-    "prepared": "prepared statements",
-    "cursors": "open cursors",
-    "listening": "LISTEN",
-}
 _SETTINGS: Final = b"""\
 COALESCE((SELECT pg_catalog.jsonb_object_agg(s.name, s.setting) FROM pg_catalog.pg_settings s
  WHERE (s.source OPERATOR(pg_catalog.=) 'session' OR s.name OPERATOR(pg_catalog.=) 'search_path')
@@ -48,59 +38,6 @@ SELECT DISTINCT f.found[1] FROM pg_catalog.pg_proc p
  '(?:set_config[[:space:]]*[(][[:space:]]*''|set[[:space:]]+(?:session[[:space:]]+)?)'
  '([a-z_][[:alnum:]_$]*(?:[.][a-z_][[:alnum:]_$]*)+)', 'gi') f (found)
  WHERE n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema']::pg_catalog.name[])"""
-_SET_CONFIG: Final = re.compile(rb"set_config\s*\(\s*'([^']+)'", re.IGNORECASE)
-_SET_IN_BODY: Final = re.compile(
-    rb"\bset\s+(?:session\s+)?([a-z_\x80-\xff][\w$\x80-\xff]*(?:\.[a-z_\x80-\xff][\w$\x80-\xff]*)+)",
-    re.IGNORECASE,
-)
-"""In a DO, or a function, wherever it stands: a name too many does no harm."""
-_SET: Final = re.compile(rb"(?:SET|RESET)\s", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionState:
-    """A session, as far as a file's later statements can depend on it."""
-
-    role: str
-    """The setting: ``none`` where nobody has set one."""
-    session_user: str
-    current_user: str
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """Those set in this session, and ``search_path``."""
-    custom: Mapping[str, str | None] = field(default_factory=dict)
-    """Settings with a dot in their name that the file mentions."""
-    temporary: bool = False
-    prepared: bool = False
-    cursors: bool = False
-    listening: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """For the ledger's details."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: object) -> "SessionState | None":
-        """What :meth:`to_json` wrote; None if it is something else: not known."""
-        if not isinstance(value, dict) or not set(cls.__slots__) <= set(value):
-            return None
-        return cls(**{name: value[name] for name in cls.__slots__})
-
-    @property
-    def blocker(self) -> str | None:
-        """What of it no other session can be given; None if nothing."""
-        found = [text for name, text in _CANNOT_BE_RESTORED.items() if getattr(self, name)]
-        return ", ".join(found) or None
-
-
-def custom_names(statements: Statements) -> tuple[str, ...]:
-    """Custom settings that a file's SETs and calls of ``set_config`` name, those in its bodies too."""
-    found: set[str] = set()
-    for index, (start, end) in enumerate(zip(statements.starts, statements.ends, strict=True)):
-        if _SET.match(statements.sql, start, end):
-            found.update(_named(statements.text(index)))
-    for pattern in (_SET_CONFIG, _SET_IN_BODY):
-        found.update(one.decode("utf-8", "replace") for one in pattern.findall(statements.sql))
-    return tuple(sorted(name for name in found if "." in name and not name.startswith("fluxbase.")))
 
 
 def names_in_functions(session: Session) -> set[str]:
@@ -111,18 +48,6 @@ def names_in_functions(session: Session) -> set[str]:
     """
     rows = session.run_own(_NAMES_IN_FUNCTIONS)[-1]
     return {(rows.get_value(row, 0) or b"").decode("utf-8", "replace") for row in range(rows.ntuples)}
-
-
-def _named(statement: bytes) -> Iterator[str]:
-    tokens = [*lexer.tokens(statement, 0, len(statement))]
-    names = tokens[2:] if tokens[1:2] and tokens[1].upper() in (b"SESSION", b"LOCAL") else tokens[1:]
-    parts = []
-    for token in names:
-        if token != b"." and (token == b"=" or token.upper() == b"TO"):
-            break
-        parts.append(token)
-    if len(parts) >= 3 and parts[1] == b".":
-        yield b"".join(part.strip(b'"') for part in parts).decode("utf-8", "replace")
 
 
 def expression(session: Session, names: Sequence[str]) -> bytes:
@@ -151,7 +76,11 @@ def keep(session: Session, names: Sequence[str]) -> bytes:
 
 
 def take(session: Session, names: Sequence[str]) -> SessionState:
-    """The present state."""
+    """The session as it is now.
+
+    Raises:
+        SqlFailure: the server does not say.
+    """
     result = session.run_own(b"SELECT " + expression(session, names))[-1]
     return _parsed(result)
 
@@ -163,20 +92,22 @@ def _parsed(result: abc.PGresult) -> SessionState:
     return state
 
 
-def restore(session: Session, wanted: SessionState) -> str | None:
+def restore(session: Session, recorded: SessionState) -> str | None:
     """Make the session what it was; returns what could not be restored, None if everything was."""
     try:
-        return _restore(session, wanted, tuple(wanted.custom))
+        return _restore(session, recorded, tuple(recorded.custom))
     except SqlFailure as failure:
         return f"what it is now cannot be seen: {session.scrub(failure.message)}"
 
 
-def _restore(session: Session, wanted: SessionState, names: Sequence[str]) -> str | None:
+def _restore(session: Session, recorded: SessionState, names: Sequence[str]) -> str | None:
     now = take(session, names)
-    differing = [(name, value) for name, value in wanted.settings.items() if now.settings.get(name) != value]
+    differing = [
+        (name, value) for name, value in recorded.settings.items() if now.settings.get(name) != value
+    ]
     differing += [
         (name, value)
-        for name, value in wanted.custom.items()
+        for name, value in recorded.custom.items()
         if value is not None and now.custom.get(name) != value
     ]
     for name, value in differing:
@@ -187,15 +118,15 @@ def _restore(session: Session, wanted: SessionState, names: Sequence[str]) -> st
         )
         if (why := _refused(session, text)) is not None:
             return f"setting {name} ({why})"
-    if now.session_user != wanted.session_user:
-        text = b"SET SESSION AUTHORIZATION " + session.identifier(wanted.session_user)
+    if now.session_user != recorded.session_user:
+        text = b"SET SESSION AUTHORIZATION " + session.identifier(recorded.session_user)
         if (why := _refused(session, text)) is not None:
-            return f"session authorization {wanted.session_user} ({why})"
-    if now.role != wanted.role:
-        role = b"NONE" if wanted.role == "none" else session.identifier(wanted.role)
+            return f"session authorization {recorded.session_user} ({why})"
+    if now.role != recorded.role:
+        role = b"NONE" if recorded.role == "none" else session.identifier(recorded.role)
         if (why := _refused(session, b"SET ROLE " + role)) is not None:
-            return f"role {wanted.role} ({why})"
-    return _difference(take(session, names), wanted)
+            return f"role {recorded.role} ({why})"
+    return _difference(take(session, names), recorded)
 
 
 def _refused(session: Session, text: bytes) -> str | None:
@@ -206,17 +137,17 @@ def _refused(session: Session, text: bytes) -> str | None:
     return None
 
 
-def _difference(now: SessionState, wanted: SessionState) -> str | None:
+def _difference(now: SessionState, recorded: SessionState) -> str | None:
     if (now.role, now.session_user, now.current_user) != (
-        wanted.role,
-        wanted.session_user,
-        wanted.current_user,
+        recorded.role,
+        recorded.session_user,
+        recorded.current_user,
     ):
-        return f"role {wanted.current_user}"
-    for name, value in wanted.settings.items():
+        return f"role {recorded.current_user}"
+    for name, value in recorded.settings.items():
         if now.settings.get(name) != value:
             return f"setting {name}"
-    for name, custom in wanted.custom.items():
+    for name, custom in recorded.custom.items():
         if custom is not None and now.custom.get(name) != custom:
             return f"setting {name}"
     return None

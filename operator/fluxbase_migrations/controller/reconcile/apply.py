@@ -1,0 +1,184 @@
+"""Apply: carry out what was decided about a set."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from fluxbase_migrations.api.commands import parse_force, parse_take_over
+from fluxbase_migrations.api.reasons import backoff
+from fluxbase_migrations.api.status import JobReference
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
+from fluxbase_migrations.controller.process.metrics import Metrics
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile import jobs
+from fluxbase_migrations.controller.reconcile.competing_operators import CompetingOperator
+from fluxbase_migrations.controller.reconcile.observe import Observation, Observer
+from fluxbase_migrations.controller.watch.parsing import is_ours
+from fluxbase_migrations.controller.watch.store import ObjectKind, Store
+from fluxbase_migrations.core.job import SetRef
+from fluxbase_migrations.core.json_names import Json
+from fluxbase_migrations.core.names import ANNOTATIONS_UNDISTURBED, Track
+from fluxbase_migrations.decisions.actions import Action, CreateJob, DeleteJob, FreePod, SetTtl
+from fluxbase_migrations.decisions.observed import Refusal
+
+REFUSED_BACKOFF: Final = 5.0
+"""Seconds until a Job that the API server did not take is tried again; doubled each time."""
+
+
+@dataclass(slots=True)
+class Remembered:
+    """What is not in the API server: all of it may be lost at any time."""
+
+    uid: str = ""
+    refusals: dict[Track, Refusal] = field(default_factory=dict)
+    created: dict[Track, JobReference] = field(default_factory=dict)
+    refused: dict[Track, int] = field(default_factory=lambda: defaultdict(int))
+    reserved: set[Track] = field(default_factory=set)
+    """Tracks with a slot for a Job that has not been created yet."""
+    competitor: CompetingOperator | None = None
+    """The one that was told of last."""
+
+
+class Actions:
+    """Carries actions out; ``requeue`` has a key reconciled again in some seconds."""
+
+    def __init__(
+        self,
+        *,
+        kube: Kube,
+        settings: Settings,
+        store: Store,
+        observer: Observer,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        requeue: Callable[[NamespacedName, float], None],
+    ) -> None:
+        self._kube = kube
+        self._settings = settings
+        self._store = store
+        self._observer = observer
+        self._metrics = metrics
+        self._clock = clock
+        self._requeue = requeue
+
+    async def apply(
+        self, key: NamespacedName, observation: Observation, action: Action, remembered: Remembered
+    ) -> None:
+        """Carry out one action about the set ``key``.
+
+        Raises:
+            KubeError: it failed in a way that is worth another look later.
+        """
+        match action:
+            case CreateJob():
+                await self._create(key, observation, action, remembered)
+            case DeleteJob(name, uid, wait):
+                await self._delete(key, observation, name, uid, wait=wait)
+            case SetTtl(name):
+                ttl = observation.spec.job.ttl_seconds_after_finished
+                body = {"spec": {"ttlSecondsAfterFinished": ttl}}
+                await self._patch(ObjectKind.JOB, paths.job(key[0], name), body)
+            case FreePod(name):
+                gone = {"metadata": {"annotations": dict.fromkeys(ANNOTATIONS_UNDISTURBED)}}
+                await self._patch(ObjectKind.POD, paths.pod(key[0], name), gone, allowed=(403, 404))
+
+    async def _delete(
+        self, key: NamespacedName, observation: Observation, name: str, uid: str, *, wait: bool
+    ) -> None:
+        """Delete a Job. One that may still start only after its pods were asked for: it must not run."""
+        if wait and await self._observer.has_changed(key, observation.set, uid):
+            self._requeue(key, 0.0)
+            return
+        answer = await self._kube.delete(paths.job(key[0], name), uid, "Foreground" if wait else "Background")
+        if answer is None or answer.get("kind") != "Job":
+            self._store.remove(ObjectKind.JOB, uid)
+        else:
+            self._store.keep(ObjectKind.JOB, answer)
+
+    async def _patch(
+        self, kind: ObjectKind, path: str, body: Json, allowed: tuple[int, ...] = (404,)
+    ) -> None:
+        """Tidy up: not needed where the object is gone, and for a pod not worth a failure."""
+        try:
+            self._store.keep(kind, await self._kube.patch(path, body))
+        except KubeError as error:
+            if error.status not in allowed:
+                raise
+
+    async def _create(
+        self, key: NamespacedName, observation: Observation, action: CreateJob, remembered: Remembered
+    ) -> None:
+        """Create a Job. If its name is taken, the next look at the Jobs tells whether it is ours."""
+        track = action.track
+        body = await self._manifest(key, observation, action)
+        try:
+            job = await self._kube.create(paths.jobs(key[0]), body)
+        except KubeError as error:
+            if error.status not in (400, 403, 409, 422, 500):
+                raise
+            if error.reason == "AlreadyExists" and await self._exists(key, observation, action.name):
+                self._requeue(key, 1.0)
+                return
+            self._refused(action, error, remembered)
+            self._requeue(key, 0.0)
+            return
+        self._store.keep(ObjectKind.JOB, job)
+        remembered.reserved.discard(track)
+        remembered.created[track] = JobReference(action.name, job["metadata"]["uid"])
+        remembered.refusals.pop(track, None)
+        remembered.refused.pop(track, None)
+        self._metrics.job_created(track)
+
+    async def _exists(self, key: NamespacedName, observation: Observation, name: str) -> bool:
+        """Whether the Job is there and this set's, or just gone. A webhook, too, may answer 409."""
+        query = {"fieldSelector": f"metadata.name={name}"}
+        found = (await self._kube.get(paths.jobs(key[0]), query))["items"]
+        for body in found:
+            self._store.keep(ObjectKind.JOB, body)
+        return all(is_ours(body, observation.set.uid, key[1]) for body in found)
+
+    def _refused(self, action: CreateJob, error: KubeError, remembered: Remembered) -> None:
+        """The API server did not take the Job: the decision is told, and when to try again."""
+        track = action.track
+        remembered.refused[track] += 1
+        delay = backoff(REFUSED_BACKOFF, remembered.refused[track])
+        remembered.refusals[track] = Refusal(
+            run=action.run,
+            template=action.template,
+            message=error.message,
+            permanent=error.status in (400, 422),
+            retry_at=self._clock() + timedelta(seconds=delay),
+        )
+
+    async def _manifest(self, key: NamespacedName, observation: Observation, action: CreateJob) -> Json:
+        """The Job of a planned run."""
+        source = observation.sources[action.track]
+        files = source.small if source else ()
+        job = jobs.job_spec(
+            observation.spec,
+            action.track,
+            SetRef(observation.set.uid, *key, await self._observer.cluster(key, observation.set.uid)),
+            run=action.run,
+            expected_digest=source.digest if source else None,
+            files=files,
+            requested=action.requested,
+            requested_at=action.requested_at,
+            force=parse_force(action.force)[1] if action.force else None,
+            take_over=parse_take_over(action.take_over)[1] if action.take_over else None,
+            command_database=action.command_database,
+            take_over_from=action.take_over_from,
+            expected_database=action.expected_database,
+        )
+        return jobs.manifest(
+            observation.spec,
+            self._settings,
+            job,
+            name=action.name,
+            inputs_digest=action.inputs_digest,
+            template=action.template,
+            database_digest=action.database_digest,
+            files=files,
+        )

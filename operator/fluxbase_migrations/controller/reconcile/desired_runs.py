@@ -1,0 +1,193 @@
+"""What is desired of a set's tracks: from its spec, its sources, and the built-in migrations."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fluxbase_migrations import system
+from fluxbase_migrations.api.commands import digest
+from fluxbase_migrations.api.reasons import Reason
+from fluxbase_migrations.api.spec import ClaimSource, SourceSpec, Spec, TrackSpec
+from fluxbase_migrations.api.status import SourceRead
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, NamespacedName, get_if_allowed
+from fluxbase_migrations.controller.process.settings import Settings
+from fluxbase_migrations.controller.reconcile import jobs
+from fluxbase_migrations.controller.watch.config_map_reader import (
+    ConfigMapReader,
+    ObservedSource,
+    of_files,
+)
+from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.errors import describe
+from fluxbase_migrations.core.json_names import Json
+from fluxbase_migrations.core.names import (
+    ExposurePolicy,
+    Track,
+)
+from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.decisions.desired import Blocked, Desired, DesiredRun, Refused, Skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The migration files of a track."""
+
+    digest: str | None
+    versions: tuple[int, ...] | None = None
+    """In order; None: only the runner sees them."""
+    config_maps: ObservedSource | None = None
+    """The ConfigMaps that the files are in."""
+
+
+class DesiredRuns:
+    """Tells the run that each track should have had."""
+
+    def __init__(self, kube: Kube, settings: Settings, sources: ConfigMapReader) -> None:
+        self._kube = kube
+        self._settings = settings
+        self._sources = sources
+        self._usable: dict[NamespacedName, set[tuple[str, int, str]]] = {}
+        """Claims that were found to be fit for a set, with its uid and generation."""
+        self._built_in = of_files(system.files())
+
+    def forget(self, key: NamespacedName) -> None:
+        """The set is gone."""
+        self._usable.pop(key, None)
+
+    async def of(
+        self, body: Json, spec: Spec, track: Track, recorded: SourceRead | None
+    ) -> tuple[Desired, ObservedSource | None]:
+        """What is desired of ``track``, and the ConfigMaps that the runner must find.
+
+        Raises:
+            KubeError: something could not be read.
+        """
+        wanted = jobs.track_spec(spec, track)
+        if not wanted.enabled:
+            return Skip(Reason.DISABLED, f"spec.tracks.{track}.enabled is false"), None
+        if wanted.source is None and track is Track.USER:
+            return Skip(Reason.NO_SOURCE, "spec.tracks.user has no source"), None
+        content = await self._content(body["metadata"], wanted, recorded)
+        if not isinstance(content, _Content):
+            return content, None
+        run = self._run(body["metadata"]["namespace"], spec, track, content)
+        if content.config_maps is not None and content.versions == ():
+            assert wanted.source is not None  # noqa: S101 - it has ConfigMaps
+            names = ", ".join(wanted.source.config_map_names())
+            text = (
+                f"ConfigMap {names} has no migration files (NNN_name.up.sql); "
+                "changes are picked up automatically"
+            )
+            return Blocked(Outcome.SOURCE_EMPTY, text, empty=run), content.config_maps
+        return run, content.config_maps
+
+    async def _content(
+        self, metadata: Json, wanted: TrackSpec, recorded: SourceRead | None
+    ) -> _Content | Blocked | Refused:
+        source = wanted.source
+        if source is None:
+            return _Content(self._built_in.digest, self._built_in.versions)
+        claim = source.persistent_volume_claim
+        if claim is not None:
+            refused = await self._refuse_claim(metadata, claim)
+            return refused or _Content(digest(claim.claim_name, claim.path, self._settings.restarted_at))
+        names = source.config_map_names()
+        read = await self._sources.read(metadata["namespace"], names, wanted.unknown_files, recorded)
+        return _problem(source, read) or _Content(read.digest, read.versions, read)
+
+    def _run(self, namespace: str, spec: Spec, track: Track, content: _Content) -> DesiredRun:
+        wanted = jobs.track_spec(spec, track)
+        base = digest(
+            content.digest,
+            wanted.target_version,
+            wanted.rollback,
+            wanted.out_of_order,
+            wanted.unknown_files,
+            spec.recovery,
+            spec.database.model_dump_json(),
+            *(wanted.foreign_tables or ()),
+            *_exposure_part(spec, track),
+            *_table_part(spec, track),
+        )
+        return DesiredRun(
+            base,
+            jobs.template_digest(spec, track, self._settings, namespace),
+            volume=_volume(wanted.source),
+            allow_empty=wanted.allow_empty,
+            recheck=_recheck(wanted.recheck_interval, spec.verify.interval if spec.verify else None),
+            versions=content.versions,
+            target=wanted.target_version,
+        )
+
+    async def _refuse_claim(self, metadata: Json, source: ClaimSource) -> Refused | None:
+        """A claim that only one pod may ever use; one that does not exist is the scheduler's to report.
+
+        Its modes never change: it is asked for once for each generation of a set, unless it is missing.
+        """
+        key, fit = (metadata["namespace"], metadata["name"]), (metadata["uid"], metadata["generation"])
+        usable = {one for one in self._usable.get(key, ()) if one[:2] == fit}
+        if (*fit, source.claim_name) in usable:
+            return None
+        found = await get_if_allowed(self._kube, paths.claim(metadata["namespace"], source.claim_name))
+        modes = (found or {}).get("spec", {}).get("accessModes") or []
+        if modes != ["ReadWriteOncePod"]:
+            if found:
+                self._usable[key] = {*usable, (*fit, source.claim_name)}
+            return None
+        text = (
+            f"the PersistentVolumeClaim {source.claim_name} is ReadWriteOncePod: the Job could never use it "
+            "while another pod does. Use ReadWriteOnce or ReadWriteMany."
+        )
+        return Refused(Reason.ACCESS_MODE, text)
+
+
+def config_maps_of(namespace: str, spec: Spec) -> frozenset[NamespacedName]:
+    """The ConfigMaps that the set's tracks refer to."""
+    given = (jobs.track_spec(spec, track).source for track in Track)
+    return frozenset((namespace, name) for source in given if source for name in source.config_map_names())
+
+
+def _exposure_part(spec: Spec, track: Track) -> tuple[str, ...]:
+    """Another policy is a reason to look again; the default one was none before there was a choice."""
+    if track is not Track.USER or spec.exposure is ExposurePolicy.WARN:
+        return ()
+    return (f"exposure={spec.exposure}",)
+
+
+def _table_part(spec: Spec, track: Track) -> tuple[str, ...]:
+    """Where versions are kept and where they begin; none of it could be chosen before.
+
+    The other track's table counts as one of another program's, which nobody looks for where the files are
+    built in.
+    """
+    wanted = jobs.track_spec(spec, track)
+    parts = [f"baseline={wanted.baseline}"] if wanted.baseline is not None else []
+    for one in Track if wanted.source is not None else ():
+        table = jobs.track_spec(spec, one).table
+        parts += [f"{one}.table={table}"] if table is not None else []
+    return tuple(parts)
+
+
+def _volume(source: SourceSpec | None) -> str | None:
+    claim = source.persistent_volume_claim if source else None
+    return f"{claim.claim_name}, path {claim.path}" if claim else None
+
+
+def _recheck(*intervals: str | None) -> timedelta | None:
+    """The shortest of the intervals after which the database is looked at."""
+    given = [durations.seconds(interval) for interval in intervals if interval]
+    return timedelta(seconds=min(given)) if given else None
+
+
+def _problem(source: SourceSpec, seen: ObservedSource) -> Blocked | Refused | None:
+    """Why the ConfigMaps cannot be used now."""
+    names = ", ".join(source.config_map_names())
+    if seen.missing:
+        text = (
+            f"ConfigMap {', '.join(seen.missing)} not found; create it with kubectl create configmap NAME "
+            "--from-file=DIRECTORY; it is picked up automatically"
+        )
+        return Blocked(Reason.SOURCE_MISSING, text)
+    if seen.invalid:
+        return Refused(Outcome.INVALID_SOURCE, f"ConfigMap {names}: {describe(seen.invalid)}")
+    return None

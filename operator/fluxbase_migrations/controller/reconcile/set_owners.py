@@ -1,0 +1,95 @@
+"""Who owns a track of a database: what is known of the set that a run has found there."""
+
+from fluxbase_migrations.api import conditions, status_json
+from fluxbase_migrations.api.reasons import Reason
+from fluxbase_migrations.api.status import Owner, TrackStatus
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName, get_if_allowed
+from fluxbase_migrations.core.identity import DatabaseIdentity, differs
+from fluxbase_migrations.core.json_names import Json
+from fluxbase_migrations.core.names import (
+    Phase,
+    Track,
+)
+from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.decisions.job_state import (
+    ObservedPod,
+)
+from fluxbase_migrations.decisions.owner import OwnerState
+
+
+class SetOwners:
+    """Looks owners up."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._clusters: dict[str, str] = {}
+        """By uid of the set."""
+
+    async def state(
+        self, track: Track, owner: Owner | None, database: DatabaseIdentity | None
+    ) -> OwnerState | None:
+        """What is known of the set that claims ``track`` of ``database``."""
+        if owner is None:
+            return None
+        namespace, _, name = owner.name.partition("/")
+        if not (paths.NAME.fullmatch(namespace) and paths.NAME.fullmatch(name)):
+            return OwnerState.ELSEWHERE  # others may write into the database: nothing that can be looked up
+        try:
+            found = await self._kube.find(paths.one_set(namespace, name))
+        except KubeError as error:
+            if error.status == 403:
+                return OwnerState.UNREADABLE
+            raise
+        if found is not None and found["metadata"]["uid"] == owner.uid:
+            return OwnerState.RELEASED if has_let_go(found, track, database) else OwnerState.PRESENT
+        cluster = await self._namespace_uid(namespace)
+        same = cluster is not None and cluster == owner.cluster
+        return OwnerState.DELETED if same else OwnerState.ELSEWHERE
+
+    async def cluster(self, key: NamespacedName, uid: str) -> str | None:
+        """What tells this cluster's sets from another's: the uid of the set's namespace.
+
+        A set never outlives its namespace, so it is asked for once.
+        """
+        known = self._clusters.get(uid)
+        if known is None:
+            known = await self._namespace_uid(key[0])
+            if known is not None:  # otherwise the right to look may still come
+                self._clusters[uid] = known
+        return known
+
+    def forget(self, uid: str) -> None:
+        """A set is gone."""
+        self._clusters.pop(uid, None)
+
+    async def _namespace_uid(self, namespace: str) -> str | None:
+        found = await get_if_allowed(self._kube, paths.namespace(namespace))
+        return str(found["metadata"]["uid"]) if found else None
+
+
+def owner_of(
+    record: TrackStatus, pods: tuple[ObservedPod, ...]
+) -> tuple[Owner | None, DatabaseIdentity | None]:
+    """The set that keeps this one out, and of which database, as the newest run has found it."""
+    for pod in pods:
+        result = pod.result
+        if record.outstanding and pod.run == record.run and result and result.outcome is Outcome.CONFLICT:
+            owner = Owner(result.owner, result.owner_uid, result.owner_cluster) if result.owner else None
+            return owner, result.database
+    return record.claimed_by if record.outcome is Outcome.CONFLICT else None, record.database
+
+
+def has_let_go(body: Json, track: Track, database: DatabaseIdentity | None) -> bool:
+    """Whether a set says that it no longer uses this track of the database."""
+    try:
+        status = status_json.read(body.get("status"))
+    except ValueError:
+        return False
+    record = status.tracks.of(track)
+    if status.observed_generation != body["metadata"]["generation"] or record.outstanding:
+        return False
+    if conditions.is_failing(status.conditions):
+        return False  # only the conditions are about this generation
+    left_out = record.phase is Phase.SKIPPED and record.reason in (Reason.DISABLED, Reason.NO_SOURCE)
+    return left_out or differs(record.database, database)

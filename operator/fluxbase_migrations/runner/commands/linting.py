@@ -1,0 +1,148 @@
+"""What is risky in migration files: squawk's rules, and what only who runs the files can know.
+
+squawk is a program of its own, made for this: its rules, its comments (``-- squawk-ignore``) and its
+configuration file (``.squawk.toml``) are as its documentation says. Down files undo things, so they are not
+shown to it.
+"""
+
+import glob
+import json
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator, Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Final
+
+from fluxbase_migrations.core import plan
+from fluxbase_migrations.core.errors import InvalidSource, MigrationError
+from fluxbase_migrations.core.extras import PACKAGE, Extra
+from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, MigrationFiles
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.runner.commands.validation import Finding
+from fluxbase_migrations.runner.sql import lexer, statements
+from fluxbase_migrations.runner.sql.prepared_file import Prepared
+from fluxbase_migrations.runner.sql.statements import StatementKind
+
+PROGRAM: Final = "squawk"
+_BATCH: Final = 1000
+"""Files of one call: a command line is bounded."""
+_FOUND: Final = (0, 1)
+"""Exit codes: nothing, something."""
+_OURS: Final = frozenset(("syntax-error", "ban-concurrent-index-creation-in-transaction"))
+"""What PostgreSQL's own grammar and our own rules tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is handed on to squawk."""
+
+    config: str | None = None
+    exclude: tuple[str, ...] = ()
+    pg_version: str | None = None
+    program: str = field(default="")
+    """Its path."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """As squawk takes them."""
+        found = [f"--exclude={rule}" for rule in self.exclude]
+        found += [f"--config={self.config}"] if self.config else []
+        return found + ([f"--pg-version={self.pg_version}"] if self.pg_version else [])
+
+
+def program() -> str:
+    """Where squawk is: beside our own interpreter, or on PATH.
+
+    Raises:
+        MigrationError: nowhere.
+    """
+    beside = Path(sysconfig.get_path("scripts")) / PROGRAM
+    found = str(beside) if beside.is_file() else shutil.which(PROGRAM)
+    if found is None:
+        raise MigrationError(
+            f"{PROGRAM} is not installed", hint=f"run: pip install '{PACKAGE}[{Extra.LINT}]'"
+        )
+    return found
+
+
+def findings(directory: Path, source: MigrationFiles, options: Options) -> list[Finding]:
+    """What squawk and our own rules find in the up files, by file and line.
+
+    Raises:
+        MigrationError: squawk cannot be run, or does not take the options.
+    """
+    found: list[Finding] = []
+    together: list[MigrationFile] = []
+    apart: list[MigrationFile] = []
+    for file in source:
+        if file.direction is not Direction.UP:
+            continue
+        try:
+            prepared = Prepared.of(plan.Step(file.version, file.direction, NIL, file.version, file))
+        except InvalidSource:
+            continue  # what refuses a file is told by validation
+        found += _in_own_transaction(prepared, file)
+        opens = any(one.kind is StatementKind.BEGIN for one in prepared.specials.values())
+        (together if prepared.atomic and not opens else apart).append(file)
+    found += _squawk(directory, together, [*options.arguments, "--assume-in-transaction"], options.program)
+    found += _squawk(directory, apart, options.arguments, options.program)
+    return sorted(found, key=lambda one: (one.file or "", one.line or 0, one.column or 0))
+
+
+def _in_own_transaction(prepared: Prepared, file: MigrationFile) -> Iterator[Finding]:
+    """CONCURRENTLY, VACUUM and their like between the file's own BEGIN and COMMIT: PostgreSQL refuses it."""
+    for group in prepared.groups:
+        for index in group.send if group.explicit else ():
+            special = prepared.specials.get(index)
+            if special is not None and special.kind is StatementKind.ALONE:
+                found = prepared.statements
+                line, column = lexer.line_column(found.sql, found.starts[index])
+                message = f"{statements.tag(found, index)} cannot run in the transaction that the file opens"
+                yield Finding(f"{message}; remove its BEGIN and COMMIT", file.name, line, column)
+
+
+def _squawk(
+    directory: Path, files: Sequence[MigrationFile], arguments: list[str], program: str
+) -> Iterator[Finding]:
+    for first in range(0, len(files), _BATCH):
+        paths = [glob.escape(str(_path(directory, file.name))) for file in files[first : first + _BATCH]]
+        done = subprocess.run(
+            [program, "--reporter=json", *arguments, "--", *paths],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        try:
+            told = json.loads(done.stdout) if done.returncode in _FOUND else None
+        except ValueError:
+            told = None
+        if told is None:
+            raise _failed(done.stderr or done.stdout)
+        yield from (_finding(one) for one in told if one["rule_name"] not in _OURS)
+
+
+def _path(directory: Path, name: str) -> Path:
+    """The file as it was read: files may be in the only subdirectory that has some."""
+    direct = directory / name
+    return direct if direct.is_file() else next(directory.glob(f"*/{glob.escape(name)}"), direct)
+
+
+def _failed(text: str) -> MigrationError:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return MigrationError(f"{PROGRAM} failed: {lines[0] if lines else 'it said nothing'}")
+
+
+def _finding(told: dict[str, Any]) -> Finding:
+    """Its lines and columns begin with 0."""
+    advice = f"; {told['help']}" if told.get("help") else ""
+    return Finding(
+        f"{told['rule_name']}: {told['message']}{advice}",
+        Path(str(told["file"])).name,
+        int(told["line"]) + 1,
+        int(told["column"]) + 1,
+        is_error=told["level"] == "Error",
+    )

@@ -1,0 +1,106 @@
+"""Reading libpg_query's parse tree: names, lists and what stands anywhere within a statement."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+Name = tuple[str, ...]
+"""A name as it is written: schema, if given, and name."""
+
+_MESSAGE: Final = 11  # protobuf's TYPE_MESSAGE
+
+
+def unwrapped(node: Any) -> tuple[str, Any]:
+    """The kind of a ``Node``, like ``alter_table_stmt``, and what it holds."""
+    kind = node.WhichOneof("node")
+    return (kind, getattr(node, kind)) if kind else ("", node)
+
+
+def name_of(range_var: Any) -> Name:
+    """A relation's name."""
+    return (range_var.schemaname, range_var.relname) if range_var.schemaname else (range_var.relname,)
+
+
+def strings(nodes: Any) -> Name:
+    """The strings of a list of ``String`` nodes, like ``schema.name``."""
+    return tuple(node.string.sval for node in nodes if node.WhichOneof("node") == "string")
+
+
+def object_name(node: Any) -> Name:
+    """An object's name, as DROP, COMMENT and their like hold it."""
+    kind, inner = unwrapped(node)
+    match kind:
+        case "list":
+            return tuple(part for item in inner.items for part in object_name(item))
+        case "string":
+            return (inner.sval,)
+        case "range_var":
+            return name_of(inner)
+        case "type_name":
+            return strings(inner.names)
+        case "object_with_args":
+            return strings(inner.objname)
+        case _:
+            return ()
+
+
+def children(message: Any) -> Iterator[tuple[str, Any]]:
+    """The messages directly within one, each with the name of its field; ``Node`` is looked through."""
+    for field, value in message.ListFields():
+        if field.type != _MESSAGE:
+            continue
+        for one in (value,) if hasattr(value, "ListFields") else value:
+            if one.DESCRIPTOR.name == "Node":
+                inner = unwrapped(one)[1]
+                if inner is not one:
+                    yield field.name, inner
+            else:
+                yield field.name, one
+
+
+def descendants(message: Any) -> Iterator[Any]:
+    """Every message within one, itself first; deep expressions do not exhaust the stack."""
+    waiting = [message]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        waiting.extend(inner for _, inner in children(one))
+
+
+def is_a(message: Any, name: str) -> bool:
+    """Whether a message is of that type, like ``RangeVar``."""
+    return bool(message.DESCRIPTOR.name == name)
+
+
+def option(definitions: Any, name: str) -> Any:
+    """The ``DefElem`` of that name among some; None if it is not there."""
+    for node in definitions:
+        if node.WhichOneof("node") == "def_elem" and node.def_elem.defname == name:
+            return node.def_elem
+    return None
+
+
+def is_on(definitions: Any, name: str) -> bool:
+    """Whether a Boolean option like VERBOSE or CONCURRENTLY is given and not switched off."""
+    found = option(definitions, name)
+    if found is None:
+        return False
+    kind, value = unwrapped(found.arg)
+    match kind:
+        case "string":
+            return value.sval.lower() not in ("false", "off", "0")
+        case "integer":
+            return bool(value.ival)
+        case "boolean":
+            return bool(value.boolval)
+        case _:
+            return True
+
+
+def constant_text(node: Any) -> str | None:
+    """The string of a constant, a cast of one included; None for anything else."""
+    kind, value = unwrapped(node)
+    if kind == "type_cast":
+        return constant_text(value.arg)
+    if kind == "a_const" and value.WhichOneof("val") == "sval":
+        return str(value.sval.sval)
+    return None
