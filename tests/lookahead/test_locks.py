@@ -19,9 +19,9 @@ from fluxbase_migrations.runner.lookahead.classify import HANDLERS, classify, wo
 from fluxbase_migrations.runner.lookahead.effect import Effect, State, Touch, Work
 from fluxbase_migrations.runner.lookahead.modes import CONFLICTS, Lock
 from fluxbase_migrations.runner.lookahead.names import enum
-from tests.conftest import Database, fresh_database
 from tests.lookahead import lock_cases
 from tests.lookahead.lock_cases import Case
+from tests.support.databases import Database, fresh_database
 
 INSIDE = [*lock_cases.ALTER_TABLE, *lock_cases.RELATIONS, *lock_cases.QUERIES, *lock_cases.NO_RELATION]
 ALL = [*INSIDE, *lock_cases.OUTSIDE]

@@ -19,9 +19,9 @@ from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.runner.lookahead.effect import Effect, State
 from fluxbase_migrations.runner.lookahead.modes import Lock
 from fluxbase_migrations.runner.lookahead.pending import Target, pending
-from tests.conftest import Database, administer, create_login, drop_role, fresh_database
 from tests.runner.test_cli import typed
 from tests.runner.track import Runner, source
+from tests.support.databases import Database, administer, create_login, drop_role, fresh_database
 
 APPLIED = {
     "001_order.up.sql": "CREATE TABLE purchase (id int PRIMARY KEY, total int, v text);"
