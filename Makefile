@@ -97,7 +97,7 @@ endif
 test-matrix: venv test-tools ## Run the tests of the SQL and of the runner on PostgreSQL 14 to 18, and on every Python at hand
 	@rm -f $(TEST_COUNTS)
 	@$(INTERPRETERS) pythons $(PYTEST_ARGS)
-	@PG_VERSIONS="14 15 16 17 18" $(PYTEST) tests/system tests/runner tests/conformance tests/races tests/crash $(PYTEST_ARGS)
+	@PG_VERSIONS="14 15 16 17 18" $(PYTEST) tests/system tests/runner tests/lookahead tests/conformance tests/races tests/crash $(PYTEST_ARGS)
 
 .PHONY: soak
 soak: venv test-tools ## Run the crash tests for long: make soak CRASH_RUNS=5000 (CRASH_SEED=… repeats a seed)
@@ -133,7 +133,7 @@ scenarios: venv cluster ## Record what is seen in each scenario, and make docs/s
 
 .PHONY: test-fast
 test-fast: venv ## Run what needs neither cluster nor PostgreSQL
-	@$(VENV)/bin/pytest tests/unit tests/static tests/docs $(PYTEST_ARGS)
+	@$(VENV)/bin/pytest tests/unit tests/lint tests/static tests/docs $(PYTEST_ARGS)
 
 # In a copy, as the files are changed in place, and in an environment of its own.
 .PHONY: mutants

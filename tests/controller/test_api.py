@@ -77,31 +77,32 @@ REFUSED = {
     "no foreign table": (user(source=FILES, foreignTables=[]), "foreignTables"),
     "a foreign table twice": (user(source=FILES, foreignTables=["a.b", "a.b"]), "foreignTables"),
     "a table without a schema": (user(source=FILES, table="versions"), "tracks.user.table"),
+    "a table in quotes": (user(source=FILES, table='"migrations"."app"'), "tracks.user.table"),
     "the history as a table": (
-        user(source=FILES, table='"migrations"."history"'),
-        "migrations.history is the history of all tracks",
+        user(source=FILES, table="migrations.history"),
+        "it is the history of all tracks",
     ),
     "a table for the built-in files": (
         {"database": URL, "tracks": {"system": {"table": "public.versions"}}},
-        "table is for the files of a source",
+        "tracks.system.table needs a source",
     ),
     "the system track's table": (
         user(source=FILES, table="migrations.fluxbase"),
-        "must not have the same table",
+        "both tracks have the same table",
     ),
     "one table for both tracks": (
         {
             "database": URL,
             "tracks": {
                 "system": {"source": FILES, "table": "a.b"},
-                "user": {"source": FILES, "table": 'a."b"'},
+                "user": {"source": FILES, "table": "a.b"},
             },
         },
-        "must not have the same table",
+        "both tracks have the same table",
     ),
     "the user track's table for the other track": (
         {"database": URL, "tracks": {"system": {"source": FILES, "table": "migrations.app"}}},
-        "must not have the same table",
+        "both tracks have the same table",
     ),
     "a baseline of nothing": (user(source=FILES, baseline=0), "baseline"),
     "an unknown rollback": (user(source=FILES, rollback="Maybe"), "Forbid"),
@@ -206,7 +207,7 @@ FULL = {
             "outOfOrder": "Fail",
             "unknownFiles": "Warn",
             "foreignTables": ["public.schema_migrations", '"My.App"."v"'],
-            "table": '"My.App".versions',
+            "table": "My App.versions",
             "baseline": 2**62,
             "recheckInterval": "1h30m",
         },

@@ -191,7 +191,7 @@ async def test_a_namespace_that_may_not_be_watched_any_more_gives_its_slot_back_
     def short_lived() -> kopf.OperatorSettings:
         """Rights count when a watch begins."""
         found = settings()
-        found.watching.server_timeout = 1.0
+        found.watching.server_timeout = 1
         return found
 
     monkeypatch.setattr(handlers, "_settings", short_lived)

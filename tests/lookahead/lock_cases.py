@@ -548,7 +548,7 @@ NEVER_LOCK: Final = frozenset(
     (
         *("createdb_stmt", "dropdb_stmt", "alter_system_stmt"),
         *("create_table_space_stmt", "drop_table_space_stmt", "alter_table_space_options_stmt"),
-        "create_transform_stmt",
+        *("create_transform_stmt", "sec_label_stmt"),
     )
 )
-"""Statements about the server, not this database; and one that needs functions in C to be tried."""
+"""Statements about the server, not this database; and those that need C code of somebody's to be tried."""

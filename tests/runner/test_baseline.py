@@ -10,6 +10,7 @@ from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef
 from fluxbase_migrations.core.names import Rollback, Track
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.runner.test_job import Pod
+from tests.runner.test_other_tools import GOOSE
 from tests.runner.track import Runner
 
 SET = SetRef("uid-1", "fluxbase", "shop")
@@ -102,21 +103,34 @@ def test_a_version_that_the_source_does_not_have_is_an_error(runner: Runner, pod
     assert runner.row == []
 
 
+GOOSE_AT_3 = f"{GOOSE} INSERT INTO goose_db_version (version_id, is_applied) VALUES (3, true);"
+
+
 @pytest.mark.parametrize(
-    ("other", "baseline", "outcome"),
+    ("other", "denied"),
     [
-        ("2, false", 2, Outcome.APPLIED),
-        ("3, false", 2, Outcome.FOREIGN_TABLE),
-        ("2, true", 2, Outcome.FOREIGN_TABLE),
+        (GOLANG, ""),
+        (f"{GOLANG} UPDATE schema_migrations SET version = 3", "of golang-migrate records version 3"),
+        (
+            f"{GOLANG} UPDATE schema_migrations SET dirty = true",
+            "golang-migrate records version 2 (dirty)",
+        ),
+        (GOOSE_AT_3, "of goose records version 3"),
     ],
-    ids=["agrees", "says another version", "dirty"],
+    ids=["agrees", "says another version", "dirty", "another tool's"],
 )
-def test_a_baseline_that_golang_migrates_table_denies_is_refused(
-    runner: Runner, pod: Pod, other: str, baseline: int, outcome: Outcome
+def test_a_baseline_that_another_tools_table_denies_is_refused(
+    runner: Runner, pod: Pod, other: str, denied: str
 ) -> None:
-    runner.query(IN_USE + GOLANG)
-    runner.query(f"DELETE FROM schema_migrations; INSERT INTO schema_migrations VALUES ({other})")
-    assert pod.run(spec(pod, baseline=baseline)).outcome is outcome
+    runner.query(IN_USE + other)
+    result = pod.run(spec(pod, baseline=2))
+    if not denied:
+        assert result.outcome is Outcome.APPLIED
+        return
+    assert result.outcome is Outcome.FOREIGN_TABLE
+    assert result.error is not None
+    assert "has no version and the baseline is 2, but" in result.error.message
+    assert denied in result.error.message
 
 
 def test_a_table_of_golang_migrates_stays_in_use(runner: Runner, pod: Pod) -> None:

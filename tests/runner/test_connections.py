@@ -99,7 +99,7 @@ def test_a_server_is_verified_by_its_authority_and_its_name(place: Place, passwo
     renamed = place.up(**full, PGSSLROOTCERT=str(place.trusted.root), DB_HOST="other.example")
     assert renamed.returncode == 1
     assert 'does not match host name "other.example"' in renamed.stdout
-    assert "trying again" not in strange.stdout + renamed.stdout
+    assert "retrying" not in strange.stdout + renamed.stdout
     assert password not in strange.stdout + renamed.stdout
 
 
@@ -139,7 +139,7 @@ def test_a_wrong_client_certificate_is_told_and_not_tried_for_a_minute(
     done = place.up("by_certificate", **settings)
     assert done.returncode == 1
     assert words in done.stdout
-    assert "trying again" not in done.stdout
+    assert "retrying" not in done.stdout
 
 
 def test_a_key_that_others_may_read_is_refused_by_name(place: Place) -> None:
@@ -149,7 +149,7 @@ def test_a_key_that_others_may_read_is_refused_by_name(place: Place) -> None:
     done = place.up("by_certificate", **settings)
     assert done.returncode == 1
     assert str(key) in done.stdout
-    assert "trying again" not in done.stdout
+    assert "retrying" not in done.stdout
 
 
 @pytest.mark.parametrize("form", ["parts", "url"])
@@ -174,12 +174,12 @@ def test_a_server_that_is_not_there_yet_is_waited_for(place: Place, password: st
         subprocess.Popen(argv, env=variables, cwd=tmp_path, stdout=output) as process,
     ):
         try:
-            eventually("it to be waiting", lambda: "trying again" in log.read_text())
+            eventually("it to be waiting", lambda: "retrying" in log.read_text())
             place.server.start()
             assert process.wait(60) == 0, log.read_text()
         finally:
             process.kill()
-    assert log.read_text().count("trying again") == 1
+    assert log.read_text().count("retrying") == 1
     assert password not in log.read_text()
 
 
@@ -192,7 +192,7 @@ def test_a_signal_ends_the_wait_for_a_server(place: Place, tmp_path: Path) -> No
         subprocess.Popen(argv, env=variables, cwd=tmp_path, stdout=output) as process,
     ):
         try:
-            eventually("it to be waiting", lambda: "trying again" in log.read_text())
+            eventually("it to be waiting", lambda: "retrying" in log.read_text())
             process.terminate()
             assert process.wait(30) == 1
         finally:
@@ -231,7 +231,7 @@ def test_a_standby_is_waited_for_until_it_is_the_primary(place: Place, password:
         words = ("--source", str(place.source), "--connect-timeout", "1", "up")
         done = typed(*words, directory=place.source, DATABASE_URL=url)
         assert done.returncode == 1
-        assert "trying again" in done.stdout
+        assert "retrying" in done.stdout
         assert "the server is a standby" in done.stdout
         assert "target_session_attrs=read-write" in done.stdout
         _promoted_while_waited_for(place, standby, url)
@@ -260,7 +260,7 @@ def _waiting(place: Place, url: str) -> Iterator[tuple[subprocess.Popen[bytes], 
             subprocess.Popen(argv, env=variables, cwd=directory, stdout=output) as process,
         ):
             try:
-                eventually("it to be waiting", lambda: "trying again" in log.read_text())
+                eventually("it to be waiting", lambda: "retrying" in log.read_text())
                 yield process, log
             finally:
                 process.kill()
@@ -294,7 +294,7 @@ def test_a_refused_login_is_told_once(place: Place) -> None:
     assert done.returncode == 1
     assert done.stdout.count("password authentication failed") == 1
     assert "SQLSTATE 28P01" in done.stdout
-    assert "trying again" not in done.stdout
+    assert "retrying" not in done.stdout
     assert "LOCATION" not in done.stdout
 
 

@@ -3,6 +3,7 @@
 Each table is made by the statements that the tool itself sends to PostgreSQL.
 """
 
+import re
 import shlex
 from pathlib import Path
 from typing import NamedTuple
@@ -212,7 +213,7 @@ def source(tmp_path: Path) -> str:
 
 def typed_command(said: str) -> list[str]:
     """The command that a refusal names."""
-    command = said.partition("fluxbase-migrate baseline")[2].partition(", or ")[0]
+    command = re.split(", or |; ", said.partition("fluxbase-migrate baseline")[2])[0]
     return ["baseline", *shlex.split(command)]
 
 
@@ -312,7 +313,7 @@ def test_fluxbases_own_table_is_kept_and_its_version_recorded_beside_it(
     code, said = ours(runner, tmp_path, source, "up")
     assert code == 1
     assert "migrations.app is the table of Fluxbase's own start-up, and records version 2" in said
-    assert "table: migrations.app_versions of the track in the set" in said
+    assert "in the set, table: migrations.app_versions and baseline: 2 of the track" in said
     code, told = ours(runner, tmp_path, source, *typed_command(said))
     assert code == 0, told
     code, told = ours(runner, tmp_path, source, "up", "--table", "migrations.app_versions")

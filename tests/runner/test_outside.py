@@ -70,7 +70,7 @@ def test_a_detach_that_is_broken_off_halfway_is_finalized(
         numbered(PARTITIONS, DETACH), recovery=Recovery.PROVEN, requested=victim == "statement"
     )
     assert again.outcome is Outcome.APPLIED, again.error
-    assert any("finalized a detach" in line for line in runner.lines)
+    assert any("finalized an interrupted detach" in line for line in runner.lines)
     assert runner.query("SELECT count(*) FROM pg_inherits") == [(0,)]
     assert runner.query("SELECT i FROM p1") == [(1,)]
     assert runner.exists("after")

@@ -48,6 +48,20 @@ def tracks(database: Database, directory: Path, *words: str) -> list[dict[str, A
     return found
 
 
+def test_programs_find_the_worst_at_the_top(database: Database, tmp_path: Path) -> None:
+    def top() -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(plan(database, tmp_path, "1", "-o", "json").stdout)
+        return {key: value for key, value in document.items() if key != "tracks"}
+
+    directory = applied(database, tmp_path)
+    nothing = {"pending": 0, "strongestLock": None, "destructive": False, "unknown": False}
+    assert top() == nothing
+    write_files(directory, {"002_a.up.sql": "CREATE TABLE fresh (); DROP TABLE fresh;"})
+    assert top() == {**nothing, "pending": 1}
+    write_files(directory, {"002_a.up.sql": "DO ''; CREATE INDEX ON purchase (v); DELETE FROM purchase;"})
+    assert top() == {"pending": 1, "strongestLock": "SHARE", "destructive": True, "unknown": True}
+
+
 def user(database: Database, directory: Path, *words: str) -> dict[str, Any]:
     (found,) = tracks(database, directory, "--track", "user", *words)
     return found
@@ -75,6 +89,20 @@ def test_the_exit_code_tells_whether_something_is_pending(database: Database, tm
     refused = plan(database, tmp_path, *words)
     assert refused.returncode == 1
     assert refused.stdout.count("no migration found for version 1") == 1, "an error is told once"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--nonsense",), ("x",), ("1", "--to", "2"), ()],
+    ids=["option", "number", "both", "no database"],
+)
+def test_a_usage_error_does_not_look_as_if_something_were_pending(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    def code(*more: str) -> int:
+        return typed("plan", *words, *more, directory=tmp_path, PGDATABASE="").returncode
+
+    assert (code(), code("--detailed-exitcode")) == (2, 1)
 
 
 def test_people_read_what_is_locked_and_whom_that_blocks(database: Database, tmp_path: Path) -> None:
@@ -131,7 +159,7 @@ def test_programs_read_it_too(database: Database, tmp_path: Path) -> None:
         "rows": 5000,
         "lock": "ACCESS EXCLUSIVE",
         "blocks": ["reads", "writes", "DDL"],
-        "work": "is rewritten",
+        "work": "rewrite",
         "certain": True,
         "why": "",
     }
@@ -197,6 +225,18 @@ def test_a_dirty_version_comes_first(database: Database, tmp_path: Path) -> None
     assert [(file["version"], file["dirty"]) for file in found["files"]] == [(2, True), (3, False)]
 
 
+def test_a_failed_down_file_of_the_first_version_comes_first(
+    database: Database, runner: Runner, tmp_path: Path
+) -> None:
+    applied(database, tmp_path)
+    runner.query("DROP TABLE migrations.history; UPDATE migrations.app SET version = -1, dirty = true")
+    found = user(database, tmp_path)
+    assert [(file["file"], file["dirty"]) for file in found["files"]] == [
+        ("001_order.down.sql", True),
+        ("001_order.up.sql", False),
+    ]
+
+
 def test_a_file_that_would_be_refused_is_an_error_with_its_place(database: Database, tmp_path: Path) -> None:
     write_files(tmp_path / "migrations", {"1_a.up.sql": "SELECT 1;\nSELECT 'open;"})
     done = plan(database, tmp_path, "--track", "user", "--detailed-exitcode")
@@ -239,6 +279,30 @@ def test_what_the_plan_itself_drops_and_makes_is_known(shop: Runner) -> None:
     assert states("DROP SCHEMA other CASCADE; ALTER TABLE other.thing ADD v int") == [State.UNKNOWN]
     again = "DROP TABLE thing CASCADE; CREATE TABLE thing (id int);"
     assert effects(shop, f"{again} CREATE INDEX IF NOT EXISTS thing_pkey ON thing (id)")[-1].notes == ()
+
+
+def test_each_file_begins_with_the_sessions_own_settings(shop: Runner) -> None:
+    files = {
+        "1_a.up.sql": "SET search_path TO other; CREATE TEMP TABLE child (); DROP TABLE thing;"
+        "RESET ALL; DROP TABLE thing",
+        "2_b.up.sql": "SET search_path TO nowhere, public; DROP TABLE child",
+        "3_c.up.sql": "ALTER VIEW seen SET (security_barrier = true)",
+    }
+    (track,) = pending(shop.setup, [(Track.USER, source(files))], Target())
+    named = [
+        touch.relation.name
+        for file in track.files
+        for one in file.statements
+        for touch in one.effect.touches
+        if not touch.why
+    ]
+    assert named == ["other.thing", "public.thing", "public.child", "public.seen"]
+
+
+def test_what_the_plan_has_made_itself_is_no_loss(shop: Runner) -> None:
+    made = "CREATE TABLE made (v int);"
+    for lost in ("DROP TABLE made", "TRUNCATE made", "DELETE FROM made", "ALTER TABLE made DROP COLUMN v"):
+        assert effects(shop, f"{made} {lost}")[-1].destructive == ()
 
 
 def test_without_files_nothing_is_pending(database: Database, tmp_path: Path) -> None:

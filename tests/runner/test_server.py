@@ -56,7 +56,7 @@ def test_two_tracking_rows_are_refused(runner: Runner) -> None:
 def test_a_read_only_default_of_the_login_is_refused(runner: Runner, of: str) -> None:
     runner.query(f"ALTER {of} {runner.database.name} SET default_transaction_read_only = on")
     assert "default_transaction_read_only" in refused(runner)
-    assert not any("trying again" in line for line in runner.lines)
+    assert not any("retrying" in line for line in runner.lines)
 
 
 def test_a_server_that_becomes_read_only_after_it_was_looked_at_is_connected_to_again(runner: Runner) -> None:
@@ -205,7 +205,7 @@ def test_an_unreachable_server_is_tried_for_a_while(runner: Runner) -> None:
     with pytest.raises(Unreachable):
         setup.connect()
     assert 0.5 < time.monotonic() - began < 10
-    assert any("trying again" in line for line in runner.lines)
+    assert any("retrying" in line for line in runner.lines)
 
 
 def test_a_missing_database_is_unreachable_and_a_wrong_password_is_not(runner: Runner) -> None:

@@ -136,7 +136,7 @@ def test_a_setting_that_the_server_does_not_take_is_named_without_its_value(
     assert done.returncode == 1
     assert f"parameter {name} of the database URL cannot be used" in done.stdout
     assert "hidden" not in done.stdout
-    assert "trying again" not in done.stdout
+    assert "retrying" not in done.stdout
 
 
 @pytest.mark.parametrize("how", ["in the URL", "in the environment"])
@@ -164,7 +164,7 @@ def test_a_service_that_is_not_defined_is_told_at_once(tmp_path: Path) -> None:
     done = typed("version", directory=tmp_path, DATABASE_URL="postgres://?service=nowhere")
     assert done.returncode == 1
     assert "definition of service" in done.stdout
-    assert "trying again" not in done.stdout
+    assert "retrying" not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The CustomResourceDefinition as it is committed."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from fluxbase_migrations.api import crd
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT_SIDE_APPLY_LIMIT = 256 * 1024
-"""Bytes of all annotations of an object, into one of which kubectl apply copies it."""
+"""Bytes of all annotations of an object, into one of which kubectl apply copies it, as JSON."""
 
 
 def test_both_committed_copies_are_what_the_models_make() -> None:
@@ -21,7 +22,8 @@ def test_both_committed_copies_are_what_the_models_make() -> None:
 
 
 def test_it_is_small_enough_for_client_side_apply() -> None:
-    assert len(crd.text().encode()) < CLIENT_SIDE_APPLY_LIMIT / 3
+    as_copied = json.dumps(crd.definition(), separators=(",", ":"))
+    assert len(as_copied.encode()) < CLIENT_SIDE_APPLY_LIMIT / 3
 
 
 def test_it_is_read_as_it_is_written() -> None:

@@ -137,3 +137,21 @@ def test_invalid_utf8_is_found_where_python_finds_it(content: bytes, chunk: int)
         with pytest.raises(UnicodeDecodeError) as caught:
             padded.decode()
         assert caught.value.start == found
+
+
+@pytest.mark.parametrize(
+    ("name", "tool"),
+    [
+        ("V1.2__users.sql", "flyway"),
+        ("R__views.sql", "flyway"),
+        ("00001_users.sql", "goose (or dbmate)"),
+        ("seed.sql", None),
+    ],
+)
+def test_a_file_that_another_tool_calls_so_is_refused_with_what_converts_it(
+    name: str, tool: str | None
+) -> None:
+    with pytest.raises(InvalidSource) as refused:
+        MigrationFiles.scan({name: b""})
+    hint = refused.value.info.hint or ""
+    assert (f"fluxbase-migrate import {tool} DIR" in hint) if tool else ("import" not in hint)

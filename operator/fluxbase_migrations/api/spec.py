@@ -64,8 +64,24 @@ A rule with a message cannot be given: CEL does not reach a value that may be a 
 """
 
 
-_UNQUOTED: Final = "{}.replace('\"', '')"
-"""A table's name in CEL, near enough to compare it with another."""
+TrackingTable = Annotated[
+    str,
+    StringConstraints(pattern=r'^[^".]+[.][^".]+$', max_length=127),
+    Field(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(f"self != 'migrations.{HISTORY_TABLE}'", "it is the history of all tracks")
+            ]
+        }
+    ),
+]
+"""Without quotes, so that one table has one name."""
+_TABLE: Final = {
+    track: f"(has(self.{track}) && has(self.{track}.table) ? self.{track}.table"
+    f" : '{'.'.join(TRACKING_TABLE[track])}')"
+    for track in Track
+}
+"""Each track's table, in CEL."""
 
 
 class Connection(Model):
@@ -192,14 +208,6 @@ class TrackSpec(Model):
             "(has(self.source) && has(self.source.persistentVolumeClaim))",
             "allowEmpty is for a persistentVolumeClaim",
         ),
-        rule(
-            "!has(self.table) || has(self.source)",
-            "table is for the files of a source; the built-in migrations are tracked in migrations.fluxbase",
-        ),
-        rule(
-            f"!has(self.table) || {_UNQUOTED.format('self.table')} != 'migrations.{HISTORY_TABLE}'",
-            "migrations.history is the history of all tracks and cannot be a tracking table",
-        ),
     ]
 
     enabled: bool = True
@@ -214,12 +222,11 @@ class TrackSpec(Model):
     """What to make of a file below the applied version that was never applied: Warn, Fail or Ignore."""
     unknown_files: UnknownFiles = UnknownFiles.FAIL
     """What to make of a .sql file whose name is no migration's: Fail, or Warn, which leaves it out."""
-    table: QualifiedTable | None = None
-    """The tracking table, as schema.name: where the default's name is taken, or where the version stays in a
-    table of golang-migrate's. Needs a source. Absent: migrations.app or migrations.fluxbase."""
+    table: TrackingTable | None = None
+    """Tracking table of the source's files, as schema.name. Absent: migrations.app or migrations.fluxbase."""
     baseline: Annotated[int, Field(ge=1)] | None = None
-    """The version that a database is at which something else has migrated: recorded once, by the first run
-    in a database that has tables and no version; no file up to it is run. It never changes a version."""
+    """The version of a database that something else has migrated: recorded once, where there are tables and
+    no version. Files up to it are not run."""
     foreign_tables: (
         Annotated[
             tuple[QualifiedTable, ...],
@@ -247,13 +254,10 @@ class Tracks(Model):
             "the system track is disabled, and the user track is too, or has no source: nothing to do",
         ),
         rule(
-            " != ".join(
-                f"(has(self.{track}) && has(self.{track}.table) ? {_UNQUOTED.format(f'self.{track}.table')}"
-                f" : '{'.'.join(TRACKING_TABLE[track])}')"
-                for track in Track
-            ),
-            "the two tracks must not have the same table",
+            "!has(self.system) || !has(self.system.table) || has(self.system.source)",
+            "tracks.system.table needs a source; the built-in files are tracked in migrations.fluxbase",
         ),
+        rule(f"{_TABLE[Track.SYSTEM]} != {_TABLE[Track.USER]}", "both tracks have the same table"),
     ]
 
     system: TrackSpec = TrackSpec()

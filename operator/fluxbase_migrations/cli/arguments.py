@@ -26,6 +26,7 @@ from fluxbase_migrations.runner.log import LogFormat
 
 PROGRAM: Final = "fluxbase-migrate"
 DEFAULT_SOURCE: Final = "migrations"
+DETAILED_EXITCODE: Final = "--detailed-exitcode"
 SOURCE_VARIABLE: Final = "DB_USER_MIGRATIONS_PATH"
 
 MOST_MILLISECONDS: Final = 2**31 - 1
@@ -337,7 +338,7 @@ def _add_plan(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("count", nargs="?", type=_count, metavar="N", help="only the next N files, as up N")
     plan.add_argument("--to", type=_version, metavar="V", help="up or down to version V, as goto V")
     plan.add_argument(
-        "--detailed-exitcode", action="store_true", help="2 where something would run, 0 where nothing would"
+        DETAILED_EXITCODE, action="store_true", help="2 where something would run, 0 where nothing would"
     )
     plan.add_argument(
         "-o", dest="form", choices=["text", "json"], default="text", help="(default: %(default)s)"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from fluxbase_migrations.cli import config, output
 from fluxbase_migrations.cli.arguments import (
     DEFAULT_SOURCE,
+    DETAILED_EXITCODE,
     PROGRAM,
     SOURCE_VARIABLE,
     chosen_options,
@@ -39,7 +40,17 @@ _READING: Final = ("version", "status", "history", "plan")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse and run; returns the exit code: 0 done or no change, 1 failed, 2 usage."""
-    given = parser().parse_args(without_booleans(sys.argv[1:] if arguments is None else arguments))
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(words)
+    except SystemExit as error:
+        if error.code == USAGE_ERROR and DETAILED_EXITCODE in words:
+            raise SystemExit(1) from None  # 2 says that something is pending
+        raise
+
+
+def _run(words: Sequence[str]) -> int:
+    given = parser().parse_args(without_booleans(words))
     if given.command == "down":
         given.all, given.yes = given.all or given.all_unasked, given.yes or given.all_unasked
         if given.all and given.count is not None:

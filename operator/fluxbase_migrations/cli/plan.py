@@ -227,7 +227,15 @@ def _count(every: Sequence[tuple["FilePlan", "StatementPlan"]], work: Work) -> i
 
 
 def _json(tracks: Sequence["TrackPlan"], seen: "Rehearsal | None") -> str:
-    document: dict[str, Any] = {"tracks": [_track(track) for track in tracks]}
+    every = [(file, one) for track in tracks for file in track.files for one in file.statements]
+    worst = _worst(every)
+    document: dict[str, Any] = {
+        "pending": sum(len(track.files) for track in tracks),
+        "strongestLock": worst[2].lock.value if worst else None,
+        "destructive": any(one.effect.destructive for _, one in every),
+        "unknown": any(one.effect.unknown for _, one in every),
+        "tracks": [_track(track) for track in tracks],
+    }
     if seen is not None:
         document["rehearsal"] = rehearsal.as_json(seen, tracks)
     return json.dumps(document, indent=2, ensure_ascii=False)
@@ -281,7 +289,7 @@ def _touch_json(touch: Touch) -> dict[str, Any]:
         "rows": touch.relation.rows,
         "lock": touch.lock.value,
         "blocks": [one.value for one in touch.lock.blocks],
-        "work": touch.work.value,
+        "work": touch.work.name.lower().replace("_", "-"),
         "certain": touch.certain,
         "why": touch.why,
     }

@@ -10,7 +10,8 @@ from fluxbase_migrations.runner.lookahead.effect import State
 
 if TYPE_CHECKING:
     from fluxbase_migrations.runner.lookahead.pending import TrackPlan
-    from fluxbase_migrations.runner.lookahead.rehearsal import Comparison, RanFile, RanStatement, Rehearsal
+    from fluxbase_migrations.runner.lookahead.rehearsal import Comparison, Rehearsal
+    from fluxbase_migrations.runner.lookahead.rehearsed_file import RanFile, RanStatement
 
 _LINES: Final = 20
 """Of a difference between two schemas."""

@@ -7,6 +7,7 @@ silence is said aloud here: see ``docs/compatibility.md``.
 import bisect
 import codecs
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from enum import StrEnum
@@ -26,6 +27,11 @@ EXPECTED: Final = (
     "expected <version>_<title>.up.sql or <version>_<title>.down.sql, like 001_create_users.up.sql"
 )
 LEAVE_OUT: Final = "to leave such files out, set unknownFiles: Warn (--unknown-files warn)"
+_OTHER_TOOLS: Final = (
+    (r"[VUR][0-9._]*__.*[.]sql", "flyway"),
+    (r"[0-9]+_.*[.]sql", "goose (or dbmate)"),
+)
+"""How files of other tools are called, and what converts them."""
 _DECODE_CHUNK: Final = 1 << 20
 
 
@@ -63,6 +69,12 @@ def parse_name(name: str) -> ParsedName | None:
             hint="give the file a smaller number",
         )
     return ParsedName(int(digits), match[2], Direction(match[3]), match[4])
+
+
+def _of_another_tool(name: str) -> str:
+    """What converts a file with such a name, as the end of a hint."""
+    tool = next((tool for pattern, tool in _OTHER_TOOLS if re.fullmatch(pattern, name, re.DOTALL)), None)
+    return f"; to convert another tool's files: fluxbase-migrate import {tool} DIR" if tool else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +234,7 @@ def _parsed(name: str, unknown_files: UnknownFiles, warnings: list[str]) -> Pars
     if not name.lower().endswith(".sql"):
         return None
     if unknown_files is UnknownFiles.FAIL:
-        raise InvalidSource("not a migration's name", file=name, hint=f"{EXPECTED}; {LEAVE_OUT}")
+        hint = f"{EXPECTED}; {LEAVE_OUT}{_of_another_tool(name)}"
+        raise InvalidSource("not a migration's name", file=name, hint=hint)
     warnings.append(f"{name} is ignored: not a migration's name, {EXPECTED}")
     return None

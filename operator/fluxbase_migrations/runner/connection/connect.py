@@ -27,7 +27,7 @@ _MINIMUM_VERSION: Final = 140000
 def connect(
     parameters: dict[str, str], settings: Settings, hidden: list[str], stop: Stop, log: Log
 ) -> Session:
-    """Connect, trying again for a while as long as the server cannot be reached.
+    """Connect, retrying for a while as long as the server cannot be reached.
 
     Raises:
         Unreachable, AuthFailed, ServerRefused: with the server's own words.
@@ -43,7 +43,7 @@ def connect(
             if time.monotonic() + pause > deadline:
                 raise
             if not warned:
-                log.warn("database not reachable yet, trying again", error=error.info.message)
+                log.warn("database not reachable yet, retrying", error=error.info.message)
                 warned = True
         if stop.signal is None:
             stop.wait(pause * random.uniform(0.8, 1.2))
@@ -84,8 +84,8 @@ class _Connector:
             session.server_pid = _require_writable(session)
             if session.server_pid != session.pgconn.backend_pid and self._is_transaction_pooler(session):
                 raise ServerRefused(
-                    "a pooler in transaction mode (pgbouncer?) stands between us and the server: session "
-                    "locks and settings would land on other people's connections",
+                    "the connection goes through a pooler in transaction mode (pgbouncer?), which hands "
+                    "session locks and settings to other clients",
                     hint="connect to PostgreSQL directly, or to a pool in session mode",
                 )
         except BaseException:

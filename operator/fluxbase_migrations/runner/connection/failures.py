@@ -30,10 +30,10 @@ _MAY_END_TRANSACTIONS: Final = frozenset(("CALL", "DO"))
 """A COMMIT in what any other statement calls is refused wherever that statement runs."""
 CANCELLED: Final = "57014"
 LOCK_LOST: Final = "22012"
-"""What a failed check of the locks looks like: division by zero (see ``bookkeeping``)."""
+"""What a failed check of the locks looks like: division by zero (see ``session_sql``)."""
 CHANGED: Final = "2201E"
 """What our statements fail with where our rows are not as they were written: the logarithm of zero, because
-only an error stops a message (see ``bookkeeping`` and ``progress``)."""
+only an error stops a message (see ``session_sql`` and ``statement_progress``)."""
 LOST: Final = (ConnectionLost, errors.OperationalError)
 """How a connection that went away shows."""
 _RECORDING_LOCKED: Final = "another session holds a lock on the migration tables"

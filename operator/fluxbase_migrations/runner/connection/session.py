@@ -1,4 +1,4 @@
-"""The one connection that holds the lock and runs the files; ``connecting`` opens it."""
+"""The one connection that holds the lock and runs the files; ``connect`` opens it."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

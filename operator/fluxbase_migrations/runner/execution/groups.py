@@ -1,7 +1,7 @@
 """A file that cannot run in one transaction: its groups, one after another, between dirty marks.
 
 The history's position is committed inside each group. A statement outside a transaction is marked started,
-durably, and then done; what a crash leaves in between is settled from the catalog (see ``recovery``).
+durably, and then done; ``in_doubt_resolution`` resolves from the catalog what a crash leaves in between.
 """
 
 from typing import NoReturn
@@ -258,9 +258,11 @@ class GroupRun:
             return
         try:
             for name in index_cleanup.drop_new_invalid(self.context.session, target):
-                self.context.log.info("dropped the invalid index that the failed build left", index=name)
+                self.context.log.info("dropped the invalid index left by the failed build", index=name)
         except Interrupted as interrupted:
-            self.context.log.warn("the invalid index that the failed build left stays", why=interrupted)
+            self.context.log.warn(
+                "the invalid index left by the failed build is kept for now", why=interrupted
+            )
             raise self._recorded(failure, parts) from failure
 
     def _failed(self, group: Group, failure: SqlFailure, parts: list[QueryPart]) -> NoReturn:
@@ -314,7 +316,7 @@ class GroupRun:
                 return False
             prepared.alone.add(index)
         self.context.log.info(
-            "statement needs its own transaction, going on in groups",
+            "statement needs its own transaction, continuing in groups",
             file=prepared.step.label,
             statement=statement_label(prepared.statements, index),
         )

@@ -36,11 +36,10 @@ class _Found:
     """None: it cannot be read."""
 
     def answered_by(self, baseline: int | None) -> bool:
-        """Whether a baseline says all that the table could: its numbers may be others than ours."""
-        if baseline is None or (self.recorded is not None and self.recorded.failed):
-            return False
-        same = self.recorded is None or self.recorded.number == baseline
-        return same or not self.tool.same_files
+        """Whether a baseline says all that the table could."""
+        if baseline is None or self.recorded is None:
+            return baseline is not None
+        return not self.recorded.failed and self.recorded.number in (None, baseline)
 
     def __str__(self) -> str:
         return f"the table {self.table} of {self.tool.name} {said(self.recorded)}"
@@ -96,7 +95,7 @@ class Guard:
             and not one.answered_by(self.baseline)
         ]
         if found:
-            raise _refusal(self.track, table, found)
+            raise _refusal(self.track, table, found, self.baseline)
 
 
 def recorded(session: Session, other: TableName) -> int:
@@ -149,13 +148,14 @@ def _read(session: Session, candidate: Candidate) -> _Found | None:
     return _Found(candidate.table, candidate.tool, recorded)
 
 
-def _refusal(track: Track, table: TableName, found: list[_Found]) -> ForeignTable:
+def _refusal(track: Track, table: TableName, found: list[_Found], baseline: int | None) -> ForeignTable:
     listed = ", ".join(map(str, found[:_LISTED])) + (" …" if len(found) > _LISTED else "")
     first = found[0]
     name = shlex.quote(first.table.argument)
+    also = "" if baseline is None else f" and the baseline is {baseline}"
     use = f"to use that table: --table {name}, or x-migrations-table in the URL; "
     return ForeignTable(
-        f"{table} has no version, but {listed}: the files may have been applied already",
+        f"{table} has no version{also}, but {listed}: the files may have been applied already",
         hint=f"{use if first.tool is GOLANG_MIGRATE else ''}to take its version over: "
         f"{_way_over(track, table, first)}; if it belongs to something else: --foreign-table {name}, "
         f"or spec.tracks.{track}.foreignTables",
@@ -181,12 +181,12 @@ def _way_over(track: Track, table: TableName, found: _Found) -> str:
         return way
     if tool.importer is None:
         return f"{way}, if your files have the same numbers"
-    return f"{_PROGRAM} import {tool.importer} DIR, if the files are still its own, and {way}"
+    return f"{way} (its files: {_PROGRAM} import {tool.importer} DIR)"
 
 
 def _by_number(tool: Tool) -> str:
     """Where only somebody who knows the files can tell the number."""
     if tool.importer is not None:
         command = f"{_PROGRAM} import {tool.importer} DIR"
-        return f"{command} converts its files and says the number of each: {_PROGRAM} baseline NUMBER"
+        return f"{_PROGRAM} baseline NUMBER, which {command} says of each of its files"
     return f"{_PROGRAM} baseline NUMBER, the number of your newest file whose content is in the database"

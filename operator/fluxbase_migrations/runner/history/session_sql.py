@@ -1,4 +1,4 @@
-"""Our own statements around a file's: opening, session hygiene, the tracking row, the history.
+"""Our own statements around a file's: opening, the session's reset, the tracking row, the history.
 
 Everything is qualified with its schema, operators included, because it runs in a session that a file has
 just used. A check is a division by an advisory lock's answer: only a volatile call is not evaluated at

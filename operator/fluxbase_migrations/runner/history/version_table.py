@@ -83,11 +83,12 @@ def _of_another_tool(session: Session, table: TableName, tool: Tool) -> Migratio
         return missing_privilege(session, table, f"{table} is the table of {tool.name}", error)
     ours = TableName(table.schema, f"{table.name}_versions")
     said = f"records version {recorded.shown}" if recorded else "records nothing applied"
-    options = f"--table {shlex.quote(ours.argument)}"
-    hint = f"keep ours under another name: {options}, or table: {ours.argument} of the track in the set"
-    if recorded is not None and recorded.number is not None and not recorded.failed:
-        command = f"fluxbase-migrate baseline --from {shlex.quote(table.argument)} {options}"
-        hint += f"; what is applied is recorded there by {command}, or baseline: {recorded.number} in the set"
+    number = recorded.number if recorded is not None and not recorded.failed else None
+    option, field = f"--table {shlex.quote(ours.argument)}", f"table: {ours.argument}"
+    if number is not None:
+        option = f"fluxbase-migrate baseline --from {shlex.quote(table.argument)} {option}"
+        field += f" and baseline: {number}"
+    hint = f"keep our version in another table: {option}; in the set, {field} of the track"
     return ForeignTable(f"{table} is the table of {tool.name}, and {said}", hint=hint)
 
 

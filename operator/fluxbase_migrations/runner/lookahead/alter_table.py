@@ -78,7 +78,7 @@ def _more(found: Findings, name: Name, relation: CatalogRelation | None, command
         case "AT_AddConstraint":
             _add_constraint(found, relation, definition.constraint)
         case "AT_DropColumn":
-            found.destructive.append(f"column {command.name} of {name[-1]} is dropped with its values")
+            found.lose(relation, f"column {command.name} of {name[-1]} is dropped with its values")
             _dropped_keys(found, relation, lambda one: command.name in one.columns)
             if relation is not None:
                 relation.columns.pop(command.name, None)
@@ -104,7 +104,7 @@ def _more(found: Findings, name: Name, relation: CatalogRelation | None, command
             partition = definition.partition_cmd
             _detach(found, relation, name_of(partition.name), concurrently=partition.concurrent)
         case "AT_DetachPartitionFinalize":
-            found.touch(name_of(definition.partition_cmd.name), Lock.ACCESS_EXCLUSIVE, why="the partition")
+            _detach(found, relation, name_of(definition.partition_cmd.name), concurrently=False)
         case "AT_AddInherit" | "AT_DropInherit" as kind:
             _inherit(found, relation, name_of(definition.range_var), adds=kind == "AT_AddInherit")
         case "AT_SetLogged" | "AT_SetUnLogged" as kind:

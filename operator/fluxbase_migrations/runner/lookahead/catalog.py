@@ -162,8 +162,10 @@ def read(session: Session, names: Iterable[str]) -> Facts:
     """What the catalog knows of ``names``, whatever kind of object they may mean."""
     wanted = sorted(set(names))
     facts = Facts(version=session.server_version // 10000)
-    ((path,),) = session.query("SELECT pg_catalog.current_schemas(false)::text[]")
-    facts.path = [*path]
+    ((path, user),) = session.query(
+        "SELECT pg_catalog.current_schemas(false)::text[], CURRENT_USER::pg_catalog.text"
+    )
+    facts.path, facts.user = [*path], user
     facts.links = _links(session)
     for name, schema, volatile, internal, inlined in session.query(_FUNCTIONS, (wanted,)):
         facts.functions.setdefault(name, []).append(Function(schema, volatile, internal, inlined))

@@ -14,6 +14,7 @@ from fluxbase_migrations.runner.lookahead import (
 from fluxbase_migrations.runner.lookahead.effect import Effect
 from fluxbase_migrations.runner.lookahead.facts import Facts
 from fluxbase_migrations.runner.lookahead.findings import Findings
+from fluxbase_migrations.runner.lookahead.names import enum
 from fluxbase_migrations.runner.lookahead.tree import (
     constant_text,
     descendants,
@@ -25,6 +26,8 @@ from fluxbase_migrations.runner.sql import grammar
 
 LARGEST: Final = 1 << 20
 """Bytes. The parse tree of a larger statement takes too much memory."""
+
+_RESETS: Final = frozenset(("VAR_RESET", "VAR_RESET_ALL", "VAR_SET_DEFAULT"))
 
 HANDLERS: Final[Mapping[str, Callable[[Findings, Any], None]]] = {
     "alter_domain_stmt": maintaining.alter_domain,
@@ -114,21 +117,25 @@ def _select(found: Findings, statement: Any) -> None:
 
 
 def _set(found: Findings, statement: Any) -> None:
-    if statement.name != "search_path":
+    if statement.name != "search_path" and enum("VariableSetKind", statement.kind) != "VAR_RESET_ALL":
+        return
+    if enum("VariableSetKind", statement.kind) in _RESETS:
+        found.facts.reset_path()
         return
     values = [constant_text(one) for one in statement.args]
     if not values or None in values:
         found.facts.path_known = False
         found.notes.append("which schemas names without one are looked for in is not known from here on")
     else:
-        found.facts.path = [str(one) for one in values]
+        found.facts.set_path([str(one) for one in values])
 
 
 def _search_path(found: Findings, value: str | None) -> None:
     if value is None:
         found.facts.path_known = False
         return
-    found.facts.path = [part.strip().strip('"') for part in value.split(",") if part.strip().strip('"')]
+    schemas = [part.strip().strip('"') for part in value.split(",")]
+    found.facts.set_path([one for one in schemas if one])
 
 
 def words(statement: bytes) -> set[str]:

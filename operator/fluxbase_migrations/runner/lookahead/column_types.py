@@ -28,10 +28,9 @@ def changed(found: Findings, relation: CatalogRelation | None, command: Any) -> 
     name = command.name
     work = _work(found, relation, name, definition)
     if work is Work.REWRITE and not _holds_all(found, relation, name, definition):
-        found.destructive.append(
-            f"values of column {name} are converted: what the new type cannot hold is lost"
-        )
-    elif work is Work.MAY_REWRITE:
+        what = f"values of column {name} are converted: what the new type cannot hold is lost"
+        found.lose(relation, what)
+    elif work is Work.MAY_REWRITE and not (relation is not None and relation.is_new):
         found.notes.append(f"whether column {name} is converted depends on its types")
     if definition.HasField("raw_default"):
         calls(found, definition.raw_default)

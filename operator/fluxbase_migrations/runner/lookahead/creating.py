@@ -1,5 +1,8 @@
 """CREATE: tables, indexes, views and what is attached to a table."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from fluxbase_migrations.runner.lookahead import columns, destroys, queries
@@ -94,20 +97,20 @@ def create_view(found: Findings, statement: Any) -> None:
     before = found.facts.find(name_of(statement.view))
     if statement.replace and before is not None:
         found.lock(before, Lock.ACCESS_EXCLUSIVE)
-    seen = len(found.touches)
-    queries.query(found, unwrapped(statement.query)[1])
-    found.unknown.clear()  # nothing of it is executed
-    _without_rows(found, seen)
+    with _definition(found):
+        queries.query(found, unwrapped(statement.query)[1])
     if before is None:
         _made(found, statement.view, "v")
 
 
-def _without_rows(found: Findings, first: int) -> None:
-    """Locked for their definition; partitions, children and what is behind a view are not."""
-    found.touches[first:] = [
-        type(one)(one.relation, one.lock, Work.CATALOG, one.certain, one.why)
-        for one in found.touches[first:]
-        if not one.why
+@contextmanager
+def _definition(found: Findings) -> Iterator[None]:
+    """A query that is kept and not executed: neither partitions nor what is behind a view are locked."""
+    touches, unknown = len(found.touches), len(found.unknown)
+    yield
+    del found.unknown[unknown:]
+    found.touches[touches:] = [
+        replace(one, work=Work.CATALOG) for one in found.touches[touches:] if not one.why
     ]
 
 
@@ -182,23 +185,20 @@ def create_rule(found: Findings, statement: Any) -> None:
     """Everything waits; what its actions name is looked at."""
     found.touch(name_of(statement.relation), Lock.ACCESS_EXCLUSIVE)
     seen = len(found.touches)
-    for action in statement.actions:
-        queries.query(found, unwrapped(action)[1])
-    found.unknown.clear()
-    _without_rows(found, seen)
+    with _definition(found):
+        for action in statement.actions:
+            queries.query(found, unwrapped(action)[1])
     found.touches[seen:] = [one for one in found.touches[seen:] if one.relation.name not in ("old", "new")]
 
 
 def policy(found: Findings, statement: Any) -> None:
     """CREATE and ALTER POLICY."""
     found.touch(name_of(statement.table), Lock.ACCESS_EXCLUSIVE)
-    seen = len(found.touches)
-    for part in (statement.qual, statement.with_check):
-        kind, node = unwrapped(part)
-        if kind:
-            queries.query(found, node)
-    found.unknown.clear()
-    _without_rows(found, seen)
+    with _definition(found):
+        for part in (statement.qual, statement.with_check):
+            kind, node = unwrapped(part)
+            if kind:
+                queries.query(found, node)
 
 
 def create_statistics(found: Findings, statement: Any) -> None:

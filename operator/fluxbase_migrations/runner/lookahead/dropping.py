@@ -59,7 +59,7 @@ def _drop_relation(found: Findings, kind: str, name: Name, cascade: bool, statem
         found.notes.append(f"{'.'.join(name)} does not exist: skipped")
         return
     if what := _RELATIONS[kind]:
-        found.destructive.append(f"{what} {'.'.join(name)} is dropped with its content")
+        found.lose(relation, f"{what} {'.'.join(name)} is dropped with its content")
     if kind == "INDEX":
         _drop_index(found, name, relation, concurrently=statement.concurrent)
     else:
@@ -150,8 +150,8 @@ def truncate(found: Findings, statement: Any) -> None:
     emptied: list[int] = []
     for node in statement.relations:
         name = name_of(node.range_var)
-        found.destructive.append(f"every row of {'.'.join(name)} is deleted")
         relation = found.touch(name, Lock.ACCESS_EXCLUSIVE, Work.EMPTIED)
+        found.lose(relation, f"every row of {'.'.join(name)} is deleted")
         if relation is None:
             continue
         emptied.append(relation.oid)
@@ -179,8 +179,8 @@ def _referring(found: Findings, emptied: list[int]) -> None:
         others = [one for oid in waiting for one in links.referenced_by.get(oid, ()) if one not in emptied]
         others = [one for one in dict.fromkeys(others) if one in found.facts.relations]
         for oid in others:
-            name = found.facts.relations[oid].name
-            found.destructive.append(f"every row of {name} is deleted (CASCADE)")
+            relation = found.facts.relations[oid]
+            found.lose(relation, f"every row of {relation.name} is deleted (CASCADE)")
         found.lock_all(others, Lock.ACCESS_EXCLUSIVE, Work.EMPTIED, why="refers to it (CASCADE)")
         emptied += others
         waiting = others

@@ -13,6 +13,7 @@ from fluxbase_migrations.runner.lookahead.effect import Relation, State
 from fluxbase_migrations.runner.lookahead.tree import Name
 
 _SYSTEM_SCHEMAS: Final = frozenset(("pg_catalog", "information_schema", "pg_toast"))
+_TEMPORARY: Final = "pg_temp"
 _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_$]*")
 TABLE_KINDS: Final = frozenset("rpf")
 """Of pg_class: table, partitioned table, foreign table."""
@@ -137,6 +138,8 @@ class Facts:
     """The server's major version."""
     path: list[str] = field(default_factory=lambda: ["public"])
     """The schemas that names without one are looked for in."""
+    user: str = ""
+    """Whose schema ``$user`` means."""
     relations: dict[int, CatalogRelation] = field(default_factory=dict)
     links: Links = field(default_factory=Links)
     functions: dict[str, list[Function]] = field(default_factory=dict)
@@ -148,6 +151,7 @@ class Facts:
     """The relations that a DROP … CASCADE of such an object reaches, and whether it drops them."""
     path_known: bool = True
     """False after the plan has set search_path in a way that cannot be read."""
+    _first_path: list[str] | None = None
     _names: dict[tuple[str, str], int] = field(default_factory=dict)
     _last: int = 0
 
@@ -159,7 +163,7 @@ class Facts:
     def find(self, name: Name) -> CatalogRelation | None:
         """The relation that a name means now."""
         *schema, relname = name[-2:]
-        places = schema or ["pg_temp", *self.path]
+        places = schema or [_TEMPORARY, *self.path]
         for place in places:
             oid = self._names.get((place, relname))
             if oid is not None:
@@ -202,11 +206,27 @@ class Facts:
 
     # What the plan's statements change.
 
+    def begin_file(self) -> None:
+        """Each file begins with the session's own settings, and without temporary relations."""
+        self.reset_path()
+        for name in [name for name in self._names if name[0] == _TEMPORARY]:
+            del self._names[name]
+
+    def set_path(self, schemas: list[str]) -> None:
+        """SET search_path."""
+        self._first_path = self.path if self._first_path is None else self._first_path
+        self.path = [self.user if one == "$user" else one for one in schemas]
+
+    def reset_path(self) -> None:
+        """RESET search_path."""
+        self.path = self.path if self._first_path is None else self._first_path
+        self.path_known = True
+
     def create(self, name: Name, kind: str, *, temporary: bool = False, table: int = 0) -> CatalogRelation:
         """A statement of the plan makes a relation."""
         self._last -= 1
         *schema, relname = name[-2:]
-        place = "pg_temp" if temporary else schema[0] if schema else self.path[0] if self.path else "?"
+        place = _TEMPORARY if temporary else schema[0] if schema else self.path[0] if self.path else "?"
         made = CatalogRelation(self._last, place, relname, kind)
         self.add(made)
         if table:

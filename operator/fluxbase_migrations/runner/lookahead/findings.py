@@ -63,6 +63,11 @@ class Findings:
             if oid in self.facts.relations:
                 self.lock(self.facts.relations[oid], lock, work, certain=certain, why=why)
 
+    def lose(self, relation: CatalogRelation | None, what: str) -> None:
+        """What of a relation nobody can bring back, unless the plan itself has made it."""
+        if relation is None or not relation.is_new:
+            self.destructive.append(what)
+
     def effect(self, tag: str) -> Effect:
         """What was gathered."""
         return Effect(

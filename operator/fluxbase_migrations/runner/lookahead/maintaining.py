@@ -150,11 +150,11 @@ def explain(found: Findings, statement: Any) -> None:
     """EXPLAIN locks as the statement does; with ANALYZE it runs it."""
     from fluxbase_migrations.runner.lookahead.classify import gather
 
-    before = len(found.unknown)
+    unknown, lost = len(found.unknown), len(found.destructive)
     gather(found, statement.query)
     if not is_on(statement.options, "analyze"):
-        del found.unknown[before:]
-        found.destructive.clear()
+        del found.unknown[unknown:]
+        del found.destructive[lost:]
 
 
 def of_query(found: Findings, statement: Any) -> None:

@@ -77,7 +77,10 @@ class Sampler:
 
     def _until(self, pid: int, ended: Callable[[float], bool]) -> None:
         while not ended(EVERY):
-            self._look(pid)
+            try:
+                self._look(pid)
+            except Exception:  # the statement goes on, whoever looks
+                return
 
     def _look(self, pid: int) -> None:
         for name, lock in locks(self.session, pid, self.names).items():

@@ -6,7 +6,7 @@ from typing import Final
 
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import MigrationError
-from fluxbase_migrations.core.files import Direction, MigrationFiles
+from fluxbase_migrations.core.files import NIL, Direction, MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import TRACKING_TABLE, Track
 from fluxbase_migrations.core.plan import Plan, Step
@@ -201,14 +201,23 @@ def _steps(
     row: Row, entries: Sequence[Entry], source: MigrationFiles, target: Target
 ) -> Iterator[tuple[bool, Step]]:
     if row.dirty:
-        failed = standing(row, [*reversed(entries)])
-        direction = Direction(failed.direction) if failed and failed.direction else Direction.UP
-        version = failed.version if failed and failed.version is not None else row.version
-        before = source.previous(version)
-        ends = (before, version) if direction is Direction.UP else (version, before)
-        yield True, Step(version, direction, *ends, source.get(version, direction))
+        yield True, _failed_step(row, standing(row, [*reversed(entries)]), source)
     for step in target.plan(source, row.version).steps:
         yield False, step
+
+
+def _failed_step(row: Row, entry: Entry | None, source: MigrationFiles) -> Step:
+    """The step that left the version dirty; where the history does not say, the up file of that version.
+
+    A dirty -1 is the down file of the first.
+    """
+    first = source.versions[0] if source.versions else row.version
+    direction, version = (Direction.DOWN, first) if row.version == NIL else (Direction.UP, row.version)
+    if entry is not None and entry.direction and entry.version is not None:
+        direction, version = Direction(entry.direction), entry.version
+    before = source.previous(version)
+    ends = (before, version) if direction is Direction.UP else (version, before)
+    return Step(version, direction, *ends, source.get(version, direction))
 
 
 def prepare(step: Step, *, standard_conforming_strings: bool = True) -> Prepared | ErrorInfo:
@@ -230,6 +239,7 @@ def file_plan(
         return FilePlan(step, has_down=has_down, dirty=dirty, error=prepared)
     found = prepared.statements
     groups = _groups(prepared)
+    facts.begin_file()
     planned = tuple(
         StatementPlan(
             index + 1,

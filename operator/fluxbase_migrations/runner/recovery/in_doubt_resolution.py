@@ -76,7 +76,7 @@ def _of_index(session: Session, ids: LockIds, target: index_cleanup.Target, log:
     detached = False
     with lock.golang_released(session, ids, _LOCK_WAIT), index_cleanup.without_lock_timeout(session):
         for name in index_cleanup.drop_new_invalid(session, target):
-            log.info("dropped the invalid index that a broken-off statement left", index=name)
+            log.info("dropped the invalid index left by an interrupted statement", index=name)
         if target.command == "detach":
             detached = index_cleanup.finalize_detach(session, target, log)
     match target.command:

@@ -216,7 +216,7 @@ def finalize_detach(session: Session, target: Target, log: Log) -> bool:
     if not pending:
         return False
     _finalize(session, (schema, table), (partition_schema, partition))
-    log.info("finalized a detach that was broken off", partition=f"{partition_schema}.{partition}")
+    log.info("finalized an interrupted detach", partition=f"{partition_schema}.{partition}")
     return True
 
 

@@ -50,34 +50,40 @@ def outside_transaction(statement: bytes) -> Outside | None:
     node = tree.stmts[0].stmt
     match node.WhichOneof("node"):
         case "index_stmt":
-            build = node.index_stmt
-            return Outside(
-                "create",
-                _name(build.relation),
-                index=build.idxname or None,
-                if_not_exists=bool(build.if_not_exists),
-            )
+            return _create_index(node.index_stmt)
         case "reindex_stmt":
-            rebuild = node.reindex_stmt
-            is_index = rebuild.kind == postgast.pg_query_pb2.REINDEX_OBJECT_INDEX
-            return Outside(
-                "reindex",
-                _name(rebuild.relation) if rebuild.relation.relname else None,
-                is_index,
-            )
+            is_index = node.reindex_stmt.kind == postgast.pg_query_pb2.REINDEX_OBJECT_INDEX
+            return _reindex(node.reindex_stmt, is_index)
         case "drop_stmt" if node.drop_stmt.concurrent:
             items = node.drop_stmt.objects[0].list.items
             return Outside("drop", tuple(item.string.sval for item in items), True)
         case "alter_table_stmt":
-            table, commands = node.alter_table_stmt.relation, node.alter_table_stmt.cmds
-            definition = getattr(commands[0].alter_table_cmd, "def")
-            return Outside("detach", _name(table), partition=_name(definition.partition_cmd.name))
+            return _detach(node.alter_table_stmt)
         case "createdb_stmt":
             return Outside("create database", database=node.createdb_stmt.dbname)
         case "dropdb_stmt":
             return Outside("drop database", database=node.dropdb_stmt.dbname)
         case _:
             return None
+
+
+def _create_index(statement: Any) -> Outside:
+    return Outside(
+        "create",
+        _name(statement.relation),
+        index=statement.idxname or None,
+        if_not_exists=bool(statement.if_not_exists),
+    )
+
+
+def _reindex(statement: Any, is_index: bool) -> Outside:
+    """Without a relation: of a schema, or of the whole database."""
+    return Outside("reindex", _name(statement.relation) if statement.relation.relname else None, is_index)
+
+
+def _detach(statement: Any) -> Outside:
+    definition = getattr(statement.cmds[0].alter_table_cmd, "def")
+    return Outside("detach", _name(statement.relation), partition=_name(definition.partition_cmd.name))
 
 
 def _name(relation: Any) -> tuple[str, ...]:
