@@ -111,6 +111,10 @@ chaos: venv test-tools ## Kill operator, Jobs, PostgreSQL and API server at rand
 bench-runner: venv ## Measure the runner beside golang-migrate and psql; writes bench/results/runner.*
 	@$(VENV)/bin/python -m bench.runner $(BENCH_ARGS)
 
+.PHONY: bench-directories
+bench-directories: venv ## Measure directories beside golang-migrate: make bench-directories BENCH_ARGS="CHECKOUT …"; writes bench/results/directories.*
+	@$(VENV)/bin/python -m bench.directories $(BENCH_ARGS)
+
 .PHONY: bench-latency
 bench-latency: venv ## Measure kubectl apply to Applied beside Jobs that do nothing; writes bench/results/latency.*
 	@$(VENV)/bin/python -m bench.latency $(BENCH_ARGS)
@@ -118,6 +122,9 @@ bench-latency: venv ## Measure kubectl apply to Applied beside Jobs that do noth
 .PHONY: bench-scale
 bench-scale: venv ## Measure thousands of sets at rest, and a hundred at once: make bench-scale BENCH_ARGS="--sizes 1000"; writes bench/results/scale.*
 	@$(VENV)/bin/python -m bench.scale $(BENCH_ARGS)
+
+.PHONY: bench
+bench: bench-runner bench-directories bench-scale bench-latency ## Run every benchmark, one after the other
 
 .PHONY: scenarios
 scenarios: venv cluster ## Record what is seen in each scenario, and make docs/scenarios.md of it

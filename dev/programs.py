@@ -36,6 +36,12 @@ class Program:
                 env=self._environment,
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process's."""
+        assert self._process is not None, "it was never started"
+        return self._process.pid
+
     def runs(self) -> bool:
         """Whether it has been started and has not ended."""
         return self._process is not None and self._process.poll() is None

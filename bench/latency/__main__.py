@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.latency.observe import Runtime, Watches, connected
 from bench.latency.report import Report
 from bench.latency.trials import Stage, Trial
-from dev.localcluster.cluster import Cluster
+from dev.localcluster.cluster import Cluster, external
 from dev.localcluster.demo import install_chart
 from dev.localcluster.layout import REPOSITORY
 from dev.localcluster.lifecycle import up
@@ -23,8 +23,8 @@ RESULTS = Path(__file__).parents[1] / "results"
 NAMESPACE = "bench-latency"
 
 
-async def measure(cluster: Cluster, rounds: int) -> list[Trial]:
-    """A round to warm up, and then ``rounds`` that count."""
+async def measure(cluster: Cluster, rounds: int, warm_up: int = 1) -> list[Trial]:
+    """Rounds to warm up, and then ``rounds`` that count."""
     kube = kube_for(cluster, NAMESPACE)
     runtime = Runtime()
     with tempfile.TemporaryDirectory() as scratch:
@@ -34,9 +34,9 @@ async def measure(cluster: Cluster, rounds: int) -> list[Trial]:
                 stage = Stage(cluster, kube, watches, runtime, Path(scratch))
                 await stage.set()  # the Jobs that do nothing are modelled on its
                 trials: list[Trial] = []
-                for number in range(rounds + 1):
+                for number in range(warm_up + rounds):
                     made = await _round(stage)
-                    trials += made if number else []
+                    trials += made if number >= warm_up else []
                 return trials
 
 
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write ``bench/results/latency.*``."""
     parser = argparse.ArgumentParser(prog="python3 -m bench.latency", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="that count (default: 10)")
+    parser.add_argument("--warm-up", type=int, default=1, help="rounds before them (default: 1)")
     parser.add_argument(
         "--replot", action="store_true", help="only write tables and plot from latency.json again"
     )
@@ -71,13 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wanted.replot:
         Report.read(wanted.results / "latency.json").write(wanted.results)
         return 0
+    if external() is not None:
+        parser.error("it needs the local cluster, whose containerd it asks; unset KUBECONFIG and IMAGE")
     cluster = up()
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait", timeout=240)
     # Helm never upgrades a CRD, and the cluster may be older than this tree.
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
     install_chart(cluster, cluster.chart_images(), namespace=NAMESPACE)
     try:
-        report = Report(_machine(), asyncio.run(measure(cluster, wanted.rounds)))
+        report = Report(_machine(), asyncio.run(measure(cluster, wanted.rounds, wanted.warm_up)))
     finally:
         cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     report.write(wanted.results)

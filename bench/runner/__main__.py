@@ -6,17 +6,20 @@ import platform
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
+from bench import process
 from bench.runner import workloads
 from bench.runner.contenders import CONTENDERS, OURS, PGX5, PSQL
 from bench.runner.measure import Cost, cost
 from bench.runner.report import Measured, Report
 from bench.runner.workloads import Workload
-from dev.postgres_server import Endpoint, start_server
+from dev.postgres_server import Server, start_server
 from tests.support.databases import Database, fresh_database
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -25,7 +28,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 class Bench:
     """One server and the costs measured on it."""
 
-    def __init__(self, server: Endpoint) -> None:
+    def __init__(self, server: Server) -> None:
         self.server = server
         self.costs: dict[tuple[str, str, str], list[Cost]] = {}
 
@@ -34,7 +37,7 @@ class Bench:
         order = list(contenders)
         random.shuffle(order)  # nobody always follows the same one
         for name in order:
-            with fresh_database(self.server) as database:
+            with fresh_database(self.server.endpoint) as database:
                 self._prepare(database, workload)
                 self._measure(workload.name, workload.title, name, database, workload)
                 if again and name != PSQL:
@@ -64,8 +67,18 @@ class Bench:
         with psycopg.connect(self.server.dsn(), autocommit=True) as admin:
             admin.execute("CHECKPOINT")  # nobody pays for who ran before
 
+    def _wait_for_backends(self, database: Database) -> None:
+        """The kernel counts what a process has used when it has ended."""
+        with psycopg.connect(self.server.dsn(), autocommit=True) as admin:
+            there = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+            while admin.execute(there, [database.name]).fetchone() != (0,):
+                time.sleep(0.01)
+
     def _measure(self, name: str, title: str, contender: str, database: Database, workload: Workload) -> None:
+        before = process.cpu_with_children(self.server.pid)
         spent = cost(CONTENDERS[contender](database.dsn, workload))
+        self._wait_for_backends(database)
+        spent = replace(spent, server_cpu=process.cpu_with_children(self.server.pid) - before)
         self.costs.setdefault((name, title, contender), []).append(spent)
         print(f"{title}: {contender} {spent.seconds:.2f} s, {spent.megabytes:.0f} MB", flush=True)
 
@@ -74,8 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write ``bench/results/runner.*``."""
     parser = argparse.ArgumentParser(prog="python3 -m bench.runner", description=__doc__)
     parser.add_argument(
-        "--rounds", type=int, default=5, help="of the two workloads of 1,000 files (default: 5)"
+        "--rounds", type=int, default=5, help="of the workloads of one INSERT or CREATE TABLE a file"
     )
+    parser.add_argument("--files", type=int, default=workloads.COUNT, help="of these (default: 1000)")
     parser.add_argument("--postgres", type=int, default=15, metavar="VERSION", help="default: 15")
     parser.add_argument("--only", nargs="*", default=[], choices=["inserts", "tables", "large", "many"])
     parser.add_argument(
@@ -89,9 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = set(wanted.only or ["inserts", "tables", "large", "many"])
     with tempfile.TemporaryDirectory() as name, start_server(wanted.postgres, fsync=True) as server:
         parent = Path(name)
-        bench = Bench(server.endpoint)
+        bench = Bench(server)
         repeated = [
-            make(parent)
+            make(parent, wanted.files)
             for key, make in (("inserts", workloads.inserts), ("tables", workloads.tables))
             if key in chosen
         ]

@@ -20,7 +20,8 @@ began = time.monotonic()
 pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
 _, status, usage = os.wait4(pid, 0)
 seconds = time.monotonic() - began
-print(json.dumps([os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss / 1024]))
+cpu = usage.ru_utime + usage.ru_stime
+print(json.dumps([os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss / 1024, cpu]))
 """
 
 
@@ -32,6 +33,10 @@ class Cost:
     """Wall time, the interpreter's start included."""
     megabytes: float
     """Peak resident memory."""
+    cpu: float = 0.0
+    """Seconds of CPU of the process itself."""
+    server_cpu: float = 0.0
+    """The same of the server's processes, where it was asked for."""
 
 
 def cost(argv: Sequence[str]) -> Cost:
@@ -49,8 +54,8 @@ def cost(argv: Sequence[str]) -> Cost:
         timeout=LIMIT,
         check=True,
     )
-    code, seconds, megabytes = json.loads(done.stdout)
+    code, seconds, megabytes, cpu = json.loads(done.stdout)
     if code != 0:
         tail = done.stderr[-1000:].decode(errors="replace")
         raise RuntimeError(f"{Path(argv[0]).name} ended with {code}: {tail}")
-    return Cost(seconds, megabytes)
+    return Cost(seconds, megabytes, cpu)

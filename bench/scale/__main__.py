@@ -1,4 +1,4 @@
-"""Measure many sets: ``python3 -m bench.scale [--sizes 1000,5000]``."""
+"""Measure many sets: ``python3 -m bench.scale [--only once] [--sizes 1000,5000]``."""
 
 import argparse
 import asyncio
@@ -7,66 +7,118 @@ import platform
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from bench.scale import once, rest
-from bench.scale.report import Report
+from bench.scale import full_server, long_statement, namespaces, once, rest
+from bench.scale.control_plane import control_plane
+from bench.scale.report import PARTS, Report
 from bench.scale.stage import stage
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
 
 
-async def measure(
-    sizes: Sequence[int], seconds: float, changes: int, code: Path, at_once: int
-) -> tuple[list[rest.AtRest], once.AtOnce | None]:
-    """Sets at rest in each of these numbers, and so many at once."""
+async def measure_rest(scratch: Path, wanted: argparse.Namespace) -> list[rest.AtRest]:
+    """Sets at rest, in each of the numbers asked for."""
     found = []
-    with tempfile.TemporaryDirectory(prefix="bench-scale-") as scratch:
-        if sizes:
-            async with stage(Path(scratch), code) as here:
-                for size in sizes:
-                    found.append(await rest.measure(here, size, seconds, changes))
-                    print(f"{size} sets: looked at after {found[-1].restart_seconds:.1f} s", flush=True)
-        batch = None
-        if at_once:
-            chaos = Path(scratch) / "at-once"
-            chaos.mkdir()
-            batch = await once.measure(chaos, at_once)
-            print(batch, flush=True)
-    return found, batch
+    machine = _machine()
+    directory = scratch / "rest"
+    directory.mkdir()
+    async with stage(directory, wanted.code) as here:
+        for size in _numbers(wanted.sizes):
+            one = await rest.measure(here, size, wanted.rest, wanted.changes)
+            found.append(replace(one, machine=machine))
+            print(f"{size} sets: looked at after {one.restart_seconds:.1f} s", flush=True)
+    return found
+
+
+async def measure_others(scratch: Path, wanted: argparse.Namespace, report: Report) -> Report:
+    """What needs Jobs that run. Each part is written when it is measured: a later one may fail."""
+    directory = scratch / "others"
+    directory.mkdir()
+    async with control_plane(directory) as plane:
+        if "once" in wanted.only:
+            machine = _machine()
+            batch = await once.measure(plane, wanted.once)
+            report = replace(report, once=replace(batch, machine=machine))
+            report.write(wanted.results)
+        if "full" in wanted.only:
+            machine = _machine()
+            full = await full_server.measure(plane, wanted.full_sets, wanted.connections, wanted.hold)
+            report = replace(report, full=replace(full, machine=machine))
+            report.write(wanted.results)
+        if "long" in wanted.only:
+            machine = _machine()
+            long = await long_statement.measure(plane, wanted.long, kill=wanted.signal == "KILL")
+            report = replace(report, long=replace(long, machine=machine))
+            report.write(wanted.results)
+        if "namespaces" in wanted.only:
+            machine = _machine()
+            sizes = _numbers(wanted.namespaces)
+            listed = await namespaces.measure(plane, sizes, wanted.rest)
+            report = replace(report, namespaces=[replace(one, machine=machine) for one in listed])
+            report.write(wanted.results)
+    return report
+
+
+async def measure(wanted: argparse.Namespace, report: Report) -> Report:
+    """Renew the parts asked for; the others stay as they are in ``report``."""
+    with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
+        scratch = Path(name)
+        if "rest" in wanted.only:
+            report = replace(report, rest=await measure_rest(scratch, wanted))
+            report.write(wanted.results)
+        if set(wanted.only) - {"rest"}:
+            report = await measure_others(scratch, wanted, report)
+    return report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write ``bench/results/scale.*``."""
-    parser = argparse.ArgumentParser(prog="python3 -m bench.scale", description=__doc__)
-    parser.add_argument("--sizes", default="1000,2000,5000,10000", help="numbers of sets at rest, rising")
-    parser.add_argument("--rest", type=float, default=60.0, help="seconds for which they are left alone")
-    parser.add_argument("--changes", type=int, default=100, help="ConfigMaps that are changed")
-    parser.add_argument("--once", type=int, default=100, help="sets that are made at once; 0: none")
-    parser.add_argument("--code", type=Path, default=ROOT, help="checkout whose operator is measured at rest")
-    parser.add_argument(
-        "--replot", action="store_true", help="only write table and plot from scale.json again"
-    )
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
-    wanted = parser.parse_args(arguments)
-    if wanted.replot:
-        Report.read(wanted.results / "scale.json").write(wanted.results)
-        return 0
-    sizes = [int(size) for size in wanted.sizes.split(",") if size]
-    machine = _machine()
-    found, batch = asyncio.run(measure(sizes, wanted.rest, wanted.changes, wanted.code, wanted.once))
-    report = Report(machine, found, batch)
-    report.write(wanted.results)
+    wanted = _parser().parse_args(arguments)
+    raw = wanted.results / "scale.json"
+    report = Report.read(raw) if raw.exists() else Report()
+    if not wanted.replot:
+        report = asyncio.run(measure(wanted, report))
+    else:
+        report.write(wanted.results)
     print(f"\n{report.markdown()}")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m bench.scale", description=__doc__)
+    parser.add_argument(
+        "--only", nargs="*", default=PARTS, choices=PARTS, help="the others keep their last results"
+    )
+    parser.add_argument("--sizes", default="1000,2000,5000,10000", help="rest: numbers of sets, rising")
+    parser.add_argument("--rest", type=float, default=60.0, help="seconds for which they are left alone")
+    parser.add_argument("--changes", type=int, default=100, help="rest: ConfigMaps that are changed")
+    parser.add_argument("--code", type=Path, default=ROOT, help="rest: checkout whose operator is measured")
+    parser.add_argument("--once", type=int, default=100, help="once: sets that are made at once")
+    parser.add_argument("--namespaces", default="1,50,200", help="namespaces: how many, rising")
+    parser.add_argument("--full-sets", type=int, default=40, help="full: sets on one server")
+    parser.add_argument("--connections", type=int, default=6, help="full: that the server has for them")
+    parser.add_argument("--hold", type=float, default=3.0, help="full: seconds for which each keeps one")
+    parser.add_argument("--long", type=float, default=120.0, help="long: seconds that the statement takes")
+    parser.add_argument(
+        "--signal", choices=["KILL", "TERM"], default="KILL", help="long: how the leader is ended"
+    )
+    parser.add_argument("--replot", action="store_true", help="only write table and plot of scale.json again")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",") if number]
 
 
 def _machine() -> str:
     """What the figures depend on, in a sentence."""
     return (
-        f"{os.cpu_count()} cores, Python {platform.python_version()}. The load average was"
-        f" {os.getloadavg()[0]:.1f} when it began.\n"
+        f"{os.cpu_count()} cores, Python {platform.python_version()}; the load average was"
+        f" {os.getloadavg()[0]:.1f} when it began"
     )
 
 

@@ -1,36 +1,50 @@
-"""Measure many sets at once: each with a database of its own, all made within moments.
+"""Measure many sets at once, each with a database of its own, beside twice as many Jobs that do nothing.
 
-Pods are processes, which the chaos tests' node starts; everything else is real.
+Pods are processes, which a node of the chaos tests' kind starts; everything else is real. Three batches come
+in random order: the sets, the Jobs as many at once as the sets' may be, and all Jobs at once.
 """
 
 import asyncio
-import json
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
 
+from bench import process
+from bench.scale import nothing
+from bench.scale.control_plane import SLOTS, ControlPlane, follow, ready
+from bench.scale.operator_process import OperatorProcess
 from bench.scale.stage import FILES, set_name, tracks
+from dev.postgres_server import Server
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.core.json_names import Json
-from fluxbase_migrations.core.names import API_VERSION, KIND
-from tests.chaos.database import Database
-from tests.chaos.world import World, world
+from fluxbase_migrations.core.names import LABEL_SET, LABEL_TRACK
 
 PATIENCE = 900.0
 """Seconds for all of them."""
-_TICKS = os.sysconf("SC_CLK_TCK")
+BATCHES = ("sets", "slots", "all")
+FIRST = "first"
+"""The set whose Job is the model of those that do nothing; it is not counted."""
 
 
 @dataclass(frozen=True)
 class AtOnce:
-    """One batch; times are seconds from the first set's creation to each set's Applied, in order."""
+    """One run; times are seconds from the first object's creation, in order."""
 
     applied: Sequence[float]
+    """Of each set."""
     operator_cpu: float
+    nothing: Sequence[float]
+    """Until each Job that does nothing was Complete, with as many at once as the sets' Jobs."""
+    nothing_at_once: Sequence[float]
+    """The same, with all Jobs created at once."""
+    cpu: Mapping[str, Mapping[str, float]]
+    """Seconds of CPU of each part, by batch."""
+    restarts: int
+    """Of the operator, which ends when the API server does not answer for long."""
+    machine: str = ""
 
     @property
     def first(self) -> float:
@@ -45,54 +59,94 @@ class AtOnce:
         """Mean time to Applied, of the whole."""
         return mean(self.applied) / self.whole
 
+    @property
+    def ratio(self) -> float:
+        """All sets' time by that of twice as many Jobs that do nothing."""
+        return self.whole / self.nothing[-1]
+
+    @property
+    def ratio_at_once(self) -> float:
+        """The same, where the Jobs are created at once."""
+        return self.whole / self.nothing_at_once[-1]
+
     def __str__(self) -> str:
         return (
             f"{len(self.applied)} sets at once: first Applied after {self.first:.1f} s, all after"
             f" {self.whole:.1f} s, mean {self.mean_share:.2f} of that;"
-            f" operator {self.operator_cpu / len(self.applied):.3f} s of CPU for each"
+            f" operator {self.operator_cpu / len(self.applied):.3f} s of CPU for each,"
+            f" {self.restarts} restarts."
+            f" {len(self.nothing)} Jobs that do nothing: {self.nothing[-1]:.1f} s with as many at once"
+            f" (ratio {self.ratio:.2f}), {self.nothing_at_once[-1]:.1f} s all at once"
+            f" (ratio {self.ratio_at_once:.2f})"
         )
 
 
-async def measure(directory: Path, count: int) -> AtOnce:
-    """Make ``count`` sets, and wait until all are Applied."""
-    async with world(directory, random.Random(1)) as here:
-        databases = [await asyncio.to_thread(Database.create, here.postgres) for _ in range(count)]
-        for number, database in enumerate(databases):
-            secret = {"metadata": {"name": set_name(number)}, "stringData": {"url": database.url}}
-            await here.kube.create(f"/api/v1/namespaces/{here.namespace}/secrets", secret)
+async def measure(plane: ControlPlane, count: int) -> AtOnce:
+    """Run the three batches."""
+    async with plane.namespace() as (namespace, _), plane.postgres() as server:
         files = {"metadata": {"name": "files"}, "data": FILES}
-        await here.kube.create(paths.config_maps(here.namespace), files)
-        cpu, begun = _cpu(here), time.monotonic()
-        await asyncio.gather(*(_make(here, set_name(number)) for number in range(count)))
-        applied = await asyncio.wait_for(_applied(here, count, begun), PATIENCE)
-        return AtOnce(applied, _cpu(here) - cpu)
+        await plane.kube.create(paths.config_maps(namespace), files)
+        names = [set_name(number) for number in range(count)]
+        urls = {name: await plane.database(server, namespace, name) for name in [FIRST, *names]}
+        async with plane.operator(namespace, namespace).running() as operator:
+            await operator.ready()
+            template = await _model(plane, namespace)
+            secret = {"metadata": {"name": FIRST}, "stringData": {"url": urls[FIRST]}}
+            needed = [files, secret]
+            found: dict[str, Sequence[float]] = {}
+            cpu: dict[str, dict[str, float]] = {}
+            batches = [*BATCHES]
+            random.shuffle(batches)
+            for batch in batches:
+                before = _spent(plane, operator, server)
+                match batch:
+                    case "sets":
+                        found[batch] = await _sets(plane, namespace, names)
+                    case "slots":
+                        found[batch] = await nothing.measure(plane, template, needed, 2 * count, SLOTS)
+                    case "all":
+                        found[batch] = await nothing.measure(plane, template, needed, 2 * count, 2 * count)
+                after = _spent(plane, operator, server)
+                cpu[batch] = {who: after[who] - before[who] for who in after}
+                print(f"{batch}: all after {found[batch][-1]:.1f} s", flush=True)
+        return AtOnce(
+            found["sets"], cpu["sets"]["operator"], found["slots"], found["all"], cpu, operator.restarts
+        )
 
 
-async def _make(here: World, name: str) -> None:
-    secret = {"secretKeyRef": {"name": name, "key": "url"}}
-    spec = {"database": {"urlFrom": secret}, "tracks": tracks("files")}
-    body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
-    await here.kube.create(paths.sets(here.namespace), body)
+def _spent(plane: ControlPlane, operator: OperatorProcess, server: Server) -> dict[str, float]:
+    """Seconds of CPU until now."""
+    own = os.times()
+    return {
+        "operator": operator.cpu(),
+        "API server": process.cpu(plane.server.program.pid),
+        "etcd": process.cpu(plane.server.etcd.pid),
+        "controllers": process.cpu(plane.controllers.pid),
+        "PostgreSQL": process.cpu_with_children(server.pid),
+        "the Jobs' processes": own.children_user + own.children_system,
+        "the node": own.user + own.system,
+    }
 
 
-async def _applied(here: World, count: int, begun: float) -> list[float]:
+async def _model(plane: ControlPlane, namespace: str) -> Json:
+    """Bring one set to Applied; its user track's Job becomes one that does nothing."""
+    await _sets(plane, namespace, [FIRST])
+    query = {"labelSelector": f"{LABEL_SET}={FIRST},{LABEL_TRACK}=user"}
+    [job] = (await plane.kube.get(paths.jobs(namespace), query))["items"]
+    return nothing.job_that_does_nothing(job)
+
+
+async def _sets(plane: ControlPlane, namespace: str, names: Sequence[str]) -> list[float]:
+    """Make these sets; seconds until each was Applied."""
     at: dict[str, float] = {}
-    query = {"watch": "true", "resourceVersion": "0"}
-    while len(at) < count:
-        here.check()
-        async for line in here.kube.lines(paths.sets(here.namespace), query, None, silence=PATIENCE):
-            body: Json = json.loads(line)["object"]
-            conditions = (body.get("status") or {}).get("conditions") or ()
-            if any((one["type"], one["status"]) == ("Ready", "True") for one in conditions):
-                at.setdefault(body["metadata"]["name"], time.monotonic() - begun)
-            if len(at) == count:
-                break
-        await asyncio.sleep(0.1)  # the API server ends a watch now and then
-    return sorted(at.values())
 
+    def see(now: float, body: Json) -> bool:
+        if body["metadata"]["name"] in names and ready(body):
+            at.setdefault(body["metadata"]["name"], now)
+        return len(at) == len(names)
 
-def _cpu(here: World) -> float:
-    """Seconds of CPU that the operator has used."""
-    assert here.operator._process is not None
-    fields = Path(f"/proc/{here.operator._process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    watching = asyncio.create_task(follow(plane, paths.sets(namespace), see, PATIENCE))
+    begun = time.monotonic()
+    await asyncio.gather(*(plane.make_set(namespace, name, tracks("files")) for name in names))
+    await watching
+    return sorted(one - begun for one in at.values())

@@ -32,6 +32,7 @@ class AtRest:
     rest_requests: dict[str, int]
     change_seconds: Sequence[float]
     """From the request that changes a ConfigMap to the Job's creation, as a watch shows it."""
+    machine: str = ""
 
     def restarted(self, what: str) -> int:
         """Requests of a kind that a restart made."""
@@ -52,19 +53,19 @@ async def measure(stage: Stage, size: int, rest: float, changes: int = CHANGES) 
     """Make sets until there are ``size``, and measure."""
     await stage.grow(size)
     mark, begun = stage.mark(), time.monotonic()
-    stage.operator.start()
-    seconds = await stage.steady(begun)
-    restart_cpu = stage.cpu()
+    stage.operator.program.start()
+    seconds = await stage.operator.steady(begun, len(stage.numbers()))
+    restart_cpu = stage.operator.cpu()
     await asyncio.sleep(2)  # the audit log is written a moment later
     requests = dict(stage.requests(mark))
-    mark, cpu = stage.mark(), stage.cpu()
+    mark, cpu = stage.mark(), stage.operator.cpu()
     await asyncio.sleep(rest)
-    rest_cpu = stage.cpu() - cpu
+    rest_cpu = stage.operator.cpu() - cpu
     rest_requests = dict(stage.requests(mark))
-    memory = stage.memory()
+    memory = stage.operator.memory()
     changed = await _changes(stage, changes)
-    peak = stage.memory("VmHWM")
-    stage.operator.end()
+    peak = stage.operator.memory("VmHWM")
+    stage.operator.program.end()
     return AtRest(size, seconds, restart_cpu, requests, memory, peak, rest, rest_cpu, rest_requests, changed)
 
 

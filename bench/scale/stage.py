@@ -8,15 +8,13 @@ import asyncio
 import contextlib
 import copy
 import os
-import re
 import sys
-import time
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.scale.operator_process import OperatorProcess
 from dev.programs import Program
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
@@ -32,12 +30,6 @@ from tests.controller.test_lifecycle import done
 FILES = {f"00{number}_step.up.sql": f"CREATE TABLE step_{number} (id bigint)" for number in range(1, 5)}
 AT_ONCE = 20
 """Requests that make sets."""
-PATIENCE = 600.0
-"""Seconds for the operator to look at every set."""
-QUIET = 1.5
-QUIET_CPU = 0.1
-"""Seconds of CPU within ``QUIET`` seconds that a quiet operator uses at most."""
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -47,41 +39,11 @@ class Stage:
     server: ApiServer
     kube: Kube
     cluster: Cluster
-    operator: Program
-    port: int
+    operator: OperatorProcess
     made: int = 0
     gone: set[int] = field(default_factory=set)
     """Numbers of sets that were deleted again."""
     template: Json = field(default_factory=dict)
-
-    @property
-    def process(self) -> int:
-        """The operator's process."""
-        assert self.operator._process is not None
-        return self.operator._process.pid
-
-    def cpu(self) -> float:
-        """Seconds of CPU that the operator has used."""
-        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
-    def memory(self, what: str = "VmRSS") -> float:
-        """Of the operator, in MB; ``VmHWM`` is the most that it ever was."""
-        found = re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{self.process}/status").read_text())
-        assert found
-        return int(found[1]) / 1000
-
-    def looks(self) -> int:
-        """How often the operator has looked at a set, by its metrics."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(self._metrics, timeout=60) as answer:  # noqa: S310 - our own
-            text = answer.read().decode()
-            found = re.search(r"^fluxbase_migrations_reconcile_seconds_count (\S+)", text, re.MULTILINE)
-            return int(float(found[1])) if found else 0
-        return 0
-
-    @property
-    def _metrics(self) -> str:
-        return f"http://127.0.0.1:{self.port}/metrics"
 
     def requests(self, since: int) -> Counter[str]:
         """Verb and resource of the operator's requests, by the audit log from the byte ``since``."""
@@ -134,22 +96,6 @@ class Stage:
         status["tracks"]["user"].get("source", {})["objects"] = [version_of(files)]
         await self.kube.replace(paths.set_status(namespace, name), {**made, "status": status})
 
-    async def steady(self, begun: float) -> float:
-        """Wait until the operator has looked at every set and is quiet; seconds from ``begun`` until then.
-
-        Asking for its metrics costs more than a look at a set, so the process' CPU tells when it is quiet.
-        """
-        samples: list[tuple[float, float]] = []
-        while time.monotonic() < begun + PATIENCE:
-            samples.append((time.monotonic(), self.cpu()))
-            recent = [one for one in samples if one[0] > samples[-1][0] - QUIET]
-            used = samples[-1][1] - recent[0][1]
-            if used < QUIET_CPU and samples[-1][0] - begun > QUIET and self.looks() >= len(self.numbers()):
-                return recent[0][0] - begun
-            await asyncio.sleep(0.1)
-        missing = len(self.numbers()) - self.looks()
-        raise RuntimeError(f"{missing} sets were not looked at; {self.operator.log_tail()}")
-
 
 def set_name(number: int) -> str:
     return f"set-{number:05}"
@@ -182,13 +128,13 @@ async def stage(directory: Path, code: Path) -> AsyncIterator[Stage]:
                 "PROGRESS": "false",
             }
             argv = [sys.executable, "-m", "fluxbase_migrations.controller"]
-            operator = Program(argv, directory / "operator.log", environment)
-            made = Stage(server, kube, Cluster(kube, namespace), operator, port)
+            operator = OperatorProcess(Program(argv, directory / "operator.log", environment), port)
+            made = Stage(server, kube, Cluster(kube, namespace), operator)
             try:
-                with operator:
+                async with operator.running():
                     await made.make_template()
                 yield made
             finally:
-                operator.end()
+                operator.program.end()
         finally:
             await kube.close()

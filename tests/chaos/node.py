@@ -101,8 +101,7 @@ class Node:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _look(self) -> None:
-        found = (await self._kube.get(paths.pods(self._namespace)))["items"]
-        present = {pod["metadata"]["uid"]: pod for pod in found}
+        present = await self._pods()
         for uid, pod in present.items():
             if uid not in self.containers:
                 self.containers[uid] = container = _container(pod)
@@ -113,6 +112,11 @@ class Node:
         for uid, container in self.containers.items():
             if uid not in present:
                 self._stop(container)
+
+    async def _pods(self) -> dict[str, Json]:
+        """The pods that there are, by uid."""
+        found = (await self._kube.get(paths.pods(self._namespace)))["items"]
+        return {pod["metadata"]["uid"]: pod for pod in found}
 
     def _stop(self, container: Container) -> None:
         """Ask its process to end, once."""

@@ -1,0 +1,62 @@
+"""The chaos tests' node, told of its pods by a watch: to list two hundred again and again takes a core."""
+
+import asyncio
+import contextlib
+import json
+import random
+from pathlib import Path
+
+from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.core.json_names import Json
+from tests.chaos.node import Node
+
+AGAIN = 0.2
+"""Seconds until a watch that ended begins anew."""
+SILENCE = 3600.0
+
+
+class WatchingNode(Node):
+    """Runs every pod of one namespace."""
+
+    def __init__(self, kube: Kube, namespace: str, directory: Path) -> None:
+        directory.mkdir()
+        super().__init__(kube, namespace, directory, random.Random(1))
+        self.namespace = namespace
+        self.directory = directory
+        """Where each container has one of its own, by the pod's uid."""
+        self.present: dict[str, Json] = {}
+        """The pods that there are, by uid."""
+        self._path = paths.pods(namespace)
+
+    async def run(self) -> None:
+        """Look after pods until cancelled; then every process is killed."""
+        watching = asyncio.create_task(self._watch(), name="watch of pods")
+        try:
+            await super().run()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _pods(self) -> dict[str, Json]:
+        return dict(self.present)
+
+    async def _watch(self) -> None:
+        while True:
+            with contextlib.suppress(KubeError):
+                there = await self._kube.get(self._path)
+                self.present = {pod["metadata"]["uid"]: pod for pod in there["items"]}
+                await self._follow(there["metadata"]["resourceVersion"])
+            await asyncio.sleep(AGAIN)
+
+    async def _follow(self, version: str) -> None:
+        query = {"watch": "true", "resourceVersion": version}
+        async for line in self._kube.lines(self._path, query, None, SILENCE):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                return
+            uid = event["object"]["metadata"]["uid"]
+            if event["type"] == "DELETED":
+                self.present.pop(uid, None)
+            else:
+                self.present[uid] = event["object"]
