@@ -104,7 +104,9 @@ class Cluster:
         items: list[Json] = found["items"]
         return sorted(items, key=lambda job: int(job["metadata"]["resourceVersion"]))
 
-    async def next_job(self, track: str, run: int, name: str | None = None) -> Json:
+    async def next_job(
+        self, track: str, run: int, name: str | None = None, seconds: float = WAIT_SECONDS
+    ) -> Json:
         """Wait for the Job of a run, of any set unless one is named."""
 
         async def there() -> Json | None:
@@ -114,7 +116,7 @@ class Cluster:
             return None
 
         try:
-            found: Json = await until(f"a Job of run {run} of {track}", there)
+            found: Json = await until(f"a Job of run {run} of {track}", there, seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}; its track is {await self.track(track, name or 'shop')}") from None
         return found

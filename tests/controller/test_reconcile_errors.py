@@ -208,7 +208,7 @@ async def test_a_namespace_that_may_not_be_watched_any_more_gives_its_slot_back_
     bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{other.namespace}/rolebindings"
     binding = await kube.get(f"{bindings}/operator")
     await kube.delete(f"{bindings}/operator", binding["metadata"]["uid"], "Background")
-    await cluster.next_job("system", 1)
+    await cluster.next_job("system", 1, seconds=60)  # after three refusals, one second and more apart
     assert "forbidden" in str(running.operator.readiness_error())
     await kube.create(bindings, {**binding, "metadata": {"name": "operator"}})
     slots = running.operator._reconciler._slots

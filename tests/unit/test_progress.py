@@ -1,12 +1,17 @@
 """Progress from the log of a running Job: shown, never trusted."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
 from fluxbase_migrations.api.status import Progress
-from fluxbase_migrations.controller.reconcile.log_follower import parse
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.reconcile.log_follower import EVERY, RECONNECT, LogFollower, parse
 from fluxbase_migrations.core import log_lines
+from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.runner.log import Log, LogFormat
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -108,3 +113,37 @@ def test_a_wait_for_a_lock_is_told_until_it_ends(form: LogFormat) -> None:
 def test_any_other_line_is_not(line: bytes) -> None:
     assert parse(STAMP + line) is None
     assert parse(line) is None
+
+
+class Broken:
+    """An API server whose stream of a log ends as ``ends``, after one line."""
+
+    def __init__(self, ends: KubeError | None) -> None:
+        self.ends = ends
+
+    async def lines(self, *_: object) -> AsyncIterator[bytes]:
+        yield STAMP + b"INFO Applying migration file=001_a.up.sql number=1 total=2 source=user"
+        if self.ends:
+            raise self.ends
+
+
+@pytest.mark.parametrize(
+    ("ends", "again"),
+    [
+        (None, True),
+        (KubeError(0, "Broken", "the stream broke"), True),
+        (KubeError(403, "Forbidden", "no"), False),
+    ],
+    ids=["the server shuts down", "the connection breaks", "we may not read logs"],
+)
+async def test_a_log_that_ends_before_its_pod_is_followed_again(ends: KubeError | None, again: bool) -> None:
+    """Otherwise the progress stands still from then on, for as long as the migration takes."""
+    asked: list[float] = []
+    follower = LogFollower(cast("Kube", Broken(ends)), lambda key, delay: asked.append(delay))
+    follower.follow(("ns", "shop"), Track.USER, "pod", 1)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert asked == [EVERY, RECONNECT] if again else asked == [EVERY]
+    follower.follow(("ns", "shop"), Track.USER, "pod", 1)
+    assert len(follower._tasks) == 1, "it is followed anew"
+    await follower.close()

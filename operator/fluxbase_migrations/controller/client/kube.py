@@ -18,7 +18,8 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TOKEN: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-_CONNECTIONS: Final = 200
+_CONNECTIONS: Final = 0
+"""No limit: each watched namespace holds one, and what else is asked at once is bounded by the workers."""
 
 NamespacedName = tuple[str, str]
 """Namespace and name of an object."""

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 MAX_FOLLOWED: Final = 50
 EVERY: Final = 2.0
 """Seconds between two looks at a set that only its progress asks for."""
+RECONNECT: Final = 10.0
+"""Seconds until a set is due whose log has ended or broken: while its pod runs, it is followed again."""
 _LINE_LIMIT: Final = 4096
 _WAITING_LIMIT: Final = 500
 _SILENCE: Final = 3600.0
@@ -116,3 +118,6 @@ class LogFollower:
         except KubeError as error:
             # Without progress the status still says Running since when.
             logger.debug("log of %s/%s: %s", key[0], pod, error)
+            if 400 <= error.status < 500:
+                return  # it would be refused again
+        self._requeue(key, RECONNECT)

@@ -49,14 +49,6 @@ async def watch(namespaces: Sequence[str], *, listed: OnList, changed: OnEvent) 
         if not stop.is_set():
             loop.call_soon_threadsafe(function, *arguments)
 
-    operator = kopf.operator(
-        registry=_registry(partial(report, listed), partial(report, changed)),
-        settings=_settings(),
-        standalone=True,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        stop_flag=stop,
-    )
     ended: asyncio.Future[None] = loop.create_future()
 
     def end(error: BaseException | None) -> None:
@@ -65,13 +57,24 @@ async def watch(namespaces: Sequence[str], *, listed: OnList, changed: OnEvent) 
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(_unretrieved)
-        # Reported from inside: asyncio.run() then waits for kopf's thread that waits for ``stop``.
+        # Reported from inside, when the first of kopf's tasks ends: asyncio.run() then waits for kopf's
+        # thread that waits for ``stop``, and a watch whose session is closed for a login that never comes.
         try:
-            await operator
+            tasks = await kopf.spawn_tasks(
+                registry=_registry(partial(report, listed), partial(report, changed)),
+                settings=_settings(),
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                stop_flag=stop,
+            )
+            first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         except BaseException as error:
             report(end, error)
             raise
-        report(end, None)
+        errors = (task.exception() for task in first if not task.cancelled())
+        report(end, next((error for error in errors if error is not None), None))
+        await kopf.run_tasks(tasks)  # which stops the others
 
     def work() -> None:
         with contextlib.suppress(BaseException):  # it has been reported
