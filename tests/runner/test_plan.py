@@ -299,6 +299,17 @@ def test_each_file_begins_with_the_sessions_own_settings(shop: Runner) -> None:
     assert named == ["other.thing", "public.thing", "public.child", "public.seen"]
 
 
+def test_event_triggers_are_named(database: Database, runner: Runner, tmp_path: Path) -> None:
+    with psycopg.connect(database.admin_dsn) as connection:
+        connection.execute("CREATE FUNCTION e() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+        for name in ("acts", "sleeps"):
+            made = sql.SQL("CREATE EVENT TRIGGER {} ON sql_drop EXECUTE FUNCTION e()")
+            connection.execute(made.format(sql.Identifier(name)))
+        connection.execute("ALTER EVENT TRIGGER sleeps DISABLE")
+    (track,) = pending(runner.setup, [(Track.USER, source({"1_a.up.sql": "SELECT 1"}))], Target())
+    assert track.warnings == ("the event trigger acts fires on DDL; what it does is unknown",)
+
+
 def test_what_the_plan_has_made_itself_is_no_loss(shop: Runner) -> None:
     made = "CREATE TABLE made (v int);"
     for lost in ("DROP TABLE made", "TRUNCATE made", "DELETE FROM made", "ALTER TABLE made DROP COLUMN v"):
