@@ -299,6 +299,17 @@ def test_each_file_begins_with_the_sessions_own_settings(shop: Runner) -> None:
     assert named == ["other.thing", "public.thing", "public.child", "public.seen"]
 
 
+def test_event_triggers_are_named(database: Database, runner: Runner, tmp_path: Path) -> None:
+    with psycopg.connect(database.admin_dsn) as connection:
+        connection.execute("CREATE FUNCTION e() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+        for name in ("acts", "sleeps"):
+            made = sql.SQL("CREATE EVENT TRIGGER {} ON sql_drop EXECUTE FUNCTION e()")
+            connection.execute(made.format(sql.Identifier(name)))
+        connection.execute("ALTER EVENT TRIGGER sleeps DISABLE")
+    (track,) = pending(runner.setup, [(Track.USER, source({"1_a.up.sql": "SELECT 1"}))], Target())
+    assert track.warnings == ("the event trigger acts fires on DDL; what it does is unknown",)
+
+
 def test_what_the_plan_has_made_itself_is_no_loss(shop: Runner) -> None:
     made = "CREATE TABLE made (v int);"
     for lost in ("DROP TABLE made", "TRUNCATE made", "DELETE FROM made", "ALTER TABLE made DROP COLUMN v"):
@@ -544,7 +555,8 @@ def rehearsed(database: Database, directory: Path, files: Mapping[str, str]) -> 
 
 SLOW = "CREATE FUNCTION slow(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS"
 REHEARSED = {
-    "002_big.up.sql": "ALTER TABLE purchase ADD x int;\nDO $$ BEGIN LOCK TABLE purchase; END $$;\n"
+    "002_big.up.sql": "DO $$ BEGIN LOCK TABLE purchase IN SHARE MODE; END $$;\n"
+    "ALTER TABLE purchase ADD x int;\n"
     # An index that takes long enough to be looked at while it is built.
     f"{SLOW} 'BEGIN PERFORM pg_sleep(0.00002); RETURN 1; END';",
     "002_big.down.sql": "ALTER TABLE purchase DROP COLUMN x; DROP FUNCTION slow;",
@@ -564,9 +576,12 @@ def test_a_rehearsal_tells_what_the_files_really_did(database: Database, tmp_pat
         ("002_big.up.sql", None),
         ("003_index.up.sql", None),
     ]
-    alter, block, _ = found["files"][0]["statements"]
-    assert alter["locks"] == {"public.purchase": "ACCESS EXCLUSIVE"}
-    assert (block["locks"], alter["notInThePlan"]) == ({}, [])
+    block, alter, _ = found["files"][0]["statements"]
+    assert (block["locks"], block["notInThePlan"]) == (
+        {"public.purchase": "SHARE"},
+        ["SHARE on public.purchase"],
+    )
+    assert (alter["locks"], alter["notInThePlan"]) == ({"public.purchase": "ACCESS EXCLUSIVE"}, [])
     (index,) = found["files"][1]["statements"]
     assert index["sampled"]
     assert index["locks"] == {"public.purchase": "SHARE UPDATE EXCLUSIVE"}
@@ -639,6 +654,17 @@ def test_the_database_itself_is_never_rehearsed_on(database: Database, tmp_path:
         assert database.password not in done.stdout + done.stderr
     with psycopg.connect(database.dsn) as connection:
         assert connection.execute("SELECT to_regclass('must_not_be')").fetchall() == [(None,)]
+
+
+def test_what_a_run_would_refuse_is_not_rehearsed(database: Database, tmp_path: Path) -> None:
+    directory = applied(database, tmp_path)
+    write_files(directory, {"002_a.up.sql": "SELECT 'open"})
+    done = plan(
+        database, tmp_path, "--track", "user", "-o", "json", "--rehearse", "postgres://nowhere.invalid/x"
+    )
+    assert done.returncode == 1
+    assert done.stderr == "not rehearsed: the files would be refused, or the recorded version is dirty\n"
+    assert json.loads(done.stdout)["pending"] == 1
 
 
 def test_a_copy_of_another_version_is_refused(database: Database, tmp_path: Path) -> None:

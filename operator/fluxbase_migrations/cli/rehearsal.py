@@ -1,25 +1,22 @@
 """``fluxbase-migrate plan --rehearse``: what the files really did on a copy."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fluxbase_migrations.cli.wrapping import wrapped
 from fluxbase_migrations.core.errors import describe
-from fluxbase_migrations.core.files import Direction
 from fluxbase_migrations.runner.lookahead.effect import State
-
-if TYPE_CHECKING:
-    from fluxbase_migrations.runner.lookahead.pending import TrackPlan
-    from fluxbase_migrations.runner.lookahead.rehearsal import Comparison, Rehearsal
-    from fluxbase_migrations.runner.lookahead.rehearsed_file import RanFile, RanStatement
+from fluxbase_migrations.runner.lookahead.pending import TrackPlan
+from fluxbase_migrations.runner.lookahead.rehearsal import Comparison, Rehearsal
+from fluxbase_migrations.runner.lookahead.rehearsed_file import RanFile, RanStatement
 
 _LINES: Final = 20
 """Of a difference between two schemas."""
-Foretold = Mapping[tuple[int, int], Mapping[str, int]]
-"""By version and statement, the strength of the lock that the plan has for each relation."""
+Foretold = Mapping[tuple[str, int], Mapping[str, int]]
+"""By file and statement, the strength of the lock that the plan has for each relation."""
 
 
-def text(seen: "Rehearsal", tracks: Sequence["TrackPlan"]) -> Iterator[str]:
+def text(seen: Rehearsal, tracks: Sequence[TrackPlan]) -> Iterator[str]:
     """For people; the second time that a file runs is one line."""
     yield ""
     yield from wrapped(f"rehearsal on database {seen.database}", 0)
@@ -43,7 +40,7 @@ def _transactions(count: int) -> str:
     return "1 transaction" if count == 1 else f"{count} transactions"
 
 
-def _statement(file: "RanFile", one: "RanStatement", known: Foretold) -> Iterator[str]:
+def _statement(file: RanFile, one: RanStatement, known: Foretold) -> Iterator[str]:
     locks = ", ".join(f"{lock} on {name}" for name, lock in one.locks) or "no further lock on what exists"
     sampled = " (sampled)" if one.sampled else ""
     yield from wrapped(f"{one.number} {one.tag} (line {one.line}) {one.seconds:.3f}s: {locks}{sampled}", 4)
@@ -52,7 +49,7 @@ def _statement(file: "RanFile", one: "RanStatement", known: Foretold) -> Iterato
         yield from wrapped(f"not in the plan: {', '.join(more)}", 8)
 
 
-def _comparison(one: "Comparison") -> Iterator[str]:
+def _comparison(one: Comparison) -> Iterator[str]:
     if one.same is None:
         yield from wrapped(f"{one.what}: schema not compared, {one.why}", 2)
         return
@@ -63,10 +60,10 @@ def _comparison(one: "Comparison") -> Iterator[str]:
         yield from wrapped(f"and {len(more)} more lines", 6)
 
 
-def foretold(tracks: Sequence["TrackPlan"]) -> Foretold:
-    """What the plan has for each statement, by version and number."""
+def foretold(tracks: Sequence[TrackPlan]) -> Foretold:
+    """What the plan has for each statement, by file and number."""
     return {
-        (file.step.version, one.number): {
+        (file.step.label, one.number): {
             touch.relation.name: touch.lock.strength
             for touch in one.effect.touches
             if touch.relation.state is State.EXISTS
@@ -77,15 +74,15 @@ def foretold(tracks: Sequence["TrackPlan"]) -> Foretold:
     }
 
 
-def surprises(file: "RanFile", one: "RanStatement", known: Foretold) -> list[str]:
+def surprises(file: RanFile, one: RanStatement, known: Foretold) -> list[str]:
     """The locks that are stronger than the plan has them, or that it has not at all."""
-    if file.direction is Direction.DOWN or (file.version, one.number) not in known:
+    planned = known.get((file.name, one.number))
+    if planned is None:  # a down file, run only to go back
         return []
-    planned = known[file.version, one.number]
     return [f"{lock} on {name}" for name, lock in one.locks if lock.strength > planned.get(name, 0)]
 
 
-def as_json(seen: "Rehearsal", tracks: Sequence["TrackPlan"]) -> dict[str, Any]:
+def as_json(seen: Rehearsal, tracks: Sequence[TrackPlan]) -> dict[str, Any]:
     """For programs."""
     known = foretold(tracks)
     return {

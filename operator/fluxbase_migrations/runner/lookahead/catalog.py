@@ -99,6 +99,10 @@ _TYPES: Final = (
     " FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace"
     " WHERE t.typname = ANY (%s::text[])"
 )
+_EVENT_TRIGGERS: Final = (
+    "SELECT evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled IN ('O', 'A') AND evtevent <> 'login'"
+    " ORDER BY evtname"
+)
 _BINARY_CASTS: Final = "SELECT castsource, casttarget FROM pg_catalog.pg_cast WHERE castmethod = 'b'"
 _TYPED: Final = (
     "SELECT t.typrelid, c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_type t ON t.oid = c.reloftype"
@@ -156,6 +160,11 @@ SELECT oid, pg_catalog.bool_or(whole) FROM (
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'i', 'I') GROUP BY oid ORDER BY oid
 """
 """What DROP … CASCADE drops or changes, as relations."""
+
+
+def event_triggers(session: Session) -> list[str]:
+    """The names of those that fire on DDL."""
+    return [name for (name,) in session.query(_EVENT_TRIGGERS)]
 
 
 def read(session: Session, names: Iterable[str]) -> Facts:

@@ -146,9 +146,14 @@ def _plans(
         for name in words(statement)
     }
     facts = catalog.read(session, names) if names else Facts(version=session.server_version // 10000)
+    fired = catalog.event_triggers(session) if prepared else []
     plans = []
     for outlook in outlooks:
         source = sources[outlook.label]
+        if outlook.steps:
+            outlook.warnings += [
+                f"the event trigger {name} fires on DDL; what it does is unknown" for name in fired
+            ]
         files = tuple(
             file_plan(facts, step, prepared[id(step)], source, dirty=dirty) for step, dirty in outlook.steps
         )
