@@ -342,3 +342,39 @@ def test_a_table_that_only_others_may_read_is_not_taken_for_an_empty_one(
     code, said = ours(runner, tmp_path, source, "up")
     assert code == 1
     assert "the table public.flyway_schema_history of Flyway cannot be read by this role" in said
+
+
+GAPS = {
+    "goose": (GOOSE + "INSERT INTO goose_db_version (version_id, is_applied) VALUES (2, true);",
+        "public.goose_db_version"),
+    "dbmate": (DBMATE + "INSERT INTO schema_migrations VALUES ('2');", "public.schema_migrations"),
+    "Flyway": (FLYWAY + flyway("'2' SQL true"), "public.flyway_schema_history"),
+    "Fluxbase": (FLUXBASE + "INSERT INTO migrations.app (namespace, name, up_sql, status)"
+        " VALUES ('filesystem', '002_b', 'x', 'applied');", "migrations.app"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "table"), GAPS.values(), ids=GAPS)
+def test_what_the_other_tool_has_left_out_is_not_counted_as_applied(
+    runner: Runner, tmp_path: Path, source: str, made: str, table: str
+) -> None:
+    runner.query("CREATE TABLE used ();" + made)
+    elsewhere = ("--table", "public.ours")
+    code, said = ours(runner, tmp_path, source, "baseline", "--from", table, *elsewhere)
+    assert code == 1
+    assert "has no version 1, and the baseline 2 would count it as applied" in said
+    assert "fluxbase-migrate baseline 2 [nothing was recorded]" in said
+    pod = Pod(runner.database, tmp_path / "pod")
+    write_files(pod.source, FILES)
+    (tmp_path / "pod").mkdir(exist_ok=True)
+    told = JobSpec(SET, Track.USER, 1, paths=(str(pod.source),), table="public.ours", baseline=2)
+    assert pod.run(told).outcome is Outcome.OUT_OF_ORDER
+    assert ours(runner, tmp_path, source, "baseline", "2", *elsewhere)[0] == 0
+
+
+def test_what_is_below_a_baseline_of_flyways_counts_as_applied(
+    runner: Runner, tmp_path: Path, source: str
+) -> None:
+    runner.query(FLYWAY + flyway("'2' BASELINE true"))
+    code, said = ours(runner, tmp_path, source, "baseline", "--from", "public.flyway_schema_history")
+    assert code == 0, said

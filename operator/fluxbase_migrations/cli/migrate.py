@@ -160,7 +160,8 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
                 return verbs.force(setup, given.target)
             case "baseline":
                 other = None if given.other is None else TableName.parse(given.other)
-                return verbs.baseline(setup, given.target, other)
+                files = None if other is None else _files_at_hand(chosen, variables, log)
+                return verbs.baseline(setup, given.target, other, files)
             case "goto":
                 return verbs.goto(setup, _source(chosen, variables, log), given.target)
             case "up":
@@ -225,6 +226,16 @@ def _source(chosen: Mapping[str, Any], variables: Mapping[str, str], log: Log) -
     if chosen.get("track") is Track.SYSTEM and "source" not in chosen:
         return _built_in()
     return _directory(_source_path(chosen, variables), chosen, log)
+
+
+def _files_at_hand(
+    chosen: Mapping[str, Any], variables: Mapping[str, str], log: Log
+) -> MigrationFiles | None:
+    """The files of the track, where they are: what only looks at them does without."""
+    if not Path(_source_path(chosen, variables)).is_dir():
+        return None
+    found = _source(chosen, variables, log)
+    return found if found.versions else None
 
 
 def _built_in() -> MigrationFiles:

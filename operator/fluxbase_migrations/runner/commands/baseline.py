@@ -13,6 +13,7 @@ from fluxbase_migrations.core.names import HISTORY_TABLE, TRACKING_TABLE, Track
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.execution.locked_track import LockedTrack
 from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome
+from fluxbase_migrations.runner.history.gaps import refuse_gaps
 
 _OF_THE_PLATFORM: Final = ["auth", "webhooks", "storage", "jobs", "functions"]
 """Schemas that the built-in system migrations make: what is there says nothing about the user track."""
@@ -46,6 +47,7 @@ def record(
 
     Raises:
         TargetNotFound: the source has no such version.
+        OutOfOrderError: the tool that recorded it has left out one below it.
     """
     if track.row.xmin is not None or any(map(_has_moved, track.entries())):
         return None  # it is for the first run alone: what rolled everything back must stay so
@@ -58,6 +60,7 @@ def record(
         return None
     if version not in source.versions:
         raise TargetNotFound.baseline(version, source.versions)
+    refuse_gaps(track.session, version, source.versions, None, known)
     track.baseline(version, None)
     track.log.info("baseline recorded", source=track.label, version=version)
     return version

@@ -31,6 +31,7 @@ from fluxbase_migrations.runner.execution.engine import Engine, Options
 from fluxbase_migrations.runner.execution.locked_track import LockedTrack
 from fluxbase_migrations.runner.history import version_table
 from fluxbase_migrations.runner.history.entry import Entry, Row
+from fluxbase_migrations.runner.history.gaps import refuse_gaps
 from fluxbase_migrations.runner.history.history_table import HistoryTable
 from fluxbase_migrations.runner.history.other_version_tables import Guard, recorded
 from fluxbase_migrations.runner.history.overview import Migration, migrations
@@ -188,10 +189,17 @@ def force(setup: Setup, version: int) -> int:
     return 0
 
 
-def baseline(setup: Setup, version: int | None, other: TableName | None) -> int:
-    """Record the version of a database that something else migrated: ``version``, or that of ``other``."""
+def baseline(
+    setup: Setup, version: int | None, other: TableName | None, source: MigrationFiles | None = None
+) -> int:
+    """Record the version of a database that something else migrated: ``version``, or that of ``other``.
+
+    Where there is a ``source``, it must have nothing below that version which was left out there.
+    """
     with setup.locked() as track:
         found = version if other is None else recorded(track.session, other)
+        if other is not None and found is not None and source is not None:
+            refuse_gaps(track.session, found, source.versions, other.resolved(track.session), ())
         if found is None:
             raise AssertionError("one of the two is given")
         track.baseline(found, other)

@@ -9,7 +9,7 @@ from typing import Final, LiteralString
 
 from psycopg import errors
 
-from fluxbase_migrations.core.files import MAX_VERSION
+from fluxbase_migrations.core.files import MAX_VERSION, NIL
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.table_name import TableName
@@ -32,6 +32,9 @@ class Tool:
     newest: LiteralString
     """Selects of its table what was applied last: text for a person, our number for it or NULL, and whether
     that failed. No row, or NULL for the text: nothing was applied."""
+    applied: LiteralString = ""
+    """Selects of its table each version that was applied, as our number, and whether everything below it
+    counts as applied as well. Empty: it keeps the newest alone, or its numbers are not ours."""
     tables: frozenset[str] = frozenset()
     """Names that the table may have; empty: any, as its columns are unmistakable."""
     exact: bool = False
@@ -70,6 +73,8 @@ _FLUXBASE: Final = Tool(
     "SELECT number::text, number, false FROM (SELECT pg_catalog.max("
     "pg_catalog.substring(name::text, '^[0-9]+')::numeric) AS number"
     " FROM {} WHERE namespace::text = 'filesystem' AND status::text = 'applied') AS newest",
+    "SELECT pg_catalog.substring(name::text, '^[0-9]+')::numeric, false"
+    " FROM {} WHERE namespace::text = 'filesystem' AND status::text = 'applied' AND name::text ~ '^[0-9]'",
     same_files=True,
 )
 _FLYWAY: Final = Tool(
@@ -92,6 +97,10 @@ _FLYWAY: Final = Tool(
     " ORDER BY success, CASE WHEN version::text ~ '^[0-9]+([._][0-9]+)*$' THEN"
     " pg_catalog.string_to_array(pg_catalog.translate(version::text, '_', '.'), '.')::numeric[] END"
     " DESC NULLS LAST, installed_rank DESC LIMIT 1",
+    "SELECT version::text::numeric, type::text = 'BASELINE'"
+    " FROM (SELECT DISTINCT ON (version) * FROM {} WHERE version::text ~ '^[0-9]+$'"
+    " ORDER BY version, installed_rank DESC) AS latest"
+    " WHERE type::text NOT LIKE 'UNDO%' AND type::text <> 'DELETE'",
     importer="flyway",
 )
 _GOOSE: Final = Tool(
@@ -101,6 +110,8 @@ _GOOSE: Final = Tool(
     "SELECT version_id::text, version_id, false"
     " FROM (SELECT DISTINCT ON (version_id) * FROM {} ORDER BY version_id, id DESC) AS latest"
     " WHERE is_applied AND version_id > 0 ORDER BY latest.version_id DESC LIMIT 1",
+    "SELECT version_id, false FROM (SELECT DISTINCT ON (version_id) * FROM {}"
+    " ORDER BY version_id, id DESC) AS latest WHERE is_applied",
     exact=True,
     importer="goose",
 )
@@ -109,6 +120,7 @@ _DBMATE: Final = Tool(
     {"version": _TEXT},
     "SELECT version::text, CASE WHEN version::text ~ '^[0-9]+$' THEN version::text::numeric END, false"
     " FROM {} ORDER BY 2 DESC NULLS LAST, 1 DESC LIMIT 1",
+    "SELECT version::text::numeric, false FROM {} WHERE version::text ~ '^[0-9]+$'",
     tables=frozenset(("schema_migrations",)),
     exact=True,
     importer="dbmate",
@@ -228,3 +240,11 @@ def newest(session: Session, table: TableName, tool: Tool) -> Recorded | None:
     shown, number, failed = rows[0]
     fits = number is not None and len(str(number)) <= _DIGITS and int(number) <= MAX_VERSION
     return Recorded(shown, int(number) if fits else None, failed)
+
+
+def applied(session: Session, table: TableName, tool: Tool) -> tuple[frozenset[int], int]:
+    """What a tool with :attr:`Tool.applied` has applied, and below which version all counts as applied."""
+    rows = session.query(sql.SQL(tool.applied).format(table.identifier))
+    numbers = [(int(number), below) for number, below in rows if len(str(number)) <= _DIGITS]
+    floor = max((number for number, below in numbers if below), default=NIL)
+    return frozenset(number for number, _ in numbers), floor
