@@ -16,7 +16,7 @@ Object = dict[str, Any]
 
 # StorageClass → volumeBindingMode. The default one waits for a pod, as those of real clusters mostly do.
 STORAGE_CLASSES = {"standard": "WaitForFirstConsumer", "immediate": "Immediate"}
-VOLUMES_PER_CLASS = 8
+VOLUMES_PER_CLASS = 24
 POSTGRES_VOLUME = "postgres-data"
 # Within the node; in the state directory it is lib/volumes.
 VOLUMES = "/var/lib/volumes"
