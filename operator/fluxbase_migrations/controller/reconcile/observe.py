@@ -20,6 +20,7 @@ from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile import competing_operators, owned_objects
 from fluxbase_migrations.controller.reconcile.competing_operators import CompetingOperator
 from fluxbase_migrations.controller.reconcile.desired_runs import DesiredRuns, config_maps_of
+from fluxbase_migrations.controller.reconcile.owned_objects import OwnedObjects
 from fluxbase_migrations.controller.reconcile.set_owners import SetOwners, owner_of
 from fluxbase_migrations.controller.watch.config_map_reader import (
     ConfigMapIndex,
@@ -38,7 +39,7 @@ from fluxbase_migrations.core.names import (
 )
 from fluxbase_migrations.decisions.command_status import Given
 from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision
-from fluxbase_migrations.decisions.desired import RetryPolicy
+from fluxbase_migrations.decisions.desired import Desired, RetryPolicy
 from fluxbase_migrations.decisions.job_state import (
     Ended,
     Explanation,
@@ -144,21 +145,8 @@ class Observer:
             found = owned_objects.stored(self._store, key, uid)
         tracks = {}
         for track, (desired, _) in zip(Track, wanted, strict=True):
-            own_jobs, own_pods, foreign_pods = found[track]
             record = recorded.tracks.of(track)
-            tracks[track] = ObservedTrack(
-                track=track,
-                desired=desired,
-                jobs=own_jobs,
-                pods=own_pods,
-                foreign_pods=foreign_pods,
-                event=await self._event(key[0], own_jobs, own_pods, record.run, now),
-                created=memory.created.get(track),
-                refusal=memory.refusals.get(track),
-                owner=await self._owners.state(track, *owner_of(record, own_pods)),
-                lost_at=_lost_at(memory.lost.get(track), uid),
-                progress=_progress(memory.progress.get(track), record),
-            )
+            tracks[track] = await self._track(key, uid, track, desired, record, found[track], memory, now)
         observed = ObservedSet(
             uid=uid,
             name=key[1],
@@ -176,14 +164,46 @@ class Observer:
             ),
         )
         sources = {track: source for track, (_, source) in zip(Track, wanted, strict=True)}
+        competitor = self._competitor(key, tracks, now)
+        return Observation(body, spec, observed, competitor, sources)
+
+    async def _track(
+        self,
+        key: NamespacedName,
+        uid: str,
+        track: Track,
+        desired: Desired,
+        record: TrackStatus,
+        owned: OwnedObjects,
+        memory: Memory,
+        now: datetime,
+    ) -> ObservedTrack:
+        own_jobs, own_pods, foreign_pods = owned
+        return ObservedTrack(
+            track=track,
+            desired=desired,
+            jobs=own_jobs,
+            pods=own_pods,
+            foreign_pods=foreign_pods,
+            event=await self._event(key[0], own_jobs, own_pods, record.run, now),
+            created=memory.created.get(track),
+            refusal=memory.refusals.get(track),
+            owner=await self._owners.state(track, *owner_of(record, own_pods)),
+            lost_at=_lost_at(memory.lost.get(track), uid),
+            progress=_progress(memory.progress.get(track), record),
+        )
+
+    def _competitor(
+        self, key: NamespacedName, tracks: Mapping[Track, ObservedTrack], now: datetime
+    ) -> CompetingOperator | None:
+        """Another installation's unfinished Job of this set."""
         unfinished = {
             job.name for track in tracks.values() for job in track.jobs if _is_unfinished(track, job, now)
         }
         found_jobs = owned_objects.stored_jobs(self._store, key) if unfinished else []
-        competitor = competing_operators.find(
+        return competing_operators.find(
             [one for one in found_jobs if one["metadata"]["name"] in unfinished], self._settings
         )
-        return Observation(body, spec, observed, competitor, sources)
 
     async def has_changed(self, key: NamespacedName, observed: ObservedSet, job_uid: str) -> bool:
         """Whether the pods of that Job's track are no more as they were observed; asks the API server.
