@@ -17,7 +17,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from dev.localcluster.tools import tool
-from tests.support.prefork import Prefork
+from dev.prefork import Prefork
 
 APP = ("migrations", "app")
 """Schema and name of the user track's version table."""

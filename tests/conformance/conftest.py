@@ -9,13 +9,13 @@ import pytest
 
 from dev.peers import environment
 from dev.postgres_server import Endpoint
+from dev.prefork import Prefork
 from tests.conformance import cases
 from tests.conformance.cases import Case
 from tests.conformance.differences import Difference
 from tests.conformance.twins import Seen, Twins
 from tests.support.background import Background
 from tests.support.databases import fresh_database
-from tests.support.prefork import Prefork
 
 WORKERS = (os.cpu_count() or 1) + 1  # a process waits for its server some of the time
 

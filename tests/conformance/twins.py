@@ -11,9 +11,9 @@ import psycopg
 from psycopg import sql
 
 from dev.peers import Finished, GolangMigrate, Ours, Peer, write_files
+from dev.prefork import Prefork
 from tests.conformance.cases import Case, Row
 from tests.support.databases import Database
-from tests.support.prefork import Prefork
 
 # Until PostgreSQL 14 a database's owner does not own its schema public.
 EMPTY: LiteralString = """

@@ -19,11 +19,11 @@ import psycopg
 
 from dev.peers import Finished, Ours, Started
 from dev.postgres_server import Server
+from dev.prefork import Prefork
 from dev.waiting import eventually
 from tests.conformance.cases import NIL, body
 from tests.conformance.twins import reset, state
 from tests.support.databases import Database, invalid_indexes
-from tests.support.prefork import Prefork
 
 Victim = Literal["process", "connection", "server", "server stopped", "machine"]
 VICTIMS: Mapping[Victim, int] = {

@@ -20,11 +20,11 @@ import pytest
 
 from dev.peers import environment, write_files
 from dev.postgres_server import start_server
+from dev.prefork import Prefork
 from tests.conftest import VERSIONS
 from tests.crash.runs import Arena, Plan, files
 from tests.support.background import Background
 from tests.support.databases import Database, create_database, create_login
-from tests.support.prefork import Prefork
 
 # The background work is for all tests of one process.
 pytestmark = pytest.mark.xdist_group("crash")

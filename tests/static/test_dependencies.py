@@ -47,3 +47,10 @@ def test_every_dependency_is_explained() -> None:
     page = (ROOT / "docs/dependencies.md").read_text()
     explained = {normal(name) for name in re.findall(r"\*\*([\w-]+)\*\* \(", page)}
     assert explained == declared()
+
+
+def test_what_benchmarks_share_needs_no_tests() -> None:
+    sources = {path.name: path.read_text() for path in (ROOT / "dev").rglob("*.py")}
+    assert [
+        name for name, text in sources.items() if re.search(r"^\s*(from|import) tests\b", text, re.MULTILINE)
+    ] == []
