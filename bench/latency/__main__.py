@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.latency import many
+from bench.latency.many import Many
 from bench.latency.observe import Runtime, Watches, connected
 from bench.latency.report import Report
 from bench.latency.trials import Stage, Trial
@@ -23,8 +25,10 @@ RESULTS = Path(__file__).parents[1] / "results"
 NAMESPACE = "bench-latency"
 
 
-async def measure(cluster: Cluster, rounds: int, warm_up: int = 1) -> list[Trial]:
-    """Rounds to warm up, and then ``rounds`` that count."""
+async def measure(
+    cluster: Cluster, rounds: int, warm_up: int = 1, at_once: int = 0
+) -> tuple[list[Trial], Many | None]:
+    """Rounds to warm up, then ``rounds`` that count, and so many sets at once."""
     kube = kube_for(cluster, NAMESPACE)
     runtime = Runtime()
     with tempfile.TemporaryDirectory() as scratch:
@@ -37,7 +41,7 @@ async def measure(cluster: Cluster, rounds: int, warm_up: int = 1) -> list[Trial
                 for number in range(warm_up + rounds):
                     made = await _round(stage)
                     trials += made if number >= warm_up else []
-                return trials
+                return trials, await many.measure(stage, at_once) if at_once else None
 
 
 async def _round(stage: Stage) -> list[Trial]:
@@ -64,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m bench.latency", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="that count (default: 10)")
     parser.add_argument("--warm-up", type=int, default=1, help="rounds before them (default: 1)")
+    parser.add_argument("--many", type=int, default=100, help="sets at once (default: 100; 0: none)")
     parser.add_argument(
         "--replot", action="store_true", help="only write tables and plot from latency.json again"
     )
@@ -80,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(REPOSITORY / "crds"))
     install_chart(cluster, cluster.chart_images(), namespace=NAMESPACE)
     try:
-        report = Report(_machine(), asyncio.run(measure(cluster, wanted.rounds, wanted.warm_up)))
+        machine = _machine()
+        report = Report(machine, *asyncio.run(measure(cluster, wanted.rounds, wanted.warm_up, wanted.many)))
     finally:
         cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     report.write(wanted.results)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.latency.many import Many
 from bench.latency.steps import STEPS, Lap, Whose
 from bench.latency.trials import CHANGE, FRESH, ONE_JOB, TWO_JOBS, Trial
 
@@ -20,6 +21,8 @@ class Report:
 
     machine: str
     trials: Sequence[Trial]
+    many: Many | None = None
+    """Of the last run that measured it."""
 
     def of(self, what: str) -> list[Trial]:
         return [one for one in self.trials if one.what == what]
@@ -51,6 +54,8 @@ class Report:
                 f"| {what} | {median:.2f} | {min(times):.2f}-{max(times):.2f} | {median / base:.2f} |"
                 f" {created:.2f} | {created / base_created:.2f} | {goal} |"
             )
+        if self.many is not None:
+            lines += ["", "## Many at once", "", self.many.sentence()]
         for what in (ONE_JOB, FRESH, CHANGE):
             lines += ["", f"## {what}", "", *self._steps(what)]
         return "\n".join([*lines, ""])
@@ -101,7 +106,7 @@ class Report:
         """What `write` left."""
         raw = json.loads(path.read_text())
         trials = [Trial(**{**one, "laps": [Lap(**lap) for lap in one["laps"]]}) for one in raw["trials"]]
-        return cls(raw["machine"], trials)
+        return cls(raw["machine"], trials, Many(**raw["many"]) if raw.get("many") else None)
 
     def plot(self, path: Path) -> None:
         """Bars of time, cut by whose it is."""

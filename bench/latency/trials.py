@@ -55,8 +55,8 @@ class Stage:
         names = [f"nothing-{secrets.token_hex(4)}" for _ in range(count)]
         for number, name in enumerate(names):
             since = time.monotonic()
-            await asyncio.to_thread(self.kube.apply, self._job(name))
-            end = await self.watches.until(f"{name} to be Complete", "job", _complete(name), since)
+            await asyncio.to_thread(self.kube.apply, self.job(name))
+            end = await self.watches.until(f"{name} to be Complete", "job", complete(name), since)
             steps = job_steps(self.watches, self.runtime, name, since)
             created = created or steps["Job created"]
             steps = {"object seen": steps.pop("Job created"), **steps, "Complete": end.at}
@@ -71,7 +71,7 @@ class Stage:
             await asyncio.to_thread(made.write_config_map, files(SHOP), True)
             began = time.monotonic()
             await asyncio.to_thread(made.apply)
-            end = await self.watches.until("the set to be Applied", "set", _applied(made, USER_FILES), began)
+            end = await self.watches.until("the set to be Applied", "set", applied(made, USER_FILES), began)
             created = await self._created("set", made.name, began)
             laps = [
                 await self._lap(made, track, began, count)
@@ -99,7 +99,7 @@ class Stage:
         began = time.monotonic()
         await asyncio.to_thread(self.kube.run, "replace", "-f", "-", stdin=text)
         end = await self.watches.until(
-            "the change to be Applied", "set", _applied(made, USER_FILES + 1), began
+            "the change to be Applied", "set", applied(made, USER_FILES + 1), began
         )
         seen = await self._created("configmap", made.config_map, began)
         lap = await self._lap(made, Track.USER, began, 1)
@@ -161,7 +161,7 @@ class Stage:
         job = self.kube.get("job", made.jobs("system")[0])
         return dict(job["spec"]["template"]["spec"])
 
-    def _job(self, name: str) -> Json:
+    def job(self, name: str) -> Json:
         """A Job like one of ours, but its container has nothing to do."""
         pod: Json = json.loads(json.dumps(self.pod))
         container = pod["containers"][0]
@@ -179,7 +179,9 @@ def _relative(steps: dict[str, float], began: float) -> dict[str, float]:
     return {step: at - began for step, at in steps.items()}
 
 
-def _complete(job: str) -> Callable[[Event], bool]:
+def complete(job: str) -> Callable[[Event], bool]:
+    """The Job has ended well."""
+
     def wanted(event: Event) -> bool:
         conditions = event.body.get("status", {}).get("conditions") or ()
         return event.name == job and any(
@@ -189,7 +191,7 @@ def _complete(job: str) -> Callable[[Event], bool]:
     return wanted
 
 
-def _applied(made: MigrationSet, version: int) -> Callable[[Event], bool]:
+def applied(made: MigrationSet, version: int) -> Callable[[Event], bool]:
     """Ready for the present generation, with this version of the user track."""
 
     def wanted(event: Event) -> bool:

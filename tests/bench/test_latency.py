@@ -22,8 +22,9 @@ def test_apply_to_applied_is_measured_beside_jobs_that_do_nothing(tmp_path: Path
         with pytest.raises(SystemExit):
             main(["--results", str(tmp_path)])
         return
-    assert main(["--rounds", "1", "--warm-up", "0", "--results", str(tmp_path)]) == 0
+    assert main(["--rounds", "1", "--warm-up", "0", "--many", "2", "--results", str(tmp_path)]) == 0
     trials = json.loads((tmp_path / "latency.json").read_text())["trials"]
     assert len({one["what"] for one in trials}) == len(trials) == 4
     assert all(lap["steps"] for one in trials for lap in one["laps"])
+    assert "2 sets at once" in (tmp_path / "latency.md").read_text()
     assert (tmp_path / "latency.md").stat().st_size > 0

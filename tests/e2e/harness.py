@@ -169,6 +169,10 @@ class MigrationSet:
 
     def apply(self, **changes: Any) -> None:
         """``kubectl apply`` the set; ``changes`` replace top-level fields of the spec (None removes one)."""
+        self.kube.apply(self.document(**changes))
+
+    def document(self, **changes: Any) -> dict[str, Any]:
+        """The set, with ``changes`` of its spec, as it is applied."""
         self.spec = {
             "database": {"urlFrom": {"secretKeyRef": {"name": self.secret, "key": "url"}}},
             "tracks": {"system": {}, "user": {"source": {"configMap": {"name": self.config_map}}}},
@@ -176,14 +180,12 @@ class MigrationSet:
             **changes,
         }
         self.spec = {key: value for key, value in self.spec.items() if value is not None}
-        self.kube.apply(
-            {
-                "apiVersion": "fluxbase.io/v1alpha1",
-                "kind": "FluxbaseMigrationSet",
-                "metadata": {"name": self.name, "namespace": self.kube.namespace},
-                "spec": self.spec,
-            }
-        )
+        return {
+            "apiVersion": "fluxbase.io/v1alpha1",
+            "kind": "FluxbaseMigrationSet",
+            "metadata": {"name": self.name, "namespace": self.kube.namespace},
+            "spec": self.spec,
+        }
 
     def read(self) -> dict[str, Any]:
         return self.kube.read(f"{API_VERSION} {PLURAL}/{self.name}")
