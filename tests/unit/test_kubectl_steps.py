@@ -4,9 +4,11 @@ import io
 from typing import Any
 
 import pytest
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from fluxbase_migrations.cli.kubectl import preview
-from fluxbase_migrations.cli.kubectl.commands import COMMANDS
+from fluxbase_migrations.cli.kubectl.commands import COMMANDS, _passing
 from fluxbase_migrations.cli.kubectl.following import follow
 from fluxbase_migrations.core.config_maps import merged
 from fluxbase_migrations.core.digest import source_digest
@@ -182,6 +184,43 @@ def test_waiting_ends_with_its_timeout(capsys: pytest.CaptureFixture[str]) -> No
     pauses: list[float] = []
     assert not follow(Changing(running(1)), 90, pauses.append, clock=lambda: float(len(pauses)))
     assert "not Applied after 90s" in capsys.readouterr().err
+
+
+def test_an_api_server_that_is_away_for_a_while_ends_no_watch(capsys: pytest.CaptureFixture[str]) -> None:
+    answers = [HTTPError(), ApiException(503, "starting"), ApiException(429, "busy")]
+
+    class Away(Changing):
+        def read(self) -> Json:
+            if answers:
+                raise answers.pop(0)
+            return super().read()
+
+    assert follow(Away(ended(True)), None, lambda seconds: None, passing=_passing)
+    assert "does not answer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_what_will_not_pass_ends_a_watch(status: int) -> None:
+    class Refusing(Shown):
+        def read(self) -> Json:
+            raise ApiException(status, "no")
+
+    with pytest.raises(ApiException):
+        follow(Refusing(), None, lambda seconds: None, passing=_passing)
+
+
+@pytest.mark.parametrize("command", [("rollback", "shop", "--to", "1"), ("force", "shop", "1", "--yes")])
+def test_who_may_not_read_the_files_is_told_so_and_can_go_on(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Forbidden(Shown):
+        def config_map(self, name: str) -> Json:
+            raise ApiException(403, "Forbidden")
+
+    cluster, given = Forbidden(a_set()), options(*command)
+    assert COMMANDS[given.command](cluster, given) == 0
+    assert "Forbidden" in capsys.readouterr().err
+    assert cluster.patches
 
 
 @pytest.mark.parametrize(

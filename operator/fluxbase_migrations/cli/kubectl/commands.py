@@ -25,6 +25,7 @@ from fluxbase_migrations.cli.kubectl.arguments import DEFAULT_KEY
 from fluxbase_migrations.cli.kubectl.cluster import Cluster
 from fluxbase_migrations.cli.kubectl.following import follow
 from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
@@ -47,7 +48,7 @@ def _asked(cluster: Cluster, options: argparse.Namespace, text: str) -> int:
     print(f"{cluster.namespace}/{cluster.name}: {text}", flush=True)
     if not options.wait:
         return DONE
-    return DONE if follow(cluster, options.timeout) else FAILED
+    return DONE if follow(cluster, options.timeout, passing=_passing) else FAILED
 
 
 def _agreed(cluster: Cluster, options: argparse.Namespace, lines: Sequence[str]) -> bool:
@@ -55,13 +56,25 @@ def _agreed(cluster: Cluster, options: argparse.Namespace, lines: Sequence[str])
     print(f"{cluster.namespace}/{cluster.name}, {visible(lines[0])}", file=sys.stderr)
     for line in lines[1:]:
         print(visible(line), file=sys.stderr)
-    if options.yes or not sys.stdin.isatty():
+    if options.yes or sys.stdin is None or not sys.stdin.isatty():
         return True
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
     print("nothing was changed", file=sys.stderr)
     return False
+
+
+def _reading(cluster: Cluster) -> Callable[[str], Json]:
+    """Reads a ConfigMap; that it may not be read hinders no command, and is told."""
+
+    def read(name: str) -> Json:
+        found = _or_why(lambda: cluster.config_map(name))
+        if isinstance(found, str):
+            raise LookupError(found)
+        return found
+
+    return read
 
 
 def error(text: str, code: int = FAILED) -> int:
@@ -85,10 +98,10 @@ def _force(cluster: Cluster, options: argparse.Namespace) -> int:
     if options.version < NIL:
         return error(f"version {options.version}: give a version, or -1 for nothing applied", USAGE)
     found, track = cluster.read(), Track(options.track)
-    unknown = steering.unknown_version(found, track, options.version, cluster.config_map)
+    unknown = steering.unknown_version(found, track, options.version, _reading(cluster))
     if unknown and not options.yes:
         return error(f"{unknown}; add --yes to record version {options.version} anyway", USAGE)
-    if not _agreed(cluster, options, preview.force(found, track, options.version, cluster.config_map)):
+    if not _agreed(cluster, options, preview.force(found, track, options.version, _reading(cluster))):
         return FAILED
     value = f"{options.track}={options.version}@{secrets.token_hex(6)}"
     _annotate(cluster, ANNOTATION_FORCE, value)
@@ -109,7 +122,7 @@ def _take_over(cluster: Cluster, options: argparse.Namespace) -> int:
 
 def _rollback(cluster: Cluster, options: argparse.Namespace) -> int:
     found, track = cluster.read(), Track(options.track)
-    if not _agreed(cluster, options, preview.rollback(found, track, options.to, cluster.config_map)):
+    if not _agreed(cluster, options, preview.rollback(found, track, options.to, _reading(cluster))):
         return FAILED
     cluster.patch(steering.rollback(found, track, options.to))
     target = "the latest version" if options.to is None else f"version {options.to}"
@@ -135,7 +148,7 @@ def _logs(cluster: Cluster, options: argparse.Namespace) -> int:
 
 
 def _follow(cluster: Cluster, options: argparse.Namespace) -> int:
-    return DONE if follow(cluster, options.timeout) else FAILED
+    return DONE if follow(cluster, options.timeout, passing=_passing) else FAILED
 
 
 def _list(cluster: Cluster, options: argparse.Namespace) -> int:
@@ -182,6 +195,18 @@ def _version(cluster: Cluster, options: argparse.Namespace) -> int:
     return DONE
 
 
+def _passing(problem: Exception) -> str | None:
+    """Why the API server gives no answer now, if it may give one later."""
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(problem, HTTPError):
+        return "the API server does not answer"
+    if isinstance(problem, ApiException) and (problem.status == 429 or (problem.status or 0) >= 500):
+        return f"the API server is not ready: {set_view.api_message(problem.body, problem.reason)}"
+    return None
+
+
 def _or_why(read: Callable[[], T]) -> T | str:
     """What the API server gives, or why it does not: a view shows the rest all the same."""
     from kubernetes.client.exceptions import ApiException
@@ -198,16 +223,17 @@ def _create(cluster: Cluster, options: argparse.Namespace) -> int:
     # All are tried before the first is made: a name that is taken leaves nothing behind.
     tried = [cluster.create(one, dry_run=True) for one in made]
     dry = options.dry_run == "server"
-    created = tried if dry else [cluster.create(one) for one in made]
-    if options.output:
-        print(documents.as_file(created, options.output))
-    else:
-        for one in made:
-            kind, name = one["kind"].lower(), one["metadata"]["name"]
+    created = []
+    for body, seen in zip(made, tried, strict=True):
+        created.append(seen if dry else cluster.create(body))
+        if not options.output:  # one by one: what has been created is known also where the next cannot be
+            kind, name = body["kind"].lower(), body["metadata"]["name"]
             print(f"{kind}/{name} created{' (server dry run)' if dry else ''}", flush=True)
+    if options.output:
+        print(documents.as_file(created, options.output), flush=True)
     if dry or not options.wait:
         return DONE
-    return DONE if follow(cluster, options.timeout) else FAILED
+    return DONE if follow(cluster, options.timeout, passing=_passing) else FAILED
 
 
 def dry_run(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ def as_list(objects: list[Json], form: str) -> str:
     """One object of kind List, as ``kubectl get`` prints several."""
     items = [without_managed_fields(one) for one in objects]
     found = {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items}
-    return json.dumps(found, indent=4, ensure_ascii=False) if form == "json" else _yaml([found])
+    return json.dumps(found, indent=4) if form == "json" else _yaml([found])
 
 
 def as_file(objects: list[Json], form: str) -> str:

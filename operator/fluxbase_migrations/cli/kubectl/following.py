@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from fluxbase_migrations.cli.kubectl.ages import short
-from fluxbase_migrations.cli.kubectl.next_step import next_step
+from fluxbase_migrations.cli.kubectl.next_step import NextStep, next_step
 from fluxbase_migrations.cli.kubectl.set_view import Waiting, progress
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Track
@@ -35,27 +35,44 @@ def follow(
     timeout: float | None,
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    passing: Callable[[Exception], str | None] = lambda problem: None,
 ) -> bool:
-    """Wait for the set's outcome, at most ``timeout`` seconds; returns whether it is the wanted one."""
+    """Wait for the set's outcome, at most ``timeout`` seconds; returns whether it is the wanted one.
+
+    ``passing`` says of an error, in words, that it may pass: then it is one more line, and no end.
+    """
     began, shown = clock(), ""
     while True:
-        found = cluster.read()
-        state = progress(found, cluster.config_map)
-        text = happening(found, state)
+        text, done, step = _look(cluster, passing)
         elapsed = clock() - began
         if text != shown:
             shown = text
             after = short(timedelta(seconds=elapsed))
             print(f"{cluster.namespace}/{cluster.name}: {after}: {visible(text)}", flush=True)
-        if state.done is not None:
-            if not state.done and (step := next_step(found)):
+        if done is not None:
+            if not done and step:
                 print(f"next: {visible(str(step))}", file=sys.stderr)
-            return state.done
+            return done
         if timeout is not None and elapsed > timeout:
             limit = short(timedelta(seconds=timeout))
             print(f"error: not Applied after {limit}; it goes on in the cluster", file=sys.stderr)
             return False
         pause(_PAUSE)
+
+
+def _look(
+    cluster: Readable, passing: Callable[[Exception], str | None]
+) -> tuple[str, bool | None, NextStep | None]:
+    """What happens, the outcome, and what to type after it."""
+    try:
+        found = cluster.read()
+        state = progress(found, cluster.config_map)
+    except Exception as problem:
+        text = passing(problem)
+        if text is None:
+            raise
+        return text, None, None
+    return happening(found, state), state.done, next_step(found)
 
 
 def happening(found: Json, state: Waiting) -> str:

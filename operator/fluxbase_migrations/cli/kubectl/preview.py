@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from fluxbase_migrations import system
-from fluxbase_migrations.cli.kubectl.set_view import config_map_names, unknown_files_of
-from fluxbase_migrations.core.config_maps import merged
-from fluxbase_migrations.core.errors import InvalidSource, MigrationError, describe
-from fluxbase_migrations.core.files import NIL, Direction, MigrationFiles
+from fluxbase_migrations.cli.kubectl.set_view import source_files
+from fluxbase_migrations.core.errors import MigrationError, describe
+from fluxbase_migrations.core.files import NIL, Direction
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Rollback, Track
 from fluxbase_migrations.core.plan import Plan, name_of, to_target
@@ -57,7 +55,7 @@ def _planned(
         yield "  the files are on a volume, which only a run can read"
         return
     try:
-        plan = to_target(_files(found, track, read_config_map), current, target, allowed)
+        plan = to_target(source_files(found, track, read_config_map), current, target, allowed)
     except LookupError as error:
         yield f"  no file can run: {error}"
     except MigrationError as error:
@@ -75,16 +73,6 @@ def _listed(plan: Plan) -> Iterator[str]:
     yield from (f"    {step.label}" for step in plan.steps[:_MOST])
     if len(plan.steps) > _MOST:
         yield f"    and {len(plan.steps) - _MOST} more"
-
-
-def _files(found: Json, track: Track, read_config_map: ReadConfigMap) -> MigrationFiles:
-    """The files of a track, wherever the cluster has them."""
-    names, unknown = config_map_names(found, track), unknown_files_of(found, track)
-    if names:
-        return MigrationFiles.scan(merged({name: read_config_map(name) for name in names}, unknown), unknown)
-    if track is Track.SYSTEM:
-        return MigrationFiles.scan(system.files())
-    raise InvalidSource("the track has no source")
 
 
 def _spec(found: Json, track: Track) -> Json:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from fluxbase_migrations import system
 from fluxbase_migrations.api.commands import bounded
 from fluxbase_migrations.api.reasons import Reason
 from fluxbase_migrations.core.config_maps import merged
@@ -95,6 +96,19 @@ def unknown_files_of(found: Json, track: Track) -> UnknownFiles:
     """What a track makes of files that are no migrations."""
     track_spec = found.get("spec", {}).get("tracks", {}).get(track, {})
     return UnknownFiles(track_spec.get("unknownFiles", UnknownFiles.FAIL))
+
+
+def source_files(found: Json, track: Track, read_config_map: Callable[[str], Json]) -> MigrationFiles:
+    """The files of a track that is not on a volume; without a source, the built-in ones or none.
+
+    Raises:
+        LookupError: a ConfigMap cannot be read.
+        InvalidSource: no run could use the files.
+    """
+    names, unknown = config_map_names(found, track), unknown_files_of(found, track)
+    if names:
+        return MigrationFiles.scan(merged({name: read_config_map(name) for name in names}, unknown), unknown)
+    return MigrationFiles.scan(system.files() if track is Track.SYSTEM else {})
 
 
 def _unusable(files: dict[str, bytes], unknown_files: UnknownFiles) -> bool:
