@@ -8,7 +8,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from fluxbase_migrations.cli.kubectl import preview
-from fluxbase_migrations.cli.kubectl.commands import COMMANDS, _passing
+from fluxbase_migrations.cli.kubectl.commands import COMMANDS, may_pass
 from fluxbase_migrations.cli.kubectl.following import follow
 from fluxbase_migrations.core.config_maps import merged
 from fluxbase_migrations.core.digest import source_digest
@@ -195,7 +195,7 @@ def test_an_api_server_that_is_away_for_a_while_ends_no_watch(capsys: pytest.Cap
                 raise answers.pop(0)
             return super().read()
 
-    assert follow(Away(ended(True)), None, lambda seconds: None, passing=_passing)
+    assert follow(Away(ended(True)), None, lambda seconds: None, passing=may_pass)
     assert "does not answer" in capsys.readouterr().out
 
 
@@ -206,7 +206,7 @@ def test_what_will_not_pass_ends_a_watch(status: int) -> None:
             raise ApiException(status, "no")
 
     with pytest.raises(ApiException):
-        follow(Refusing(), None, lambda seconds: None, passing=_passing)
+        follow(Refusing(), None, lambda seconds: None, passing=may_pass)
 
 
 @pytest.mark.parametrize("command", [("rollback", "shop", "--to", "1"), ("force", "shop", "1", "--yes")])

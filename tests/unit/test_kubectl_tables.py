@@ -1,12 +1,20 @@
 """Ages, tables and lines of ``kubectl fluxbase``."""
 
 import argparse
+import fcntl
 import itertools
+import os
+import struct
+import subprocess
+import sys
+import termios
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from fluxbase_migrations.cli.kubectl.ages import UNKNOWN, age, short, timeout
+from fluxbase_migrations.cli.kubectl.arguments import EXAMPLES, parser
+from fluxbase_migrations.cli.kubectl.commands import COMMANDS
 from fluxbase_migrations.cli.kubectl.layout import columns, fitted, table
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -114,3 +122,31 @@ def test_the_terminals_width_can_be_given(
 ) -> None:
     monkeypatch.setenv("COLUMNS", given)
     assert columns() == width
+
+
+@pytest.mark.parametrize("width", [40, 133])
+def test_the_terminal_says_how_wide_it_is(width: int) -> None:
+    code = "from fluxbase_migrations.cli.kubectl import layout; print(layout.columns())"
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    ours, theirs = os.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        subprocess.run([sys.executable, "-c", code], stdout=theirs, env=environment, check=True, timeout=60)
+        assert os.read(ours, 100).split() == [str(width).encode()]
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_every_command_has_an_example_that_can_be_typed() -> None:
+    assert EXAMPLES.keys() == COMMANDS.keys()
+    for name, example in EXAMPLES.items():
+        assert parser().parse_args(example.split()).command == name
+
+
+@pytest.mark.parametrize("name", ["--namespace", "--context", "--kubeconfig", "--as"])
+def test_common_options_are_explained_once_and_taken_everywhere(name: str) -> None:
+    assert name in parser().format_help()
+    for example in EXAMPLES.values():
+        given = parser().parse_args([*example.split(), name, "x"])
+        assert "x" in (given.namespace, given.context, given.kubeconfig, given.user)

@@ -15,6 +15,25 @@ _COMMON: Final = (
     (("--as",), "user to act as, like kubectl's --as"),
 )
 
+EXAMPLES: Final = {
+    "list": "list -A -o wide",
+    "status": "status shop",
+    "describe": "describe shop -n fluxbase",
+    "history": "history shop",
+    "logs": "logs shop -f",
+    "watch": "watch shop --timeout 10m",
+    "wait": "wait shop --timeout 10m",
+    "version": "version",
+    "retry": "retry shop --wait",
+    "suspend": "suspend shop",
+    "resume": "resume shop",
+    "rollback": "rollback shop --to 3 --wait",
+    "force": "force shop 3 --wait",
+    "take-over": "take-over shop --track user",
+    "create": "create shop --from-file migrations --database-secret shop-db:url",
+}
+"""One for each command's help."""
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line, for ``main`` and for the documentation's checks."""
@@ -46,7 +65,8 @@ class _Commands:
         own = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
         for names, _ in _COMMON:
             own.add_argument(*names, dest=_destination(names), help=argparse.SUPPRESS)
-        command = self._commands.add_parser(name, help=text, description=text, parents=[own])
+        example = f"Example: kubectl fluxbase {EXAMPLES[name]}"
+        command = self._commands.add_parser(name, help=text, description=text, parents=[own], epilog=example)
         if of_a_set:
             command.add_argument("name", type=_name, help=f"name of the set, like shop or {SHORT_NAME}/shop")
         return command

@@ -48,7 +48,7 @@ def _asked(cluster: Cluster, options: argparse.Namespace, text: str) -> int:
     print(f"{cluster.namespace}/{cluster.name}: {text}", flush=True)
     if not options.wait:
         return DONE
-    return DONE if follow(cluster, options.timeout, passing=_passing) else FAILED
+    return DONE if follow(cluster, options.timeout, passing=may_pass) else FAILED
 
 
 def _agreed(cluster: Cluster, options: argparse.Namespace, lines: Sequence[str]) -> bool:
@@ -148,7 +148,7 @@ def _logs(cluster: Cluster, options: argparse.Namespace) -> int:
 
 
 def _follow(cluster: Cluster, options: argparse.Namespace) -> int:
-    return DONE if follow(cluster, options.timeout, passing=_passing) else FAILED
+    return DONE if follow(cluster, options.timeout, passing=may_pass) else FAILED
 
 
 def _list(cluster: Cluster, options: argparse.Namespace) -> int:
@@ -195,7 +195,7 @@ def _version(cluster: Cluster, options: argparse.Namespace) -> int:
     return DONE
 
 
-def _passing(problem: Exception) -> str | None:
+def may_pass(problem: Exception) -> str | None:
     """Why the API server gives no answer now, if it may give one later."""
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
@@ -233,7 +233,7 @@ def _create(cluster: Cluster, options: argparse.Namespace) -> int:
         print(documents.as_file(created, options.output), flush=True)
     if dry or not options.wait:
         return DONE
-    return DONE if follow(cluster, options.timeout, passing=_passing) else FAILED
+    return DONE if follow(cluster, options.timeout, passing=may_pass) else FAILED
 
 
 def dry_run(options: argparse.Namespace) -> int:
