@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fluxbase_migrations.api.reasons import EventReason
-from fluxbase_migrations.cli.kubectl.set_view import render
+from fluxbase_migrations.cli.kubectl.status import render
 from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.core.errors import Exposed, PlatformIncomplete
 from fluxbase_migrations.core.exposure import Exposure, ExposureKind

@@ -9,7 +9,8 @@ import pytest
 
 from fluxbase_migrations.api.commands import bounded
 from fluxbase_migrations.cli.kubectl.program import parser
-from fluxbase_migrations.cli.kubectl.set_view import claims, progress, render
+from fluxbase_migrations.cli.kubectl.set_view import claims, progress
+from fluxbase_migrations.cli.kubectl.status import render
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.names import Track
 

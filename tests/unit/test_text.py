@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fluxbase_migrations.cli.history import show
-from fluxbase_migrations.cli.kubectl import set_view
+from fluxbase_migrations.cli.kubectl import status
 from fluxbase_migrations.core.errors import StatementFailed
 from fluxbase_migrations.core.result import AppliedFile, ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.text import shortened, visible
@@ -64,7 +64,7 @@ def test_no_error_and_no_result_holds_a_control_character() -> None:
 def test_a_sets_status_is_shown_line_by_line() -> None:
     track = {"phase": "Failed", "message": HOSTILE, "error": {"message": HOSTILE}, "warnings": [HOSTILE]}
     found = {"metadata": {"namespace": "n", "name": "s"}, "status": {"tracks": {"user": track}}}
-    for line in set_view.render(found).split("\n"):
+    for line in status.render(found).split("\n"):
         assert line.isprintable()
 
 

@@ -1,9 +1,10 @@
-"""What ``kubectl fluxbase`` shows of a set: pure functions of the object as JSON."""
+"""What ``kubectl fluxbase`` knows of a set, and when it has its outcome: pure functions of it as JSON."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from fluxbase_migrations import system
 from fluxbase_migrations.api.commands import bounded
 from fluxbase_migrations.api.reasons import Reason
 from fluxbase_migrations.core.config_maps import merged
@@ -20,7 +21,6 @@ from fluxbase_migrations.core.names import (
     Track,
     UnknownFiles,
 )
-from fluxbase_migrations.core.text import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,65 +50,6 @@ def condition(found: Json, kind: str) -> Json:
     """The condition of that type, or an empty one."""
     conditions = found.get("status", {}).get("conditions", [])
     return next((one for one in conditions if one.get("type") == kind), {})
-
-
-def render(found: Json) -> str:
-    """The set for a person: a line for the whole, a few for each track."""
-    return "\n".join(visible(line) for line in _lines(found))
-
-
-def _lines(found: Json) -> Iterator[str]:
-    metadata, status, spec = found["metadata"], found.get("status", {}), found.get("spec", {})
-    ready = condition(found, "Ready")
-    yield f"{metadata['namespace']}/{metadata['name']}: {status.get('phase', 'not looked at yet')}"
-    if ready.get("status") != "True" and ready.get("message"):
-        yield f"  {ready.get('reason', '')}: {ready['message']}"
-    if spec.get("suspend"):
-        yield "  suspended: no further run starts until spec.suspend is false"
-    for annotation, name in COMMANDS.items():
-        command = status.get("commands", {}).get(name, {})
-        if command.get("state") in (CommandState.WAITING, CommandState.REFUSED):
-            yield f"  {annotation}={command['value']}: {command['state']}: {command.get('message', '')}"
-    for track in Track:
-        state = status.get("tracks", {}).get(track)
-        if state:
-            yield ""
-            yield from _track(track, state)
-
-
-def _track(track: Track, state: Json) -> Iterator[str]:
-    nothing = "nothing applied" if state.get("pending") is not None else "version not known"
-    version = nothing if state.get("version") is None else f"version {state['version']}"
-    of = f" of {state['latest']}" if state.get("latest") is not None else ""
-    dirty = " (dirty)" if state.get("dirty") else ""
-    pending = f", {state['pending']} pending" if state.get("pending") else ""
-    yield f"  {track:<7} {state.get('phase', '')}: {version}{of}{dirty}{pending}"
-    if progress := state.get("progress"):
-        yield f"          running {progress['file']}, {progress['number']} of {progress['total']}"
-        if progress.get("waiting"):
-            yield f"          waiting for {progress['waiting']}"
-    if state.get("message"):
-        yield f"          {state['message']}"
-    if error := state.get("error"):
-        where = [error["file"]] if error.get("file") else []
-        where += [f"{name} {error[name]}" for name in ("line", "column", "statement") if error.get(name)]
-        code = f" (SQLSTATE {error['sqlState']})" if error.get("sqlState") else ""
-        yield f"          error{' in ' + ', '.join(where) if where else ''}: {error.get('message', '')}{code}"
-        for name in ("detail", "hint", "effect"):
-            if error.get(name):
-                yield f"          {name}: {error[name]}"
-    for warning in state.get("warnings", []):
-        yield f"          warning: {warning}"
-    exposures = state.get("exposures", [])
-    for one in exposures:
-        access = f"{', '.join(one.get('roles', []))} can {', '.join(one.get('privileges', []))}"
-        yield f"          exposed: {one['kind']} {one['name']}: {access}"
-        if one.get("statement"):
-            yield f"            close it with: {one['statement']}"
-    if (more := state.get("exposed", 0) - len(exposures)) > 0:
-        yield f"          exposed: {more} more"
-    for one in state.get("applied", []):
-        yield f"          {one['direction']:<4} {one['version']} {one['name']} ({one['seconds']:.2f} s)"
 
 
 COMMANDS = {
@@ -155,6 +96,19 @@ def unknown_files_of(found: Json, track: Track) -> UnknownFiles:
     """What a track makes of files that are no migrations."""
     track_spec = found.get("spec", {}).get("tracks", {}).get(track, {})
     return UnknownFiles(track_spec.get("unknownFiles", UnknownFiles.FAIL))
+
+
+def source_files(found: Json, track: Track, read_config_map: Callable[[str], Json]) -> MigrationFiles:
+    """The files of a track that is not on a volume; without a source, the built-in ones or none.
+
+    Raises:
+        LookupError: a ConfigMap cannot be read.
+        InvalidSource: no run could use the files.
+    """
+    names, unknown = config_map_names(found, track), unknown_files_of(found, track)
+    if names:
+        return MigrationFiles.scan(merged({name: read_config_map(name) for name in names}, unknown), unknown)
+    return MigrationFiles.scan(system.files() if track is Track.SYSTEM else {})
 
 
 def _unusable(files: dict[str, bytes], unknown_files: UnknownFiles) -> bool:

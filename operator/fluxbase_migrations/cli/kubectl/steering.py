@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from fluxbase_migrations import system
-from fluxbase_migrations.cli.kubectl.set_view import config_map_names, unknown_files_of
-from fluxbase_migrations.core.config_maps import merged
+from fluxbase_migrations.cli.kubectl.set_view import source_files
 from fluxbase_migrations.core.errors import InvalidSource
-from fluxbase_migrations.core.files import NIL, MigrationFiles
+from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Rollback, Track
 
@@ -49,14 +47,8 @@ def unknown_version(
         latest = found.get("status", {}).get("tracks", {}).get(track, {}).get("latest")
         known = latest is None or version <= latest
         return None if known else f"the last run found versions up to {latest} on the volume"
-    unknown = unknown_files_of(found, track)
     try:
-        if source is None:
-            files = system.files() if track is Track.SYSTEM else {}
-        else:
-            names = config_map_names(found, track)
-            files = merged({name: read_config_map(name) for name in names}, unknown)
-        versions = MigrationFiles.scan(files, unknown).versions
+        versions = source_files(found, track, read_config_map).versions
     except LookupError as error:
         return str(error)
     except InvalidSource:

@@ -1,0 +1,127 @@
+"""The API server as ``kubectl fluxbase`` talks to it; objects are the API's own JSON."""
+
+import argparse
+from typing import Any
+
+from fluxbase_migrations.cli.kubectl import logs, set_view
+from fluxbase_migrations.cli.kubectl.steering import MANAGER
+from fluxbase_migrations.core.json_names import Json
+from fluxbase_migrations.core.names import (
+    GROUP,
+    LABEL_NAME,
+    OPERATOR_APP_NAME,
+    PLURAL,
+    VERSION,
+)
+
+
+class Cluster:
+    """The one namespace, and mostly the one set, that a command is about."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        # Imported here: 0.4 s that `--help` need not wait for.
+        from kubernetes import client
+        from kubernetes import config as untyped
+
+        config: Any = untyped
+        api = config.new_client_from_config(config_file=options.kubeconfig, context=options.context)
+        contexts, active = config.list_kube_config_contexts(config_file=options.kubeconfig)
+        chosen = next((one for one in contexts if one["name"] == options.context), active)
+        if options.user:
+            api.set_default_header("Impersonate-User", options.user)
+        self.namespace: str = options.namespace or chosen["context"].get("namespace") or "default"
+        self.name: str = getattr(options, "name", "")
+        self._api = api
+        self._sets = client.CustomObjectsApi(api)
+        self._core = client.CoreV1Api(api)
+        self._address = (GROUP, VERSION, self.namespace, PLURAL, self.name)
+
+    def read(self) -> Json:
+        """The set, as the API server has it."""
+        found: Any = self._sets.get_namespaced_custom_object(*self._address)
+        return dict(found)
+
+    def sets(self, *, everywhere: bool) -> list[Json]:
+        """The sets of the namespace, or of all."""
+        found: Any = (
+            self._sets.list_cluster_custom_object(GROUP, VERSION, PLURAL)
+            if everywhere
+            else self._sets.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL)
+        )
+        items: list[Json] = found["items"]
+        return items
+
+    def patch(self, body: Json) -> None:
+        """Merge ``body`` into the set."""
+        self._sets.patch_namespaced_custom_object(*self._address, body, field_manager=MANAGER)
+
+    def create(self, body: Json, *, dry_run: bool = False) -> Json:
+        """Create a ConfigMap or a set in the namespace; returns what the API server made of it."""
+        options: Any = {"field_manager": MANAGER, **({"dry_run": "All"} if dry_run else {})}
+        if body["kind"] == "ConfigMap":
+            config_map: Any = body  # the client takes JSON for its models
+            return self._json(self._core.create_namespaced_config_map(self.namespace, config_map, **options))
+        made: Any = self._sets.create_namespaced_custom_object(
+            GROUP, VERSION, self.namespace, PLURAL, body, **options
+        )
+        return dict(made)
+
+    def pods(self, selector: str) -> list[Json]:
+        """Pods of the set's namespace."""
+        return self._items(self._core.list_namespaced_pod(self.namespace, label_selector=selector))
+
+    def jobs(self, selector: str) -> list[Json]:
+        """Jobs of the set's namespace."""
+        from kubernetes import client
+
+        batch = client.BatchV1Api(self._api)
+        return self._items(batch.list_namespaced_job(self.namespace, label_selector=selector))
+
+    def events(self, uid: str) -> list[Json]:
+        """Events about the object with that uid."""
+        selector = f"involvedObject.uid={uid}"
+        return self._items(self._core.list_namespaced_event(self.namespace, field_selector=selector))
+
+    def operators(self, *, everywhere: bool) -> list[Json]:
+        """Deployments of the operator, as its chart labels them."""
+        from kubernetes import client
+
+        apps, selector = client.AppsV1Api(self._api), f"{LABEL_NAME}={OPERATOR_APP_NAME}"
+        return self._items(
+            apps.list_deployment_for_all_namespaces(label_selector=selector)
+            if everywhere
+            else apps.list_namespaced_deployment(self.namespace, label_selector=selector)
+        )
+
+    def resource(self) -> Json:
+        """The CustomResourceDefinition of the sets."""
+        from kubernetes import client
+
+        api = client.ApiextensionsV1Api(self._api)
+        return self._json(api.read_custom_resource_definition(f"{PLURAL}.{GROUP}"))
+
+    def log(self, pod: Json, *, follow: bool) -> None:
+        """Print the log of one of :meth:`pods`."""
+        logs.show(self._core, self.namespace, pod, follow=follow)
+
+    def config_map(self, name: str) -> Json:
+        """A ConfigMap of the set's namespace.
+
+        Raises:
+            LookupError: there is none of that name.
+        """
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            found = self._core.read_namespaced_config_map(name, self.namespace)
+        except ApiException as error:
+            if error.status == 404:
+                raise LookupError(f"ConfigMap {name} not found") from error
+            raise
+        return self._json(found)
+
+    def _items(self, found: Any) -> list[Json]:
+        return [self._json(one) for one in found.items]
+
+    def _json(self, model: Any) -> Json:
+        return set_view.as_json(self._api, model)

@@ -1,0 +1,100 @@
+"""``kubectl fluxbase create``: ConfigMaps with the migration files, and the set that reads them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from fluxbase_migrations.core.errors import InvalidSource
+from fluxbase_migrations.core.files import MigrationFile, MigrationFiles
+from fluxbase_migrations.core.json_names import Json
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.names import API_VERSION, KIND, Track
+
+CONFIG_MAP_BYTES: Final = 1 << 20
+"""What the API server takes in one ConfigMap. Names count here, too: they fill the request."""
+MOST_CONFIG_MAPS: Final = 32
+"""What the resource takes in one source."""
+_VOLUME: Final = "put the files on a volume and name it in spec.tracks.user.source.persistentVolumeClaim"
+
+
+@dataclass(frozen=True, slots=True)
+class NewSet:
+    """What was asked for."""
+
+    name: str
+    namespace: str | None
+    """None: whichever the objects are created in."""
+    secret: str
+    key: str
+    config_map: str
+    baseline: int | None = None
+    suspend: bool = False
+
+
+def objects(wanted: NewSet, files: Mapping[str, bytes]) -> list[Json]:
+    """The ConfigMaps, in the order of the files, and the set.
+
+    Raises:
+        InvalidSource: no run could use the files, or they do not fit into ConfigMaps.
+    """
+    source = MigrationFiles.scan(files)
+    if not source.versions:
+        raise InvalidSource("no migration files there", hint="name the directory that holds them")
+    for file in source:
+        file.check()
+    packs = packed(sorted(source, key=lambda file: (file.version, file.name)))
+    names = [wanted.config_map, *(f"{wanted.config_map}-{number}" for number in range(2, len(packs) + 1))]
+    maps = [_config_map(wanted, name, pack) for name, pack in zip(names, packs, strict=True)]
+    return [*maps, _set(wanted, names)]
+
+
+def packed(files: Iterable[MigrationFile]) -> list[list[MigrationFile]]:
+    """``files`` in as few ConfigMaps as their order allows: a new migration changes only the last one.
+
+    Raises:
+        InvalidSource: a file is too large for any, or there are too many.
+    """
+    packs: list[list[MigrationFile]] = []
+    room = 0
+    for file in files:
+        size = len(file.name) + len(file.content)
+        if size > CONFIG_MAP_BYTES:
+            raise InvalidSource(
+                f"the file has {len(file.content)} bytes, and a ConfigMap holds 1 MiB",
+                file=file.name,
+                hint=_VOLUME,
+            )
+        if not packs or size > room:
+            packs.append([])
+            room = CONFIG_MAP_BYTES
+        packs[-1].append(file)
+        room -= size
+    if len(packs) > MOST_CONFIG_MAPS:
+        raise InvalidSource(
+            f"the files need {len(packs)} ConfigMaps, and a source has at most {MOST_CONFIG_MAPS}",
+            hint=_VOLUME,
+        )
+    return packs
+
+
+def _config_map(wanted: NewSet, name: str, files: list[MigrationFile]) -> Json:
+    data = {file.name: file.content.decode() for file in files}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(wanted, name), "data": data}
+
+
+def _set(wanted: NewSet, names: list[str]) -> Json:
+    source: Json = (
+        {"configMap": {"name": names[0]}}
+        if len(names) == 1
+        else {"configMaps": [{"name": name} for name in names]}
+    )
+    user: Json = {"source": source, **({"baseline": wanted.baseline} if wanted.baseline is not None else {})}
+    spec: Json = {
+        "database": {"urlFrom": {"secretKeyRef": {"name": wanted.secret, "key": wanted.key}}},
+        "tracks": {str(Track.USER): user},
+        **({"suspend": True} if wanted.suspend else {}),
+    }
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": _metadata(wanted, wanted.name), "spec": spec}
+
+
+def _metadata(wanted: NewSet, name: str) -> Json:
+    return {"name": name, **({"namespace": wanted.namespace} if wanted.namespace else {})}

@@ -1,0 +1,233 @@
+"""``kubectl fluxbase describe``: everything about a set in one view, without what is in Secrets."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from fluxbase_migrations.cli.kubectl.ages import UNKNOWN, age, moment_of, short
+from fluxbase_migrations.cli.kubectl.layout import fitted, table
+from fluxbase_migrations.cli.kubectl.set_view import COMMANDS, config_map_names
+from fluxbase_migrations.cli.kubectl.status import render
+from fluxbase_migrations.core.json_names import Json
+from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.names import LABEL_RUN, LABEL_TRACK, Track
+from fluxbase_migrations.core.text import visible
+
+_EVENTS: Final = 10
+_LABEL_WIDTH: Final = 18
+_SETTINGS: Final = {
+    "operator": "Operator",
+    "recovery": "Recovery",
+    "exposure": "Exposure",
+    "lockTimeout": "Lock timeout",
+    "ddlLockTimeout": "DDL lock timeout",
+    "statementTimeout": "Statement timeout",
+}
+_TRACK_SETTINGS: Final = (
+    "targetVersion",
+    "rollback",
+    "outOfOrder",
+    "unknownFiles",
+    "table",
+    "baseline",
+    "foreignTables",
+    "recheckInterval",
+    "allowEmpty",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """What belongs to a set; a text instead of a list says why it could not be read."""
+
+    jobs: Sequence[Json] | str
+    events: Sequence[Json] | str
+
+
+def describe(found: Json, related: Related, now: datetime, width: int | None) -> list[str]:
+    """The lines of the view."""
+    return [
+        *fitted(_spec(found, now), width),
+        "",
+        "Status:",
+        *render(found, None if width is None else width - 2, indent="  ").splitlines(),
+        *_section("Conditions", _conditions(found, now), width),
+        *_section("Commands", _commands(found, now), width),
+        *_section("Runs", _unreadable_or(related.jobs, lambda jobs: _runs(jobs, now)), width),
+        *_section("Events", _unreadable_or(related.events, lambda events: _events(events, now)), width),
+    ]
+
+
+def _spec(found: Json, now: datetime) -> Iterator[str]:
+    metadata, spec = found["metadata"], found.get("spec", {})
+    yield _pair("Name", metadata["name"])
+    yield _pair("Namespace", metadata["namespace"])
+    yield _pair("Age", age(metadata.get("creationTimestamp"), now))
+    for title, name in (("Labels", "labels"), ("Annotations", "annotations")):
+        shown = [f"{key}={value}" for key, value in sorted((metadata.get(name) or {}).items())]
+        if shown:
+            yield _pair(title, ", ".join(shown))
+    yield _pair("Suspended", "yes" if spec.get("suspend") else "no")
+    yield _pair("Database", _database(spec.get("database", {})))
+    for name, title in _SETTINGS.items():
+        if spec.get(name):
+            yield _pair(title, str(spec[name]))
+    if retry := spec.get("retry"):
+        yield _pair("Retry", f"{retry.get('limit')} times, after {retry.get('backoff')}")
+    if verify := spec.get("verify"):
+        yield _pair("Verify", f"each {verify['interval']}")
+    for track in Track:
+        if track in spec.get("tracks", {}):
+            yield _pair(f"{track.title()} track", _track(found, track))
+
+
+def _pair(title: str, text: str) -> str:
+    return f"{title + ':':<{_LABEL_WIDTH}} {visible(text)}"
+
+
+def _database(database: Json) -> str:
+    """Where it is, never what a Secret holds."""
+    if secret := _secret(database.get("urlFrom")):
+        return f"URL from {secret}"
+    connection = database.get("connection", {})
+    user = connection.get("user") or f"user from {_secret(connection.get('userFrom'))}"
+    password = _secret(connection.get("passwordFrom"))
+    parts = [
+        f"{connection.get('host')}:{connection.get('port', 5432)}/{connection.get('name')}",
+        str(user),
+        f"password from {password}" if password else "no password",
+        f"sslmode {connection.get('sslMode', 'prefer')}",
+    ]
+    return ", ".join(parts)
+
+
+def _secret(source: Mapping[str, Json] | None) -> str:
+    reference = (source or {}).get("secretKeyRef")
+    return f"Secret {reference['name']}, key {reference['key']}" if reference else ""
+
+
+def _track(found: Json, track: Track) -> str:
+    spec = found["spec"]["tracks"][track]
+    if spec.get("enabled") is False:
+        return "disabled"
+    claim = spec.get("source", {}).get("persistentVolumeClaim")
+    if names := config_map_names(found, track):
+        source = f"ConfigMap{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    elif claim:
+        source = f"PersistentVolumeClaim {claim['claimName']}, path {claim.get('path', '.')}"
+    else:
+        source = "built-in files" if track is Track.SYSTEM else "no source"
+    settings = [
+        f"{name} {_value(spec[name])}" for name in _TRACK_SETTINGS if spec.get(name, False) is not False
+    ]
+    return ", ".join([source, *settings])
+
+
+def _value(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+Rows = list[tuple[str, ...]]
+
+
+def _section(title: str, rows: Rows | str, width: int | None) -> Iterator[str]:
+    yield ""
+    if isinstance(rows, str):
+        yield f"{title}: {visible(rows)}"
+    elif len(rows) < 2:
+        yield f"{title}: <none>"
+    else:
+        yield f"{title}:"
+        inner = None if width is None else width - 2
+        yield from (f"  {line}" for line in table(rows, inner, wrap=True))
+
+
+def _unreadable_or(items: Sequence[Json] | str, rows: Callable[[Sequence[Json]], Rows]) -> Rows | str:
+    return items if isinstance(items, str) else rows(items)
+
+
+def _conditions(found: Json, now: datetime) -> Rows:
+    conditions = found.get("status", {}).get("conditions", [])
+    return [
+        ("TYPE", "STATUS", "AGE", "REASON"),
+        *(
+            (one["type"], one["status"], age(one.get("lastTransitionTime"), now), one.get("reason", ""))
+            for one in conditions
+        ),
+    ]
+
+
+def _commands(found: Json, now: datetime) -> Rows:
+    given = found.get("status", {}).get("commands", {})
+    return [
+        ("ANNOTATION", "VALUE", "STATE", "AGE", "MESSAGE"),
+        *(
+            (annotation, one["value"], one["state"], age(one.get("time"), now), one.get("message") or "")
+            for annotation, name in COMMANDS.items()
+            if (one := given.get(name))
+        ),
+    ]
+
+
+def _runs(jobs: Sequence[Json], now: datetime) -> Rows:
+    """The Jobs that are still there, newest first."""
+    newest = sorted(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]), reverse=True)
+    return [
+        ("TRACK", "RUN", "JOB", "STATE", "AGE", "TOOK"),
+        *(
+            (
+                job["metadata"]["labels"].get(LABEL_TRACK, ""),
+                job["metadata"]["labels"].get(LABEL_RUN, ""),
+                job["metadata"]["name"],
+                _state(job),
+                age(job["metadata"]["creationTimestamp"], now),
+                _took(job),
+            )
+            for job in newest
+        ),
+    ]
+
+
+def _ended(job: Json) -> Json | None:
+    conditions = job.get("status", {}).get("conditions") or ()
+    return next(
+        (one for one in conditions if one["type"] in ("Complete", "Failed") and one["status"] == "True"), None
+    )
+
+
+def _state(job: Json) -> str:
+    ended = _ended(job)
+    if ended is not None:
+        return str(ended["type"])
+    return "Running" if job.get("status", {}).get("active") else "Pending"
+
+
+def _took(job: Json) -> str:
+    ended, began = _ended(job), moment_of(job.get("status", {}).get("startTime"))
+    end = moment_of(ended.get("lastTransitionTime")) if ended else None
+    return short(end - began) if began and end else ""
+
+
+def _events(events: Sequence[Json], now: datetime) -> Rows:
+    """The newest, oldest of them first, as kubectl describes."""
+    newest = sorted(events, key=_last)[-_EVENTS:]
+    return [
+        ("TYPE", "REASON", "AGE", "MESSAGE"),
+        *(
+            (one.get("type", ""), one.get("reason", ""), _seen(one, now), one.get("message", ""))
+            for one in newest
+        ),
+    ]
+
+
+def _last(event: Json) -> str:
+    return str(
+        event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
+    )
+
+
+def _seen(event: Json, now: datetime) -> str:
+    """``5m (x3 over 2h)``, as kubectl does."""
+    last, count = age(_last(event), now), event.get("count") or 1
+    first = age(event.get("firstTimestamp"), now)
+    return f"{last} (x{count} over {first})" if count > 1 and first != UNKNOWN else last

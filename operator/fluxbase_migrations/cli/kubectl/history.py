@@ -1,0 +1,50 @@
+"""``kubectl fluxbase history``: what the status still tells, and where the whole history is."""
+
+import shlex
+from collections.abc import Iterator
+from datetime import datetime
+
+from fluxbase_migrations.cli.kubectl.ages import age
+from fluxbase_migrations.cli.kubectl.layout import table
+from fluxbase_migrations.core.json_names import Json
+from fluxbase_migrations.core.names import ENV_DATABASE_URL, HISTORY_TABLE, Track
+
+
+def history(found: Json, now: datetime, width: int | None) -> Iterator[str]:
+    """The files that the last run of each track executed, then the command that reads all."""
+    tracks = found.get("status", {}).get("tracks", {})
+    rows = [row for track in Track for row in _rows(track, tracks.get(track, {}), now)]
+    if rows:
+        yield from table([("TRACK", "VERSION", "NAME", "DIRECTION", "TOOK", "AGE"), *rows], width, (2,))
+    else:
+        yield "the status names no file: the last run of each track had nothing to do, or none has ended"
+    yield ""
+    yield f"that is the last run of each track; to read the whole migrations.{HISTORY_TABLE} in the database:"
+    yield from (f"  {line}" for line in _command(found))
+
+
+def _rows(track: Track, state: Json, now: datetime) -> Iterator[tuple[str, ...]]:
+    for one in state.get("applied", []):
+        yield (
+            track,
+            str(one["version"]),
+            one["name"],
+            one["direction"],
+            f"{one['seconds']:.3f}s",
+            age(state.get("finishedAt"), now),
+        )
+
+
+def _command(found: Json) -> Iterator[str]:
+    """How to read it where the database can be reached."""
+    namespace = found["metadata"]["namespace"]
+    reference = found["spec"]["database"].get("urlFrom", {}).get("secretKeyRef")
+    if reference is None:
+        connection = found["spec"]["database"].get("connection", {})
+        host, name = connection.get("host", ""), connection.get("name", "")
+        yield f"{shlex.join([f'PGHOST={host}', f'PGDATABASE={name}'])} fluxbase-migrate history"
+        return
+    words = ["kubectl", "get", "secret", reference["name"], "-n", namespace, "-o"]
+    key = reference["key"].replace(".", "\\.")
+    path = shlex.quote(f"jsonpath={{.data.{key}}}")
+    yield f'{ENV_DATABASE_URL}="$({shlex.join(words)} {path} | base64 -d)" fluxbase-migrate history'
