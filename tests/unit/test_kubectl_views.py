@@ -247,3 +247,10 @@ def test_nobodys_text_repaints_the_screen() -> None:
     event = {"metadata": {}, "message": "\x1b[31m", "lastTimestamp": ago(minutes=1)}
     shown = [render(found), described(found, events=[event]), *lines(found, wide=True)]
     assert "\x1b" not in "".join(shown)
+
+
+def test_kubectls_own_record_of_the_object_is_not_described() -> None:
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "team": "shop"}
+    found = {**NEW, "metadata": {**NEW["metadata"], "annotations": annotations}}
+    lines = described(found, jobs=[], events=[]).splitlines()
+    assert [line.split() for line in lines if "Annotations" in line] == [["Annotations:", "team=shop"]]

@@ -44,6 +44,10 @@ class Related:
     events: Sequence[Json] | str
 
 
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+"""kubectl's own record of the whole object, which its describe leaves out, too."""
+
+
 def describe(found: Json, related: Related, now: datetime, width: int | None) -> list[str]:
     """The lines of the view."""
     return [
@@ -64,7 +68,8 @@ def _spec(found: Json, now: datetime) -> Iterator[str]:
     yield _pair("Namespace", metadata["namespace"])
     yield _pair("Age", age(metadata.get("creationTimestamp"), now))
     for title, name in (("Labels", "labels"), ("Annotations", "annotations")):
-        shown = [f"{key}={value}" for key, value in sorted((metadata.get(name) or {}).items())]
+        values = sorted((metadata.get(name) or {}).items())
+        shown = [f"{key}={value}" for key, value in values if key != _LAST_APPLIED]
         if shown:
             yield _pair(title, ", ".join(shown))
     yield _pair("Suspended", "yes" if spec.get("suspend") else "no")
