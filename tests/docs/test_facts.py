@@ -11,6 +11,7 @@ import yaml
 
 from fluxbase_migrations.api.crd import definition
 from fluxbase_migrations.cli import arguments
+from fluxbase_migrations.cli.help_texts import GROUPS
 from fluxbase_migrations.cli.kubectl import program
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.core import names
@@ -186,13 +187,19 @@ def test_every_target_is_documented() -> None:
 def test_every_command_that_is_named_exists() -> None:
     ours = {
         "kubectl fluxbase": set(program.COMMANDS),
-        "fluxbase-migrate": set(
-            re.findall(r"[a-z]+", arguments.parser().format_help().split("commands:")[1])
-        ),
+        "fluxbase-migrate": {name for group in GROUPS.values() for name in group},
     }
     for start, known in ours.items():
         for where, code in inline(rf"{start} [a-z][a-z-]*( .*)?"):
             assert code.removeprefix(start).split()[0] in known, f"{where}: {code}"
+
+
+def test_every_command_of_the_command_line_is_documented() -> None:
+    told = page("cli.md").split("## Options")[0]
+    commands = (name for group in GROUPS.values() for name in group)
+    assert [
+        name for name in commands if not re.search(rf"^- `{name}\b|migrate {name} ", told, re.MULTILINE)
+    ] == []
 
 
 def test_every_command_of_the_plugin_is_documented() -> None:

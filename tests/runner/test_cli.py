@@ -1,5 +1,7 @@
 """``fluxbase-migrate`` as people type it."""
 
+import json
+import re
 import signal
 import subprocess
 import sys
@@ -44,7 +46,9 @@ def test_run_reads_as_the_documentation_shows(database: Database, tmp_path: Path
     done = typed("run", directory=tmp_path, **variables)
     assert done.returncode == 0, done.stdout
     assert [
-        line for line in done.stdout.splitlines() if " Applying " not in line and " PostgreSQL " not in line
+        line
+        for line in done.stdout.splitlines()
+        if not any(word in line for word in (" Applying ", " Ran ", " PostgreSQL "))
     ] == [
         "INFO Running database migrations...",
         "INFO Running system migrations...",
@@ -391,3 +395,33 @@ def test_a_lock_that_is_not_granted_says_what_to_do(database: Database, tmp_path
     assert "run the command again" in done.stdout
     assert "--ddl-lock-timeout" in done.stdout
     assert "retry.limit" not in done.stdout
+
+
+def test_history_tells_of_one_version_or_of_all(database: Database, tmp_path: Path) -> None:
+    write_files(tmp_path / "migrations", FILES)
+    variables = {"DATABASE_URL": database.dsn}
+    for words in (("up",), ("down",), ("up",)):
+        assert typed(*words, directory=tmp_path, **variables).returncode == 0
+
+    def versions(*words: str) -> list[int]:
+        done = typed("history", "-o", "json", *words, directory=tmp_path, **variables)
+        assert done.returncode == 0, done.stderr
+        return [entry["version"] for entry in json.loads(done.stdout) if entry["file"]]
+
+    assert versions("--all") == [1, 2, 2, 2]
+    assert versions("--version", "2") == versions("--version=2") == [2, 2, 2]
+    assert versions("--version=1") == [1]
+    assert versions("--version", "2", "-n", "1") == [2]
+    assert versions("--version", "9") == []
+
+
+@pytest.mark.parametrize("words", [("--log-timestamps",), ("--log-format", "json")], ids=["text", "json"])
+def test_each_file_tells_its_time_and_each_line_when(
+    database: Database, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    write_files(tmp_path / "migrations", FILES)
+    done = typed("up", *words, directory=tmp_path, DATABASE_URL=database.dsn)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"\btook\W{1,4}\d+ms", done.stdout)) == 2
+    for line in done.stdout.splitlines():
+        assert re.match(r'(\{"time": ")?20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00\b', line), line

@@ -133,12 +133,3 @@ def test_values_are_read_in_any_case_as_flags_and_as_variables(value: str) -> No
     given = parser().parse_args(["version"])
     variables = {"LOG_FORMAT": value, "FLUXBASE_TRACK": "System", "FLUXBASE_LOCK_TIMEOUT": "5M"}
     assert chosen_options(given, variables) == {"log_format": "json", "track": "system", "lock_timeout": 300}
-
-
-def test_each_command_and_option_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["--help"], ["up", "--help"], ["down", "--help"], ["history", "--help"]):
-        with pytest.raises(SystemExit):
-            parser().parse_args(words)
-        said = capsys.readouterr().out
-        assert "--lock-timeout DURATION" in said
-        assert "FLUXBASE_LOCK_TIMEOUT" in said

@@ -2,14 +2,16 @@
 
 import argparse
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 from fluxbase_migrations import __version__
-from fluxbase_migrations.cli import config, golang_arguments, process_list
+from fluxbase_migrations.cli import config, golang_arguments, help_texts, process_list
+from fluxbase_migrations.cli.help_texts import Section
 from fluxbase_migrations.cli.importing import Tool
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
+from fluxbase_migrations.core.golang import BOOLEANS
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
     ENV_LOG_FORMAT,
@@ -28,6 +30,8 @@ PROGRAM: Final = "fluxbase-migrate"
 DEFAULT_SOURCE: Final = "migrations"
 DETAILED_EXITCODE: Final = "--detailed-exitcode"
 SOURCE_VARIABLE: Final = "DB_USER_MIGRATIONS_PATH"
+
+SHELLS: Final = ("bash", "zsh", "fish")
 
 MOST_MILLISECONDS: Final = 2**31 - 1
 """PostgreSQL's settings are 32 bits wide: the largest duration, a little more than 24 days."""
@@ -80,6 +84,13 @@ def _version(text: str) -> int:
     return int(digits)
 
 
+def _boolean(text: str) -> bool:
+    value = BOOLEANS.get(text.strip().lower())
+    if value is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not true or false")
+    return value
+
+
 def _count(text: str) -> int:
     try:
         return _version(text)
@@ -122,32 +133,44 @@ class _Option:
     parse: Callable[[str], Any]
     metavar: str
     text: str
+    section: Section
     repeatable: bool = False
     """Each further one on the command line adds to those before; ``parse`` gives a tuple."""
+    switch: bool = False
+    """It takes no value on the command line; its variable is true or false."""
 
     @property
     def name(self) -> str:
         return self.flag.removeprefix("--").replace("-", "_")
 
 
-def _choice(flag: str, variable: str, kind: type[StrEnum], text: str) -> _Option:
-    return _Option(flag, variable, _one_of(kind), "|".join(one.value.lower() for one in kind), text)
+def _choice(flag: str, variable: str, kind: type[StrEnum], text: str, section: Section) -> _Option:
+    return _Option(flag, variable, _one_of(kind), "|".join(one.value.lower() for one in kind), text, section)
 
 
 _OPTIONS: Final = (
-    _Option("--database-url", "DATABASE_URL", _url, "URL", "postgres://user:password@host:5432/name"),
+    _Option(
+        "--database-url",
+        "DATABASE_URL",
+        _url,
+        "URL",
+        "postgres://user:password@host:5432/name",
+        Section.CONNECTION,
+    ),
     _Option(
         "--source",
         "FLUXBASE_SOURCE",
         golang_arguments.source_directory,
         "DIR",
         f"directory of the migration files (default: {SOURCE_VARIABLE}, or {DEFAULT_SOURCE})",
+        Section.FILES,
     ),
     _choice(
         "--track",
         "FLUXBASE_TRACK",
         Track,
         "whose migrations: yours, or the built-in ones of the platform (default: user)",
+        Section.TABLES,
     ),
     _Option(
         "--table",
@@ -155,6 +178,7 @@ _OPTIONS: Final = (
         _table,
         "SCHEMA.NAME",
         "tracking table (default: migrations.app, or migrations.fluxbase with --track system)",
+        Section.TABLES,
     ),
     _Option(
         "--foreign-table",
@@ -163,6 +187,7 @@ _OPTIONS: Final = (
         "SCHEMA.NAME",
         "a version table of another program, which says nothing about this one; may be repeated, in the "
         "variable separated by commas",
+        Section.TABLES,
         repeatable=True,
     ),
     _Option(
@@ -171,6 +196,7 @@ _OPTIONS: Final = (
         _seconds,
         "DURATION",
         "try this long to reach the server; 0 tries once (default: 1m)",
+        Section.LIMITS,
     ),
     _Option(
         "--lock-timeout",
@@ -178,6 +204,7 @@ _OPTIONS: Final = (
         _seconds,
         "DURATION",
         "wait this long for another migration to end (default: 5m)",
+        Section.LIMITS,
     ),
     _Option(
         "--ddl-lock-timeout",
@@ -185,6 +212,7 @@ _OPTIONS: Final = (
         _seconds,
         "DURATION",
         "PostgreSQL's lock_timeout: how long a statement may wait for a table (default: the server's)",
+        Section.LIMITS,
     ),
     _Option(
         "--statement-timeout",
@@ -192,20 +220,38 @@ _OPTIONS: Final = (
         _seconds,
         "DURATION",
         "PostgreSQL's statement_timeout: how long a statement may take (default: no limit)",
+        Section.LIMITS,
     ),
-    _choice("--log-format", ENV_LOG_FORMAT, LogFormat, "how log lines look (default: text)"),
+    _choice(
+        "--log-format",
+        ENV_LOG_FORMAT,
+        LogFormat,
+        "how log lines look (default: text)",
+        Section.LOG,
+    ),
+    _Option(
+        "--log-timestamps",
+        "FLUXBASE_LOG_TIMESTAMPS",
+        _boolean,
+        "",
+        "put the time in front of each line of text; JSON has it anyway",
+        Section.LOG,
+        switch=True,
+    ),
     _choice(
         "--recovery",
         "FLUXBASE_RECOVERY",
         Recovery,
         "after a failed migration: run it again even where what it left is not known, only where it is, "
         "or never (default: automatic for run, else proven)",
+        Section.FAILURES,
     ),
     _choice(
         "--out-of-order",
         "FLUXBASE_OUT_OF_ORDER",
         OutOfOrderPolicy,
         "about files below the recorded version that were never applied (default: warn)",
+        Section.FILES,
     ),
     _choice(
         "--exposure",
@@ -213,12 +259,14 @@ _OPTIONS: Final = (
         ExposurePolicy,
         "about what anon and authenticated reach past row-level security once your migrations are applied "
         "(default: warn)",
+        Section.FAILURES,
     ),
     _choice(
         "--unknown-files",
         "FLUXBASE_UNKNOWN_FILES",
         UnknownFiles,
         "about .sql files whose name is no migration's: refuse the source, or leave them out (default: fail)",
+        Section.FILES,
     ),
     _choice(
         "--on-signal",
@@ -226,6 +274,7 @@ _OPTIONS: Final = (
         OnSignal,
         "on SIGTERM, SIGINT or SIGHUP: cancel what runs if that rolls it back, let the file finish, or "
         "cancel what runs in any case (default: auto)",
+        Section.FAILURES,
     ),
 )
 
@@ -235,9 +284,10 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [OPTION …] COMMAND [ARGUMENT] [OPTION …]",
-        description="PostgreSQL migrations, compatible with golang-migrate's files and version tables.",
-        epilog="Options come from the command line, then the environment, then .env, then fluxbase.yaml. "
-        "golang-migrate's own (-path, -source, -database, …) mean what they mean there.",
+        formatter_class=help_texts.Formatter,
+        epilog=f"{PROGRAM} COMMAND --help shows a command's options, with examples; they may also stand\n"
+        "before the command. Options come from the command line, then the environment, then .env, then\n"
+        "fluxbase.yaml; golang-migrate's own (-path, -source, -database, …) mean what they mean there.",
     )
     top.add_argument("-help", action="help", help=argparse.SUPPRESS)
     top.add_argument(
@@ -248,12 +298,20 @@ def parser() -> argparse.ArgumentParser:
         help="print this program's version",
     )
     commands = top.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, title="commands", prog=PROGRAM
+        dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS, prog=PROGRAM
     )
+    texts: dict[str, str] = {}
 
     def add(name: str, text: str, argument: str = "") -> argparse.ArgumentParser:
-        usage = f"{PROGRAM} {name} {argument}".rstrip() + " [OPTION …]"
-        return commands.add_parser(name, usage=usage, help=text, description=text)
+        texts[name] = text
+        return commands.add_parser(
+            name,
+            usage=f"{PROGRAM} {name} {argument}".rstrip() + " [OPTION …]",
+            help=text,
+            description=text,
+            formatter_class=help_texts.Formatter,
+            epilog=help_texts.examples(PROGRAM, name),
+        )
 
     add("run", "apply system, then user migrations, as a platform start does")
     add("job", "run what FLUXBASE_JOB describes (the operator's Jobs do this)")
@@ -285,8 +343,7 @@ def parser() -> argparse.ArgumentParser:
         "-o", dest="form", choices=["text", "json"], default="text", help="(default: %(default)s)"
     )
     _add_plan(add("plan", "print what would run now: statements, locks, rewrites, losses", "[N | --to V]"))
-    history = add("history", "print what was done, by whom and when", "[-n N]")
-    history.add_argument("-n", type=_count, default=20, metavar="N", help="the last N entries (default: 20)")
+    _add_history(add("history", "print what was done, by whom and when", "[-n N | --all] [--version V]"))
     create = add("create", "make an empty pair of files with the next number or timestamp", "NAME")
     create.add_argument("name", metavar="NAME", help="like add_users_table")
     golang_arguments.add_create_options(create)
@@ -314,12 +371,38 @@ def parser() -> argparse.ArgumentParser:
     system.add_argument(
         "--login", metavar="NAME", help="also make the application's login NAME a member of them"
     )
+    configuration = add("config", "print which settings hold, and where each comes from", "[-o text|json]")
+    configuration.add_argument(
+        "-o", dest="form", choices=["text", "json"], default="text", help="(default: %(default)s)"
+    )
+    completion = add("completion", "print what completes commands and options in a shell", "|".join(SHELLS))
+    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     # Shared, because a command's own namespace replaces what stands before the command.
     collected: dict[str, tuple[Any, ...]] = {}
+    _add_options(top, help_texts.COMMON, collected, "Common options")
+    for name, command in commands.choices.items():
+        _add_options(command, help_texts.USED.get(name, ()), collected)
     for each in (top, *commands.choices.values()):
-        _add_options(each, collected)
         golang_arguments.add_options(each, _url, _seconds)
+    summary = "PostgreSQL migrations, compatible with golang-migrate's files and version tables."
+    top.description = f"{summary}\n\n{help_texts.overview(texts)}"
     return top
+
+
+def _add_history(history: argparse.ArgumentParser) -> None:
+    number = history.add_mutually_exclusive_group()
+    number.add_argument("-n", type=_count, default=20, metavar="N", help="the last N entries (default: 20)")
+    number.add_argument("--all", action="store_true", help="every entry")
+    history.add_argument(
+        "--version", type=_version, dest="of_version", metavar="V", help="only what was done with version V"
+    )
+    history.add_argument(
+        "-o",
+        dest="form",
+        choices=["text", "wide", "json", "yaml"],
+        default="text",
+        help="text is fitted to the terminal, wide is not (default: %(default)s)",
+    )
 
 
 def _add_lint(lint: argparse.ArgumentParser) -> None:
@@ -359,12 +442,26 @@ def _adding(option: _Option, collected: dict[str, tuple[Any, ...]]) -> Callable[
     return parse
 
 
-def _add_options(to: argparse.ArgumentParser, collected: dict[str, tuple[Any, ...]]) -> None:
-    group = to.add_argument_group("options before or after the command", "DURATION is like 30s or 5m.")
-    for one in _OPTIONS:
-        text = f"{one.text} [{one.variable}]"
+def _add_options(
+    to: argparse.ArgumentParser,
+    shown: Sequence[str],
+    collected: dict[str, tuple[Any, ...]],
+    title: str | None = None,
+) -> None:
+    """Every shared option; help shows those that are ``shown``, below ``title`` or in their sections."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for one in sorted(_OPTIONS, key=lambda option: list(Section).index(option.section)):
+        under: argparse._ActionsContainer = to
+        text = argparse.SUPPRESS
+        if one.name in shown:
+            name = title or one.section
+            under = groups[name] = groups.get(name) or to.add_argument_group(name)
+            text = f"{one.text} [{one.variable}]"
+        if one.switch:
+            under.add_argument(one.flag, action="store_true", help=text, default=argparse.SUPPRESS)
+            continue
         parse = _adding(one, collected) if one.repeatable else one.parse
-        group.add_argument(one.flag, type=parse, help=text, metavar=one.metavar, default=argparse.SUPPRESS)
+        under.add_argument(one.flag, type=parse, help=text, metavar=one.metavar, default=argparse.SUPPRESS)
 
 
 def chosen_options(given: argparse.Namespace, variables: Mapping[str, str]) -> dict[str, Any]:

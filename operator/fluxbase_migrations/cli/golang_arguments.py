@@ -23,10 +23,11 @@ _SWITCHES: Final = frozenset(("all", "help", "seq", "verbose", "version"))
 
 def without_booleans(arguments: Sequence[str]) -> list[str]:
     """The arguments with `-seq=true` as `-seq`, and without `-seq=false`: Go takes a value for a switch."""
+    switches = _SWITCHES - {"version"} if "history" in arguments else _SWITCHES  # `history --version=1`
     kept = []
     for argument in arguments:
         name, _, value = argument.partition("=")
-        if name.lstrip("-") in _SWITCHES and name[:1] == "-" and value in BOOLEANS:
+        if name.lstrip("-") in switches and name[:1] == "-" and value in BOOLEANS:
             kept += [name] if BOOLEANS[value] else []
         else:
             kept.append(argument)

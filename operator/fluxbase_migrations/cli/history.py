@@ -1,20 +1,51 @@
-"""``fluxbase-migrate history``: the history as a table."""
+"""``fluxbase-migrate history``: the history as a table, fitted to the terminal, or for programs."""
 
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from fluxbase_migrations.cli import output
-from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.core.text import cut, visible, visible_in
 
 if TYPE_CHECKING:
     from fluxbase_migrations.runner.history.entry import Entry
 
-_HEAD = ("STARTED", "TOOK", "WHAT", "FILE", "FROM", "TO", "OUTCOME", "STATEMENTS", "BY", "ERROR")
+_HEAD: Final = ("STARTED", "TOOK", "WHAT", "FILE", "FROM", "TO", "OUTCOME", "STATEMENTS", "BY", "ERROR")
+_LEFT_OUT: Final = ("STATEMENTS", "FROM", "BY", "TO", "TOOK")
+"""Columns that a narrow terminal has no room for, the least important first."""
+_CUT: Final = {"ERROR": 12, "FILE": 16}
+"""Columns that are shortened where that is not enough, and the characters that stay of them."""
 
 
-def show(entries: Sequence["Entry"]) -> int:
-    """Print one line per entry, oldest first; returns the exit code."""
-    return output.answer(output.table([_HEAD, *(tuple(map(visible, _row(entry))) for entry in entries)]))
+def show(entries: Sequence["Entry"], form: str = "wide") -> int:
+    """Print one line per entry, oldest first; returns the exit code.
+
+    ``form`` is ``text``, which is fitted to a terminal, ``wide``, ``json`` or ``yaml``.
+    """
+    if form in ("json", "yaml"):
+        return output.answer(_for_programs([_document(entry) for entry in entries], form))
+    rows = [_HEAD, *(tuple(map(visible, _row(entry))) for entry in entries)]
+    width = output.terminal_width() if form == "text" else None
+    return output.answer(output.table(rows if width is None else fitted(rows, width)))
+
+
+def fitted(rows: Sequence[Sequence[str]], width: int) -> list[tuple[str, ...]]:
+    """``rows``, of which the first is the heading, in at most ``width`` characters if that is possible."""
+    columns = {name: column for name, *column in zip(*rows, strict=True) if any(column) or len(rows) == 1}
+    for name in _LEFT_OUT:
+        if _width(columns) > width:
+            columns.pop(name, None)
+    for name, least in _CUT.items():
+        excess = _width(columns) - width
+        if excess > 0 and name in columns:
+            kept = max(least, len(name), max(map(len, columns[name])) - excess)
+            columns[name] = [cut(text, kept) for text in columns[name]]
+    return list(zip(*([name, *column] for name, column in columns.items()), strict=True))
+
+
+def _width(columns: dict[str, list[str]]) -> int:
+    widths = [max(map(len, (name, *column))) for name, column in columns.items()]
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def _row(entry: "Entry") -> tuple[str, ...]:
@@ -36,3 +67,37 @@ def _row(entry: "Entry") -> tuple[str, ...]:
 
 def _version(version: int | None) -> str:
     return "" if version is None else "-" if version < 0 else str(version)
+
+
+def _document(entry: "Entry") -> dict[str, Any]:
+    ended = entry.finished_at
+    return {
+        "startedAt": entry.started_at.isoformat(),
+        "finishedAt": None if ended is None else ended.isoformat(),
+        "seconds": None if ended is None else round((ended - entry.started_at).total_seconds(), 3),
+        "kind": entry.kind.value,
+        "direction": entry.direction,
+        "file": entry.file,
+        "version": _applied(entry.version),
+        "fromVersion": _applied(entry.from_version),
+        "toVersion": _applied(entry.to_version),
+        "outcome": entry.outcome,
+        "proven": entry.proven,
+        "statements": entry.statements,
+        "done": entry.done,
+        "by": entry.done_by,
+        "error": entry.error,
+    }
+
+
+def _applied(version: int | None) -> int | None:
+    return None if version is None or version < 0 else version
+
+
+def _for_programs(documents: list[dict[str, Any]], form: str) -> list[str]:
+    shown = visible_in(documents)
+    if form == "json":
+        return [json.dumps(shown, indent=2, ensure_ascii=False)]
+    import yaml  # only where it is asked for
+
+    return [yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip("\n")]

@@ -87,8 +87,7 @@ def _run(words: Sequence[str]) -> int:
         from fluxbase_migrations.cli.lint import lint
 
         directory = Path(given.directory or _source_path(chosen, variables))
-        log = Log(chosen.get("log_format", LogFormat.TEXT))
-        return lint(directory, given, chosen.get("unknown_files", UnknownFiles.FAIL), log)
+        return lint(directory, given, chosen.get("unknown_files", UnknownFiles.FAIL), _log(chosen))
     config.export_libpq(variables)
     if given.command == "job":
         from fluxbase_migrations.runner.commands.job import main as job
@@ -131,7 +130,7 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
     # Nobody kills this process after a grace period that it knows of.
     stop = Stop(policy, math.inf) if policy is OnSignal.FINISH else Stop(policy)
     stop.install()
-    log = Log(chosen.get("log_format", LogFormat.TEXT))
+    log = _log(chosen)
     from fluxbase_migrations.runner.commands import verbs
     from fluxbase_migrations.runner.connection.table_name import TableName
 
@@ -155,7 +154,8 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
             case "history":
                 from fluxbase_migrations.cli.history import show
 
-                return show(verbs.history(setup, given.n))
+                limit = None if given.all else given.n
+                return show(verbs.history(setup, limit, given.of_version), given.form)
             case "force":
                 return verbs.force(setup, given.target)
             case "baseline":
@@ -179,6 +179,10 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
             return act()
 
     return verbs.guarded(act_or_leave if given.command in _READING else act, log)
+
+
+def _log(chosen: Mapping[str, Any]) -> Log:
+    return Log(chosen.get("log_format", LogFormat.TEXT), timestamps=chosen.get("log_timestamps", False))
 
 
 def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: Stop) -> "Setup":

@@ -1,5 +1,6 @@
 """What a command was asked to print."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -8,6 +9,16 @@ from fluxbase_migrations.runner.log import silence_stdout
 
 if TYPE_CHECKING:
     from fluxbase_migrations.runner.history.entry import Entry
+
+
+def terminal_width() -> int | None:
+    """Characters in a line of the terminal that standard output is; None where it is none."""
+    try:
+        if not sys.stdout.isatty():
+            return None
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

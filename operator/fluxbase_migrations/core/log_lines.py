@@ -14,6 +14,8 @@ from fluxbase_migrations.core.text import shortened, visible
 INFO: Final = "INFO"
 APPLYING: Final = "Applying migration"
 REVERTING: Final = "Reverting migration"
+RAN: Final = "Ran migration"
+"""After a file, with its time. It does not say that the file is applied: that may not be on disk yet."""
 WAITING: Final = "Waiting for a lock"
 GOES_ON: Final = "The lock was granted"
 FROM_SERVER: Final = "PostgreSQL"

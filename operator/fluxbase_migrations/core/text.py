@@ -73,3 +73,13 @@ def _escape(match: re.Match[str]) -> str:
 def cut(text: str, chars: int) -> str:
     """Shorten ``text`` to at most ``chars`` characters, with an ellipsis where something is missing."""
     return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+def elapsed(seconds: float) -> str:
+    """How long something took, as people read it: ``27ms``, ``1.3s``, ``5m3s``, ``2h5m``."""
+    if seconds < 0.9995:
+        return f"{round(seconds * 1000)}ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60}m"

@@ -28,9 +28,15 @@ class Log:
     """
 
     def __init__(
-        self, form: LogFormat = LogFormat.TEXT, write: Callable[[str], object] | None = None
+        self,
+        form: LogFormat = LogFormat.TEXT,
+        write: Callable[[str], object] | None = None,
+        *,
+        timestamps: bool = False,
     ) -> None:
+        """``timestamps``: text has them, too."""
         self._form = form
+        self._timestamps = timestamps
         self._write = write or _to_stdout
         self._broken = False
 
@@ -48,13 +54,14 @@ class Log:
 
     def _line(self, level: str, message: str, fields: dict[str, Any]) -> None:
         if self._form is LogFormat.JSON:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            now = _now()
             shown = {name: _json_value(value) for name, value in fields.items()}
             document = {"time": now, "level": level, "msg": clean(message), **shown}
             text = json.dumps(document, ensure_ascii=False)
         else:
             pairs = "".join(f" {key}={field(value)}" for key, value in fields.items())
-            text = f"{level} {clean(message)}{pairs}"
+            text = f"{_now()} " if self._timestamps else ""
+            text += f"{level} {clean(message)}{pairs}"
         if (self._broken or not self._written(text)) and level == "ERROR":
             _to_stderr(text)
 
@@ -68,6 +75,10 @@ class Log:
             if not isinstance(error, BrokenPipeError):  # the reader of a pipe has left because it wanted to
                 _to_stderr(f"WARN standard output takes no more log lines: {error}; the run goes on")
         return not self._broken
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _json_value(value: Any) -> Any:

@@ -244,14 +244,18 @@ def _overview(setup: Setup, session: Session, track: Track, source: MigrationFil
     return TrackOverview(track.value, str(table), row, migrations(row, entries, source))
 
 
-def history(setup: Setup, limit: int) -> list[Entry]:
-    """The newest ``limit`` history entries, oldest first; read without the lock."""
+def history(setup: Setup, limit: int | None, version: int | None = None) -> list[Entry]:
+    """The newest ``limit`` history entries, oldest first, or all; of one ``version``, or of every one.
+
+    Read without the lock.
+    """
     session = setup.connect()
     try:
         history = HistoryTable(setup.tracking.resolved(session))
         if not history.exists(session):
             return []
-        return list(reversed(history.entries(session, newest_first=True, limit=limit)))
+        found = history.entries(session, newest_first=True, limit=limit, version=version)
+        return list(reversed(found))
     finally:
         session.close()
 

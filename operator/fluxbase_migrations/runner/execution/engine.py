@@ -15,10 +15,11 @@ from fluxbase_migrations.core.errors import (
 )
 from fluxbase_migrations.core.files import Direction, MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
-from fluxbase_migrations.core.log_lines import APPLYING, REVERTING
+from fluxbase_migrations.core.log_lines import APPLYING, RAN, REVERTING
 from fluxbase_migrations.core.names import OutOfOrderPolicy, Recovery
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import AppliedFile
+from fluxbase_migrations.core.text import elapsed
 from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.execution import memory
 from fluxbase_migrations.runner.execution.atomic import record_failure
@@ -183,6 +184,8 @@ class Engine:
             raise
         self.track.row = Row(step.to_version, False, None)
         self._took_effect(attempt)
+        if step.file is not None:
+            self.log.info(RAN, file=step.file.name, took=elapsed(attempt.seconds), source=self.track.label)
 
     def _took_effect(self, attempt: Attempt) -> None:
         step = attempt.prepared.step

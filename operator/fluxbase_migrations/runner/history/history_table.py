@@ -149,15 +149,21 @@ class HistoryTable:
         )
 
     def entries(
-        self, session: Session, *, newest_first: bool = False, limit: int | None = None
+        self,
+        session: Session,
+        *,
+        newest_first: bool = False,
+        limit: int | None = None,
+        version: int | None = None,
     ) -> list[Entry]:
-        """This table's entries, oldest first unless asked otherwise."""
+        """This table's entries, oldest first unless asked otherwise; ``version``: only those about it."""
         order = sql.SQL("DESC") if newest_first else sql.SQL("ASC")
         query = sql.SQL(
-            "SELECT {} FROM {} WHERE table_schema = %s AND table_name = %s ORDER BY id {} LIMIT %s"
+            "SELECT {} FROM {} WHERE table_schema = %s AND table_name = %s"
+            " AND (%s::pg_catalog.int8 IS NULL OR version = %s) ORDER BY id {} LIMIT %s"
         ).format(sql.SQL(_READ), HISTORY.identifier, order)
         try:
-            rows = session.query(query, (self.table.schema, self.table.name, limit))
+            rows = session.query(query, (self.table.schema, self.table.name, version, version, limit))
         except errors.InsufficientPrivilege as error:
             raise version_table.missing_privilege(
                 session, HISTORY, f"the role may not read {HISTORY}", error

@@ -1,0 +1,105 @@
+"""What ``--help`` shows: commands in groups, and of the shared options those that a command uses.
+
+Every command takes every shared option, so that scripts may put them anywhere; one that has no effect on a
+command is left out of its help.
+"""
+
+import argparse
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class Section(StrEnum):
+    """Where a shared option stands in a command's help."""
+
+    CONNECTION = "Connection"
+    FILES = "Files"
+    TABLES = "Tables"
+    LIMITS = "Limits (DURATION is like 30s or 5m)"
+    FAILURES = "Failures and signals"
+    LOG = "Log"
+
+
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Run migrations": ("up", "down", "goto", "run"),
+    "See where a database stands": ("status", "version", "plan", "history"),
+    "Correct what is recorded": ("force", "baseline"),
+    "Work on files": ("create", "validate", "lint", "import"),
+    "Set up": ("config", "completion", "system", "job"),
+}
+"""Every command."""
+
+_CONNECTION: Final = ("database_url", "connect_timeout")
+_TABLES: Final = ("track", "table")
+_FILES: Final = ("source", "unknown_files")
+_LOG: Final = ("log_format", "log_timestamps")
+_READING: Final = (*_CONNECTION, *_TABLES, *_LOG)
+_RUNNING: Final = (
+    *_READING,
+    *_FILES,
+    "foreign_table",
+    *("out_of_order", "lock_timeout", "ddl_lock_timeout", "statement_timeout"),
+    *("recovery", "exposure", "on_signal"),
+)
+USED: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("up", "down", "goto", "run"), _RUNNING),
+    "status": (*_READING, *_FILES),
+    "plan": (*_READING, *_FILES, "out_of_order"),
+    "version": _READING,
+    "history": _READING,
+    "force": (*_READING, "lock_timeout"),
+    "baseline": (*_READING, "lock_timeout"),
+    "create": ("source",),
+    "validate": _FILES,
+    "lint": (*_FILES, *_LOG),
+    "import": ("source",),
+}
+"""The shared options that have an effect on a command; those that are not named show none."""
+COMMON: Final = ("database_url", "source", "track")
+"""The shared options that the program's own help shows."""
+
+EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "run": ("run --source migrations", "run --on-signal finish --log-format json"),
+    "up": ("up", "up 1", "up --source db/migrations --ddl-lock-timeout 5s"),
+    "down": ("down", "down 2", "down --all --yes"),
+    "goto": ("goto 3", "goto 20240131120000"),
+    "status": ("status", "status --track user -o json"),
+    "version": ("version", "version --track system"),
+    "plan": ("plan", "plan --to 3", "plan --detailed-exitcode -o json"),
+    "history": ("history", "history --version 3", "history --all -o json"),
+    "force": ("force 3", "force -- -1"),
+    "baseline": ("baseline 7", "baseline --from public.schema_migrations"),
+    "create": ("create add_users_table", "create -ext sql -seq add_users_table"),
+    "validate": ("validate", "validate --write", "validate db/migrations -o github"),
+    "lint": ("lint", "lint --exclude prefer-robust-stmts"),
+    "import": ("import flyway db/migration --to migrations", "import goose db --dry-run"),
+    "config": ("config", "config -o json"),
+    "completion": ("completion bash", "completion zsh", "completion fish"),
+    "system": ("system roles --sql", "system roles --sql --login shop"),
+    "job": (),
+}
+"""A few for each command, as they are typed after the program's name."""
+
+
+def examples(program: str, command: str) -> str:
+    """A command's epilog."""
+    lines = "".join(f"\n  {program} {example}" for example in EXAMPLES[command])
+    return f"Examples:{lines}" if lines else ""
+
+
+def overview(texts: Mapping[str, str]) -> str:
+    """The commands in their groups, one line each; ``texts`` says what each does."""
+    width = max(map(len, texts))
+    groups = [
+        "\n".join([f"{title}:", *(f"  {name.ljust(width)}  {texts[name]}" for name in names)])
+        for title, names in GROUPS.items()
+    ]
+    return "\n\n".join(groups)
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Texts as they are written; options in a column that leaves room for what they do."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28)
