@@ -131,12 +131,12 @@ def test_the_operator_has_the_defaults_that_are_documented() -> None:
 def test_every_option_of_the_command_line_is_documented_with_its_variable() -> None:
     options = page("cli.md").split("## Options")[1].split("\n## ")[0]
     told = dict(re.findall(r"^- `(--[\w-]+)[^`]*`,\s+((?:`\w+`(?:,\s+)?)+)", options, re.MULTILINE))
-    assert told.keys() == {option.flag for option in arguments._OPTIONS}
-    for option in arguments._OPTIONS:
+    assert told.keys() == {option.flag for option in arguments.OPTIONS}
+    for option in arguments.OPTIONS:
         assert f"`{option.variable}`" in told[option.flag]
 
 
-@pytest.mark.parametrize("option", arguments._OPTIONS, ids=lambda option: option.flag)
+@pytest.mark.parametrize("option", arguments.OPTIONS, ids=lambda option: option.flag)
 def test_the_command_line_has_the_defaults_that_are_documented(option: Any) -> None:
     default = re.search(r"\(default: ([0-9]*[a-z]+)\)", option.text)
     if default is not None:

@@ -8,7 +8,7 @@ from fluxbase_migrations.cli import arguments, help_texts
 from fluxbase_migrations.cli.arguments import parser
 
 COMMANDS = [name for group in help_texts.GROUPS.values() for name in group]
-OPTIONS = {option.name: option for option in arguments._OPTIONS}
+OPTIONS = {option.name: option for option in arguments.OPTIONS}
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -125,7 +125,7 @@ def _tables(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Option:
+class Option:
     """An option, which is also an environment variable."""
 
     flag: str
@@ -141,15 +141,22 @@ class _Option:
 
     @property
     def name(self) -> str:
+        """As the parser keeps it."""
         return self.flag.removeprefix("--").replace("-", "_")
 
+    @property
+    def default(self) -> str:
+        """What holds where nobody says anything, as the help says it."""
+        found = re.search(r"\(default: (.*)\)$", self.text)
+        return found[1] if found else "false" if self.switch else ""
 
-def _choice(flag: str, variable: str, kind: type[StrEnum], text: str, section: Section) -> _Option:
-    return _Option(flag, variable, _one_of(kind), "|".join(one.value.lower() for one in kind), text, section)
+
+def _choice(flag: str, variable: str, kind: type[StrEnum], text: str, section: Section) -> Option:
+    return Option(flag, variable, _one_of(kind), "|".join(one.value.lower() for one in kind), text, section)
 
 
-_OPTIONS: Final = (
-    _Option(
+OPTIONS: Final = (
+    Option(
         "--database-url",
         "DATABASE_URL",
         _url,
@@ -157,7 +164,7 @@ _OPTIONS: Final = (
         "postgres://user:password@host:5432/name",
         Section.CONNECTION,
     ),
-    _Option(
+    Option(
         "--source",
         "FLUXBASE_SOURCE",
         golang_arguments.source_directory,
@@ -172,7 +179,7 @@ _OPTIONS: Final = (
         "whose migrations: yours, or the built-in ones of the platform (default: user)",
         Section.TABLES,
     ),
-    _Option(
+    Option(
         "--table",
         "FLUXBASE_TABLE",
         _table,
@@ -180,7 +187,7 @@ _OPTIONS: Final = (
         "tracking table (default: migrations.app, or migrations.fluxbase with --track system)",
         Section.TABLES,
     ),
-    _Option(
+    Option(
         "--foreign-table",
         "FLUXBASE_FOREIGN_TABLES",
         _tables,
@@ -190,7 +197,7 @@ _OPTIONS: Final = (
         Section.TABLES,
         repeatable=True,
     ),
-    _Option(
+    Option(
         "--connect-timeout",
         "FLUXBASE_CONNECT_TIMEOUT",
         _seconds,
@@ -198,7 +205,7 @@ _OPTIONS: Final = (
         "try this long to reach the server; 0 tries once (default: 1m)",
         Section.LIMITS,
     ),
-    _Option(
+    Option(
         "--lock-timeout",
         "FLUXBASE_LOCK_TIMEOUT",
         _seconds,
@@ -206,7 +213,7 @@ _OPTIONS: Final = (
         "wait this long for another migration to end (default: 5m)",
         Section.LIMITS,
     ),
-    _Option(
+    Option(
         "--ddl-lock-timeout",
         "FLUXBASE_DDL_LOCK_TIMEOUT",
         _seconds,
@@ -214,7 +221,7 @@ _OPTIONS: Final = (
         "PostgreSQL's lock_timeout: how long a statement may wait for a table (default: the server's)",
         Section.LIMITS,
     ),
-    _Option(
+    Option(
         "--statement-timeout",
         "FLUXBASE_STATEMENT_TIMEOUT",
         _seconds,
@@ -229,7 +236,7 @@ _OPTIONS: Final = (
         "how log lines look (default: text)",
         Section.LOG,
     ),
-    _Option(
+    Option(
         "--log-timestamps",
         "FLUXBASE_LOG_TIMESTAMPS",
         _boolean,
@@ -434,7 +441,7 @@ def _add_plan(plan: argparse.ArgumentParser) -> None:
     )
 
 
-def _adding(option: _Option, collected: dict[str, tuple[Any, ...]]) -> Callable[[str], tuple[Any, ...]]:
+def _adding(option: Option, collected: dict[str, tuple[Any, ...]]) -> Callable[[str], tuple[Any, ...]]:
     def parse(text: str) -> tuple[Any, ...]:
         collected[option.name] = (*collected.get(option.name, ()), *option.parse(text))
         return collected[option.name]
@@ -450,7 +457,7 @@ def _add_options(
 ) -> None:
     """Every shared option; help shows those that are ``shown``, below ``title`` or in their sections."""
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for one in sorted(_OPTIONS, key=lambda option: list(Section).index(option.section)):
+    for one in sorted(OPTIONS, key=lambda option: list(Section).index(option.section)):
         under: argparse._ActionsContainer = to
         text = argparse.SUPPRESS
         if one.name in shown:
@@ -471,7 +478,7 @@ def chosen_options(given: argparse.Namespace, variables: Mapping[str, str]) -> d
         ConfigError: a variable that cannot be understood.
     """
     chosen: dict[str, Any] = {}
-    for one in _OPTIONS:
+    for one in OPTIONS:
         if one.name in given:
             chosen[one.name] = getattr(given, one.name)
         elif value := variables.get(one.variable):

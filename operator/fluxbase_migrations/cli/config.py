@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+ENVIRONMENT: Final = "environment"
 DOTENV: Final = ".env"
 YAML: Final = "fluxbase.yaml"
 
@@ -38,12 +39,25 @@ def load(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
     Raises:
         ConfigError: a file that cannot be read as what it is.
     """
-    layers = [dict(environment), _dotenv(directory / DOTENV), _yaml(directory / YAML)]
-    merged: dict[str, str] = {}
-    for layer in reversed(layers):
+    return {name: value for name, (value, _) in located(environment, directory).items()}
+
+
+def located(environment: Mapping[str, str], directory: Path) -> dict[str, tuple[str, str]]:
+    """As :func:`load`, with the layer that each variable comes from.
+
+    Raises:
+        ConfigError: as :func:`load`.
+    """
+    layers = {
+        ENVIRONMENT: dict(environment),
+        DOTENV: _dotenv(directory / DOTENV),
+        YAML: _yaml(directory / YAML),
+    }
+    merged: dict[str, tuple[str, str]] = {}
+    for place, layer in reversed(layers.items()):
         if {"DB_HOST", "DB_NAME"}.intersection(key for key, value in layer.items() if value):
             merged.pop("DATABASE_URL", None)
-        merged |= layer
+        merged |= {name: (value, place) for name, value in layer.items()}
     return merged
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from fluxbase_migrations.cli import config, output
+from fluxbase_migrations.cli import completion, config, output
 from fluxbase_migrations.cli.arguments import (
     DEFAULT_SOURCE,
     DETAILED_EXITCODE,
@@ -50,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    given = parser().parse_args(without_booleans(words))
+    program = parser()
+    if completion.ASKED in os.environ:
+        completion.answer(program)
+    given = program.parse_args(without_booleans(words))
     if given.command == "down":
         given.all, given.yes = given.all or given.all_unasked, given.yes or given.all_unasked
         if given.all and given.count is not None:
@@ -59,6 +62,8 @@ def _run(words: Sequence[str]) -> int:
         _usage("plan takes a number or --to V, not both")
     if given.command == "baseline" and (given.target is None) == (given.other is None):
         _usage("baseline takes a version or --from SCHEMA.NAME")
+    if given.command == "completion":
+        return completion.script(PROGRAM, given.shell)
     if given.command == "system":
         from fluxbase_migrations.system import roles_sql
 
@@ -69,6 +74,12 @@ def _run(words: Sequence[str]) -> int:
         chosen = chosen_options(given, variables)
     except config.ConfigError as error:
         _usage(without_connection(str(error)))
+    if given.command == "config":
+        from fluxbase_migrations.cli.effective import show as show_config
+
+        located = config.located(os.environ, _working_directory())
+        config.export_libpq(variables)
+        return show_config(given, located)
     if given.command == "create":
         return _create(given, chosen, variables)
     if given.command == "validate":

@@ -10,6 +10,8 @@ _OURS: Final = "fluxbase_migrations"
 class Extra(StrEnum):
     """The part of the package that needs it."""
 
+    COMPLETION = "completion"
+    """``fluxbase-migrate completion``, and what it makes a shell ask."""
     KUBECTL = "kubectl"
     """``kubectl fluxbase``."""
     LINT = "lint"

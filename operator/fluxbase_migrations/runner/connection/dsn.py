@@ -18,7 +18,7 @@ from fluxbase_migrations.runner.connection.session import Settings
 from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.log import Log
 
-_PARTS: Final = {
+PARTS: Final = {
     "DB_HOST": "host",
     "DB_PORT": "port",
     "DB_NAME": "dbname",
@@ -26,6 +26,7 @@ _PARTS: Final = {
     "DB_PASSWORD": "password",
     "DB_SSLMODE": "sslmode",
 }
+"""Variables, and the parameters of libpq that they stand for."""
 _LIBPQ_PLACES: Final = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 """The variables of libpq that say which database is meant."""
 
@@ -132,7 +133,7 @@ def _of_url(url: str) -> tuple[dict[str, str], Extensions]:
 
 def _of_parts(environment: Mapping[str, str]) -> dict[str, str]:
     parameters = {}
-    for name, key in _PARTS.items():
+    for name, key in PARTS.items():
         value = environment.get(name, "")
         if value := value if key == "password" else value.strip():
             parameters[key] = value
