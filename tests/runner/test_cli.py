@@ -187,7 +187,8 @@ def test_a_failure_is_told_on_stderr_when_stdout_is_gone(database: Database, tmp
     done = piped(f"$MIGRATE up {to}", tmp_path, DATABASE_URL=database.dsn)
     *said, code = done.stderr.splitlines()
     assert code == "code=1"
-    assert "division by zero" in said[-1]
+    assert "division by zero" in said[-2]
+    assert said[-1].startswith("next: ")
     assert "Traceback" not in done.stderr
 
 
@@ -236,7 +237,9 @@ def test_no_locale_and_no_encoding_stops_a_run(database: Database, tmp_path: Pat
     }
     write_files(tmp_path / "verzeichnis größe", files)
     done = piped("$MIGRATE up --source 'verzeichnis größe'", tmp_path, **variables)
-    assert done.stderr.splitlines() == ["code=1"]
+    step, code = done.stderr.splitlines()
+    assert step.startswith("next: correct 002_gr")
+    assert code == "code=1"
     assert "division by zero" in done.stdout
     with psycopg.connect(database.dsn) as connection:
         rows = connection.execute("SELECT file FROM migrations.history WHERE id > 0 ORDER BY id").fetchall()
@@ -425,3 +428,31 @@ def test_each_file_tells_its_time_and_each_line_when(
     assert len(re.findall(r"\btook\W{1,4}\d+ms", done.stdout)) == 2
     for line in done.stdout.splitlines():
         assert re.match(r'(\{"time": ")?20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00\b', line), line
+
+
+@pytest.mark.parametrize(
+    ("body", "words", "step"),
+    [
+        ("SELECT nope;", ("up",), "correct 002_b.up.sql, then: fluxbase-migrate up"),
+        ("SELECT nope;", ("run", "--source", "migrations"), "fluxbase-migrate --source migrations run"),
+        ("SELEC;", ("up",), "fluxbase-migrate"),
+    ],
+)
+def test_a_failure_ends_with_the_next_step_once_and_apart_from_the_log(
+    database: Database, tmp_path: Path, body: str, words: tuple[str, ...], step: str
+) -> None:
+    write_files(tmp_path / "migrations", FILES | {"002_b.up.sql": body})
+    done = typed(*words, directory=tmp_path, DATABASE_URL=database.dsn)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("next: ")
+    assert step in line
+    assert "next: " not in done.stdout
+
+
+def test_a_server_that_is_not_there_has_no_next_step(tmp_path: Path) -> None:
+    write_files(tmp_path / "migrations", FILES)
+    done = typed(
+        "up", "--connect-timeout", "0", directory=tmp_path, DATABASE_URL="postgres://me@127.0.0.1:1/x"
+    )
+    assert (done.returncode, done.stderr) == (1, "")

@@ -4,6 +4,7 @@ Imports are late: ``--help`` and ``create`` need no database driver.
 """
 
 import argparse
+import contextlib
 import math
 import os
 import select
@@ -24,8 +25,10 @@ from fluxbase_migrations.cli.arguments import (
 )
 from fluxbase_migrations.cli.golang_arguments import without_booleans
 from fluxbase_migrations.core.defaults import CONNECT_PATIENCE, LOCK_TIMEOUT
+from fluxbase_migrations.core.errors import Dirty, MigrationError
 from fluxbase_migrations.core.files import NIL, MigrationFiles
 from fluxbase_migrations.core.names import ExposurePolicy, OutOfOrderPolicy, Track, UnknownFiles
+from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.text import decoded, visible
 from fluxbase_migrations.runner.connection.signals import OnSignal, Stop
 from fluxbase_migrations.runner.log import Log, LogFormat
@@ -149,7 +152,7 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
         setup = _setup(chosen, variables, log, stop)
         match given.command:
             case "run":
-                return verbs.run_tracks(setup, _tracks(chosen, variables, log))
+                return verbs.run_tracks(setup, _tracks(chosen, variables, log), track_failed)
             case "version":
                 return _print_version(verbs.version(setup), log)
             case "status":
@@ -189,7 +192,42 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
         with stop.at_once():
             return act()
 
-    return verbs.guarded(act_or_leave if given.command in _READING else act, log)
+    def failed(error: MigrationError) -> None:
+        version = error.version if isinstance(error, Dirty) else None
+        _tell_next_step(given, chosen, variables, error.outcome, error.info, version)
+
+    def track_failed(track: Track, result: Result) -> None:
+        if result.error is not None:
+            version = result.version if result.dirty else None
+            _tell_next_step(given, chosen, variables, result.outcome, result.error, version, track)
+
+    return verbs.guarded(act_or_leave if given.command in _READING else act, log, failed)
+
+
+def _tell_next_step(
+    given: argparse.Namespace,
+    chosen: dict[str, Any],
+    variables: Mapping[str, str],
+    outcome: Outcome,
+    info: ErrorInfo,
+    dirty_version: int | None,
+    track: Track | None = None,
+) -> None:
+    """What to type next, on standard error: the log's lines are read by programs."""
+    from fluxbase_migrations.cli.next_step import Typed, next_step
+
+    def versions() -> Sequence[int]:
+        silent = Log(write=lambda _line: None)
+        try:
+            named = chosen if track is None else {**chosen, "track": track}
+            return tuple(_source(named, variables, silent).versions)
+        except MigrationError:
+            return ()
+
+    step = next_step(outcome, info, Typed(given), versions, dirty_version=dirty_version, track=track)
+    if step is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"next: {visible(step)}", file=sys.stderr, flush=True)
 
 
 def _log(chosen: Mapping[str, Any]) -> Log:

@@ -281,11 +281,15 @@ class Dirty(MigrationError):
     """The tracking row is dirty, and nothing proves what the failed migration left."""
 
     outcome = Outcome.DIRTY
+    version: int | None = None
+    """The one that is recorded, where that is known."""
 
     @classmethod
     def of(cls, version: int, reason: str, **where: Any) -> "Dirty":
         """In golang-migrate's words, then why the runner does not go on by itself."""
-        return cls(f"Dirty database version {version}. Fix and force version.", detail=reason, **where)
+        error = cls(f"Dirty database version {version}. Fix and force version.", detail=reason, **where)
+        error.version = version
+        return error
 
 
 class Unproven(Dirty):

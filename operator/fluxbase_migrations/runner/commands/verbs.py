@@ -86,12 +86,16 @@ class Setup:
         return Guard.of(track, self.foreign_tables)
 
 
-def guarded(action: Callable[[], int], log: Log) -> int:
-    """Run a command; its failure is one line and exit code 1."""
+def guarded(
+    action: Callable[[], int], log: Log, on_failure: Callable[[MigrationError], object] | None = None
+) -> int:
+    """Run a command; its failure is one line and exit code 1. ``on_failure`` is called after the line."""
     try:
         return action()
     except MigrationError as error:
         log.error(describe(with_advice(error.info, retried=False)))
+        if on_failure is not None:
+            on_failure(error)
     except (errors.Error, ConnectionLost) as error:
         log.error(str(unexpected(error)))
     except Exception as error:  # a traceback could quote a file or a credential
@@ -260,10 +264,15 @@ def history(setup: Setup, limit: int | None, version: int | None = None) -> list
         session.close()
 
 
-def run_tracks(setup: Setup, tracks: list[tuple[Track, str | None, Callable[[], MigrationFiles]]]) -> int:
+def run_tracks(
+    setup: Setup,
+    tracks: list[tuple[Track, str | None, Callable[[], MigrationFiles]]],
+    on_failure: Callable[[Track, Result], object] | None = None,
+) -> int:
     """Both tracks in order, with Fluxbase's own log lines; the second only after the first succeeded.
 
-    Each track comes with the path to show and a function that reads its files.
+    Each track comes with the path to show and a function that reads its files. ``on_failure`` is called
+    after the line about a track that failed.
     """
     log = setup.log
     log.info("Running database migrations...")
@@ -272,6 +281,8 @@ def run_tracks(setup: Setup, tracks: list[tuple[Track, str | None, Callable[[], 
         result = _run_track(setup, track, read)
         report(track, _advised(result), log)
         if not (result.outcome.succeeded or result.outcome is Outcome.SOURCE_EMPTY):
+            if on_failure is not None:
+                on_failure(track, result)
             return 1
     log.info("Database migrations completed successfully")
     return 0

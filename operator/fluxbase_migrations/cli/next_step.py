@@ -1,0 +1,111 @@
+"""After a failure: the next step as a command that can be typed as it is.
+
+Only where it is known what to do. What an error's hint says already as a command is not said again.
+"""
+
+import argparse
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from fluxbase_migrations.cli import golang_arguments
+from fluxbase_migrations.cli.arguments import PROGRAM
+from fluxbase_migrations.core.digest import MIGRATION_PATTERN
+from fluxbase_migrations.core.files import NIL
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.result import ErrorInfo, Outcome
+
+_AGAIN: Final = frozenset((Outcome.INTERRUPTED, Outcome.TRANSIENT, Outcome.SOURCE_CHANGED))
+"""What may pass by itself: the same command goes on where it stopped."""
+_RUNNING: Final = ("run", "up", "down", "goto")
+
+
+class Typed:
+    """The command as it was typed, to be typed again or with another verb."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self._given = given
+        self.runs_files = given.command in _RUNNING
+
+    def again(self) -> str:
+        """The same once more, with the options that say which files and table are meant."""
+        given = self._given
+        words = [getattr(given, name, None) for name in ("target", "count")]
+        switches = ["--all"] if getattr(given, "all", False) else []
+        return self.other(given.command, *(str(word) for word in words if word is not None), *switches)
+
+    def other(self, command: str, *words: str, track: Track | None = None) -> str:
+        """Another command on the same track. A URL is never repeated: it may hold a password."""
+        options: list[str] = []
+        if golang_arguments.DATABASE in self._given:
+            options += ["-database", "…"]
+        elif "database_url" in self._given:
+            options += ["--database-url", "…"]
+        for name in ("source", "track", "table"):
+            value: Any = track if name == "track" and track else getattr(self._given, name, None)
+            if value is not None and (name != "source" or command not in ("force", "version")):
+                options += [f"--{name}", str(value)]
+        return (
+            f"{PROGRAM} {' '.join(one if one == '…' else shlex.quote(one) for one in [*options, command])}"
+            + ("".join(f" {shlex.quote(word)}" for word in words))
+        )
+
+
+def next_step(
+    outcome: Outcome,
+    info: ErrorInfo,
+    typed: Typed,
+    versions: Callable[[], Sequence[int]],
+    *,
+    dirty_version: int | None = None,
+    track: Track | None = None,
+) -> str | None:
+    """What to type next; None where nothing is known to help.
+
+    Args:
+        outcome: How the command ended.
+        info: Its error.
+        typed: The command itself.
+        versions: The versions of the source in order; called only where they matter.
+        dirty_version: The dirty version that stands recorded, if that is why.
+        track: The track that failed, where another than the command's own may be meant.
+    """
+    match outcome:
+        case Outcome.DIRTY | Outcome.UNPROVEN:
+            return _force(info, typed, versions, dirty_version, track)
+        case Outcome.SQL_ERROR if typed.runs_files and info.file:
+            return f"correct {info.file}, then: {typed.again()}"
+        case Outcome.INVALID_SOURCE if info.file:
+            return typed.other("validate")
+        case Outcome.OUT_OF_ORDER | Outcome.AHEAD_OF_SOURCE | Outcome.MISSING_DOWN_FILE:
+            return typed.other("status", track=track)
+        case _ if outcome in _AGAIN and typed.runs_files:
+            return typed.again()
+    return None
+
+
+def _force(
+    info: ErrorInfo,
+    typed: Typed,
+    versions: Callable[[], Sequence[int]],
+    dirty_version: int | None,
+    track: Track | None,
+) -> str | None:
+    """A force for each answer that somebody who has looked at the database may give."""
+    match = MIGRATION_PATTERN.fullmatch(info.file or "")
+    if match is None:
+        if dirty_version is None:
+            return None
+        return f"if version {dirty_version} is complete: {_forced(typed, dirty_version, track)}"
+    version = int(match[1])
+    before = max((one for one in versions() if one < version), default=NIL)
+    complete, undone = (version, before) if match[3] == "up" else (before, version)
+    return (
+        f"if what {info.file} does is complete: {_forced(typed, complete, track)}; "
+        f"if it is undone: {_forced(typed, undone, track)}"
+    )
+
+
+def _forced(typed: Typed, version: int, track: Track | None) -> str:
+    words = ["--", "-1"] if version == NIL else [str(version)]
+    return typed.other("force", *words, track=track)
