@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 USAGE_ERROR: Final = 2
 _READING: Final = ("version", "status", "history", "plan")
 """Commands that change nothing in the database."""
+_RUNNING: Final = ("run", "up", "down", "goto")
+"""Commands that run files."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,7 +103,9 @@ def _run(words: Sequence[str]) -> int:
         from fluxbase_migrations.cli.lint import lint
 
         directory = Path(given.directory or _source_path(chosen, variables))
-        return lint(directory, given, chosen.get("unknown_files", UnknownFiles.FAIL), _log(chosen))
+        return lint(
+            directory, given, chosen.get("unknown_files", UnknownFiles.FAIL), _log(chosen, given.command)
+        )
     config.export_libpq(variables)
     if given.command == "job":
         from fluxbase_migrations.runner.commands.job import main as job
@@ -144,7 +148,7 @@ def _database_command(given: argparse.Namespace, chosen: dict[str, Any], variabl
     # Nobody kills this process after a grace period that it knows of.
     stop = Stop(policy, math.inf) if policy is OnSignal.FINISH else Stop(policy)
     stop.install()
-    log = _log(chosen)
+    log = _log(chosen, given.command)
     from fluxbase_migrations.runner.commands import verbs
     from fluxbase_migrations.runner.connection.table_name import TableName
 
@@ -230,8 +234,14 @@ def _tell_next_step(
             print(f"next: {visible(step)}", file=sys.stderr, flush=True)
 
 
-def _log(chosen: Mapping[str, Any]) -> Log:
-    return Log(chosen.get("log_format", LogFormat.TEXT), timestamps=chosen.get("log_timestamps", False))
+def _log(chosen: Mapping[str, Any], command: str) -> Log:
+    form, timestamps = chosen.get("log_format", LogFormat.TEXT), chosen.get("log_timestamps", False)
+    if command in _RUNNING and form is LogFormat.TEXT and output.is_terminal():
+        from fluxbase_migrations.cli.live_line import LiveLine
+
+        line = LiveLine(colours=output.colours())
+        return Log(form, line.write, timestamps=timestamps, live=line)
+    return Log(form, timestamps=timestamps)
 
 
 def _setup(chosen: dict[str, Any], variables: dict[str, str], log: Log, stop: Stop) -> "Setup":

@@ -11,6 +11,19 @@ if TYPE_CHECKING:
     from fluxbase_migrations.runner.history.entry import Entry
 
 
+def is_terminal() -> bool:
+    """Whether standard output is a terminal on which a line can be written anew."""
+    try:
+        return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    except (ValueError, AttributeError):
+        return False
+
+
+def colours() -> bool:
+    """Whether a terminal's text may have colours: https://no-color.org, and CLICOLOR=0."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("CLICOLOR", "1") != "0"
+
+
 def terminal_width() -> int | None:
     """Characters in a line of the terminal that standard output is; None where it is none."""
     try:

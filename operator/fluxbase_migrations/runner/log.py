@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from fluxbase_migrations.core.log_lines import clean, field
 
@@ -18,6 +18,22 @@ class LogFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class LiveView(Protocol):
+    """What a terminal shows while the server works. Its methods raise nothing."""
+
+    def begin(self, file: str, number: int, total: int, statements: int) -> None:
+        """A file begins: number ``number`` of ``total``, with so many statements."""
+
+    def tick(self, waited: float, statements: tuple[int, int] | None, look: Callable[[], Any]) -> None:
+        """The server has been at a message for ``waited`` seconds.
+
+        ``statements`` are the first and the last that it may be at; ``look`` asks what it does and may raise.
+        """
+
+    def end(self) -> None:
+        """The file has ended, in whichever way."""
 
 
 class Log:
@@ -33,10 +49,12 @@ class Log:
         write: Callable[[str], object] | None = None,
         *,
         timestamps: bool = False,
+        live: LiveView | None = None,
     ) -> None:
-        """``timestamps``: text has them, too."""
+        """``timestamps``: text has them, too. ``live``: what a terminal shows beside the lines."""
         self._form = form
         self._timestamps = timestamps
+        self.live = live
         self._write = write or _to_stdout
         self._broken = False
 

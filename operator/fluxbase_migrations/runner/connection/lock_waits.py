@@ -59,8 +59,15 @@ class LockWaits:
         """Forget the last message: another one is about to be sent."""
         self._due, self._told = FIRST, None
 
-    def tick(self, waited: float) -> None:
-        """The server has not answered the message for ``waited`` seconds; raises nothing."""
+    def tick(self, waited: float, statements: tuple[int, int] | None = None) -> None:
+        """The server has not answered the message for ``waited`` seconds; raises nothing.
+
+        ``statements`` are the first and the last of the file's that it may be at.
+        """
+        if self.log.live is not None:
+            from fluxbase_migrations.runner.connection.activity import look  # a terminal alone wants it
+
+            self.log.live.tick(waited, statements, lambda: look(self.session))
         if waited < self._due:
             return
         try:
@@ -96,13 +103,27 @@ def ask(session: "Session") -> LockWait | None:
     Raises:
         Exception: the server could not be asked.
     """
+    locks, holders = answers_about(session, QUESTION)[-2:]
+    return wait_of(locks, holders)
+
+
+def answers_about(session: "Session", question: str) -> list[list[list[str | None]]]:
+    """The rows of each statement in ``question`` about the session's backend, ``%(pid)d``.
+
+    Raises:
+        Exception: the server could not be asked.
+    """
     deadline = time.monotonic() + _PATIENCE
     pid = session.server_pid or session.pgconn.backend_pid
     connection = _connected(_parameters(session.pgconn), deadline)
     try:
-        locks, holders = _answers(connection, _QUESTION % {"pid": pid}, deadline)[-2:]
+        return _answers(connection, question % {"pid": pid}, deadline)
     finally:
         connection.finish()
+
+
+def wait_of(locks: list[list[str | None]], holders: list[list[str | None]]) -> LockWait | None:
+    """What the rows of :data:`QUESTION`'s last two statements tell."""
     if not holders:
         return None
     return LockWait(_lock_text(locks[0] if locks else [None] * 4), _holders_text(holders))
@@ -168,7 +189,7 @@ def _wait(number: int, event: int, deadline: float) -> None:
         raise _Denied(f"no answer within {_PATIENCE:g} s")
 
 
-_QUESTION: Final = """
+QUESTION: Final = """
 SET search_path = pg_catalog; SET statement_timeout = '2s'; SET lock_timeout = '1s';
 SELECT l.locktype, l.mode, n.nspname, c.relname
   FROM pg_locks l

@@ -134,7 +134,7 @@ class Session:
         single: bool = False,
     ) -> list[Reply]:
         """Send a message, as ``simple_query.run`` does. A signal cancels it by policy."""
-        with self._watched() as on_waiting:
+        with self._watched(parts) as on_waiting:
             watch = Watch(self.stop, self._cancel, atomic, on_sent, on_waiting)
             return simple_query.run(self.pgconn, parts, watch, rows=rows, single=single)
 
@@ -144,14 +144,15 @@ class Session:
             return simple_query.run_own(self.pgconn, text, Watch(on_waiting=on_waiting))
 
     @contextmanager
-    def _watched(self) -> Iterator[Callable[[float], object] | None]:
+    def _watched(self, parts: Sequence[QueryPart] = ()) -> Iterator[Callable[[float, int], object] | None]:
         """Who holds up a message is told while it is under way."""
-        if self.lock_waits is None:
+        waits = self.lock_waits
+        if waits is None:
             yield None
             return
-        self.lock_waits.begin()
-        yield self.lock_waits.tick
-        self.lock_waits.end()
+        waits.begin()
+        yield lambda waited, answered: waits.tick(waited, simple_query.statements_at(parts, answered))
+        waits.end()
 
     def transaction_status(self, xid: str) -> str | None:
         """``committed``, ``aborted`` or ``in progress``: what the server says of a transaction.

@@ -118,12 +118,12 @@ class Engine:
                 step.file.check()
         ahead = Lookahead(plan.steps, self._prepare)
         total = already + len(plan.steps)
-        for index, step in enumerate(plan.steps):
+        for index in range(len(plan.steps)):
             if self.track.stop.signal is not None:
                 self._stopped(len(plan.steps) - index)
             prepared = self._get(ahead, index)
             following = ahead.peek(index + 1)
-            self._announce(step, already + index + 1, total)
+            self._announce(prepared, already + index + 1, total)
             # Durable, unless another atomic file follows, whose commit or failure will be.
             durable = following is None or not following.atomic
             self._run_one(Attempt(prepared), durable=durable, on_sent=partial(ahead.peek, index + 2))
@@ -154,7 +154,8 @@ class Engine:
         if self.track.stop.signal is not None:
             raise Interrupted(f"{self.track.stop.signal} received while a file was read")
 
-    def _announce(self, step: Step, number: int, total: int) -> None:
+    def _announce(self, prepared: Prepared, number: int, total: int) -> None:
+        step = prepared.step
         message = APPLYING if step.direction is Direction.UP else REVERTING
         if step.file is None:
             self._warn(
@@ -162,6 +163,8 @@ class Engine:
             )
             return
         self.track.announce(message, file=step.file.name, number=number, total=total)
+        if self.log.live is not None:
+            self.log.live.begin(step.file.name, number, total, len(prepared.statements))
 
     def _run_one(
         self,
@@ -182,6 +185,9 @@ class Engine:
         except MigrationError:
             self.track.refresh_if_possible()
             raise
+        finally:
+            if self.log.live is not None:
+                self.log.live.end()
         self.track.row = Row(step.to_version, False, None)
         self._took_effect(attempt)
         if step.file is not None:
@@ -288,7 +294,7 @@ class Engine:
         return 1
 
     def _rerun(self, attempt: Attempt, *, done: int) -> None:
-        self._announce(attempt.prepared.step, 1, 1)
+        self._announce(attempt.prepared, 1, 1)
         self._run_one(attempt, durable=True, done=done)
 
     def _resolved_entries(self) -> list[Entry]:

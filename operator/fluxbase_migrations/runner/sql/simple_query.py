@@ -35,6 +35,20 @@ class QueryPart:
     """It checks the deferred constraints: what fails in it is the file's."""
 
 
+def statements_at(parts: Sequence[QueryPart], answered: int) -> tuple[int, int] | None:
+    """The first and the last of the file's statements, from 1, at which the server may be; None if at none.
+
+    PostgreSQL keeps the answers of a message back until it ends, or until there are many. So nobody knows
+    more than that it is behind the last answer.
+    """
+    numbers: list[int] = []
+    for part in parts:
+        if part.origin is not None:
+            numbers += range(part.first + 1 + max(0, answered), part.first + 1 + part.results)
+        answered -= part.results
+    return (numbers[0], numbers[-1]) if numbers else None
+
+
 class Reply(NamedTuple):
     """What the server said of one statement."""
 
@@ -108,8 +122,9 @@ class Watch:
     atomic: bool = True
     on_sent: Callable[[], object] | None = None
     """Called once as soon as everything is sent; it must not fail."""
-    on_waiting: Callable[[float], object] | None = None
-    """Called every half second with the seconds that the message has taken so far; it must not fail."""
+    on_waiting: Callable[[float, int], object] | None = None
+    """Called every half second with the seconds that the message has taken so far, and how many statements of
+    it have been answered; it must not fail."""
 
 
 _NO_WATCH: Final = Watch()
@@ -227,7 +242,7 @@ class _Exchange:
                 self._cancelled = True
                 watch.cancel()
         if watch.on_waiting is not None and self.conn.socket not in ready:
-            watch.on_waiting(time.monotonic() - self._began)
+            watch.on_waiting(time.monotonic() - self._began, len(self.replies))
         return self.conn.socket in ready
 
     def _take(self, result: abc.PGresult) -> None:

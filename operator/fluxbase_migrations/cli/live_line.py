@@ -1,0 +1,141 @@
+"""A terminal's live line while files run: which one, for how long, at which statement, and what it waits for.
+
+Imported only where standard output is a terminal. It draws when the runner's own wait for the server wakes up
+every half second, so it needs neither a thread nor a library; a file that is faster shows nothing.
+"""
+
+import contextlib
+import os
+import sys
+import time
+import unicodedata
+from collections.abc import Callable
+from typing import Final
+
+from fluxbase_migrations.core.text import elapsed, visible
+from fluxbase_migrations.runner.connection.activity import Activity
+
+LOOK_EVERY: Final = 2.0
+"""Seconds between two questions to the server."""
+_CLEAR: Final = "\r\x1b[2K"
+_DIM, _RED, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
+_LEVELS: Final = {"WARN": _YELLOW, "ERROR": _RED}
+
+
+class LiveLine:
+    """The line, and the log's lines above it."""
+
+    def __init__(self, *, colours: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._colours = colours
+        self._clock = clock
+        self._file = ""
+        self._statements = 0
+        self._at: tuple[int, int] | None = None
+        self._began = 0.0
+        self._next_look = 0.0
+        self._activity = Activity()
+        self._blind = False
+        """The server could not be asked: nobody tries again."""
+        self._drawn = False
+
+    def write(self, text: str) -> None:
+        """Write a line of the log above the live line, which comes again with the next tick.
+
+        Raises:
+            OSError: standard output takes nothing.
+        """
+        clear, self._drawn = (_CLEAR if self._drawn else ""), False
+        sys.stdout.write(clear + (self._coloured(text) if self._colours else text))
+        sys.stdout.flush()
+
+    def begin(self, file: str, number: int, total: int, statements: int) -> None:
+        """A file begins."""
+        self._file = f"{file} ({number} of {total})"
+        self._statements, self._at = statements, None
+        self._began = self._clock()
+        self._next_look, self._activity = self._began + LOOK_EVERY / 2, Activity()
+
+    def tick(self, waited: float, statements: tuple[int, int] | None, look: Callable[[], Activity]) -> None:
+        """Draw what is known, and ask the server from time to time."""
+        if not self._file:
+            return
+        self._at = statements
+        if self._clock() >= self._next_look and not self._blind:
+            try:
+                self._activity = look()
+            except Exception:  # no slot is left, a pooler gives no more: the line goes on without
+                self._blind, self._activity = True, Activity()
+            self._next_look = self._clock() + LOOK_EVERY
+        self._draw()
+
+    def end(self) -> None:
+        """Nothing runs: the line goes."""
+        self._file = ""
+        if self._drawn:
+            self._drawn = False
+            self._put(_CLEAR)
+
+    def text(self) -> str:
+        """What the line says."""
+        parts = [self._file, elapsed(max(1.0, self._clock() - self._began))]
+        if self._at is not None and self._statements > 1:
+            parts.append(_position(*self._at, self._statements))
+        seen = self._activity
+        if seen.index_phase is not None:
+            percent = "" if seen.index_percent is None else f" {seen.index_percent}%"
+            parts.append(f"index: {seen.index_phase}{percent}")
+        if seen.wait is not None:
+            parts.append(f"waits for {seen.wait.lock}, {seen.wait.holder}")
+        return visible(" | ".join(parts))
+
+    def _draw(self) -> None:
+        line = fitted(self.text(), _width() - 1)
+        self._drawn = True
+        self._put(_CLEAR + (f"{_DIM}{line}{_PLAIN}" if self._colours else line))
+
+    def _put(self, text: str) -> None:
+        """Without a terminal any more the run goes on all the same."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    @staticmethod
+    def _coloured(text: str) -> str:
+        for level, colour in _LEVELS.items():
+            before, found, after = text.partition(f"{level} ")
+            if found and " " not in before.strip():  # at the beginning, or behind a time
+                return f"{before}{colour}{level}{_PLAIN} {after}"
+        return text
+
+
+def _position(first: int, last: int, total: int) -> str:
+    if (first, last) == (1, total):
+        return f"{total} statements"
+    at = f"statement {first}" if first == last else f"statements {first} to {last}"
+    return f"{at} of {total}"
+
+
+def fitted(text: str, width: int) -> str:
+    """``text`` in at most ``width`` columns of a terminal."""
+    if text.isascii():
+        return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+    room, kept = width, ""
+    for place, one in enumerate(text):
+        needs = _columns(one)
+        if needs > room - (place + 1 < len(text)):
+            return kept + "…"
+        room, kept = room - needs, kept + one
+    return kept
+
+
+def _columns(one: str) -> int:
+    if unicodedata.combining(one):
+        return 0
+    return 2 if unicodedata.east_asian_width(one) in ("W", "F") else 1
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
