@@ -56,3 +56,11 @@ def test_a_commands_examples_can_be_typed(capsys: pytest.CaptureFixture[str], co
 def test_an_option_that_a_command_does_not_use_is_taken_all_the_same(command: str) -> None:
     given = parser().parse_args(["--on-signal", "finish", *command.split(), "--lock-timeout", "3s"])
     assert (given.on_signal, given.lock_timeout) == ("finish", 3.0)
+
+
+@pytest.mark.parametrize(
+    "words", ["up 1 --recovery manual", "--lock-timeout 3s goto 2", "--source up down 1"]
+)
+def test_the_parser_of_some_words_reads_them_as_the_whole_one_does(words: str) -> None:
+    typed = shlex.split(words)
+    assert parser(typed).parse_args(typed) == parser().parse_args(typed)

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
@@ -285,9 +285,15 @@ OPTIONS: Final = (
     ),
 )
 
+_IN_SECTIONS: Final = sorted(OPTIONS, key=lambda option: tuple(Section).index(option.section))
 
-def parser() -> argparse.ArgumentParser:
-    """Every command and option; options may stand before or after the command."""
+
+def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
+    """Every command and option; options may stand before or after the command.
+
+    With the ``words`` that are to be parsed, a command that is not among them lacks the shared options:
+    they are most of what takes time here.
+    """
     top = _Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [OPTION …] COMMAND [ARGUMENT] [OPTION …]",
@@ -387,10 +393,11 @@ def parser() -> argparse.ArgumentParser:
     # Shared, because a command's own namespace replaces what stands before the command.
     collected: dict[str, tuple[Any, ...]] = {}
     _add_options(top, help_texts.COMMON, collected, "Common options")
+    golang_arguments.add_options(top, _url, _seconds)
     for name, command in commands.choices.items():
-        _add_options(command, help_texts.USED.get(name, ()), collected)
-    for each in (top, *commands.choices.values()):
-        golang_arguments.add_options(each, _url, _seconds)
+        if words is None or name in words:
+            _add_options(command, help_texts.USED.get(name, ()), collected)
+            golang_arguments.add_options(command, _url, _seconds)
     summary = "PostgreSQL migrations, compatible with golang-migrate's files and version tables."
     top.description = f"{summary}\n\n{help_texts.overview(texts)}"
     return top
@@ -457,7 +464,7 @@ def _add_options(
 ) -> None:
     """Every shared option; help shows those that are ``shown``, below ``title`` or in their sections."""
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for one in sorted(OPTIONS, key=lambda option: list(Section).index(option.section)):
+    for one in _IN_SECTIONS:
         under: argparse._ActionsContainer = to
         text = argparse.SUPPRESS
         if one.name in shown:

@@ -55,10 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    program = parser()
     if completion.ASKED in os.environ:
-        completion.answer(program)
-    given = program.parse_args(without_booleans(words))
+        completion.answer(parser())
+    given = parser(words).parse_args(without_booleans(words))
     if given.command == "down":
         given.all, given.yes = given.all or given.all_unasked, given.yes or given.all_unasked
         if given.all and given.count is not None:
