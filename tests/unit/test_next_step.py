@@ -80,3 +80,14 @@ def test_of_both_tracks_the_one_that_failed_is_named() -> None:
 def test_a_url_is_not_repeated(flag: str) -> None:
     step = told(f"up {flag} postgres://me:secret@db/x", Outcome.INTERRUPTED)
     assert step == f"fluxbase-migrate {flag} … up"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "step"),
+    [(Outcome.SQL_ERROR, "fluxbase-migrate run"), (Outcome.INVALID_SOURCE, None)],
+)
+def test_nobody_is_told_to_correct_a_built_in_file(outcome: Outcome, step: str | None) -> None:
+    typed = Typed(parser().parse_args(["run"]))
+    info = ErrorInfo("it failed", file="003_auth.up.sql")
+    shown = next_step(outcome, info, typed, lambda: VERSIONS, track=Track.SYSTEM, built_in=True)
+    assert shown == step

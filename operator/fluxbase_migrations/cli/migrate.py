@@ -219,15 +219,21 @@ def _tell_next_step(
     """What to type next, on standard error: the log's lines are read by programs."""
     from fluxbase_migrations.cli.next_step import Typed, next_step
 
+    # `run` takes the system track from the image, whatever --source says.
+    system = (track or chosen.get("track")) is Track.SYSTEM
+    built_in = system and (track is not None or "source" not in chosen)
+
     def versions() -> Sequence[int]:
         silent = Log(write=lambda _line: None)
         try:
-            named = chosen if track is None else {**chosen, "track": track}
-            return tuple(_source(named, variables, silent).versions)
+            return tuple((_built_in() if built_in else _source(chosen, variables, silent)).versions)
         except MigrationError:
             return ()
 
-    step = next_step(outcome, info, Typed(given), versions, dirty_version=dirty_version, track=track)
+    typed = Typed(given)
+    step = next_step(
+        outcome, info, typed, versions, dirty_version=dirty_version, track=track, built_in=built_in
+    )
     if step is not None:
         with contextlib.suppress(OSError, ValueError):
             print(f"next: {visible(step)}", file=sys.stderr, flush=True)

@@ -59,6 +59,7 @@ def next_step(
     *,
     dirty_version: int | None = None,
     track: Track | None = None,
+    built_in: bool = False,
 ) -> str | None:
     """What to type next; None where nothing is known to help.
 
@@ -69,13 +70,14 @@ def next_step(
         versions: The versions of the source in order; called only where they matter.
         dirty_version: The dirty version that stands recorded, if that is why.
         track: The track that failed, where another than the command's own may be meant.
+        built_in: The files are the program's own: nobody is to correct them.
     """
     match outcome:
         case Outcome.DIRTY | Outcome.UNPROVEN:
             return _force(info, typed, versions, dirty_version, track)
         case Outcome.SQL_ERROR if typed.runs_files and info.file:
-            return f"correct {info.file}, then: {typed.again()}"
-        case Outcome.INVALID_SOURCE if info.file:
+            return typed.again() if built_in else f"correct {info.file}, then: {typed.again()}"
+        case Outcome.INVALID_SOURCE if info.file and not built_in:
             return typed.other("validate")
         case Outcome.OUT_OF_ORDER | Outcome.AHEAD_OF_SOURCE | Outcome.MISSING_DOWN_FILE:
             return typed.other("status", track=track)
