@@ -8,12 +8,14 @@ from typing import cast
 import pytest
 
 from fluxbase_migrations.api.status import Progress
-from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
 from fluxbase_migrations.controller.reconcile.log_follower import EVERY, RECONNECT, LogFollower, parse
+from fluxbase_migrations.controller.watch.workqueue import WorkQueue
 from fluxbase_migrations.core import log_lines
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.runner.log import Log, LogFormat
 
+KEY = ("ns", "shop")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -120,11 +122,43 @@ class Broken:
 
     def __init__(self, ends: KubeError | None) -> None:
         self.ends = ends
+        self.asked = 0
 
     async def lines(self, *_: object) -> AsyncIterator[bytes]:
+        self.asked += 1
         yield STAMP + b"INFO Applying migration file=001_a.up.sql number=1 total=2 source=user"
         if self.ends:
             raise self.ends
+
+
+class Following:
+    """The follower of one pod's log, and when its set is due, on a clock of its own."""
+
+    def __init__(self, ends: KubeError | None) -> None:
+        self.now = 0.0
+        self.kube = Broken(ends)
+        self.queue: WorkQueue[NamespacedName] = WorkQueue(lambda: self.now)
+        self.asked: list[float] = []
+        self.follower = LogFollower(cast("Kube", self.kube), self._requeue, lambda: self.now)
+
+    def _requeue(self, key: NamespacedName, delay: float) -> None:
+        self.asked.append(delay)
+        self.queue.add(key, delay)
+
+    async def look(self, pod: str = "pod") -> None:
+        """The set is reconciled while the pod runs, and its log read as far as it goes."""
+        self.follower.follow(KEY, Track.USER, pod, 1)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def run(self, seconds: float) -> None:
+        """The set is reconciled whenever it is due, which is looked at every half a second."""
+        while self.now < seconds:
+            if len(self.queue):
+                await self.queue.get()
+                await self.look()
+                self.queue.done(KEY)
+            self.now += 0.5
 
 
 @pytest.mark.parametrize(
@@ -132,18 +166,36 @@ class Broken:
     [
         (None, True),
         (KubeError(0, "Broken", "the stream broke"), True),
+        (KubeError(429, "TooManyRequests", "later"), True),
         (KubeError(403, "Forbidden", "no"), False),
     ],
-    ids=["the server shuts down", "the connection breaks", "we may not read logs"],
+    ids=["the server shuts down", "the connection breaks", "the server is busy", "we may not read logs"],
 )
 async def test_a_log_that_ends_before_its_pod_is_followed_again(ends: KubeError | None, again: bool) -> None:
     """Otherwise the progress stands still from then on, for as long as the migration takes."""
-    asked: list[float] = []
-    follower = LogFollower(cast("Kube", Broken(ends)), lambda key, delay: asked.append(delay))
-    follower.follow(("ns", "shop"), Track.USER, "pod", 1)
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert asked == [EVERY, RECONNECT] if again else asked == [EVERY]
-    follower.follow(("ns", "shop"), Track.USER, "pod", 1)
-    assert len(follower._tasks) == 1, "it is followed anew"
-    await follower.close()
+    following = Following(ends)
+    await following.look()
+    assert following.asked == [EVERY, RECONNECT] if again else following.asked == [EVERY]
+    following.now += RECONNECT
+    await following.look()
+    assert following.kube.asked == 2, "it is followed anew"
+    await following.follower.close()
+
+
+async def test_a_log_that_ends_at_once_again_and_again_is_asked_for_at_its_pace() -> None:
+    """The last lines come anew each time: they are no news, and no reason to ask at the next look."""
+    following = Following(None)
+    following.queue.add(KEY)
+    await following.run(60.0)
+    assert 4 <= following.kube.asked <= 1 + 60 / RECONNECT
+    await following.look("of another run")
+    assert following.kube.asked <= 2 + 60 / RECONNECT, "another pod's log need not wait"
+    await following.follower.close()
+
+
+async def test_looks_for_other_reasons_do_not_ask_for_a_log_that_has_just_ended() -> None:
+    following = Following(None)
+    for _ in range(10):
+        await following.look()
+    assert following.kube.asked == 1
+    await following.follower.close()

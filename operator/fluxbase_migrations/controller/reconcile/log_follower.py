@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ MAX_FOLLOWED: Final = 50
 EVERY: Final = 2.0
 """Seconds between two looks at a set that only its progress asks for."""
 RECONNECT: Final = 10.0
-"""Seconds until a set is due whose log has ended or broken: while its pod runs, it is followed again."""
+"""Seconds until a log that has ended or broken is followed again, while its pod runs."""
 _LINE_LIMIT: Final = 4096
 _WAITING_LIMIT: Final = 500
 _SILENCE: Final = 3600.0
@@ -61,11 +62,20 @@ def _waiting(message: str, fields: Mapping[str, Any]) -> str | None:
 class LogFollower:
     """Follows logs, a limited number at once, and asks for a look at a set when its progress changed."""
 
-    def __init__(self, kube: Kube, requeue: Callable[[NamespacedName, float], None]) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        requeue: Callable[[NamespacedName, float], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``clock`` gives seconds that only grow."""
         self._kube = kube
         self._requeue = requeue
+        self._clock = clock
         self._tasks: dict[tuple[NamespacedName, Track], tuple[str, asyncio.Task[None]]] = {}
         self._seen: dict[NamespacedName, dict[Track, tuple[int, Progress]]] = defaultdict(dict)
+        self._rests: dict[tuple[NamespacedName, Track], tuple[str, float]] = {}
+        """The pod whose log has ended, and until when it is not asked for again, whoever looks at the set."""
 
     def progress(self, key: NamespacedName) -> Mapping[Track, tuple[int, Progress]]:
         """What the logs of this set last said, with the number of the run that it is about."""
@@ -79,6 +89,10 @@ class LogFollower:
             return
         if len(self._tasks) >= MAX_FOLLOWED:
             return
+        ended, until = self._rests.get(holder, ("", 0.0))
+        if ended == pod and self._clock() < until:
+            self._requeue(key, until - self._clock())
+            return
         if known:
             known[1].cancel()
         task = asyncio.create_task(self._read(key, track, pod, run), name=f"log of {pod}")
@@ -89,6 +103,7 @@ class LogFollower:
         """The set is gone."""
         self._seen.pop(key, None)
         for track in Track:
+            self._rests.pop((key, track), None)
             known = self._tasks.get((key, track))
             if known:
                 known[1].cancel()
@@ -112,12 +127,13 @@ class LogFollower:
             async for line in self._kube.lines(paths.log(key[0], pod), query, None, _SILENCE):
                 known_run, before = self._seen[key].get(track, (run, None))
                 found = parse(line, before if known_run == run else None)
-                if found:
+                if found and (run, found) != (known_run, before):  # a log begins with its last lines again
                     self._seen[key][track] = run, found
                     self._requeue(key, EVERY)
         except KubeError as error:
             # Without progress the status still says Running since when.
             logger.debug("log of %s/%s: %s", key[0], pod, error)
-            if 400 <= error.status < 500:
+            if 400 <= error.status < 500 and error.status != 429:
                 return  # it would be refused again
+        self._rests[key, track] = pod, self._clock() + RECONNECT
         self._requeue(key, RECONNECT)
