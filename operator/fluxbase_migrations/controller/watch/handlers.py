@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 STOP_SECONDS: Final = 3.0
 """How long kopf may take to stop."""
+_GRACE: Final = 0.5
+"""Seconds for kopf's tasks to end when they are cancelled; most do at once."""
+_CANCELLATIONS: Final = 4
 _RETRIES: Final = (0.5, 1.0, 2.0, 3.0, 5.0)
 """Seconds between two tries of a request; the last is how late a watch may be after an outage."""
 
@@ -74,7 +77,9 @@ async def watch(namespaces: Sequence[str], *, listed: OnList, changed: OnEvent) 
             raise
         errors = (task.exception() for task in first if not task.cancelled())
         report(end, next((error for error in errors if error is not None), None))
-        await kopf.run_tasks(tasks)  # which stops the others
+        stopping = asyncio.create_task(kopf.run_tasks(tasks), name="stop kopf")
+        await asyncio.wait({stopping}, timeout=_GRACE)
+        await _cancel_others()
 
     def work() -> None:
         with contextlib.suppress(BaseException):  # it has been reported
@@ -88,6 +93,20 @@ async def watch(namespaces: Sequence[str], *, listed: OnList, changed: OnEvent) 
     finally:
         stop.set()
         await asyncio.to_thread(thread.join, STOP_SECONDS)
+
+
+async def _cancel_others() -> None:
+    """End what is left in this event loop.
+
+    kopf cancels each of its tasks once and waits without limit. A watch whose session is closed just then
+    may go on all the same, and would keep its thread and its connections.
+    """
+    for _ in range(_CANCELLATIONS):
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_GRACE)
 
 
 def _unretrieved(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
