@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -21,6 +22,7 @@ import kopf
 
 from fluxbase_migrations.controller.client.kube import CHUNK, number
 from fluxbase_migrations.controller.watch.parsing import SELECTOR
+from fluxbase_migrations.controller.watch.reflector import WATCH_EVERY
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Stored
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION
@@ -114,6 +116,27 @@ def _unretrieved(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     logger.debug("kopf: %s", context.get("exception") or context["message"])
 
 
+class Pace:
+    """Spaces out the watches that kopf asks for: it asks again at once when the API server ends one."""
+
+    def __init__(self) -> None:
+        self._free: dict[str, float] = {}
+        """By path, from when on it may be watched again."""
+
+    def wait(self, path: str, now: float) -> float:
+        """Seconds until the objects at ``path`` may be watched; the next to ask comes after this one."""
+        at = max(now, self._free.get(path, now))
+        self._free[path] = at + WATCH_EVERY
+        return at - now
+
+    async def keep(
+        self, _: aiohttp.ClientSession, __: object, asked: aiohttp.TraceRequestStartParams
+    ) -> None:
+        """Before a request is sent; a watch goes on from where the last one was, so nothing is missed."""
+        if "watch" in asked.url.query:
+            await asyncio.sleep(self.wait(asked.url.path, time.monotonic()))
+
+
 class Lists:
     """Takes the lists of what is watched out of the API server's answers; a list may come in several."""
 
@@ -136,7 +159,8 @@ class Lists:
 
     def session(self, info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
         """A session with these credentials, whose lists are taken."""
-        take = self.take
+        take, trace = self.take, aiohttp.TraceConfig()
+        trace.on_request_start.append(Pace().keep)
 
         class Response(aiohttp.ClientResponse):
             async def json(self, **options: Any) -> Any:
@@ -148,6 +172,7 @@ class Lists:
             proxy=info.proxy_url,
             trust_env=False,
             response_class=Response,
+            trace_configs=[trace],
         )
         return kopf.AiohttpSession(
             server=info.server,

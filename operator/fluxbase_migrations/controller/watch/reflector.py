@@ -24,6 +24,8 @@ SILENCE: Final = 75.0
 """Seconds without any line, bookmarks included (one a minute), after which the stream counts as dead."""
 SERVER_TIMEOUT: Final = 280
 """Seconds after which the API server ends the stream; it goes on from where it was."""
+WATCH_EVERY: Final = 1.0
+"""Seconds from one watch to the next of an API server, or something before it, that ends each at once."""
 _FIRST_PAUSE: Final = 0.5
 _MAX_PAUSE: Final = 10.0
 """Seconds: when we have our rights again, what was missed is not to wait for long."""
@@ -58,12 +60,15 @@ class Reflector:
         pause = _FIRST_PAUSE
         version: str | None = None
         told: str | None = None
+        loop, began = asyncio.get_running_loop(), -WATCH_EVERY
         while True:
             try:
                 if version is None:
                     version = await self._begin()
                     self.failure = None
                     self.settled.set()
+                await asyncio.sleep(began + WATCH_EVERY - loop.time())
+                began = loop.time()
                 async for reached in self._events(version):
                     version, pause, told = reached, _FIRST_PAUSE, None
             except Gone:
