@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fluxbase_migrations.api.status import Progress
 from fluxbase_migrations.controller.app import Operator
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import KubeError
@@ -14,7 +15,7 @@ from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
 from fluxbase_migrations.core.json_names import Json
-from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND
+from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND, Track
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.unit.api_in_memory import ApiInMemory, OperatorDied
 
@@ -306,6 +307,27 @@ def test_a_job_that_lost_its_label_is_back_when_it_has_it_again() -> None:
     assert store.owned_by(ObjectKind.JOB, group) == []
     store.replace(ObjectKind.JOB, None, Listed([stored("a", 13, ObjectKind.JOB)], 14))
     assert len(store.owned_by(ObjectKind.JOB, group)) == 1
+
+
+def test_what_the_log_of_a_former_set_said_is_not_shown_of_the_one_that_has_its_name_now() -> None:
+    """Both are at their first run, and no watch has shown a time when there was no such set."""
+    world = World()
+    world.runs()
+    world.operator._follower._seen[KEY][Track.SYSTEM] = 1, Progress("004_old.up.sql", 4, 5, NOW)
+    world.look(*ObjectKind)
+    assert world.track["progress"]["file"] == "004_old.up.sql"
+    metadata = {"name": "shop", "namespace": NAMESPACE}
+    body = {**world.api.objects[SET], "metadata": metadata, "status": {"observedGeneration": -1}}
+    for path in list(world.api.objects):
+        if path == SET or "/jobs/" in path or "/pods/" in path:
+            world.api.remove(path)
+    world.api.put(SET, body)
+    world.look(*ObjectKind)
+    (world.job,) = world.jobs()
+    world.runs()
+    world.look(*ObjectKind)
+    assert (world.track["phase"], world.track["run"]) == ("Running", 1)
+    assert "progress" not in world.track
 
 
 def test_of_two_sets_of_one_name_the_younger_counts_whatever_comes_first() -> None:

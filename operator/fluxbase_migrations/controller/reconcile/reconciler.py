@@ -144,6 +144,7 @@ class Reconciler:
         if remembered.uid != observation.set.uid:
             if remembered.uid:
                 self._forget_set(key, remembered.uid)
+                self._follower.forget(key)
             self._remembered[key] = remembered = Remembered(uid=observation.set.uid)
         await self._report_competitor(key, observation)
         if observation.competitor and not observation.competitor.steps_back:
