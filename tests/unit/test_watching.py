@@ -264,3 +264,25 @@ def test_one_that_is_expected_is_known_from_the_list_whether_it_is_there_or_not(
     seen = asyncio.run(other.sources.read(NAMESPACE, ("a",), recorded=recorded))
     assert (seen.digest, seen.versions) == ("sha256:x", None)
     assert other.kube.reads == {"list": 1}
+
+
+def test_what_was_read_is_known_of_every_set_however_many_there_are_and_of_no_other() -> None:
+    """More than an operator should have are as well off as few: a look at one at rest reads nothing."""
+    kube = ConfigMaps()
+    names = [f"config-{number}" for number in range(10_050)]
+    for name in names:
+        kube.edit(name)
+    sources = ConfigMapReader(kube)
+    sources.expect((NAMESPACE, name) for name in names)
+    asyncio.run(Reflector(kube, NAMESPACE, sources, changed=lambda key: None)._begin())
+
+    async def look() -> Counter[str]:
+        kube.reads.clear()
+        for name in names:
+            await sources.read(NAMESPACE, (name,))
+        return Counter(kube.reads)
+
+    assert asyncio.run(look()) == {"body": len(names)}
+    assert asyncio.run(look()) == {}
+    sources.forget((NAMESPACE, name) for name in names)
+    assert not sources._seen

@@ -16,13 +16,15 @@ from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import UnknownFiles
 from fluxbase_migrations.core.result import ErrorInfo
 
-_REMEMBERED: Final = 10_000
 _SMALL_FILE: Final = 64 * 1024
 """Bytes; Linux takes 128 KiB for one variable."""
 _SMALL_TOTAL: Final = 256 * 1024
 """Bytes; Linux takes 2 MiB for all, at a stack limit of 8 MiB."""
 _SMALL_COUNT: Final = 50
 """Files; each is a few lines of the Job's manifest."""
+
+_SourceKey = tuple[UnknownFiles, tuple[NamespacedName, ...]]
+"""What is read as one: the ConfigMaps of a source, and what else in them is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,10 @@ class ConfigMapReader:
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
-        self._seen: dict[tuple[UnknownFiles, tuple[NamespacedName, ...]], ObservedSource] = {}
+        self._seen: dict[_SourceKey, ObservedSource] = {}
+        """What was read, as long as somebody asks for each of the ConfigMaps."""
+        self._seen_with: dict[NamespacedName, set[_SourceKey]] = {}
+        """Of which of these each ConfigMap is a part."""
         self._current: dict[NamespacedName, Current] = {}
         """Every ConfigMap that was asked for, as it is now."""
         self._watched: set[str | None] = set()
@@ -134,9 +139,9 @@ class ConfigMapReader:
             return ObservedSource(missing=missing)
         objects = tuple(version_of(one) or "" for one in bodies.values())
         seen = replace(summarize(bodies, unknown_files), objects=objects)
-        if len(self._seen) >= _REMEMBERED:
-            self._seen.clear()
         self._seen[keys] = seen
+        for key in keys[1]:
+            self._seen_with.setdefault(key, set()).add(keys)
         return seen
 
     def expect(self, keys: Iterable[NamespacedName]) -> None:
@@ -148,6 +153,8 @@ class ConfigMapReader:
         """Nobody asks for these any more."""
         for key in keys:
             self._current.pop(key, None)
+            for source in self._seen_with.pop(key, ()):
+                self._seen.pop(source, None)
 
     def asked_for(self) -> frozenset[NamespacedName]:
         """Every ConfigMap that was asked for."""
