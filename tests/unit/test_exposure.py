@@ -202,7 +202,7 @@ def test_what_the_platform_lacks_is_named_roles_first() -> None:
         "policy 2, and 37 more"
     )
     assert "fluxbase-migrate system roles --sql" in str(error)
-    assert not error.may_pass
+    assert not error.is_transient
     assert "system roles" not in str(PlatformIncomplete.of(6, LACKS[:1]))
 
 

@@ -177,7 +177,7 @@ def test_every_documented_metric_is_there_and_a_deleted_set_has_none() -> None:
         started_at=NOW,
         finished_at=NOW + timedelta(seconds=3),
     )
-    metrics.set_seen(KEY, SetStatus(tracks=TracksStatus(None, record)))
+    metrics.set_observed(KEY, SetStatus(tracks=TracksStatus(None, record)))
     metrics.run_ended(Track.USER, record)
     metrics.job_created(Track.USER)
     metrics.status_written()
@@ -205,7 +205,7 @@ def test_every_documented_metric_is_there_and_a_deleted_set_has_none() -> None:
     counters = {one.removesuffix("_total") for one in told if one.endswith("_total")}
     assert told == {one for one in there if one.startswith("fluxbase_")} - counters
     assert len(told) > 10
-    metrics.set_gone(KEY)
+    metrics.set_removed(KEY)
     assert not [one for one in _samples(metrics) if "shop" in one]
 
 

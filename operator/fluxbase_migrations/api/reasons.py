@@ -153,7 +153,7 @@ def effect(outcome: Outcome | None) -> Effect:
             return Effect.CLAIMED
         case _ if outcome.succeeded:
             return Effect.SETTLE
-        case _ if outcome.waits_for_the_world:
+        case _ if outcome.is_retried_without_limit:
             return Effect.WAIT
         case _:
             return Effect.STOP
@@ -172,7 +172,7 @@ AT_ONCE: Final = frozenset({Outcome.SOURCE_CHANGED, Outcome.DATABASE_CHANGED})
 """Outcomes after which the operator looks afresh instead of waiting for the world."""
 
 
-def look_again_backoff(count: int) -> float:
+def immediate_backoff(count: int) -> float:
     """Seconds after the ``count``-th such outcome in a row: at once, then 1, 2, 4 s and so on."""
     return 0.0 if count <= 1 else backoff(1.0, count - 1)
 

@@ -63,11 +63,11 @@ class MigrationError(Exception):
         self.info = ErrorInfo(message, **where)
 
     @property
-    def may_pass(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the same run, tried again later, can succeed without anybody changing anything."""
         if self.outcome in (Outcome.SERVER_REFUSED, Outcome.PLATFORM_INCOMPLETE):
             return False
-        return self.outcome.waits_for_the_world or self.outcome is Outcome.TRANSIENT
+        return self.outcome.is_retried_without_limit or self.outcome is Outcome.TRANSIENT
 
     def with_effect(self, effect: str) -> "MigrationError":
         """Say what state the database is in now; returns itself."""

@@ -71,8 +71,8 @@ class Outcome(StrEnum):
         return self in (Outcome.APPLIED, Outcome.NO_CHANGE, Outcome.ROLLED_BACK)
 
     @property
-    def waits_for_the_world(self) -> bool:
-        """Whether it is tried again without limit and without being counted as an attempt."""
+    def is_retried_without_limit(self) -> bool:
+        """Whether the run is retried without limit, and is not counted as an attempt."""
         return self in (
             Outcome.UNREACHABLE,
             Outcome.AUTH,

@@ -15,12 +15,12 @@ from fluxbase_migrations.decisions.job_state import (
 from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
 from fluxbase_migrations.decisions.owner import EXPLANATIONS
 from fluxbase_migrations.decisions.scheduling import (
-    LOOK_AGAIN,
+    RECHECK_AFTER,
+    desired_digest,
     gate,
-    gone_owner,
+    has_new_command,
     plan,
-    unheard,
-    wanted_digest,
+    released_owner,
 )
 
 
@@ -33,7 +33,7 @@ def idle(observed: ObservedTrack, record: TrackStatus, context: ReconcileContext
             if straggler.lost(context.now)
             else status_messages.running(None, newer=True)
         )
-        return Decision(status_messages.with_phase_and_event(record, shown), due=context.now + LOOK_AGAIN)
+        return Decision(status_messages.with_phase_and_event(record, shown), due=context.now + RECHECK_AFTER)
     match observed.desired:
         case Skip() as skip:
             return Decision(status_messages.skipped(record, skip))
@@ -58,10 +58,10 @@ def _is_running(pod: ObservedPod) -> bool:
 def _desired_run(
     observed: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext
 ) -> Decision:
-    same = record.finished_at is not None and record.inputs_digest == wanted_digest(observed)
-    handled = same and not unheard(observed, record)
-    owner = gone_owner(observed, record)
-    recheck = _next_look(observed, record, want, context)
+    same = record.finished_at is not None and record.inputs_digest == desired_digest(observed)
+    handled = same and not has_new_command(observed, record)
+    owner = released_owner(observed, record)
+    recheck = _next_recheck(observed, record, want, context)
     overdue = recheck is not None and recheck <= context.now and not context.suspended
     if handled and record.retry_at is None and not owner and not overdue:
         settled = status_messages.settled(record, want, context, observed.owner)
@@ -92,7 +92,7 @@ def _waits_for_files(record: TrackStatus, want: DesiredRun) -> bool:
     return empty and want.volume is not None and not want.allow_empty
 
 
-def _next_look(
+def _next_recheck(
     observed: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext
 ) -> datetime | None:
     """When to look at the database again although nothing is known to have changed."""

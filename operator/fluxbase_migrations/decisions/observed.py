@@ -8,7 +8,7 @@ from fluxbase_migrations.api.status import JobReference, Progress, TrackStatus
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Track
-from fluxbase_migrations.decisions.command_status import Armed
+from fluxbase_migrations.decisions.command_status import PendingCommands
 from fluxbase_migrations.decisions.desired import Desired, RetryPolicy
 from fluxbase_migrations.decisions.job_state import (
     Container,
@@ -82,7 +82,7 @@ class ObservedTrack:
     lost_at: datetime | None = None
     """When another set said that it took this track over from this one."""
     progress: Progress | None = None
-    armed: Armed = field(default_factory=Armed)
+    pending_commands: PendingCommands = field(default_factory=PendingCommands)
     """The commands that count now."""
 
 

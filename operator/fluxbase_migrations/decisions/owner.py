@@ -17,7 +17,7 @@ class OwnerState(StrEnum):
     """Not here, nor known to have been here: of another cluster, or of a namespace that was deleted."""
 
 
-LET_GO: Final = (OwnerState.DELETED, OwnerState.RELEASED)
+RELEASED_STATES: Final = (OwnerState.DELETED, OwnerState.RELEASED)
 """The track may be taken over without asking."""
 
 EXPLANATIONS: Final[dict[OwnerState | None, str]] = {

@@ -8,7 +8,7 @@ from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.api.status import JobReference, TrackStatus
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.decisions.desired import EventNote
-from fluxbase_migrations.decisions.facts import forgotten
+from fluxbase_migrations.decisions.facts import without_database_facts
 from fluxbase_migrations.decisions.job_state import (
     Ended,
     ObservedJob,
@@ -16,7 +16,7 @@ from fluxbase_migrations.decisions.job_state import (
 from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
 from fluxbase_migrations.decisions.run_result import apply_run_result, exposure_notes, run_events, with_obeyed
 
-_HINDERED: Final = (
+_INCONCLUSIVE: Final = (
     Outcome.LOCK_HELD,
     Outcome.INTERRUPTED,
     Outcome.SOURCE_CHANGED,
@@ -36,18 +36,18 @@ def record_end(
         text = (
             f"{observed.track}: run {record.run}, on the database that spec.database named before, has ended"
         )
-        return forgotten(with_obeyed(record, ended.result)), (
+        return without_database_facts(with_obeyed(record, ended.result)), (
             EventNote(False, EventReason.DATABASE_CHANGED, text),
         )
     after = apply_run_result(
         record, ended, context.retry, context.now, jitter=_jitter(context.uid, record.run)
     )
     if record.routine:
-        return _end_of_routine_look(observed, record, after, ended)
+        return _end_of_recheck(observed, record, after, ended)
     return after, _end_notes(observed, record, after, ended)
 
 
-def _end_of_routine_look(
+def _end_of_recheck(
     observed: ObservedTrack, before: TrackStatus, record: TrackStatus, ended: Ended
 ) -> tuple[TrackStatus, tuple[EventNote, ...]]:
     """After a routine look: only what it has found is news."""
@@ -56,7 +56,7 @@ def _end_of_routine_look(
     findings = (record.warnings, record.exposed, record.exposures)
     if same and findings == (before.warnings, before.exposed, before.exposures):
         return replace(record, routine=None), ()
-    again = record.retry_at is not None and record.outcome in _HINDERED
+    again = record.retry_at is not None and record.outcome in _INCONCLUSIVE
     record = replace(record, routine=True if again else None)
     return record, _end_notes(observed, before, record, ended)
 

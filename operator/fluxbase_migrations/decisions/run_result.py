@@ -11,7 +11,7 @@ from fluxbase_migrations.api.reasons import (
     Reason,
     backoff,
     effect,
-    look_again_backoff,
+    immediate_backoff,
 )
 from fluxbase_migrations.api.status import Owner, TrackStatus
 from fluxbase_migrations.core.errors import describe
@@ -39,13 +39,13 @@ def apply_run_result(
             return _waiting(record, after, retry, now, jitter)
         case Effect.RETRY if record.attempts <= retry.limit:
             delay = backoff(retry.backoff, record.attempts) * jitter
-            after = _deadline_named(after, ended)
+            after = _with_deadline_hint(after, ended)
             return replace(after, waits=0, retry_at=now + timedelta(seconds=delay))
         case Effect.EMPTY:
-            after = replace(_request_over(after), attempts=max(record.attempts - 1, 0))
+            after = replace(_request_completed(after), attempts=max(record.attempts - 1, 0))
             return replace(after, waits=record.waits + 1)
         case outcome_effect:
-            after = replace(_request_over(_deadline_named(after, ended)), waits=0)
+            after = replace(_request_completed(_with_deadline_hint(after, ended)), waits=0)
             return _settled(after, outcome_effect, ended.result)
 
 
@@ -80,7 +80,7 @@ def _reported(record: TrackStatus, ended: Ended, now: datetime) -> TrackStatus:
     if differs(record.database, result.database):
         after = replace(after, version=None, dirty=False, pending=None, rolled_back=None)
         after = replace(after, exposed=None, exposures=())
-    return _as_looked_for(_as_read(after, result), result)
+    return _with_exposures(_with_database_state(after, result), result)
 
 
 def _waiting(
@@ -89,12 +89,12 @@ def _waiting(
     """It is no attempt: what it waits for is not of its own making."""
     waits = record.waits + 1
     at_once = after.outcome in AT_ONCE
-    delay = look_again_backoff(waits) if at_once else backoff(retry.backoff, waits) * jitter
+    delay = immediate_backoff(waits) if at_once else backoff(retry.backoff, waits) * jitter
     attempts = max(record.attempts - 1, 0)
     return replace(after, waits=waits, attempts=attempts, retry_at=now + timedelta(seconds=delay))
 
 
-def _request_over(after: TrackStatus) -> TrackStatus:
+def _request_completed(after: TrackStatus) -> TrackStatus:
     """For good: a later change is nobody's request to run a file again that failed."""
     return replace(after, commands=replace(after.commands, requested=None))
 
@@ -122,7 +122,7 @@ def with_obeyed(record: TrackStatus, result: Result | None) -> TrackStatus:
     return replace(record, commands=replace(record.commands, obeyed=obeyed))
 
 
-def _deadline_named(after: TrackStatus, ended: Ended) -> TrackStatus:
+def _with_deadline_hint(after: TrackStatus, ended: Ended) -> TrackStatus:
     """The error says so where ``activeDeadlineSeconds`` ended a run that could have waited."""
     if not _exceeded(ended) or effect(after.outcome) is not Effect.WAIT:
         return after
@@ -144,7 +144,7 @@ def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:
     return result.outcome
 
 
-def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
+def _with_database_state(record: TrackStatus, result: Result) -> TrackStatus:
     """What the run read: the tracking row only if it got that far."""
     if result.observed:
         record = replace(record, version=result.version, dirty=result.dirty, pending=result.pending)
@@ -163,7 +163,7 @@ def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
     return record
 
 
-def _as_looked_for(record: TrackStatus, result: Result) -> TrackStatus:
+def _with_exposures(record: TrackStatus, result: Result) -> TrackStatus:
     """What requests reach past policies, as far as this run has looked."""
     if result.exposed is None and not result.outcome.succeeded:
         return record

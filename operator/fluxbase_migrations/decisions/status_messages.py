@@ -55,7 +55,7 @@ def with_phase_and_event(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
     return with_phase(replace(record, routine=None), view)
 
 
-def kept_waiting(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
+def with_waiting_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
     """A Job that does not start; of a routine look only the message tells."""
     if not is_quiet(record) or view.reason == Reason.POD_PENDING:
         return with_phase(record, view)
@@ -91,7 +91,7 @@ def waiting_for_system(why: str) -> PhaseStatus:
     return _pending(Reason.WAITING_FOR_SYSTEM, f"waiting for the system track; {why}")
 
 
-def waiting_for_old(old: ObservedJob | ObservedPod) -> PhaseStatus:
+def waiting_for_previous(old: ObservedJob | ObservedPod) -> PhaseStatus:
     """Something of an earlier run is still there, and may still run."""
     if isinstance(old, ObservedPod):
         text = (

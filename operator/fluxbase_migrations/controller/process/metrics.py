@@ -63,11 +63,11 @@ class Metrics:
         if record.started_at and record.finished_at:
             self._duration.labels(track).observe((record.finished_at - record.started_at).total_seconds())
 
-    def set_seen(self, key: NamespacedName, status: SetStatus) -> None:
+    def set_observed(self, key: NamespacedName, status: SetStatus) -> None:
         """The state of a set."""
         self._sets.put(key, status)
 
-    def set_gone(self, key: NamespacedName) -> None:
+    def set_removed(self, key: NamespacedName) -> None:
         """A set was deleted."""
         self._sets.remove(key)
 

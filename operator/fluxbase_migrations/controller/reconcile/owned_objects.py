@@ -9,7 +9,7 @@ from fluxbase_migrations.api.status import SetStatus, TrackStatus
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, NamespacedName, number
 from fluxbase_migrations.controller.reconcile import jobs
-from fluxbase_migrations.controller.watch.parsing import SELECTOR, is_ours, job_seen, pod_seen, track_of
+from fluxbase_migrations.controller.watch.parsing import SELECTOR, is_ours, parse_job, parse_pod, track_of
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import LABEL_SET, Track
@@ -36,9 +36,9 @@ def stored(store: Store, key: NamespacedName, uid: str) -> dict[Track, OwnedObje
     found = {}
     for track in Track:
         own = tuple(
-            job_seen(one) for one in found_jobs if track_of(one) == track and is_ours(one, uid, key[1])
+            parse_job(one) for one in found_jobs if track_of(one) == track and is_ours(one, uid, key[1])
         )
-        pods = tuple(pod_seen(one) for one in found_pods if track_of(one) == track)
+        pods = tuple(parse_pod(one) for one in found_pods if track_of(one) == track)
         found[track] = OwnedObjects(
             own,
             tuple(pod for pod in pods if pod.set_uid == uid),

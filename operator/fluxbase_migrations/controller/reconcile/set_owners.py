@@ -42,7 +42,7 @@ class SetOwners:
                 return OwnerState.UNREADABLE
             raise
         if found is not None and found["metadata"]["uid"] == owner.uid:
-            return OwnerState.RELEASED if has_let_go(found, track, database) else OwnerState.PRESENT
+            return OwnerState.RELEASED if has_released(found, track, database) else OwnerState.PRESENT
         cluster = await self._namespace_uid(namespace)
         same = cluster is not None and cluster == owner.cluster
         return OwnerState.DELETED if same else OwnerState.ELSEWHERE
@@ -80,7 +80,7 @@ def owner_of(
     return record.claimed_by if record.outcome is Outcome.CONFLICT else None, record.database
 
 
-def has_let_go(body: Json, track: Track, database: DatabaseIdentity | None) -> bool:
+def has_released(body: Json, track: Track, database: DatabaseIdentity | None) -> bool:
     """Whether a set says that it no longer uses this track of the database."""
     try:
         status = status_json.read(body.get("status"))

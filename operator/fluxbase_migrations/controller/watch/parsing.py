@@ -90,8 +90,8 @@ def is_ours(body: Json, uid: str, name: str) -> bool:
     )
 
 
-def job_seen(body: Json) -> ObservedJob:
-    """A Job of ours."""
+def parse_job(body: Json) -> ObservedJob:
+    """The observed Job, from the JSON of one of this operator's Jobs."""
     metadata, status = body["metadata"], body.get("status") or {}
     annotations = metadata.get("annotations") or {}
     ended = next(
@@ -127,8 +127,8 @@ def _why_failed(status: Json) -> Json:
     return {}
 
 
-def pod_seen(body: Json) -> ObservedPod:
-    """A pod of one of our Jobs."""
+def parse_pod(body: Json) -> ObservedPod:
+    """The observed pod, from the JSON of a pod of one of this operator's Jobs."""
     metadata, status = body["metadata"], body.get("status") or {}
     container: Json = next(
         (one for one in status.get("containerStatuses") or () if one.get("name") == CONTAINER), {}

@@ -45,7 +45,7 @@ def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
 def _pending_command(track: LockedTrack, owner: Owner) -> TakeOverCommand | None:
     """The command, unless it was obeyed before: since then somebody else has taken the track over."""
     command = owner.take_over
-    if command is None or track.was_obeyed(EntryKind.OWNER, command.token):
+    if command is None or track.is_obeyed(EntryKind.OWNER, command.token):
         return None
     return command
 

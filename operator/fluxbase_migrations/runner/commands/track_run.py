@@ -164,7 +164,7 @@ def _obey(request: RunRequest, track: LockedTrack, source: MigrationFiles, answe
         if owner.take_over is not None:
             answers.obeyed.append(TAKE_OVER)
     if force is not None:
-        if not track.was_obeyed(EntryKind.FORCE, force.token):
+        if not track.is_obeyed(EntryKind.FORCE, force.token):
             track.log.info("forcing the version", source=request.track.value, version=force.version)
             track.force(force.version, force.token)
         answers.obeyed.append(FORCE)

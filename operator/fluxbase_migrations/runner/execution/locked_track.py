@@ -192,7 +192,7 @@ class LockedTrack:
         """The history was written: read it anew when it is next asked for."""
         self._entries = None
 
-    def was_obeyed(self, kind: EntryKind, token: str) -> bool:
+    def is_obeyed(self, kind: EntryKind, token: str) -> bool:
         """Whether the command of this kind with this token was obeyed already."""
         return any((one.kind, one.token) == (kind, token) for one in self.entries())
 
