@@ -173,7 +173,7 @@ class Operator:
                     raise
                 for one in self._watches:
                     one.mark_stale()
-                logger.warning("%s; trying again in %.1f s", error, pause)
+                logger.warning("%s; retrying in %.1f s", error, pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
             else:
@@ -282,7 +282,7 @@ class Operator:
         delay = self._queue.failed(key, MAX_PAUSE if soon else MAX_BACKOFF)
         self._metrics.reconcile_failures.inc()
         detail = None if isinstance(error, KubeError | TimeoutError | ValidationError) else error
-        logger.warning("%s/%s: %s; next try in %.1f s", *key, str(error) or "timeout", delay, exc_info=detail)
+        logger.warning("%s/%s: %s; retrying in %.1f s", *key, str(error) or "timeout", delay, exc_info=detail)
 
     def _config_map_changed(self, source: NamespacedName) -> None:
         for key in self._references.of(source):
@@ -292,9 +292,9 @@ class Operator:
         """Why the operator should be restarted; None: it should not."""
         stuck = self._queue.stuck_for()
         if stuck > STUCK_AFTER:
-            return f"a set has been waiting for {stuck:.0f} s"
+            return f"a set has been in the queue for {stuck:.0f} s"
         stale = min(one.stale_for() for one in self._watches)
-        return f"nothing has been seen of any set for {stale:.0f} s" if stale > STUCK_AFTER else None
+        return f"no watch has delivered anything for {stale:.0f} s" if stale > STUCK_AFTER else None
 
     def readiness_error(self) -> str | None:
         """Why the operator does not do all of its work now, although it need not be restarted."""

@@ -4,7 +4,7 @@
 
     MigrationError
     ├── InvalidSource        a file's name or content is unusable, or it cannot be read
-    ├── SourceChanged        other content than the operator decided on; nothing was touched
+    ├── SourceChanged        other content than the operator decided on; nothing was changed
     ├── SourceEmpty          no migration files
     ├── Unreachable          no connection (DNS, TCP, TLS, class 08, 53300, 57P03, 3D000), or a standby
     ├── AuthFailed           the server refuses the credentials (class 28)
@@ -137,7 +137,7 @@ class AuthFailed(MigrationError):
 
 
 class ServerRefused(MigrationError):
-    """This server, pooler, role or table cannot be used; nothing was touched."""
+    """This server, pooler, role or table cannot be used; nothing was changed."""
 
     outcome = Outcome.SERVER_REFUSED
 
@@ -171,7 +171,7 @@ class Interrupted(MigrationError):
 
 
 class DatabaseChanged(MigrationError):
-    """Another database than the run was planned for; nothing was touched."""
+    """Another database than the run was planned for; nothing was changed."""
 
     outcome = Outcome.DATABASE_CHANGED
     database: DatabaseIdentity | None = None

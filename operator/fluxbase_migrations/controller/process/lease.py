@@ -38,7 +38,7 @@ class _Try(Enum):
 
 
 _WHY: Final = {
-    _Try.OTHERS: "was taken by another",
+    _Try.OTHERS: "is held by another replica",
     _Try.FAILED: "could not be renewed",
     _Try.RESTORED: "is older than it was: the API server was restored from a backup",
 }

@@ -36,14 +36,16 @@ class Metrics:
             "fluxbase_migrations_jobs_created", "Jobs created.", ("track",), registry=registry
         )
         self._writes = Counter("fluxbase_migrations_status_writes", "Writes of a status.", registry=registry)
-        self.queue = Gauge("fluxbase_migrations_queue_depth", "Sets to be looked at now.", registry=registry)
+        self.queue = Gauge(
+            "fluxbase_migrations_queue_depth", "Sets that wait to be reconciled.", registry=registry
+        )
         self.reconcile = Histogram(
-            "fluxbase_migrations_reconcile_seconds", "Time to look at one set.", registry=registry
+            "fluxbase_migrations_reconcile_seconds", "Time to reconcile one set.", registry=registry
         )
         self.reconcile_failures = Counter(
-            "fluxbase_migrations_reconcile_failures", "Looks at a set that failed.", registry=registry
+            "fluxbase_migrations_reconcile_failures", "Reconciliations that failed.", registry=registry
         )
-        self.leader = Gauge("fluxbase_migrations_leader", "1 in the replica that leads.", registry=registry)
+        self.leader = Gauge("fluxbase_migrations_leader", "1 in the leading replica.", registry=registry)
 
     def render(self) -> bytes:
         """In Prometheus' text format."""

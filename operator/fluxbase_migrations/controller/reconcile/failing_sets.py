@@ -55,9 +55,9 @@ def condition_message(error: BaseException, failures: int) -> str | None:
         case ValidationError():
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             where = ".".join(str(part) for part in ("spec", *first["loc"]))
-            return _line(f"the set as it is stored cannot be read: {where}: {first['msg']}")
+            return _line(f"the stored resource cannot be read: {where}: {first['msg']}")
         case _:
-            return _line(f"a fault of the operator, please report it: {type(error).__name__}: {error}")
+            return _line(f"internal error, please report it: {type(error).__name__}: {error}")
 
 
 def _line(text: str) -> str:

@@ -133,7 +133,7 @@ def _path(directory: Path, name: str) -> Path:
 
 def _failed(text: str) -> MigrationError:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return MigrationError(f"{PROGRAM} failed: {lines[0] if lines else 'it said nothing'}")
+    return MigrationError(f"{PROGRAM} failed: {lines[0] if lines else 'no output'}")
 
 
 def _finding(told: dict[str, Any]) -> Finding:

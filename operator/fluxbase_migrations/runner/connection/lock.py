@@ -149,7 +149,7 @@ def holder(session: Session, one: int) -> str:
         (unsigned >> 32, unsigned % 2**32),
     )
     if not rows:
-        return "its holder has just let go"
+        return "its holder has just released it"
     pid, application, address, user = rows[0]
     name = f" ({application})" if application else ""
     return f"it is held by backend {pid}{name}, user {user or 'unknown'}, from {address or 'a local socket'}"

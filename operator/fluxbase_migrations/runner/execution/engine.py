@@ -253,7 +253,7 @@ class Engine:
         return effect
 
     def _ended_by_itself(self, attempt: Attempt) -> MigrationError:
-        error = Unproven("the file has ended its transaction itself", file=attempt.prepared.step.label)
+        error = Unproven("the file ended its own transaction", file=attempt.prepared.step.label)
         error.with_effect("what took effect is not known")
         attempt.proven = False
         record_failure(self.track.context, attempt, error)

@@ -220,7 +220,7 @@ class LockedTrack:
         if self.row.xmin is not None:
             raise ServerRefused(
                 f"{self.table} records version {self.row} already; a baseline never changes what is recorded",
-                hint=f"to set it nevertheless: force {version}",
+                hint=f"to change it: force {version}",
             )
         self.write_row(version, EntryKind.BASELINE, **({"from": str(other)} if other else {}))
 

@@ -225,7 +225,7 @@ class StatementProgress:
         return Unproven(
             message,
             file=self.attempt.prepared.step.label,
-            hint="finish or undo the file by hand, then force the version that is true",
+            hint="finish or undo the file by hand, then force the actual version",
         )
 
     def check_row_unchanged(self) -> None:

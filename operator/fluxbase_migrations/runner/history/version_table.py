@@ -107,7 +107,7 @@ def read(session: Session, table: TableName) -> Row:
     if len(rows) > 1:
         raise ServerRefused(
             f"{table} has more than one row, so the recorded version is not known",
-            hint="delete all rows but the one that is true",
+            hint="delete all rows except the actual version",
         )
     if not rows:
         return Row()

@@ -97,7 +97,7 @@ def _half_done(case: Case, entry: Entry, done: int) -> RunAgain | Resume:
         )
     _refuse_unwanted(case, step, so_far)
     _refuse_unchanged(case, entry, step.file)
-    reason = f"{entry.file} had come to statement {done}: going on after it"
+    reason = f"{entry.file} completed statement {done}: resuming after it"
     return Resume(step, done, entry.proven, reason, _session(prepared, entry))
 
 
@@ -124,7 +124,7 @@ def _in_doubt(case: Case, entry: Entry) -> RunAgain | Resume:
     _refuse_unwanted(case, step, so_far)
     _refuse_unchanged(case, entry, step.file)
     because = "which was corrected since" if corrected else "as asked"
-    reason = f"{so_far}: going on with statement {done + 1}, {because}"
+    reason = f"{so_far}: resuming at statement {done + 1}, {because}"
     return Resume(step, done, entry.proven, reason, _session(prepared, entry), entry.details.get(AFTER) or "")
 
 
@@ -142,7 +142,7 @@ def _asked_anew(policy: Policy, entry: Entry) -> bool:
 
 def _ways_past(policy: Policy, why: str) -> str:
     """What to do where the file cannot be resumed."""
-    back = "put those statements back as they were, or " if why == _EDITED else ""
+    back = "restore those statements, or " if why == _EDITED else ""
     may = policy.can_be_requested and policy.recovery is Recovery.AUTOMATIC
     return f"{back}{_BY_HAND}" + (f"; {_ASKING} the whole file again" if may else "")
 
@@ -177,11 +177,11 @@ def _no_resume(prepared: Prepared, entry: Entry) -> str | None:
     if not done or done == len(prepared.statements):
         return None
     if any(tag(prepared.statements, index) == "LOAD" for index in range(done)):
-        return "the session had what cannot be restored: LOAD"
+        return "the session has state that cannot be restored: LOAD"
     session = SessionState.from_json(entry.details.get(SESSION))
     if session is None:
-        return "what the session was then is not known"
-    return f"the session had what cannot be restored: {session.blocker}" if session.blocker else None
+        return "the state of its session is not known"
+    return f"the session has state that cannot be restored: {session.blocker}" if session.blocker else None
 
 
 def _session(prepared: Prepared, entry: Entry) -> SessionState | None:

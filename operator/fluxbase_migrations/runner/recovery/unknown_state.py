@@ -97,7 +97,5 @@ def _perhaps_down(row: Row, entry: Entry | None, source: MigrationFiles) -> str:
     above = next((one for one in source.versions if one > row.version), None)
     file = source.get(above, Direction.DOWN) if above is not None else None
     return (
-        f" (taken for a failed up; if it was a failed down, {file.name} is the one to look at)"
-        if file
-        else ""
+        f" (taken for a failed up; if it was a failed down, {file.name} is the file to check)" if file else ""
     )
