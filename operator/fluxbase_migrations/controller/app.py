@@ -191,8 +191,10 @@ class Operator:
                 await self._kube.get(paths.sets(one.namespace), {"limit": 1})
             except KubeError as error:
                 if error.status == 404:
-                    told = f"the resource {PLURAL}.{GROUP} {VERSION} is not installed: kubectl apply -f crds/"
-                    raise KubeError(404, NOT_INSTALLED, told) from error
+                    message = (
+                        f"the resource {PLURAL}.{GROUP} {VERSION} is not installed: kubectl apply -f crds/"
+                    )
+                    raise KubeError(404, NOT_INSTALLED, message) from error
                 if error.status != 403:
                     raise
                 refused = error
@@ -207,7 +209,7 @@ class Operator:
         await one.run()
 
     def _complete(self, namespace: str | None) -> None:
-        """All sets, Jobs and pods of a namespace, or of all, are in the store: its sets may be looked at."""
+        """All sets, Jobs and pods of a namespace, or of all, are in the store: its sets may be reconciled."""
         self._reconciler.hold_slots(namespace)
         for key in self._store.sets():
             if namespace in (None, key[0]):
@@ -218,7 +220,7 @@ class Operator:
     def _check_watches(self) -> None:
         """No Job is created before the slots of those that are there have been taken.
 
-        The sets of a namespace that we may not watch any more are looked at, once more: they say so.
+        The sets of a namespace that may no longer be watched are reconciled once more, to report it.
         """
         before = self._unwatched
         self._unwatched = {one.namespace: one.refusal for one in self._watches if one.refusal}
@@ -277,7 +279,7 @@ class Operator:
         await self._reconciler.failed(key, error, failures)
         if status == 403:
             self._refused[key[0]] = str(error)
-        # When a watch works again, all of its sets are looked at.
+        # When a watch works again, all of its sets are reconciled.
         soon = status in (0, 403) and not self._refusal(key)
         delay = self._queue.failed(key, MAX_PAUSE if soon else MAX_BACKOFF)
         self._metrics.reconcile_failures.inc()
@@ -298,14 +300,16 @@ class Operator:
 
     def readiness_error(self) -> str | None:
         """Why the operator does not do all of its work now, although it need not be restarted."""
-        told = [*self._refused.values()]
-        told += [
+        problems = [*self._refused.values()]
+        problems += [
             f"{one.where} {'cannot be watched' if one.has_failed else 'has not been listed yet'}"
             for one in self._watches
             if one.stale_for() > 0
         ]
-        told += [f"ConfigMaps cannot be watched: {one.failure}" for one in self._reflectors if one.failure]
-        return self.health_error() or "; ".join(told) or None
+        problems += [
+            f"ConfigMaps cannot be watched: {one.failure}" for one in self._reflectors if one.failure
+        ]
+        return self.health_error() or "; ".join(problems) or None
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

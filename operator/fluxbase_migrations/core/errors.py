@@ -286,7 +286,7 @@ class Dirty(MigrationError):
 
     @classmethod
     def of(cls, version: int, reason: str, **where: Any) -> "Dirty":
-        """In golang-migrate's words, then why the runner does not go on by itself."""
+        """In golang-migrate's words, then why the runner does not recover automatically."""
         error = cls(f"Dirty database version {version}. Fix and force version.", detail=reason, **where)
         error.version = version
         return error

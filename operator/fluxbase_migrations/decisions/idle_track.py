@@ -1,4 +1,4 @@
-"""A track without a run that is outstanding: say what is, or plan the next run."""
+"""Decide about a track without an outstanding run: report its state, or plan the next run."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from fluxbase_migrations.decisions.scheduling import (
 
 
 def idle(observed: ObservedTrack, record: TrackStatus, context: ReconcileContext) -> Decision:
-    """No run is outstanding: say what is, or plan the next run."""
+    """Decide for a track without an outstanding run: report its state, or plan the next run."""
     straggler = next((pod for pod in observed.pods if _is_running(pod)), None)
     if straggler is not None:
         shown = (
@@ -79,7 +79,7 @@ def _desired_run(
 
 
 def _with_take_over(planned: Decision, observed: ObservedTrack, owner: Owner | None) -> Decision:
-    """An Event where the run takes the track over from a set that has let go."""
+    """An Event where the run takes the track over from a set that has released it."""
     if owner is None or not planned.actions:
         return planned
     text = f"{observed.track}: takes over from the set {owner.name}{EXPLANATIONS[observed.owner]}"
@@ -97,7 +97,7 @@ def _next_recheck(
 ) -> datetime | None:
     """When to look at the database again although nothing is known to have changed."""
     if record.finished_at is None or record.outcome is Outcome.CONFLICT:
-        return None  # that another set owns it is known without a look
+        return None  # another set owns it: its release is observed, not polled
     if observed.lost_at is not None and observed.lost_at >= record.finished_at:
         return record.finished_at
     pauses = [want.recheck] if want.recheck else []

@@ -10,7 +10,7 @@ class OwnerState(StrEnum):
     PRESENT = "present"
     DELETED = "deleted"
     RELEASED = "released"
-    """It is there, and its status says that it let go: another database, no source, track disabled."""
+    """It is there, and its status says that it released the track."""
     UNREADABLE = "unreadable"
     """It is in a namespace that the operator may not read."""
     ELSEWHERE = "elsewhere"

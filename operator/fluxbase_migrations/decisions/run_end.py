@@ -1,4 +1,4 @@
-"""The end of a run: what it makes of the track's record, and which Events tell of it."""
+"""The end of a run: the track's record after it, and its Events."""
 
 import hashlib
 from dataclasses import replace
@@ -23,7 +23,7 @@ _INCONCLUSIVE: Final = (
     Outcome.TRANSIENT,
     None,
 )
-"""Ends of a routine look that say nothing about the database."""
+"""Outcomes of a routine run that say nothing about the database: it is retried."""
 
 
 def record_end(
@@ -50,7 +50,7 @@ def record_end(
 def _end_of_recheck(
     observed: ObservedTrack, before: TrackStatus, record: TrackStatus, ended: Ended
 ) -> tuple[TrackStatus, tuple[EventNote, ...]]:
-    """After a routine look: only what it has found is news."""
+    """The record and Events after a routine run: none where it found no change."""
     outcome = ended.result.outcome if ended.result else None
     same = outcome is Outcome.NO_CHANGE or outcome is before.outcome is Outcome.EXPOSED
     findings = (record.warnings, record.exposed, record.exposures)
@@ -64,7 +64,7 @@ def _end_of_recheck(
 def _end_notes(
     observed: ObservedTrack, before: TrackStatus, record: TrackStatus, ended: Ended
 ) -> tuple[EventNote, ...]:
-    """The Events of a run's end. That it failed because of exposures is told by its error already."""
+    """The Events of a run's end. A failure because of exposures has them in its error already."""
     exposed = () if record.outcome is Outcome.EXPOSED else exposure_notes(observed.track, before, record)
     return run_events(observed.track, record, ended.result) + exposed
 

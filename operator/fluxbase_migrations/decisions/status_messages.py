@@ -34,14 +34,14 @@ class PhaseStatus:
 
 
 def is_quiet(record: TrackStatus) -> bool:
-    """Whether a routine look goes on, or is to be tried again, that has found nothing so far."""
+    """Whether a routine run is outstanding, or waits for its retry, and has found nothing so far."""
     if not record.routine:
         return False
     return record.phase is Phase.FAILED or (record.phase in SETTLED and not record.dirty)
 
 
 def with_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
-    """The record with this view of it; a routine look is not shown."""
+    """The record with this phase, reason and message; unchanged while a routine run is quiet."""
     if is_quiet(record):
         return record
     message = cut(visible(view.message), MESSAGE_LIMIT)
@@ -51,12 +51,12 @@ def with_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
 
 
 def with_phase_and_event(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
-    """The record with this view of it, also where the run was a routine look."""
+    """As :func:`with_phase`, and ends the quiet of a routine run."""
     return with_phase(replace(record, routine=None), view)
 
 
 def with_waiting_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
-    """A Job that does not start; of a routine look only the message tells."""
+    """As :func:`with_phase`, for a Job that does not start; of a routine run only the message changes."""
     if not is_quiet(record) or view.reason == Reason.POD_PENDING:
         return with_phase(record, view)
     own = (record.message or "").partition(_ROUTINE)[0]
@@ -81,13 +81,13 @@ def queued(queue: Queue) -> PhaseStatus:
 
 
 def suspended(blocked: Blocked | None = None) -> PhaseStatus:
-    """There is work, and it must not be done; nor could it be, if it is ``blocked``."""
+    """Changes are pending and the set is suspended; ``blocked``: they could not be applied anyway."""
     text = "suspended with pending changes; set spec.suspend=false to resume"
     return _pending(Reason.SUSPENDED, f"{text}. {blocked.message}" if blocked else text)
 
 
 def waiting_for_system(why: str) -> PhaseStatus:
-    """The user track's turn has not come."""
+    """The user track waits until the system track is applied."""
     return _pending(Reason.WAITING_FOR_SYSTEM, f"waiting for the system track; {why}")
 
 
@@ -117,12 +117,12 @@ def orphaned(pod: ObservedPod) -> PhaseStatus:
 
 
 def replacing() -> PhaseStatus:
-    """A Job that has not started gives way."""
+    """A Job that has not started is replaced by a newer one."""
     return _pending(Reason.REPLACING, "replacing the Job, which has not started, with a newer one")
 
 
 def being_deleted(since: datetime) -> PhaseStatus:
-    """Somebody deletes the Job."""
+    """The Job is being deleted, not by the operator."""
     return _pending(
         Reason.JOB_DELETED, f"Job created at {since:%H:%M:%S} is being deleted; a new one will be created"
     )
@@ -134,7 +134,7 @@ def job_deleted(name: str) -> ErrorInfo:
 
 
 def job_refused(message: str, *, permanent: bool) -> PhaseStatus:
-    """The API server did not take the Job."""
+    """The API server refused the Job; ``permanent``: as invalid."""
     if permanent:
         text = f"the API server refused the Job: {message}. Correct spec.job."
         return PhaseStatus(Phase.FAILED, Reason.JOB_REFUSED, text)
@@ -186,8 +186,8 @@ def waiting(run: NotStarted, event: Explanation | None) -> PhaseStatus:
     if reason is None and event is not None and event.warning and event.reason:
         reason, message = event.reason, event.message
     if reason is None:
-        said = f": {event.message}" if event and event.message else ""
-        return _pending(Reason.POD_PENDING, f"waiting for the pod to start{said}")
+        detail = f": {event.message}" if event and event.message else ""
+        return _pending(Reason.POD_PENDING, f"waiting for the pod to start{detail}")
     advice = _POD_ADVICE.get(reason, "")
     if reason == "Unschedulable" and "persistent" in (message or "").lower():
         advice = "Create the claim, or a volume that fits it; it will be retried automatically."
@@ -196,7 +196,7 @@ def waiting(run: NotStarted, event: Explanation | None) -> PhaseStatus:
 
 
 def retrying(record: TrackStatus) -> PhaseStatus:
-    """The last run did not get there; another one is due."""
+    """The last run failed, and a retry is due."""
     why = describe(record.error) if record.error else "the last run did not complete"
     when = f"; next retry at {record.retry_at:%Y-%m-%dT%H:%M:%SZ}" if record.retry_at else ""
     return _pending(_reason_of(record), why + when)
@@ -209,14 +209,14 @@ def _reason_of(record: TrackStatus) -> str:
 
 
 def skipped(record: TrackStatus, skip: Skip) -> TrackStatus:
-    """Left out; keeps its last known version. What was to be tried again is begun anew when it comes back."""
+    """The track is skipped and keeps its last known version. A pending retry becomes a new run afterwards."""
     handled = None if record.retry_at else record.inputs_digest
     record = replace(record, retry_at=None, inputs_digest=handled, routine=None)
     return with_phase(record, PhaseStatus(Phase.SKIPPED, skip.reason, skip.message))
 
 
 def blocked(record: TrackStatus, why: Blocked) -> TrackStatus:
-    """Waits for something outside, unless the database is already ahead of an empty source."""
+    """The track waits for its source; Failed if the database is already ahead of an empty source."""
     record = replace(record, routine=None)
     if why.empty and record.version is not None:
         return with_phase(
@@ -233,14 +233,14 @@ def _ahead(record: TrackStatus, what: str) -> str:
 
 
 def refused(why: Refused) -> PhaseStatus:
-    """Wrong, and nothing can be run."""
+    """The files or the spec cannot be used, so that no run is started."""
     return PhaseStatus(Phase.FAILED, why.reason, why.message)
 
 
 def settled(
     record: TrackStatus, want: DesiredRun, context: ReconcileContext, owner: OwnerState | None = None
 ) -> TrackStatus:
-    """Nothing more to do for these inputs: as the last run ended."""
+    """These inputs are handled: phase and message of the last run's outcome."""
     record = replace(record, routine=None)
     version = "no version applied" if record.version is None else f"version {record.version}"
     match effect(record.outcome):
@@ -261,7 +261,7 @@ def settled(
 
 
 def _exposed(record: TrackStatus) -> str:
-    """A warning, where it is to be no more than that."""
+    """The suffix for exposed objects, if there are any."""
     return f"; {counted(record.exposed)}, see exposures" if record.exposed else ""
 
 
@@ -304,7 +304,7 @@ def _failure(record: TrackStatus) -> str:
 
 
 def _advice(record: TrackStatus) -> str | None:
-    """What to do, as far as the runner's hint has not said it already."""
+    """What to do, unless the runner's hint says it already."""
     if effect(record.outcome) is Effect.RETRY:
         return (
             "retry.limit is reached. To try again: kubectl fluxbase retry, or annotation "

@@ -205,7 +205,7 @@ async def get_if_allowed(kube: Kube, path: str, query: Query | None = None) -> J
 
 def _error(status: int, reason: str, raw: bytes) -> KubeError:
     try:
-        told = json.loads(raw)
-        return KubeError(status, str(told.get("reason") or reason), str(told.get("message") or reason))
+        payload = json.loads(raw)
+        return KubeError(status, str(payload.get("reason") or reason), str(payload.get("message") or reason))
     except (ValueError, AttributeError):
         return KubeError(status, reason, raw[:300].decode("utf-8", "replace") or reason)

@@ -62,11 +62,11 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until this candidate leads."""
-        told = False
+        logged = False
         while await self._attempt() is not _Try.HELD:
-            if not told:
+            if not logged:
                 logger.info("waiting for the lease %s/%s", self._namespace, self._name)
-                told = True
+                logged = True
             await asyncio.sleep(RENEW_EVERY)
         logger.info("leading, as %s", self._identity)
 

@@ -41,7 +41,7 @@ class Settings:
     """The sets whose ``spec.operator`` is this are ours."""
     http_port: int = 8080
     resync: float = 600.0
-    """Seconds between two looks at a set that nothing happened to; jittered."""
+    """Seconds until a set is reconciled again without an event; jittered."""
     workers: int = 10
 
     @property

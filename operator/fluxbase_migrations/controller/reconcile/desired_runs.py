@@ -174,7 +174,7 @@ def _volume(source: SourceSpec | None) -> str | None:
 
 
 def _recheck(*intervals: str | None) -> timedelta | None:
-    """The shortest of the intervals after which the database is looked at."""
+    """The shortest of the intervals after which the database is verified."""
     given = [durations.seconds(interval) for interval in intervals if interval]
     return timedelta(seconds=min(given)) if given else None
 

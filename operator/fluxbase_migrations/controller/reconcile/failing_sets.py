@@ -116,7 +116,7 @@ class FailingSets:
         except KubeError as error:
             if error.status != 422:
                 raise
-            # What is stored is no status of ours: it is begun anew.
+            # The stored status has another shape than the schema: it is replaced.
             news = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
             answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
         self._store.put(Stored.of(ObjectKind.SET, answer))
@@ -138,7 +138,7 @@ def _without_former_database(status: Json, body: Json) -> tuple[Json, tuple[Even
         known = status_json.read(status)
         named = Database.model_validate(body["spec"]["database"]).digest()
     except (ValueError, LookupError, TypeError):
-        return status, ()  # whether it names another one cannot be told
+        return status, ()  # unknown whether it names another one
     if known.database_digest in (None, named):
         return status, ()
     changed, notes = facts.reset_for_new_database(known, named)

@@ -54,7 +54,7 @@ def set_label(name: str) -> str:
 
 
 class OfRun(TypedDict, total=False):
-    """What a run is told beyond what the spec says; see :class:`JobSpec`."""
+    """Parameters of one run that are not in the spec; see :class:`JobSpec`."""
 
     requested: bool
     requested_at: str | None
@@ -81,7 +81,7 @@ def job_spec(
     files: Sequence[NamespacedName] = (),
     **of_run: Unpack[OfRun],
 ) -> JobSpec:
-    """What the runner is told."""
+    """The job specification that the runner gets as JSON."""
     names = tuple(key for _, key in files)
     options = _options(spec, track)
     return JobSpec(
@@ -90,7 +90,7 @@ def job_spec(
 
 
 def _options(spec: Spec, track: Track) -> dict[str, Any]:
-    """What every run of the track is told, as fields of :class:`JobSpec`."""
+    """The fields of :class:`JobSpec` that every run of the track has."""
     wanted, ddl = track_spec(spec, track), spec.ddl_lock_timeout
     return {
         "paths": mounted.paths(track, wanted.source),

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 MAX_FOLLOWED: Final = 50
 EVERY: Final = 2.0
-"""Seconds between two looks at a set that only its progress asks for."""
+"""Seconds between two reconciliations of a set that only show its progress."""
 RECONNECT: Final = 10.0
 """Seconds until a set is due whose log has ended or broken: while its pod runs, it is followed again."""
 _LINE_LIMIT: Final = 4096
@@ -30,7 +30,7 @@ _SILENCE: Final = 3600.0
 def parse(line: bytes, before: Progress | None = None) -> Progress | None:
     """The progress that a line of the log, with its timestamp in front, tells of; None for any other line.
 
-    ``before`` is what the lines until then told.
+    ``before`` is the progress of the lines before.
     """
     stamp, _, text = line[:_LINE_LIMIT].decode("utf-8", "replace").strip().partition(" ")
     found = log_lines.parse(text)
@@ -59,7 +59,7 @@ def _waiting(message: str, fields: Mapping[str, Any]) -> str | None:
 
 
 class LogFollower:
-    """Follows logs, a limited number at once, and asks for a look at a set when its progress changed."""
+    """Follows logs, a limited number at once, and requeues a set when its progress changes."""
 
     def __init__(self, kube: Kube, requeue: Callable[[NamespacedName, float], None]) -> None:
         self._kube = kube

@@ -108,7 +108,7 @@ class Observer:
         body = self._store.set(key)
         if body is None or not competing_operators.responsible(body, self._settings):
             return
-        with contextlib.suppress(ValueError):  # told of when it is observed
+        with contextlib.suppress(ValueError):  # reported when it is observed
             named = config_maps_of(key[0], Spec.model_validate(body.get("spec")))
             self._sources.forget(self._references.put(key, named))
             self._sources.expect(named)

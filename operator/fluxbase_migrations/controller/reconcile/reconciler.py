@@ -1,4 +1,4 @@
-"""Reconcile one set: observe, decide, apply. The whole set is looked at, whatever event it was that came.
+"""Reconcile one set: observe, decide, apply. Always the whole set, whichever event caused it.
 
 What is observed may be old, see :mod:`fluxbase_migrations.controller.watch.store`. A status is written under
 the resourceVersion that it was decided for, and before the actions; a Job's name follows from its run; and
@@ -79,7 +79,7 @@ class Reconciler:
         self._failing = FailingSets(kube, store, recorder, clock, requeue)
         self._remembered: dict[NamespacedName, Remembered] = defaultdict(Remembered)
         self._claimed: dict[str, set[NamespacedName]] = defaultdict(set)
-        """Sets that wait for the set with that uid to let go."""
+        """Sets that wait for the set with that uid to release a track."""
         self._takeovers = Takeovers()
 
     def deleted(self, key: NamespacedName, uid: str) -> None:
@@ -296,7 +296,7 @@ class Reconciler:
                 self._requeue(former, 0.0)  # only a run can tell it that the track is not its own any more
         if decision.status != observation.set.status:
             for waiting in self._claimed.get(observation.set.uid, ()):
-                self._requeue(waiting, 0.0)  # it may have let go
+                self._requeue(waiting, 0.0)  # it may have released the track
         self._metrics.set_observed(key, decision.status)
         delay = self._settings.resync * random.uniform(0.8, 1.2)
         if decision.due is not None:

@@ -184,13 +184,13 @@ def _result(terminated: Json | None, status: Json) -> tuple[Result | None, str |
     try:
         return Result.from_json(terminated.get("message") or ""), None
     except ValueError:
-        told = [
+        parts = [
             terminated.get("reason") if terminated.get("reason") not in ("Error", "Completed") else None,
             f"exit code {terminated['exitCode']}" if "exitCode" in terminated else None,
             status.get("reason"),
             status.get("message"),
         ]
-        return None, ", ".join(part for part in told if part) or "its container never ran"
+        return None, ", ".join(part for part in parts if part) or "its container never ran"
 
 
 def _node_lost(status: Json) -> bool:
