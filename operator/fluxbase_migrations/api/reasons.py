@@ -69,6 +69,17 @@ EVENTS: Final[dict[EventReason, str]] = {
 }
 """When each Event is created, for the docs."""
 
+WARNING_EVENTS: Final = frozenset(
+    {
+        EventReason.WARNING,
+        EventReason.DATABASE_REPLACED,
+        EventReason.COMMAND_REFUSED,
+        EventReason.RECONCILE_ERROR,
+        EventReason.OPERATOR_CONFLICT,
+    }
+)
+"""Those of type Warning; the others are Normal."""
+
 
 class Effect(StrEnum):
     """What an outcome makes of its track."""
