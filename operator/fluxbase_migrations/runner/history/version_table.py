@@ -165,7 +165,7 @@ def ensure_schema(session: Session, schema: str) -> None:
 
 
 def create(session: Session, statement: sql.Composed, what: TableName) -> None:
-    """Run a CREATE; that somebody else was faster is fine.
+    """Run a CREATE; a concurrent run may create it first.
 
     Raises:
         ServerRefused: missing privileges.
