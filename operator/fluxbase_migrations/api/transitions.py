@@ -303,9 +303,9 @@ def line_of(phase: Phase, reason: str | None) -> Transition:
     Raises:
         LookupError: there is none.
     """
-    found = _BY_REASON.get((phase, reason or ""))
-    if found is None and phase is _KUBERNETES_OWN.phase and reason:
+    line = _BY_REASON.get((phase, reason or ""))
+    if line is None and phase is _KUBERNETES_OWN.phase and reason:
         return _KUBERNETES_OWN
-    if found is None:
+    if line is None:
         raise LookupError(f"no line for {phase}, {reason}")
-    return found
+    return line

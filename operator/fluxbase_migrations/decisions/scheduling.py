@@ -37,7 +37,7 @@ def create_or_queue(
     observed: ObservedTrack,
     record: TrackStatus,
     planned: TrackStatus,
-    want: DesiredRun,
+    desired: DesiredRun,
     context: ReconcileContext,
 ) -> Decision:
     """Create the Job of the run that is ``planned``; without a slot for it, ``record`` says so and stays."""
@@ -47,7 +47,7 @@ def create_or_queue(
         )
     return Decision(
         status_messages.with_phase(planned, status_messages.starting()),
-        (create(observed, planned, want, context),),
+        (create(observed, planned, desired, context),),
     )
 
 
@@ -112,7 +112,12 @@ def is_current(observed: ObservedTrack, record: TrackStatus) -> bool:
 
 
 def plan(
-    observed: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext, *, again: bool
+    observed: ObservedTrack,
+    record: TrackStatus,
+    desired: DesiredRun,
+    context: ReconcileContext,
+    *,
+    again: bool,
 ) -> Decision:
     """Number the next run and decide to create its Job, or to queue it. ``again``: it counts as a retry."""
     run = max([record.run, *(job.run for job in observed.jobs)]) + 1
@@ -142,7 +147,7 @@ def plan(
         waits=record.waits if again else 0,
         commands=commands,
     )
-    return create_or_queue(observed, record, planned, want, context)
+    return create_or_queue(observed, record, planned, desired, context)
 
 
 def released_owner(observed: ObservedTrack, record: TrackStatus) -> Owner | None:
@@ -155,7 +160,7 @@ def released_owner(observed: ObservedTrack, record: TrackStatus) -> Owner | None
 
 
 def create(
-    observed: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext
+    observed: ObservedTrack, record: TrackStatus, desired: DesiredRun, context: ReconcileContext
 ) -> CreateJob:
     """The Job of the run that ``record`` holds."""
     owner, carried = released_owner(observed, record), record.commands
@@ -165,7 +170,7 @@ def create(
         run=record.run,
         name=job_name(context.name, context.uid, observed.track, record.run),
         inputs_digest=record.inputs_digest or "",
-        template=want.template,
+        template=desired.template,
         requested=bool(carried.requested),
         requested_at=carried.requested_at if carried.requested else None,
         force=carried.force,

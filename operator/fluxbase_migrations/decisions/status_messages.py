@@ -238,7 +238,7 @@ def refused(why: Refused) -> PhaseStatus:
 
 
 def settled(
-    record: TrackStatus, want: DesiredRun, context: ReconcileContext, owner: OwnerState | None = None
+    record: TrackStatus, desired: DesiredRun, context: ReconcileContext, owner: OwnerState | None = None
 ) -> TrackStatus:
     """These inputs are handled: phase and message of the last run's outcome."""
     record = replace(record, routine=None)
@@ -254,7 +254,7 @@ def settled(
                 record, PhaseStatus(Phase.APPLIED, Outcome.APPLIED, f"{version}{_exposed(record)}")
             )
         case Effect.EMPTY:
-            return _empty(record, want)
+            return _empty(record, desired)
         case _:
             text = claimed(record.claimed_by, owner, context) if record.claimed_by else _failure(record)
             return with_phase(record, PhaseStatus(Phase.FAILED, _reason_of(record), text))
@@ -275,19 +275,19 @@ def claimed(by: Owner, owner: OwnerState | None, context: ReconcileContext) -> s
     return f"{text}: kubectl fluxbase take-over {context.name}"
 
 
-def _empty(record: TrackStatus, want: DesiredRun) -> TrackStatus:
+def _empty(record: TrackStatus, desired: DesiredRun) -> TrackStatus:
     if record.version is not None:
         text = _ahead(record, "the source has no migration files")
         return with_phase(record, PhaseStatus(Phase.FAILED, Outcome.AHEAD_OF_SOURCE, text))
-    if want.volume and want.allow_empty:
+    if desired.volume and desired.allow_empty:
         text = (
             "the volume has no migration files; copy them there, then run kubectl rollout restart on the "
             "operator's deployment, set recheckInterval, or change the annotation fluxbase.io/requested-at"
         )
         return with_phase(record, PhaseStatus(Phase.SKIPPED, Outcome.SOURCE_EMPTY, text))
-    if want.volume:
+    if desired.volume:
         text = (
-            f"the volume has no migration files ({want.volume}); copy them there or correct the path, "
+            f"the volume has no migration files ({desired.volume}); copy them there or correct the path, "
             "or set allowEmpty: true if it may be empty. It is checked again automatically"
         )
         return with_phase(record, _pending(Outcome.SOURCE_EMPTY, text))

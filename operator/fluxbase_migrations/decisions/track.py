@@ -124,7 +124,7 @@ def _running(
     if _is_in_known_database(record, context):
         record = _with_version_of_progress(record, observed.desired)
     newer = desired_digest(observed) != record.inputs_digest or has_new_command(observed, record)
-    shown = (
+    phase_status = (
         status_messages.node_lost(run.pod)
         if run.lost
         else status_messages.running(record.progress, newer=newer)
@@ -134,7 +134,7 @@ def _running(
         if run.lost or newer or record.progress
         else status_messages.with_phase
     )
-    return Decision(show(record, shown), due=context.now + RECHECK_AFTER if run.lost else None)
+    return Decision(show(record, phase_status), due=context.now + RECHECK_AFTER if run.lost else None)
 
 
 def _is_in_known_database(record: TrackStatus, context: ReconcileContext) -> bool:
@@ -172,12 +172,12 @@ def _not_started(
             due=context.now + RECHECK_AFTER,
         )
     if run.deleting:
-        shown = (
+        phase_status = (
             status_messages.replacing()
             if record.reason == Reason.REPLACING
             else status_messages.being_deleted(run.since)
         )
-        return Decision(status_messages.with_phase(record, shown), due=context.now + RECHECK_AFTER)
+        return Decision(status_messages.with_phase(record, phase_status), due=context.now + RECHECK_AFTER)
     assert run.job is not None  # noqa: S101 - otherwise it counts as being deleted
     current = (
         isinstance(observed.desired, DesiredRun)
@@ -240,10 +240,10 @@ def _absent(
                 )
             )
         if context.now < refusal.retry_at:
-            shown = status_messages.with_waiting_phase(
+            phase_status = status_messages.with_waiting_phase(
                 record, status_messages.job_refused(refusal.message, permanent=False)
             )
-            return Decision(shown, due=refusal.retry_at)
+            return Decision(phase_status, due=refusal.retry_at)
     return create_or_queue(observed, record, record, desired, context)
 
 

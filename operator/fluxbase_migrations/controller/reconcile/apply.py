@@ -135,10 +135,10 @@ class Actions:
     async def _exists(self, key: NamespacedName, observation: Observation, name: str) -> bool:
         """Whether the Job is there and this set's, or just gone. A webhook, too, may answer 409."""
         query = {"fieldSelector": f"metadata.name={name}"}
-        found = (await self._kube.get(paths.jobs(key[0]), query))["items"]
-        for body in found:
+        jobs = (await self._kube.get(paths.jobs(key[0]), query))["items"]
+        for body in jobs:
             self._store.keep(ObjectKind.JOB, body)
-        return all(is_ours(body, observation.set.uid, key[1]) for body in found)
+        return all(is_ours(body, observation.set.uid, key[1]) for body in jobs)
 
     def _refused(self, action: CreateJob, error: KubeError, remembered: Remembered) -> None:
         """The API server refused the Job: remember that, and when to retry, for the next decision."""

@@ -65,8 +65,8 @@ def responsible(body: Json, settings: Settings) -> bool:
 
 def find(bodies: Iterable[Json], settings: Settings) -> CompetingOperator | None:
     """The rival on a set, by its unfinished Jobs; one that we must step back for comes first."""
-    found = [rival for body in bodies if (rival := _rival(body, settings))]
-    return min(found, key=lambda one: one.steps_back, default=None)
+    rivals = [rival for body in bodies if (rival := _rival(body, settings))]
+    return min(rivals, key=lambda one: one.steps_back, default=None)
 
 
 def _rival(job: Json, settings: Settings) -> CompetingOperator | None:

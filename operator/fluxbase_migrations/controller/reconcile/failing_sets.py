@@ -105,24 +105,24 @@ class FailingSets:
         """The conditions change; what was read stays, unless spec.database names another one by now."""
         now, generation = self._clock(), body["metadata"]["generation"]
         before = body.get("status") or {}
-        shown = conditions.failing(_conditions(before), generation, now, message)
-        written = status_json.write_conditions(shown)
+        stated = conditions.failing(_conditions(before), generation, now, message)
+        written = status_json.write_conditions(stated)
         kept, notes = _without_former_database(before, body)
-        news = {"phase": Phase.PENDING, **kept, "observedGeneration": generation, "conditions": written}
-        if news == before:
-            return _readable(news)
+        status = {"phase": Phase.PENDING, **kept, "observedGeneration": generation, "conditions": written}
+        if status == before:
+            return _readable(status)
         try:
-            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
+            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": status})
         except KubeError as error:
             if error.status != 422:
                 raise
             # The stored status has another shape than the schema: it is replaced.
-            news = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
-            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
+            status = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
+            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": status})
         self._store.put(Stored.of(ObjectKind.SET, answer))
         for note in (EventNote(True, EventReason.RECONCILE_ERROR, message), *notes):
             await self._recorder.event(body, note, now)
-        return _readable(news)
+        return _readable(status)
 
 
 def _readable(status: Json) -> SetStatus:

@@ -111,9 +111,9 @@ class LogFollower:
         try:
             async for line in self._kube.lines(paths.log(key[0], pod), query, None, _SILENCE):
                 known_run, before = self._seen[key].get(track, (run, None))
-                found = parse(line, before if known_run == run else None)
-                if found:
-                    self._seen[key][track] = run, found
+                progress = parse(line, before if known_run == run else None)
+                if progress:
+                    self._seen[key][track] = run, progress
                     self._requeue(key, EVERY)
         except KubeError as error:
             # Without progress the status still says Running since when.

@@ -54,8 +54,8 @@ def created(body: Json) -> datetime:
 
 def labels(body: Json) -> dict[str, str]:
     """An object's labels."""
-    found: dict[str, str] = body["metadata"].get("labels") or {}
-    return found
+    labelled: dict[str, str] = body["metadata"].get("labels") or {}
+    return labelled
 
 
 def run_number(body: Json) -> int:
@@ -67,8 +67,8 @@ def run_number(body: Json) -> int:
 
 def track_of(body: Json) -> Track | None:
     """The track that a Job or pod belongs to; None if it says nothing of use."""
-    found = labels(body).get(LABEL_TRACK)
-    return Track(found) if found in tuple(Track) else None
+    track = labels(body).get(LABEL_TRACK)
+    return Track(track) if track in tuple(Track) else None
 
 
 def set_of(body: Json) -> str | None:
