@@ -235,10 +235,10 @@ class Operator:
         return self._unwatched.get(None) or self._unwatched.get(key[0])
 
     async def _reconcile(self, key: NamespacedName) -> None:
-        """Look at a set, unless what is known of it has grown old: then it keeps no slot, and says so.
+        """Reconcile a set, unless its namespace may no longer be watched: then that is the error.
 
         Raises:
-            KubeError: the API server refuses to let us watch, or see :meth:`Reconciler.reconcile`.
+            KubeError: the namespace may not be watched; or see :meth:`Reconciler.reconcile`.
         """
         refusal = self._refusal(key)
         if refusal:

@@ -59,11 +59,11 @@ class Outcome(StrEnum):
     OUT_OF_ORDER = "OutOfOrder"
     DIRTY = "DirtyDatabase"
     FOREIGN_TABLE = "ForeignTable"
-    """Our tracking table has no version, and golang-migrate's or another tool's has one."""
+    """The tracking table has no version, and golang-migrate's or another tool's has one."""
     EXPOSED = "Exposed"
     """All files are applied; users reach something past row-level security, and the policy is Fail."""
     INTERNAL = "Internal"
-    """A fault of ours; the message says what to report."""
+    """A bug of this program; the message says what to report."""
 
     @property
     def succeeded(self) -> bool:

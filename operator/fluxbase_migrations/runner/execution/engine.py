@@ -69,7 +69,7 @@ class Engine:
         """Warn about applied files that were edited, and about files that came too late.
 
         Raises:
-            OutOfOrder: there are such files and the policy is Fail.
+            OutOfOrderError: there are such files and the policy is Fail.
         """
         for text in drift.drifted(self.track.entries(), self.source):
             self._warn(text)
