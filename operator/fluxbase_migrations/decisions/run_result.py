@@ -198,7 +198,7 @@ def run_events(track: Track, record: TrackStatus, result: Result | None) -> tupl
         text = f"{track}: taken over from the set {result.taken_from} (uid {result.taken_from_uid})"
         notes.append(EventNote(False, EventReason.TAKEN_OVER, text))
     if result is not None and result.baselined is not None:
-        text = f"{track}: the database is taken to be at version {result.baselined}; no file up to it was run"
+        text = f"{track}: baseline recorded, version {result.baselined}; no file up to it was run"
         notes.append(EventNote(False, EventReason.BASELINED, text))
     if record.warnings:
         notes.append(EventNote(True, EventReason.WARNING, f"{track}: " + "; ".join(record.warnings)))

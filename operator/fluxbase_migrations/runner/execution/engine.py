@@ -84,7 +84,7 @@ class Engine:
         listed = ", ".join(map(str, self.skipped[:10])) + (" …" if len(self.skipped) > 10 else "")
         if self.options.out_of_order is OutOfOrderPolicy.FAIL:
             raise OutOfOrderError(
-                f"version {listed} came after version {current} was applied, and was never run",
+                f"version {listed} was added after version {current} was applied, and has not been applied",
                 hint="give the files higher numbers, or set outOfOrder: Warn (--out-of-order warn)",
             )
         self._warn(f"version {listed} is below the recorded version {current} and was never applied")

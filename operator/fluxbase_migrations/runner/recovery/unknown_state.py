@@ -69,7 +69,7 @@ def _earlier_try(entries: Sequence[Entry], step: Step, file: MigrationFile) -> s
             effect = drift.effect(one.done or 0, one.statements, one.in_doubt)
             return f"in an earlier run of {one.file}, {effect}"
         if not one.proven and one.checksum == file.checksum:
-            return f"{file.name} was run again once, and did not succeed"
+            return f"{file.name} was run again once and failed"
     return None
 
 
