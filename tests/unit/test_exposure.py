@@ -127,7 +127,7 @@ def test_a_failed_look_is_repeated_when_something_changes_or_time_has_come() -> 
     daily = replace(WANT, recheck=timedelta(seconds=10))
     planned = decided(record, daily, now=LATER)
     assert created(planned) is not None
-    assert conditions(planned)["Stalled"] == "True", "a routine look does not show"
+    assert conditions(planned)["Stalled"] == "True", "a routine check does not show"
     second, pods = replace(JOB, run=2), (replace(ended(failed()), run=2, finished_at=LATER),)
     same = decided(user(planned), daily, now=LATER, jobs=(second,), pods=pods)
     assert told(same) == [], "it is told once"

@@ -276,10 +276,10 @@ class Retry(Model):
 
 
 class Verify(Model):
-    """Regular verification of the database."""
+    """Routine checks of the database."""
 
     interval: VerifyInterval
-    """Time between two verifications."""
+    """Time between two checks."""
 
 
 class LocalReference(Model):
@@ -387,7 +387,7 @@ class Spec(Model):
     """Name of the operator that is responsible (operatorName of its chart), where several watch this
     namespace. Empty: the one without a name."""
     verify: Verify | None = None
-    """Regular verification of the database by a Job, which applies only what is pending. Absent: never."""
+    """Routine checks of the database by a Job, which applies only what is pending. Absent: never."""
     suspend: bool = False
     """true starts no further runs; a run in progress is not interrupted."""
     lock_timeout: Timeout = f"{LOCK_TIMEOUT / 60:g}m"

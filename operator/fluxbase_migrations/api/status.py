@@ -183,7 +183,7 @@ class TrackStatus:
     job: JobReference | None = None
     """The Job of the present run."""
     routine: bool | None = None
-    """Whether the present run is a regular verification, which shows only when it has found something."""
+    """Whether the present run is a routine check, which shows only when it has found something."""
     outcome: Outcome | None = None
     """How the last finished run ended."""
     rolled_back: bool | None = None

@@ -48,7 +48,7 @@ def _ending_in(*effects: Effect) -> frozenset[str]:
 
 
 _ANY: Final = frozenset(Phase)
-"""Includes settled phases: a routine run is not shown until it finds something."""
+"""Includes settled phases: a routine check is not shown until it finds something."""
 
 TRANSITIONS: Final = (
     Transition(

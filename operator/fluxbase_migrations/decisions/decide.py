@@ -171,7 +171,7 @@ def _decide_track(
 def _upstream(system: TrackStatus) -> str | None:
     """Why the user track may not start."""
     if system.outstanding and system.routine:
-        return "a scheduled check of it is running"
+        return "a routine check of it is running"
     settled = system.phase in (Phase.APPLIED, Phase.ROLLED_BACK) and not system.dirty
     if settled or system.phase is Phase.SKIPPED:
         return None

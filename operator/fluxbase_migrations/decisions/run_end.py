@@ -23,7 +23,7 @@ _INCONCLUSIVE: Final = (
     Outcome.TRANSIENT,
     None,
 )
-"""Outcomes of a routine run that say nothing about the database: it is retried."""
+"""Outcomes of a routine check that say nothing about the database: it is retried."""
 
 
 def record_end(
@@ -50,7 +50,7 @@ def record_end(
 def _end_of_recheck(
     observed: ObservedTrack, before: TrackStatus, record: TrackStatus, ended: Ended
 ) -> tuple[TrackStatus, tuple[EventNote, ...]]:
-    """The record and Events after a routine run: none where it found no change."""
+    """The record and Events after a routine check: none where it found no change."""
     outcome = ended.result.outcome if ended.result else None
     same = outcome is Outcome.NO_CHANGE or outcome is before.outcome is Outcome.EXPOSED
     findings = (record.warnings, record.exposed, record.exposures)

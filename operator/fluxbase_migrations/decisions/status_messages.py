@@ -19,7 +19,7 @@ from fluxbase_migrations.decisions.owner import EXPLANATIONS, OwnerState
 
 SETTLED: Final = (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED)
 """Phases in which nothing is left to be done."""
-_ROUTINE: Final = "; routine look: "
+_ROUTINE: Final = "; routine check: "
 MESSAGE_LIMIT: Final = 1024
 """Characters."""
 
@@ -34,14 +34,14 @@ class PhaseStatus:
 
 
 def is_quiet(record: TrackStatus) -> bool:
-    """Whether a routine run is outstanding, or waits for its retry, and has found nothing so far."""
+    """Whether a routine check is outstanding, or waits for its retry, and has found nothing so far."""
     if not record.routine:
         return False
     return record.phase is Phase.FAILED or (record.phase in SETTLED and not record.dirty)
 
 
 def with_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
-    """The record with this phase, reason and message; unchanged while a routine run is quiet."""
+    """The record with this phase, reason and message; unchanged while a routine check is quiet."""
     if is_quiet(record):
         return record
     message = cut(visible(view.message), MESSAGE_LIMIT)
@@ -51,12 +51,12 @@ def with_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
 
 
 def with_phase_and_event(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
-    """As :func:`with_phase`, and ends the quiet of a routine run."""
+    """As :func:`with_phase`, and ends the quiet of a routine check."""
     return with_phase(replace(record, routine=None), view)
 
 
 def with_waiting_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
-    """As :func:`with_phase`, for a Job that does not start; of a routine run only the message changes."""
+    """As :func:`with_phase`, for a Job that does not start; of a routine check only the message changes."""
     if not is_quiet(record) or view.reason == Reason.POD_PENDING:
         return with_phase(record, view)
     own = (record.message or "").partition(_ROUTINE)[0]

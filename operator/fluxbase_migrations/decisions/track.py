@@ -188,7 +188,7 @@ def _not_started(
     )
     if not current:
         delete = DeleteJob(run.job.name, run.job.uid, wait=True)
-        # A routine run that is suspended keeps the results of the run before.
+        # A routine check that is suspended keeps the results of the run before.
         put_off = context.suspended and is_current(observed, record)
         show = status_messages.with_phase if put_off else status_messages.with_phase_and_event
         return Decision(show(record, status_messages.replacing()), (delete,), due=context.now + RECHECK_AFTER)
@@ -250,7 +250,7 @@ def _absent(
 def _abandoned(record: TrackStatus) -> TrackStatus:
     """Drop a run that is no longer desired. Its number is used up; its inputs do not count as handled.
 
-    Those of a routine run do, by the run before: it is still due.
+    Those of a routine check do, by the run before: it is still due.
     """
     if record.routine and record.read_at is not None:
         read_at = record.read_at
