@@ -35,7 +35,7 @@ from fluxbase_migrations.controller.watch.parsing import parse_job, track_of
 from fluxbase_migrations.controller.watch.store import ObjectKind, Store
 from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, Phase, Track
 from fluxbase_migrations.decisions.decide import SetDecision, decide, is_no_op
-from fluxbase_migrations.decisions.observed import ObservedTrack, works
+from fluxbase_migrations.decisions.observed import ObservedTrack, occupies_slot
 
 logger = logging.getLogger(__name__)
 
@@ -223,7 +223,9 @@ class Reconciler:
         """Decide with the state of the slots; then hold, queue for, or release the tracks' slots."""
         observed = observation.set
         working = {
-            one for one in Track if works(observed.tracks[one], observed.status.tracks.of(one), observed.now)
+            one
+            for one in Track
+            if occupies_slot(observed.tracks[one], observed.status.tracks.of(one), observed.now)
         }
         for track in working:
             self._slots.hold((key, track))

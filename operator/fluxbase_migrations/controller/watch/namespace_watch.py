@@ -91,16 +91,16 @@ class Watch:
         return f"the namespace {self.namespace}" if self.namespace else "all namespaces"
 
     def mark_synced(self) -> None:
-        """It works."""
+        """Record that the watch delivers again."""
         self._stale_since = None
 
     def mark_stale(self) -> None:
-        """It does not; since when is remembered."""
+        """Record that the watch has failed, and when, unless it had before."""
         if self._stale_since is None:
             self._stale_since = time.monotonic()
 
     def stale_for(self) -> float:
-        """Seconds since it failed; 0 if it works."""
+        """Seconds since the watch has failed; 0 while it delivers."""
         return 0.0 if self._stale_since is None else time.monotonic() - self._stale_since
 
     def _listed(self, kind: ObjectKind, listed: Listed) -> None:
