@@ -107,7 +107,7 @@ def common(some: Sequence[Interval], others: Sequence[Interval]) -> list[Interva
 
 
 def check_never_ready_in_flight(revisions: Sequence[Revision], containers: Iterable[Container]) -> None:
-    """Ready was never said while a container of the set ran, but for a routine look, which keeps it."""
+    """Ready was never said while a container of the set ran, but for a routine check, which keeps it."""
     for container in containers:
         if container.started is None:
             continue

@@ -61,8 +61,8 @@ READY_AT_15 = [revision(5, 50.0, "False"), revision(15, 150.0, "True"), revision
         "not any more",
         "never started",
         "another set",
-        "a routine look",
-        "a routine look later",
+        "a routine check",
+        "a routine check later",
     ],
 )
 def test_ready_in_flight_is_found(revisions: Sequence[Revision], container: Container, broken: bool) -> None:

@@ -231,7 +231,7 @@ async def test_a_baseline_and_a_table_reach_the_runs_and_what_was_recorded_is_to
     second = told(await cluster.run("user", 2, done(1, Outcome.NO_CHANGE, baselined=1)))
     assert (second.table, second.baseline) == (None, 1)
     assert (await cluster.reaches("user", "Applied"))["version"] == 1
-    await cluster.event("Baselined", "user: the database is taken to be at version 1")
+    await cluster.event("Baselined", "user: baseline recorded, version 1")
     await cluster.patch_set(spec={"tracks": {"user": {"table": "public.versions"}}})
     moved = await cluster.run("user", 3, replace(failed(Outcome.FOREIGN_TABLE), observed=True))
     assert told(moved).table == "public.versions"

@@ -35,7 +35,7 @@ def test_an_error_after_a_group_says_what_took_effect_and_is_resumed_there(runne
     assert runner.row == [(2, True)]
     again = runner.run(numbered(TABLE, before + "INSERT INTO a VALUES (12, 'once')"))
     assert again.outcome is Outcome.APPLIED, again.error
-    assert "going on after" in (again.recovered or "")
+    assert "resuming after" in (again.recovered or "")
     assert runner.query("SELECT count(*) FROM a WHERE t = 'once'") == [(2,)]
     assert runner.row == [(2, False)]
 
@@ -117,7 +117,7 @@ def test_an_invalid_index_that_cannot_be_dropped_is_not_taken_for_the_one_asked_
         refused = runner.run(numbered(TABLE, INDEX))
     assert refused.outcome is Outcome.UNPROVEN
     assert refused.error is not None
-    assert "the invalid index public.a_i is in the way" in refused.error.message
+    assert "the invalid index public.a_i blocks the new one" in refused.error.message
     assert runner.row == [(2, True)]
     runner.settings = patient
     assert runner.run(numbered(TABLE, INDEX), requested=True).outcome is Outcome.APPLIED

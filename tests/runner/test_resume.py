@@ -17,7 +17,7 @@ def resumed(runner: Runner, before: str, after: str) -> None:
     assert failed.outcome is Outcome.SQL_ERROR, failed.error
     result = runner.run(numbered(FIRST, f"{before}; {after}"))
     assert result.outcome is Outcome.APPLIED, result.error
-    assert "going on after" in (result.recovered or "")
+    assert "resuming after" in (result.recovered or "")
 
 
 SETTER = "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT set_config('search_path', 's', false) $$"
@@ -68,7 +68,7 @@ def test_what_no_other_session_has_refuses_the_resume(runner: Runner, what: str,
     result = runner.run(numbered(FIRST, f"INSERT INTO a VALUES (1); {before}; SELECT 1"))
     assert result.outcome is Outcome.DIRTY, result.error
     assert result.error is not None
-    assert f"the session had what cannot be restored: {what}" in (result.error.detail or "")
+    assert f"the session has state that cannot be restored: {what}" in (result.error.detail or "")
     assert runner.query("SELECT * FROM a") == [(1,)]
 
 
@@ -131,7 +131,7 @@ def test_words_in_names_are_no_session_state(runner: Runner) -> None:
     runner.query("DELETE FROM users WHERE id = 2")
     result = runner.run(files, requested=True)
     assert result.outcome is Outcome.APPLIED, result.error
-    assert "going on after" in (result.recovered or "")
+    assert "resuming after" in (result.recovered or "")
 
 
 def test_after_discard_all_a_resume_is_on_the_right_table(runner: Runner) -> None:

@@ -117,7 +117,7 @@ def test_files_are_held_to_their_recorded_checksums(tmp_path: Path, migrations: 
     assert done.returncode == 1
     for part in (
         "001_users.up.sql: error: edited since migrations.sum was written",
-        "002_name.down.sql: error: migrations.sum records it, and it is not there",
+        "002_name.down.sql: error: migrations.sum records it, but the file does not exist",
         "003_new.up.sql: error: migrations.sum does not record it",
     ):
         assert part in done.stdout

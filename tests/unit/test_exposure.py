@@ -127,7 +127,7 @@ def test_a_failed_look_is_repeated_when_something_changes_or_time_has_come() -> 
     daily = replace(WANT, recheck=timedelta(seconds=10))
     planned = decided(record, daily, now=LATER)
     assert created(planned) is not None
-    assert conditions(planned)["Stalled"] == "True", "a routine look does not show"
+    assert conditions(planned)["Stalled"] == "True", "a routine check does not show"
     second, pods = replace(JOB, run=2), (replace(ended(failed()), run=2, finished_at=LATER),)
     same = decided(user(planned), daily, now=LATER, jobs=(second,), pods=pods)
     assert told(same) == [], "it is told once"
@@ -202,7 +202,7 @@ def test_what_the_platform_lacks_is_named_roles_first() -> None:
         "policy 2, and 37 more"
     )
     assert "fluxbase-migrate system roles --sql" in str(error)
-    assert not error.may_pass
+    assert not error.is_transient
     assert "system roles" not in str(PlatformIncomplete.of(6, LACKS[:1]))
 
 

@@ -56,7 +56,7 @@ def seen(system: TrackStatus, user: TrackStatus, **more: Any) -> ObservedSet:
 def metric(made: SetDecision, name: str) -> float:
     """Of the user track."""
     metrics, labels = Metrics(), {"namespace": "fluxbase", "name": "shop", "track": "user"}
-    metrics.set_seen(("fluxbase", "shop"), made.status)
+    metrics.set_observed(("fluxbase", "shop"), made.status)
     value = metrics._registry.get_sample_value(f"fluxbase_migrations_{name}", labels)
     assert value is not None
     return value

@@ -13,7 +13,7 @@ from fluxbase_migrations.controller.app import Operator
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.controller.process.settings import Settings
-from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE, reason_why
+from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE, condition_message
 from fluxbase_migrations.core.names import API_VERSION, KIND, Track
 from tests.support import kstatus
 from tests.unit.api_in_memory import ApiInMemory
@@ -52,7 +52,7 @@ def unreadable() -> ValidationError:
     ids=str,
 )
 def test_what_is_told_of_a_failure(error: Exception, failures: int, text: str | None) -> None:
-    told = reason_why(error, failures)
+    told = condition_message(error, failures)
     assert told is None if text is None else text in str(told)
 
 

@@ -39,7 +39,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Operator:
 def test_a_set_that_nobody_gets_to_is_trouble(operator: Operator) -> None:
     assert operator.health_error() is None
     operator._queue.add(KEY)
-    assert "a set has been waiting" in str(operator.health_error())
+    assert "a set has been in the queue" in str(operator.health_error())
 
 
 def test_blindness_is_trouble_only_in_all_namespaces(operator: Operator) -> None:
@@ -47,12 +47,12 @@ def test_blindness_is_trouble_only_in_all_namespaces(operator: Operator) -> None
     one.mark_stale()
     assert operator.health_error() is None
     two.mark_stale()
-    assert "nothing has been seen" in str(operator.health_error())
+    assert "no watch has delivered anything" in str(operator.health_error())
     one.mark_synced()
     assert operator.health_error() is None
 
 
-@pytest.mark.parametrize(("health_error", "status"), [(None, 200), ("a set has been waiting", 503)])
+@pytest.mark.parametrize(("health_error", "status"), [(None, 200), ("a set has been in the queue", 503)])
 async def test_trouble_is_what_healthz_answers(health_error: str | None, status: int) -> None:
     server = await http.serve(0, Metrics(), lambda: health_error, lambda: None)
     # Port 0 is another number for IPv4 than for IPv6, and which of them comes first is not said.
@@ -177,7 +177,7 @@ def test_every_documented_metric_is_there_and_a_deleted_set_has_none() -> None:
         started_at=NOW,
         finished_at=NOW + timedelta(seconds=3),
     )
-    metrics.set_seen(KEY, SetStatus(tracks=TracksStatus(None, record)))
+    metrics.set_observed(KEY, SetStatus(tracks=TracksStatus(None, record)))
     metrics.run_ended(Track.USER, record)
     metrics.job_created(Track.USER)
     metrics.status_written()
@@ -205,7 +205,7 @@ def test_every_documented_metric_is_there_and_a_deleted_set_has_none() -> None:
     counters = {one.removesuffix("_total") for one in told if one.endswith("_total")}
     assert told == {one for one in there if one.startswith("fluxbase_")} - counters
     assert len(told) > 10
-    metrics.set_gone(KEY)
+    metrics.set_removed(KEY)
     assert not [one for one in _samples(metrics) if "shop" in one]
 
 

@@ -178,10 +178,10 @@ class Decided(Reconciler):
                 assert observed.decision == decide(read.set), "the files say otherwise"
         return observed
 
-    def _decided(self, key: NamespacedName, observed: Observation) -> SetDecision:
-        made = super()._decided(key, observed)
+    def _decide_with_slots(self, key: NamespacedName, observed: Observation) -> SetDecision:
+        made = super()._decide_with_slots(key, observed)
         seen = replace(observed.set, status=made.status)
-        again = super()._decided(key, replace(observed, set=seen, decision=None))
+        again = super()._decide_with_slots(key, replace(observed, set=seen, decision=None))
         assert again.status == made.status, f"it does not last: {_changed(made.status, again.status)}"
         assert _created(again) == _created(made), f"{_created(again)} after {_created(made)}"
         return made

@@ -329,7 +329,7 @@ def test_a_request_is_answered_once(request_before: str | None, runs: bool) -> N
 
 WHOLE_FILE = f"{ANNOTATION_REQUESTED_AT}, runs the whole file again"
 STATEMENT = f"{ANNOTATION_REQUESTED_AT}, runs the statement again"
-BACK = "put those statements back"
+BACK = "restore those statements"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,20 @@
 """docs/resource.md says what the models say."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from fluxbase_migrations.api import reference
-from fluxbase_migrations.api.reasons import EFFECTS, OUTCOMES, Effect, Reason
+from fluxbase_migrations.api.reasons import (
+    EFFECTS,
+    EVENTS,
+    OUTCOMES,
+    WARNING_EVENTS,
+    Effect,
+    EventReason,
+    Reason,
+)
 from fluxbase_migrations.api.transitions import TRANSITIONS
 from fluxbase_migrations.core.result import Outcome
 
@@ -43,3 +52,11 @@ def test_every_reason_outcome_and_effect_is_explained() -> None:
     assert {*map(str, Outcome)} - told == {Outcome.NO_CHANGE, Outcome.CONFLICT}
     assert set(OUTCOMES) == {*Outcome, None}
     assert set(EFFECTS) == set(Effect)
+
+
+def test_every_reason_of_an_event_is_explained_with_the_type_it_has() -> None:
+    assert set(EVENTS) == set(EventReason)
+    source = "".join(file.read_text() for file in (ROOT / "operator/fluxbase_migrations").rglob("*.py"))
+    used = re.findall(r"EventNote\(\s*(True|False),\s*EventReason\.(\w+)", source)
+    assert {EventReason[name] for warning, name in used if warning == "True"} == WARNING_EVENTS
+    assert not {EventReason[name] for warning, name in used if warning == "False"} & WARNING_EVENTS

@@ -16,7 +16,7 @@ from fluxbase_migrations.core.config_maps import RULES
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.decisions.command_status import Given
-from fluxbase_migrations.decisions.decide import ObservedSet, decide, leaves_all
+from fluxbase_migrations.decisions.decide import ObservedSet, decide, is_no_op
 from fluxbase_migrations.decisions.desired import DesiredRun
 from fluxbase_migrations.decisions.job_state import Container, ObservedJob, ObservedPod
 from fluxbase_migrations.decisions.observed import ObservedTrack
@@ -227,7 +227,7 @@ def test_rest_means_the_same_without_the_files(data: st.DataObject) -> None:
     read = replace(first, status=status, now=later) if same else data.draw(situations(status, later, target))
     wishes = {track: replace(one, desired=replace(WANT, **_known(one))) for track, one in read.tracks.items()}
     unread = replace(read, tracks=wishes)
-    if leaves_all(unread, decide(unread)):
+    if is_no_op(unread, decide(unread)):
         event("at rest")
         assert decide(unread) == decide(read)
     else:

@@ -1,4 +1,4 @@
-"""A routine look keeps the status as it was until it has found something."""
+"""A routine check keeps the status as it was until it has found something."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -173,7 +173,7 @@ def test_a_look_whose_job_does_not_start_is_told_beside_what_was_there() -> None
     pod = replace(POD, run=2, container=Container.WAITING, waiting_reason="ImagePullBackOff")
     made = look(planned.status, jobs=run_of(planned)["jobs"], pods=(pod,))
     assert conditions(made) == READY
-    assert "routine look: pod has not started: ImagePullBackOff" in (user(made).message or "")
+    assert "routine check: pod has not started: ImagePullBackOff" in (user(made).message or "")
     refusal = Refusal(2, "template", "exceeded quota", False, TOMORROW + DAY)
     made = look(planned.status, refusal=refusal)
     assert conditions(made) == READY

@@ -14,7 +14,7 @@ from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.decisions import status_messages
 from fluxbase_migrations.decisions.job_state import ObservedJob, ObservedPod
-from fluxbase_migrations.decisions.observed import ObservedTrack, works
+from fluxbase_migrations.decisions.observed import ObservedTrack, occupies_slot
 from fluxbase_migrations.decisions.scheduling import has_begun
 from tests.unit.test_decide import JOB, NOW, POD, RUNNING, WANT
 
@@ -366,4 +366,4 @@ RECORDED = replace(PLANNED, finished_at=NOW)
 def test_what_takes_a_slot(
     record: TrackStatus, jobs: tuple[ObservedJob, ...], pods: tuple[ObservedPod, ...], takes_one: bool
 ) -> None:
-    assert works(ObservedTrack(Track.USER, WANT, jobs=jobs, pods=pods), record, NOW) is takes_one
+    assert occupies_slot(ObservedTrack(Track.USER, WANT, jobs=jobs, pods=pods), record, NOW) is takes_one

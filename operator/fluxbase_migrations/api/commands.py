@@ -39,13 +39,13 @@ def parse_force(value: str) -> tuple[Track, ForceCommand]:
     Raises:
         ValueError: malformed, with how to write it.
     """
-    found = _FORCE.fullmatch(value)
-    if not found or visible(value) != value or not -1 <= int(found[2]) <= _MAX_VERSION:
+    match = _FORCE.fullmatch(value)
+    if not match or visible(value) != value or not -1 <= int(match[2]) <= _MAX_VERSION:
         raise ValueError(
             f"{value[:80]!r} is not <track>=<version>@<token>, for example user=4@2025-01-31T12:00:00Z; "
             "the version is -1 (nothing applied) or higher"
         )
-    return Track(found[1]), ForceCommand(int(found[2]), found[3])
+    return Track(match[1]), ForceCommand(int(match[2]), match[3])
 
 
 def parse_take_over(value: str) -> tuple[Track, TakeOverCommand]:
@@ -54,13 +54,13 @@ def parse_take_over(value: str) -> tuple[Track, TakeOverCommand]:
     Raises:
         ValueError: malformed, with how to write it.
     """
-    found = _TAKE_OVER.fullmatch(value)
-    if not found or visible(value) != value:
+    match = _TAKE_OVER.fullmatch(value)
+    if not match or visible(value) != value:
         raise ValueError(
             f"{value[:80]!r} is not <track>=<uid of the owner>@<token>; status.tracks.<track>.claimedBy.uid "
             "is the owner's uid, and kubectl fluxbase take-over writes the annotation"
         )
-    return Track(found[1]), TakeOverCommand(found[2], found[3])
+    return Track(match[1]), TakeOverCommand(match[2], match[3])
 
 
 def digest(*parts: str | int | None) -> str:

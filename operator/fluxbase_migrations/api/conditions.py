@@ -56,7 +56,7 @@ def conditions(
 def failing(
     before: tuple[Condition, ...], generation: int, now: datetime, message: str
 ) -> tuple[Condition, ...]:
-    """The conditions of a set that could not be looked at; it is tried again."""
+    """The conditions of a set that cannot be reconciled; it will be retried."""
     return _stated(
         [(READY, "False"), (RECONCILING, "True")],
         EventReason.RECONCILE_ERROR,
@@ -68,7 +68,7 @@ def failing(
 
 
 def is_failing(conditions: tuple[Condition, ...]) -> bool:
-    """Whether the set could not be looked at: the rest of its status may be of an older spec."""
+    """Whether the set could not be reconciled: the rest of its status may be of an older spec."""
     return any(one.reason == EventReason.RECONCILE_ERROR for one in conditions)
 
 
@@ -108,18 +108,18 @@ def _is_present(record: TrackStatus) -> bool:
 
 def _ready_message(tracks: TracksStatus) -> str:
     """Where each track is, and that a volume still waits for somebody to copy files to it."""
-    told = [one for one in _both(tracks) if _is_present(one[1]) or one[1].reason == Outcome.SOURCE_EMPTY]
-    return "; ".join(f"{track}: {record.message}" for track, record in told)
+    stated = [one for one in _both(tracks) if _is_present(one[1]) or one[1].reason == Outcome.SOURCE_EMPTY]
+    return "; ".join(f"{track}: {record.message}" for track, record in stated)
 
 
 def _dirty_message(tracks: TracksStatus, dirty: list[Track]) -> str:
-    """A track that is left out is marked dirty: nothing will mend it by itself."""
+    """The message for a skipped track that is dirty: only a person can repair it."""
     versions = ", ".join(f"{track} at version {tracks.of(track).version}" for track in dirty)
     return f"tracking table is marked dirty: {versions}. {ADVICE[Outcome.DIRTY]}"
 
 
 def _acts(record: TrackStatus) -> bool:
-    """Whether the operator will go on by itself."""
+    """Whether the operator will continue automatically."""
     line = line_of(record.phase, record.reason)
     looks = line.shows is Shows.READY and record.outstanding  # others may wait for it
     return line.shows is Shows.RECONCILING or looks

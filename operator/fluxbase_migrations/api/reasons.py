@@ -50,13 +50,13 @@ class EventReason(StrEnum):
 
 
 EVENTS: Final[dict[EventReason, str]] = {
-    EventReason.BASELINED: "a run recorded the baseline of a track: nothing up to it was run",
-    EventReason.RECOVERED: "a run recovered from a dirty state, and how",
-    EventReason.WARNING: "a run found something worth looking at",
+    EventReason.BASELINED: "a run recorded the baseline of a track; no file up to it was run",
+    EventReason.RECOVERED: "a run recovered from a dirty state; the message says how",
+    EventReason.WARNING: "a run has a warning",
     EventReason.NOT_EXPOSED: "nothing is reachable past row-level security any more",
-    EventReason.DATABASE_CHANGED: "`spec.database` changed; what was read from the former one is dropped",
-    EventReason.DATABASE_REPLACED: "a run found another database than before though the spec is the same",
-    EventReason.TAKING_OVER: "the set that owned the database's track was deleted or let go",
+    EventReason.DATABASE_CHANGED: "`spec.database` changed; the state of the former database is dropped",
+    EventReason.DATABASE_REPLACED: "a run found a different database, although the spec is the same",
+    EventReason.TAKING_OVER: "the set that owned the database's track was deleted or released it",
     EventReason.TAKEN_OVER: "the track was taken over",
     EventReason.REQUESTED: "`fluxbase.io/requested-at` was given",
     EventReason.FORCED: "`fluxbase.io/force` was given",
@@ -64,10 +64,21 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.COMMAND_OBEYED: "a run did what a command asked for",
     EventReason.COMMAND_WITHDRAWN: "a command's annotation was removed before it was obeyed",
     EventReason.COMMAND_REFUSED: "a command is malformed, or was given for another database",
-    EventReason.RECONCILE_ERROR: "the set cannot be reconciled: its spec, or the API server, does not let it",
+    EventReason.RECONCILE_ERROR: "the set cannot be reconciled: invalid spec, or failed API requests",
     EventReason.OPERATOR_CONFLICT: "another installation of the operator runs a Job for this set",
 }
-"""When each is told, for the docs."""
+"""When each Event is created, for the docs."""
+
+WARNING_EVENTS: Final = frozenset(
+    {
+        EventReason.WARNING,
+        EventReason.DATABASE_REPLACED,
+        EventReason.COMMAND_REFUSED,
+        EventReason.RECONCILE_ERROR,
+        EventReason.OPERATOR_CONFLICT,
+    }
+)
+"""Those of type Warning; the others are Normal."""
 
 
 class Effect(StrEnum):
@@ -76,13 +87,13 @@ class Effect(StrEnum):
     SETTLE = "settle"
     """The track is where it should be."""
     WAIT = "wait"
-    """Pending; tried again without limit, not counted as an attempt."""
+    """Pending; retried without limit, not counted as an attempt."""
     EMPTY = "empty"
     """Depends on the kind of source and on what was applied before."""
     RETRY = "retry"
-    """Pending; tried again until ``retry.limit``, then Failed."""
+    """Pending; retried up to ``retry.limit`` times, then Failed."""
     CLAIMED = "claimed"
-    """Failed until the other set lets go, or somebody hands over on purpose."""
+    """Failed until the other set releases the track, or a take-over command is given."""
     STOP = "stop"
     """Failed until something changes."""
 
@@ -92,12 +103,12 @@ EFFECTS: Final[dict[Effect, str]] = {
     Effect.WAIT: "Pending; retried without limit and without being counted, after `retry.backoff` "
     "doubled each time, up to five minutes (SourceChanged, DatabaseChanged: at once, then after 1, 2, 4 s "
     "and so on)",
-    Effect.EMPTY: "A volume: Skipped with `allowEmpty`, otherwise Pending and looked at again after "
+    Effect.EMPTY: "A volume: Skipped with `allowEmpty`, otherwise Pending and checked again after "
     "`retry.backoff` doubled each time, up to five minutes; a ConfigMap: Pending until it changes; "
     "with versions applied: Failed, `AheadOfSource`",
     Effect.RETRY: "Pending; retried after `retry.backoff` doubled each time, up to `retry.limit` times; "
     "then Failed",
-    Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is deleted or lets go, or until "
+    Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is deleted or releases it, or until "
     "`kubectl fluxbase take-over` (annotation `fluxbase.io/take-over`)",
     Effect.STOP: "Failed until the source, the spec or a command changes",
 }
@@ -112,15 +123,15 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.AUTH: "Authentication or TLS certificate verification failed.",
     Outcome.SERVER_REFUSED: "Before anything ran: the connection's parameters, the server, the role or the "
     "tracking table cannot be used (a pooler in transaction mode, missing privileges).",
-    Outcome.LOCK_HELD: "Somebody else held the migration lock for longer than `lockTimeout`.",
-    Outcome.SOURCE_CHANGED: "The mounted files were not those that the operator saw; nothing was touched.",
-    Outcome.INTERRUPTED: "The pod was told to stop; what was begun is finished or undone.",
+    Outcome.LOCK_HELD: "Another session held the migration lock for longer than `lockTimeout`.",
+    Outcome.SOURCE_CHANGED: "The mounted files were not those that the operator read; nothing was changed.",
+    Outcome.INTERRUPTED: "The pod was stopped; what had begun was completed or undone.",
     Outcome.DATABASE_CHANGED: "The database is not the one that the system track was applied to, or that a "
-    "command was given for; nothing was touched.",
+    "command was given for; nothing was changed.",
     Outcome.PLATFORM_INCOMPLETE: "The database lacks something that the recorded version of the system track "
     "makes (roles, policies, privileges, functions): a dump was restored without roles, for example.",
     Outcome.SOURCE_EMPTY: "There are no migration files.",
-    Outcome.TRANSIENT: "A fault that may pass: serialization, deadlock, lock timeout, connection lost.",
+    Outcome.TRANSIENT: "A transient error: serialization, deadlock, lock timeout, connection lost.",
     Outcome.CONFLICT: "Another set owns this track of this database.",
     Outcome.SQL_ERROR: "PostgreSQL refused a statement.",
     Outcome.INVALID_SOURCE: "A file's name or content cannot be used.",
@@ -129,14 +140,14 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.TARGET_NOT_FOUND: "`targetVersion` is not among the files.",
     Outcome.AHEAD_OF_SOURCE: "The recorded version is not among the files.",
     Outcome.OUT_OF_ORDER: "A file below the recorded version was never applied, and `outOfOrder` is Fail.",
-    Outcome.DIRTY: "The tracking table is dirty, and nothing proves what state the database is in.",
+    Outcome.DIRTY: "The tracking table is dirty, and the state of the database is unknown.",
     Outcome.UNPROVEN: "A statement outside a transaction (CALL, DO with COMMIT) may have taken effect in "
     "part, or what took effect is not known.",
     Outcome.FOREIGN_TABLE: "The tracking table has no version, and the table of golang-migrate or of another "
     "migration tool has one: the files may have been applied already.",
     Outcome.EXPOSED: "The files are applied; `anon` or `authenticated` reach something past row-level "
     "security, and `exposure` is Fail.",
-    Outcome.INTERNAL: "An error that nobody expected.",
+    Outcome.INTERNAL: "An unexpected error.",
     None: "The container ended without a result: out of memory, evicted, deleted, deadline.",
 }
 """What each outcome means, for the docs."""
@@ -153,7 +164,7 @@ def effect(outcome: Outcome | None) -> Effect:
             return Effect.CLAIMED
         case _ if outcome.succeeded:
             return Effect.SETTLE
-        case _ if outcome.waits_for_the_world:
+        case _ if outcome.is_retried_without_limit:
             return Effect.WAIT
         case _:
             return Effect.STOP
@@ -169,10 +180,10 @@ def backoff(first: float, count: int) -> float:
 
 
 AT_ONCE: Final = frozenset({Outcome.SOURCE_CHANGED, Outcome.DATABASE_CHANGED})
-"""Outcomes after which the operator looks afresh instead of waiting for the world."""
+"""Outcomes after which the first retry follows at once: the operator only has to read the new state."""
 
 
-def look_again_backoff(count: int) -> float:
+def immediate_backoff(count: int) -> float:
     """Seconds after the ``count``-th such outcome in a row: at once, then 1, 2, 4 s and so on."""
     return 0.0 if count <= 1 else backoff(1.0, count - 1)
 
@@ -196,6 +207,6 @@ ADVICE: Final[dict[Outcome, str]] = {
     Outcome.PLATFORM_INCOMPLETE: "Make the roles, then restore the dump again (docs/restore.md).",
     Outcome.EXPOSED: "Run the statements of status.tracks.user.exposures in a further migration, or set "
     "exposure: Warn.",
-    Outcome.INTERNAL: "This is a fault of the operator; please report it.",
+    Outcome.INTERNAL: "This is a bug; please report it.",
 }
 """What to do about an outcome where the runner gave no hint of its own."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fluxbase_migrations.api.crd import definition
-from fluxbase_migrations.api.reasons import ADVICE, EFFECTS, OUTCOMES, Effect, effect
+from fluxbase_migrations.api.reasons import ADVICE, EFFECTS, EVENTS, OUTCOMES, WARNING_EVENTS, Effect, effect
 from fluxbase_migrations.api.transitions import TRANSITIONS, Transition
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import Outcome
@@ -112,6 +112,11 @@ def _outcomes() -> Iterator[str]:
                 yield item(f"{name}: {OUTCOMES[outcome]} {ADVICE.get(outcome, '') if outcome else ''}", 1)
 
 
+def _events() -> Iterator[str]:
+    for reason, when in EVENTS.items():
+        yield item(f"{'Warning' if reason in WARNING_EVENTS else 'Normal'} **{reason}**: {when}")
+
+
 def lists() -> dict[str, str]:
     """The lists by name."""
     return {
@@ -119,6 +124,7 @@ def lists() -> dict[str, str]:
         "status": "\n".join(_fields(_schema("status"))),
         "states": "\n".join(_transitions()),
         "outcomes": "\n".join(_outcomes()),
+        "events": "\n".join(_events()),
     }
 
 

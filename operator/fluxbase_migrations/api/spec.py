@@ -85,7 +85,7 @@ _TABLE: Final = {
 
 
 class Connection(Model):
-    """A connection in its parts. Only the password, and if you like the user, come from a Secret."""
+    """A connection in its parts. The password, and optionally the user, come from a Secret."""
 
     rules: ClassVar = [
         rule("has(self.user) != has(self.userFrom)", "give exactly one of user and userFrom"),
@@ -107,7 +107,7 @@ class Connection(Model):
             json_schema_extra={"enum": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]}
         ),
     ] = "prefer"
-    """libpq's sslmode. verify-full is what protects against a forged server."""
+    """libpq's sslmode. Only verify-full protects against an impersonated server."""
     user: Identifier | None = None
     """The login that runs the migrations."""
     user_from: SecretSource | None = None
@@ -132,7 +132,7 @@ class Database(Model):
     """The connection in its parts."""
 
     def digest(self) -> str:
-        """Tells one such reference from another; what is in a Secret is not read."""
+        """A digest of the reference; the content of a Secret is not part of it."""
         return digest(self.model_dump_json())
 
 
@@ -211,22 +211,22 @@ class TrackSpec(Model):
     ]
 
     enabled: bool = True
-    """false leaves the track out; its tables and versions stay as they are."""
+    """false disables the track; its tables and versions stay as they are."""
     source: SourceSpec | None = None
     """Where the files are. Absent: the system track's are built in, the user track is skipped."""
     target_version: Annotated[int, Field(ge=0)] | None = None
-    """The version to be at. Absent: the latest. Lower than what is applied: rolls back. 0: nothing."""
+    """The version to migrate to. Absent: the latest. A lower one than applied rolls back; 0: everything."""
     rollback: Rollback = Rollback.FORBID
     """Whether a lower targetVersion may run down files: Forbid or Allow."""
     out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
-    """What to make of a file below the applied version that was never applied: Warn, Fail or Ignore."""
+    """Policy for a file below the applied version that was never applied: Warn, Fail or Ignore."""
     unknown_files: UnknownFiles = UnknownFiles.FAIL
-    """What to make of a .sql file whose name is no migration's: Fail, or Warn, which leaves it out."""
+    """Policy for a .sql file whose name is not that of a migration: Fail, or Warn (the file is ignored)."""
     table: TrackingTable | None = None
     """Tracking table of the source's files, as schema.name. Absent: migrations.app or migrations.fluxbase."""
     baseline: Annotated[int, Field(ge=1)] | None = None
-    """The version of a database that something else has migrated: recorded once, where there are tables and
-    no version. Files up to it are not run."""
+    """The version of a database that another tool has migrated: recorded once, if the database has tables and
+    no recorded version. Files up to it are not run."""
     foreign_tables: (
         Annotated[
             tuple[QualifiedTable, ...],
@@ -238,13 +238,13 @@ class TrackSpec(Model):
     version, a run is refused where any other table of golang-migrate's shape has one."""
     allow_empty: bool = False
     """Whether a volume without migration files leaves the set Ready as long as nothing was applied. false: it
-    is Pending, so that a mistyped path is noticed."""
+    is Pending, so that a mistyped path shows."""
     recheck_interval: Interval | None = None
-    """How often to look into a volume for new files. Absent: when asked, or on a rollout restart."""
+    """How often to check a volume for new files. Absent: only on request, or on a rollout restart."""
 
 
 class Tracks(Model):
-    """The two independent tracks. The user track waiting for the system track."""
+    """The two tracks. The user track waits for the system track."""
 
     rules: ClassVar = [
         rule(
@@ -267,19 +267,19 @@ class Tracks(Model):
 
 
 class Retry(Model):
-    """How faults that may pass are tried again. Faults in the files are not: they wait for a change."""
+    """How transient errors are retried. Errors in the files are not: they wait for a change."""
 
     limit: Annotated[int, Field(ge=0, le=100)] = 5
-    """Tries after the first. An unreachable server or a held lock does not count: tried for ever."""
+    """Retries after the first run. An unreachable server or a held lock is retried without limit."""
     backoff: Pause = "10s"
     """Time until the first retry; doubled with each further one, up to five minutes."""
 
 
 class Verify(Model):
-    """A routine look at the database."""
+    """Routine checks of the database."""
 
     interval: VerifyInterval
-    """Time between two looks."""
+    """Time between two checks."""
 
 
 class LocalReference(Model):
@@ -316,16 +316,16 @@ class Resources(Model):
     """Resources of the Job's container."""
 
     requests: Quantities = _REQUESTS
-    """What the container is scheduled with."""
+    """Resources that are reserved for the container."""
     limits: Quantities = _LIMITS
-    """What the container may use. All files are read into memory."""
+    """Maximum resources of the container. All files are read into memory."""
 
 
 StringMap = Annotated[dict[LabelText, LabelText], Field(max_length=64)]
 
 
 class JobTemplate(Model):
-    """How the Jobs are made. A change applies from the next run."""
+    """Settings of the Jobs. A change applies from the next run."""
 
     rules: ClassVar = [
         rule(
@@ -336,7 +336,7 @@ class JobTemplate(Model):
     ]
 
     active_deadline_seconds: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    """Ends a run that takes longer. Absent: no limit; a long index build is not a fault."""
+    """Time limit of a run. Absent: none, so that a long index build is not interrupted."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] = 86400
     """How long a finished Job and its log are kept. At most the last two Jobs of a track are kept anyway."""
     resources: Resources = Resources()
@@ -374,28 +374,28 @@ class Spec(Model):
     tracks: Tracks = Tracks()
     """What to migrate."""
     recovery: Recovery = Recovery.AUTOMATIC
-    """How far to go from a dirty state: Automatic (where nothing is proven, run the file again once), Proven
-    (only where the history proves what the file left), or Manual."""
+    """Recovery from a dirty state: Automatic (if the state is unknown, the file runs again once), Proven
+    (only if the history proves what the file left), or Manual."""
     exposure: ExposurePolicy = ExposurePolicy.WARN
-    """What to make of objects that anon or authenticated reach past row-level security once the user track's
-    files are applied: Warn, Fail (the track is Failed until they are closed), or Ignore (nobody looks)."""
+    """Policy for objects that anon or authenticated reach past row-level security once the user track's
+    files are applied: Warn, Fail (the track is Failed until they are closed), or Ignore (not checked)."""
     retry: Retry = Retry()
-    """How faults that may pass are tried again."""
+    """How transient errors are retried."""
     operator: Annotated[
         str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)
     ] = ""
     """Name of the operator that is responsible (operatorName of its chart), where several watch this
     namespace. Empty: the one without a name."""
     verify: Verify | None = None
-    """Looks at the database regularly by a Job that changes nothing where nothing is due. Absent: never."""
+    """Routine checks of the database by a Job, which applies only what is pending. Absent: never."""
     suspend: bool = False
-    """true starts no more runs; one that is running ends undisturbed."""
+    """true starts no further runs; a run in progress is not interrupted."""
     lock_timeout: Timeout = f"{LOCK_TIMEOUT / 60:g}m"
     """How long to wait for the migration lock."""
     ddl_lock_timeout: Timeout | None = None
     """PostgreSQL's lock_timeout for the files' statements. Absent: the server's own."""
     statement_timeout: Timeout = "0s"
-    """PostgreSQL's statement_timeout for the files' statements. 0s: what the database URL says, or else none,
-    whatever the login's own is."""
+    """PostgreSQL's statement_timeout for the files' statements. 0s: that of the database URL, or none; the
+    login's own setting does not apply."""
     job: JobTemplate = JobTemplate()
-    """How the Jobs are made."""
+    """Settings of the Jobs."""

@@ -83,7 +83,7 @@ class Commands:
 
 @dataclass(frozen=True, slots=True)
 class CommandStatus:
-    """A command given as an annotation, and what became of it."""
+    """A command given as an annotation, and its state."""
 
     __pydantic_config__ = JSON_NAMES
 
@@ -94,9 +94,9 @@ class CommandStatus:
     message: str | None = None
     """Why it waits or was refused."""
     database: DatabaseIdentity | None = None
-    """The database that was known when it was given; it counts for no other. Absent: none was known."""
+    """The database that was known when it was given; it is for no other. Absent: none was known."""
     database_digest: str | None = None
-    """Digest of the spec.database that it was given for; it counts for no other."""
+    """Digest of the spec.database that it was given for; it is for no other."""
     manager: str | None = None
     """The field manager that wrote it. Who really did is in the API server's audit log."""
     time: datetime | None = None
@@ -129,7 +129,7 @@ class SourceRead:
     digest: str
     """Digest of the migration files in them."""
     rules: int
-    """Which rules for the files the operator had that read them."""
+    """Version of the operator's rules for files that they were read with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +158,9 @@ class TrackStatus:
     skipped_versions: tuple[int, ...] = ()
     """Versions below the recorded one that were never applied."""
     warnings: tuple[str, ...] = ()
-    """What the last run found worth a warning."""
+    """Warnings of the last run."""
     exposed: int | None = None
-    """How many objects anon or authenticated reach past row-level security. Absent: nobody looked."""
+    """How many objects anon or authenticated reach past row-level security. Absent: not checked."""
     exposures: tuple[Exposure, ...] = ()
     """The first of these objects, each with the statement that closes it."""
     recovered: str | None = None
@@ -170,7 +170,7 @@ class TrackStatus:
     source: SourceRead | None = None
     """The ConfigMaps that this status was decided on. Absent: none, or no run could use their files."""
     inputs_digest: str | None = None
-    """Digest of everything that decides what the present run leaves in the database."""
+    """Digest of the inputs that determine the result of the present run."""
     database: DatabaseIdentity | None = None
     """The database from which version, dirty, pending and applied were read; without pending, a run has found
     it and not read it yet. Absent: none was found yet."""
@@ -183,7 +183,7 @@ class TrackStatus:
     job: JobReference | None = None
     """The Job of the present run."""
     routine: bool | None = None
-    """Whether the present run is a routine look, which shows only when it has found something."""
+    """Whether the present run is a routine check, which shows only when it has found something."""
     outcome: Outcome | None = None
     """How the last finished run ended."""
     rolled_back: bool | None = None
@@ -195,13 +195,13 @@ class TrackStatus:
     attempts: int = 0
     """How many runs for the present inputs count against retry.limit, the present one included."""
     waits: int = 0
-    """How many runs in a row found the world not ready: unreachable, locked, interrupted."""
+    """Consecutive runs that could not start their work: unreachable, locked, interrupted."""
     retry_at: datetime | None = None
-    """When the next try is due."""
+    """When the next retry is due."""
     progress: Progress | None = None
-    """How far the running Job is."""
+    """Progress of the running Job."""
     error: ErrorInfo | None = None
-    """What went wrong in the last run."""
+    """The error of the last run."""
     claimed_by: Owner | None = None
     """The other set that owns this track of this database."""
     taken_from: Owner | None = None
@@ -260,12 +260,12 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class SetStatus:
-    """What the operator last saw and decided. Nobody else writes here."""
+    """What the operator last observed and decided."""
 
     __pydantic_config__ = JSON_NAMES
 
     observed_generation: int = -1
-    """The generation of the spec that this status is about; -1 before the operator's first look."""
+    """The generation of the spec that this status is about; -1 before the first reconciliation."""
     phase: Phase | None = None
     """First present of Failed, Running, Pending, RolledBack, Applied among the tracks not Skipped."""
     dirty: bool | None = None
@@ -277,13 +277,13 @@ class SetStatus:
     database_digest: str | None = None
     """Digest of the spec.database that this status is about."""
     tracks: TracksStatus = field(default_factory=TracksStatus)
-    """Each track by itself."""
+    """The status of each track."""
     last_handled_requested_at: str | None = None
     """The last value of fluxbase.io/requested-at that a run carries or has carried, or that was refused."""
     last_handled_force: str | None = None
     """The last value of fluxbase.io/force that a run carries or has carried, or that was refused."""
     commands: CommandsStatus = field(default_factory=CommandsStatus)
-    """What became of the commands that were given as annotations."""
+    """The commands that were given as annotations."""
     conditions: tuple[Condition, ...] = ()
     """Ready, and exactly one of Reconciling and Stalled while Ready is not True."""
 

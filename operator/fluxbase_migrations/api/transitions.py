@@ -14,13 +14,13 @@ from fluxbase_migrations.core.result import Outcome
 
 
 class Shows(StrEnum):
-    """What a track in this state says of the set, unless another track has more to say."""
+    """What a track in this state contributes to the set's conditions; the more serious track wins."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
-    """The operator will act by itself."""
+    """The operator continues automatically."""
     STALLED = "Stalled"
-    """Nothing happens until somebody changes something."""
+    """The operator waits for a change by the user."""
     UPSTREAM = "as the system track"
 
 
@@ -30,15 +30,15 @@ class Transition:
 
     event: str
     before: frozenset[Phase]
-    """Phases from which it may come."""
+    """Phases that the track may have before."""
     phase: Phase
     reasons: frozenset[str]
     """Reasons of the track that tell this line; empty: whatever Kubernetes itself gives as a reason."""
     shows: Shows
     does: str
-    """What the operator does."""
+    """What the operator does then."""
     warns: bool = False
-    """Whether a track's arrival here is told as a Warning where the end of its run has not told it."""
+    """Whether entering this state creates a Warning Event, unless the end of a run already has."""
 
 
 def _ending_in(*effects: Effect) -> frozenset[str]:
@@ -48,12 +48,12 @@ def _ending_in(*effects: Effect) -> frozenset[str]:
 
 
 _ANY: Final = frozenset(Phase)
-"""Also settled ones: a routine look goes on unseen until something happens."""
+"""Includes settled phases: a routine check is not shown until it finds something."""
 
 TRANSITIONS: Final = (
     Transition(
-        "Something is wanted that no run has brought about: another source, spec or command, a retry that is "
-        "due, a database whose owner has let go.",
+        "A run is needed: the source, the spec or a command has changed, a retry is due, or the owner of "
+        "the database was deleted or has released it.",
         _ANY,
         Phase.PENDING,
         frozenset({Reason.STARTING}),
@@ -75,7 +75,8 @@ TRANSITIONS: Final = (
         Phase.PENDING,
         frozenset({Reason.QUEUED}),
         Shows.RECONCILING,
-        "waits for its turn: first who has begun, then namespaces in turn, in each who asked first",
+        "queues the run: user tracks whose system track has just run come first, then namespaces in turn, "
+        "first come, first served in each",
     ),
     Transition(
         "The same, and pods of an earlier run, or of a deleted set of this name, are still there.",
@@ -91,7 +92,7 @@ TRANSITIONS: Final = (
         Phase.PENDING,
         frozenset({Reason.SUSPENDED}),
         Shows.STALLED,
-        "nothing until it is false; a run in flight ends undisturbed",
+        "nothing until it is false; a run in flight is not interrupted",
         warns=True,
     ),
     Transition(
@@ -100,7 +101,7 @@ TRANSITIONS: Final = (
         Phase.PENDING,
         frozenset({Reason.SOURCE_MISSING, Outcome.SOURCE_EMPTY}),
         Shows.RECONCILING,
-        "notices at once when a ConfigMap has files; looks into a volume again, at most five minutes apart",
+        "starts a run as soon as a ConfigMap has files; checks a volume again at least every five minutes",
         warns=True,
     ),
     Transition(
@@ -109,7 +110,7 @@ TRANSITIONS: Final = (
         Phase.SKIPPED,
         frozenset({Outcome.SOURCE_EMPTY}),
         Shows.READY,
-        "looks again at a restart of its Deployment, a request, or the `recheckInterval`",
+        "checks again when its Deployment restarts, on request, and each `recheckInterval`",
     ),
     Transition(
         "The source is empty or ends below the recorded version.",
@@ -126,10 +127,10 @@ TRANSITIONS: Final = (
         Phase.SKIPPED,
         frozenset({Reason.DISABLED, Reason.NO_SOURCE}),
         Shows.READY,
-        "leaves the track out; it keeps its last known version",
+        "skips the track, which keeps its last known version",
     ),
     Transition(
-        "The claim is ReadWriteOncePod: only one pod could ever use it.",
+        "The claim is ReadWriteOncePod: only one pod can use it.",
         _ANY,
         Phase.FAILED,
         frozenset({Reason.ACCESS_MODE}),
@@ -143,7 +144,7 @@ TRANSITIONS: Final = (
         Phase.PENDING,
         frozenset({Reason.JOB_REFUSED}),
         Shows.RECONCILING,
-        "tries again after 5 s, doubled each time up to 5 min",
+        "retries after 5 s, doubled each time up to 5 min",
         warns=True,
     ),
     Transition(
@@ -161,7 +162,7 @@ TRANSITIONS: Final = (
         Phase.PENDING,
         frozenset({Reason.POD_PENDING}),
         Shows.RECONCILING,
-        "waits; the Job gives way to anything newer",
+        "waits; replaces the Job when anything newer is desired",
     ),
     Transition(
         "The same, and Kubernetes says why: CreateContainerConfigError, ImagePullBackOff, Unschedulable, "
@@ -170,11 +171,11 @@ TRANSITIONS: Final = (
         Phase.PENDING,
         frozenset(),
         Shows.RECONCILING,
-        "passes the reason on; the Job goes on by itself when it is mended, and gives way to anything newer",
+        "shows the reason; Kubernetes retries the pod; replaces the Job when anything newer is desired",
         warns=True,
     ),
     Transition(
-        "Something newer is wanted than a Job whose container has not started.",
+        "A newer run is desired, and the Job's container has not started.",
         _ANY,
         Phase.PENDING,
         frozenset({Reason.REPLACING}),
@@ -182,12 +183,12 @@ TRANSITIONS: Final = (
         "deletes that Job, and waits until it and its pods are gone",
     ),
     Transition(
-        "Somebody deletes the Job before its container has started.",
+        "The Job is deleted before its container has started.",
         _ANY,
         Phase.PENDING,
         frozenset({Reason.JOB_DELETED}),
         Shows.RECONCILING,
-        "runs again when it is gone, after `retry.backoff`",
+        "runs again after `retry.backoff`, once the Job is gone",
         warns=True,
     ),
     Transition(
@@ -196,10 +197,11 @@ TRANSITIONS: Final = (
         Phase.RUNNING,
         frozenset({Reason.RUNNING}),
         Shows.RECONCILING,
-        "never touches the Job; shows which file of how many; whatever is changed meanwhile follows",
+        "does not touch the Job; shows the current file and the number of files; applies newer changes after "
+        "this run",
     ),
     Transition(
-        "The node of the running container no longer answers.",
+        "The node of the running container is not responding.",
         _ANY,
         Phase.RUNNING,
         frozenset({Reason.NODE_LOST}),
@@ -213,7 +215,7 @@ TRANSITIONS: Final = (
         Phase.APPLIED,
         frozenset({Outcome.APPLIED}),
         Shows.READY,
-        "records what the run read; lets the user track start",
+        "records what the run read; the user track may start",
     ),
     Transition(
         "A run has reached a lower target.",
@@ -224,26 +226,26 @@ TRANSITIONS: Final = (
         "records what the run read",
     ),
     Transition(
-        "A run finds the world not ready.",
+        "A run could not start its work, for a cause outside the files.",
         _ANY,
         Phase.PENDING,
         _ending_in(Effect.WAIT) - {Outcome.PLATFORM_INCOMPLETE},
         Shows.RECONCILING,
-        "runs again after `retry.backoff`, doubled each time up to 5 min; does not count it",
+        "retries after `retry.backoff`, doubled each time up to 5 min; not counted against `retry.limit`",
         warns=True,
     ),
     Transition(
-        "A run finds that the database lacks something of what the system track has made: a dump was "
-        "restored without roles, for example.",
+        "A run finds that the database lacks objects of the system track: a dump was restored without "
+        "roles, for example.",
         _ANY,
         Phase.PENDING,
         frozenset({Outcome.PLATFORM_INCOMPLETE}),
         Shows.RECONCILING,
-        "looks again after `retry.backoff`, doubled each time up to 5 min; runs no file until all is there",
+        "checks again after `retry.backoff`, doubled each time up to 5 min; runs no file until all exist",
         warns=True,
     ),
     Transition(
-        "A run ends by a fault that may pass, or without a result.",
+        "A run ends with a transient error, or without a result.",
         _ANY,
         Phase.PENDING,
         _ending_in(Effect.RETRY),
@@ -266,7 +268,7 @@ TRANSITIONS: Final = (
         Phase.FAILED,
         frozenset({Reason.DATABASE_CLAIMED}),
         Shows.STALLED,
-        "takes over when the other set is deleted or has let go, or when told to; starts no Job until then",
+        "takes over when the other set is deleted or releases the track, or on command; no Job until then",
         warns=True,
     ),
     Transition(
@@ -276,11 +278,11 @@ TRANSITIONS: Final = (
         Phase.FAILED,
         frozenset({Outcome.EXPOSED}),
         Shows.STALLED,
-        "looks again when the source or the spec changes, when asked, and each `verify.interval`",
+        "checks again when the source or the spec changes, on request, and each `verify.interval`",
         warns=True,
     ),
     Transition(
-        "A run ends by anything else; or the operator itself finds a file that cannot be used.",
+        "A run ends with any other error, or the operator finds a file that cannot be used.",
         _ANY,
         Phase.FAILED,
         _ending_in(Effect.STOP) - {Outcome.AHEAD_OF_SOURCE, Outcome.EXPOSED},
@@ -301,9 +303,9 @@ def line_of(phase: Phase, reason: str | None) -> Transition:
     Raises:
         LookupError: there is none.
     """
-    found = _BY_REASON.get((phase, reason or ""))
-    if found is None and phase is _KUBERNETES_OWN.phase and reason:
+    line = _BY_REASON.get((phase, reason or ""))
+    if line is None and phase is _KUBERNETES_OWN.phase and reason:
         return _KUBERNETES_OWN
-    if found is None:
+    if line is None:
         raise LookupError(f"no line for {phase}, {reason}")
-    return found
+    return line

@@ -173,7 +173,7 @@ class Operator:
                     raise
                 for one in self._watches:
                     one.mark_stale()
-                logger.warning("%s; trying again in %.1f s", error, pause)
+                logger.warning("%s; retrying in %.1f s", error, pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
             else:
@@ -191,8 +191,10 @@ class Operator:
                 await self._kube.get(paths.sets(one.namespace), {"limit": 1})
             except KubeError as error:
                 if error.status == 404:
-                    told = f"the resource {PLURAL}.{GROUP} {VERSION} is not installed: kubectl apply -f crds/"
-                    raise KubeError(404, NOT_INSTALLED, told) from error
+                    message = (
+                        f"the resource {PLURAL}.{GROUP} {VERSION} is not installed: kubectl apply -f crds/"
+                    )
+                    raise KubeError(404, NOT_INSTALLED, message) from error
                 if error.status != 403:
                     raise
                 refused = error
@@ -207,7 +209,7 @@ class Operator:
         await one.run()
 
     def _complete(self, namespace: str | None) -> None:
-        """All sets, Jobs and pods of a namespace, or of all, are in the store: its sets may be looked at."""
+        """All sets, Jobs and pods of a namespace, or of all, are in the store: its sets may be reconciled."""
         self._reconciler.hold_slots(namespace)
         for key in self._store.sets():
             if namespace in (None, key[0]):
@@ -218,7 +220,7 @@ class Operator:
     def _check_watches(self) -> None:
         """No Job is created before the slots of those that are there have been taken.
 
-        The sets of a namespace that we may not watch any more are looked at, once more: they say so.
+        The sets of a namespace that may no longer be watched are reconciled once more, to report it.
         """
         before = self._unwatched
         self._unwatched = {one.namespace: one.refusal for one in self._watches if one.refusal}
@@ -233,10 +235,10 @@ class Operator:
         return self._unwatched.get(None) or self._unwatched.get(key[0])
 
     async def _reconcile(self, key: NamespacedName) -> None:
-        """Look at a set, unless what is known of it has grown old: then it keeps no slot, and says so.
+        """Reconcile a set, unless its namespace may no longer be watched: then that is the error.
 
         Raises:
-            KubeError: the API server refuses to let us watch, or see :meth:`Reconciler.reconcile`.
+            KubeError: the namespace may not be watched; or see :meth:`Reconciler.reconcile`.
         """
         refusal = self._refusal(key)
         if refusal:
@@ -277,12 +279,12 @@ class Operator:
         await self._reconciler.failed(key, error, failures)
         if status == 403:
             self._refused[key[0]] = str(error)
-        # When a watch works again, all of its sets are looked at.
+        # When a watch works again, all of its sets are reconciled.
         soon = status in (0, 403) and not self._refusal(key)
         delay = self._queue.failed(key, MAX_PAUSE if soon else MAX_BACKOFF)
         self._metrics.reconcile_failures.inc()
         detail = None if isinstance(error, KubeError | TimeoutError | ValidationError) else error
-        logger.warning("%s/%s: %s; next try in %.1f s", *key, str(error) or "timeout", delay, exc_info=detail)
+        logger.warning("%s/%s: %s; retrying in %.1f s", *key, str(error) or "timeout", delay, exc_info=detail)
 
     def _config_map_changed(self, source: NamespacedName) -> None:
         for key in self._references.of(source):
@@ -292,20 +294,22 @@ class Operator:
         """Why the operator should be restarted; None: it should not."""
         stuck = self._queue.stuck_for()
         if stuck > STUCK_AFTER:
-            return f"a set has been waiting for {stuck:.0f} s"
+            return f"a set has been in the queue for {stuck:.0f} s"
         stale = min(one.stale_for() for one in self._watches)
-        return f"nothing has been seen of any set for {stale:.0f} s" if stale > STUCK_AFTER else None
+        return f"no watch has delivered anything for {stale:.0f} s" if stale > STUCK_AFTER else None
 
     def readiness_error(self) -> str | None:
         """Why the operator does not do all of its work now, although it need not be restarted."""
-        told = [*self._refused.values()]
-        told += [
+        problems = [*self._refused.values()]
+        problems += [
             f"{one.where} {'cannot be watched' if one.has_failed else 'has not been listed yet'}"
             for one in self._watches
             if one.stale_for() > 0
         ]
-        told += [f"ConfigMaps cannot be watched: {one.failure}" for one in self._reflectors if one.failure]
-        return self.health_error() or "; ".join(told) or None
+        problems += [
+            f"ConfigMaps cannot be watched: {one.failure}" for one in self._reflectors if one.failure
+        ]
+        return self.health_error() or "; ".join(problems) or None
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

@@ -4,30 +4,30 @@
 
     MigrationError
     ├── InvalidSource        a file's name or content is unusable, or it cannot be read
-    ├── SourceChanged        other content than the operator decided on; nothing was touched
+    ├── SourceChanged        other content than the operator decided on; nothing was changed
     ├── SourceEmpty          no migration files
     ├── Unreachable          no connection (DNS, TCP, TLS, class 08, 53300, 57P03, 3D000), or a standby
     ├── AuthFailed           the server refuses the credentials (class 28)
     ├── ServerRefused        this server, pooler, role or table cannot be used
     ├── ForeignTable         another version table may say that the files were applied already
-    ├── LockHeld             somebody else is migrating
+    ├── LockHeld             another session holds the migration lock
     ├── Conflict             another set owns this database's track
     ├── Interrupted          a signal ended the run
     ├── DatabaseChanged      another database than the run was planned for
-    ├── PlatformIncomplete   what the system track's recorded version makes is not all there
+    ├── PlatformIncomplete   objects of the system track's recorded version are missing
     ├── AheadOfSource        the recorded version is not among the files
-    ├── TargetNotFound       the wanted version is not among the files
+    ├── TargetNotFound       the target version is not among the files
     ├── RollbackForbidden    the target is lower than the recorded version
     ├── MissingDownFile      a rollback lacks a file
-    ├── OutOfOrder           files below the recorded version were never applied
+    ├── OutOfOrderError      files below the recorded version were never applied
     ├── NothingToStep        golang-migrate's ``file does not exist``
     ├── ShortLimit           golang-migrate's ``limit K short``; what there was is done
-    ├── Dirty                golang-migrate's dirty row, and nothing proves what it left
+    ├── Dirty                golang-migrate's dirty row, and the state of the database is unknown
     │   └── Unproven         the same, because a statement may have taken effect in part
     ├── StatementFailed      PostgreSQL refused a statement
-    ├── Exposed              requests reach something past row-level security, and that is to be an error
-    ├── Transient            a fault that may pass (40001, 40P01, 55P03, 57P01, connection lost)
-    └── InternalError        a fault of ours
+    ├── Exposed              objects are reachable past row-level security, and the policy is Fail
+    ├── Transient            a transient error (40001, 40P01, 55P03, 57P01, connection lost)
+    └── InternalError        a bug of this program
 """
 
 import traceback
@@ -54,7 +54,7 @@ LOCK_RETRIED: Final = "it will be retried, up to spec.retry.limit times"
 
 
 class MigrationError(Exception):
-    """A run cannot go on; ``info`` says what, where and what to do."""
+    """A run has to stop; ``info`` says what happened, where, and what to do."""
 
     outcome: ClassVar[Outcome] = Outcome.INTERNAL
 
@@ -63,11 +63,11 @@ class MigrationError(Exception):
         self.info = ErrorInfo(message, **where)
 
     @property
-    def may_pass(self) -> bool:
-        """Whether the same run, tried again later, can succeed without anybody changing anything."""
+    def is_transient(self) -> bool:
+        """Whether a later retry of the same run can succeed without a change by a person."""
         if self.outcome in (Outcome.SERVER_REFUSED, Outcome.PLATFORM_INCOMPLETE):
             return False
-        return self.outcome.waits_for_the_world or self.outcome is Outcome.TRANSIENT
+        return self.outcome.is_retried_without_limit or self.outcome is Outcome.TRANSIENT
 
     def with_effect(self, effect: str) -> "MigrationError":
         """Say what state the database is in now; returns itself."""
@@ -137,7 +137,7 @@ class AuthFailed(MigrationError):
 
 
 class ServerRefused(MigrationError):
-    """This server, pooler, role or table cannot be used; nothing was touched."""
+    """This server, pooler, role or table cannot be used; nothing was changed."""
 
     outcome = Outcome.SERVER_REFUSED
 
@@ -171,7 +171,7 @@ class Interrupted(MigrationError):
 
 
 class DatabaseChanged(MigrationError):
-    """Another database than the run was planned for; nothing was touched."""
+    """Another database than the run was planned for; nothing was changed."""
 
     outcome = Outcome.DATABASE_CHANGED
     database: DatabaseIdentity | None = None
@@ -225,7 +225,7 @@ class AheadOfSource(MigrationError):
 
 
 class TargetNotFound(MigrationError):
-    """The wanted version is not among the files."""
+    """The target version is not among the files."""
 
     outcome = Outcome.TARGET_NOT_FOUND
 
@@ -286,7 +286,7 @@ class Dirty(MigrationError):
 
     @classmethod
     def of(cls, version: int, reason: str, **where: Any) -> "Dirty":
-        """In golang-migrate's words, then why the runner does not go on by itself."""
+        """In golang-migrate's words, then why the runner does not recover automatically."""
         error = cls(f"Dirty database version {version}. Fix and force version.", detail=reason, **where)
         error.version = version
         return error
@@ -336,7 +336,7 @@ class Transient(MigrationError):
 
 
 class InternalError(MigrationError):
-    """A fault of ours; the message says what to report."""
+    """A bug of this program; the message says what to report."""
 
     outcome = Outcome.INTERNAL
 

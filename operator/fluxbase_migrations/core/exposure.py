@@ -1,4 +1,4 @@
-"""Objects that anon and authenticated reach past row-level security: what is told of them, and how much."""
+"""Objects that anon and authenticated reach past row-level security: how they are described, and how many."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -9,7 +9,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.text import cut, visible
 
 KEPT: Final = 10
-"""How many are told in a run's result and in status."""
+"""How many are listed in a run's result and in status."""
 _NAME_LIMIT: Final = 200
 _STATEMENT_LIMIT: Final = 400
 """Characters. A name with schema has up to 260, and a function's arguments come to that."""

@@ -9,7 +9,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DatabaseIdentity:
-    """A database, told from every other one. The name is for people: it can be changed."""
+    """Identifies a database. The name is for people: it can be changed."""
 
     __pydantic_config__ = JSON_NAMES
 

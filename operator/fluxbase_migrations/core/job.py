@@ -96,13 +96,13 @@ class JobSpec:
     statement_timeout: float = 0.0
     """Seconds; 0: none, set explicitly."""
     connect_patience: float = JOB_CONNECT_PATIENCE
-    """Seconds to go on trying to connect. Short: who waits for a server should not hold a slot meanwhile."""
+    """Seconds to retry to connect. Short: a run that waits for a server should not hold a slot."""
     force: ForceCommand | None = None
     take_over: TakeOverCommand | None = None
     command_database: DatabaseIdentity | None = None
     """The database that force, take-over and request were given for; None: any."""
     take_over_from: str | None = None
-    """The uid of a set that is gone or has let go, and whose ownership of the track may be taken."""
+    """The uid of a set that was deleted or has released the track, and whose ownership may be taken over."""
     expected_database: DatabaseIdentity | None = None
     """The user track: the database that the system track was applied to; None: any."""
     requested: bool = False

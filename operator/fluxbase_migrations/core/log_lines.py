@@ -1,4 +1,4 @@
-"""The runner's log lines that the operator reads: what they say, and how they are told from any other.
+"""The runner's log lines that the operator reads: what they say, and how they are distinguished from others.
 
 A line says what it is by its level and its whole message, which nobody else chooses: texts of files, servers
 and sessions are only ever values of fields, quoted.
@@ -31,7 +31,7 @@ _READ: Final = (APPLYING, REVERTING, WAITING, GOES_ON)
 
 
 def field(value: Any) -> str:
-    """A field's value as a line of text shows it: quoted where it would not end by itself."""
+    """A field's value as a line of text shows it: quoted where it would run into the next field."""
     text = clean(str(value))
     return json.dumps(text, ensure_ascii=False) if not text or any(one in text for one in ' "=') else text
 

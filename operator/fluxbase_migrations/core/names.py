@@ -11,7 +11,7 @@ SHORT_NAME: Final = "fbms"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 
 ANNOTATION_REQUESTED_AT: Final = f"{GROUP}/requested-at"
-"""Any new value asks for both tracks to be looked at, and a failed one to be run, again."""
+"""Any new value requests a run of both tracks, also of one that has failed."""
 ANNOTATION_FORCE: Final = f"{GROUP}/force"
 """``<track>=<version>@<token>``: set the tracking row, once per token."""
 
@@ -36,7 +36,7 @@ ANNOTATION_DATABASE: Final = f"{GROUP}/database-digest"
 ANNOTATION_SET: Final = f"{GROUP}/set"
 """On a Job and its pod: the set's full name, where the label had to be shortened."""
 ANNOTATION_TEMPLATE: Final = f"{GROUP}/template-digest"
-"""On a Job: what its pod was made from. A Job that has not started gives way to a different one."""
+"""On a Job: what its pod was made from. A Job that has not started is replaced if it differs."""
 
 APPLICATION_NAME: Final = "fluxbase-migrate"
 """How our sessions call themselves in ``pg_stat_activity``."""

@@ -44,7 +44,7 @@ class Plan:
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """Versions that have no file in the direction wanted."""
+        """Versions that have no file in the plan's direction."""
         return tuple(step.version for step in self.steps if step.file is None)
 
 

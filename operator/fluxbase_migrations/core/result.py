@@ -59,11 +59,11 @@ class Outcome(StrEnum):
     OUT_OF_ORDER = "OutOfOrder"
     DIRTY = "DirtyDatabase"
     FOREIGN_TABLE = "ForeignTable"
-    """Our tracking table has no version, and golang-migrate's or another tool's has one."""
+    """The tracking table has no version, and golang-migrate's or another tool's has one."""
     EXPOSED = "Exposed"
     """All files are applied; users reach something past row-level security, and the policy is Fail."""
     INTERNAL = "Internal"
-    """A fault of ours; the message says what to report."""
+    """A bug of this program; the message says what to report."""
 
     @property
     def succeeded(self) -> bool:
@@ -71,8 +71,8 @@ class Outcome(StrEnum):
         return self in (Outcome.APPLIED, Outcome.NO_CHANGE, Outcome.ROLLED_BACK)
 
     @property
-    def waits_for_the_world(self) -> bool:
-        """Whether it is tried again without limit and without being counted as an attempt."""
+    def is_retried_without_limit(self) -> bool:
+        """Whether the run is retried without limit, and is not counted as an attempt."""
         return self in (
             Outcome.UNREACHABLE,
             Outcome.AUTH,

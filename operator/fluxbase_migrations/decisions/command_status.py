@@ -1,4 +1,4 @@
-"""What became of the commands that stand in the annotations.
+"""The status of the commands that are given by annotations.
 
 A command is in force only while its annotation stands there with its value, and only for the database that
 was known when it was given. It waits until a run carries it, and is over when a run has obeyed it.
@@ -33,7 +33,7 @@ _STILL_CARRIED: Final = f"{DATABASE_CHANGED}; the run that carries it has not en
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The annotations as they stand there now."""
+    """The command annotations that the set has now."""
 
     requested_at: Annotation | None = None
     force: Annotation | None = None
@@ -41,8 +41,8 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Armed:
-    """The commands that a run of one track should carry, by value."""
+class PendingCommands:
+    """The commands that the next run of one track has to carry, by value."""
 
     requested_at: str | None = None
     force: str | None = None
@@ -50,8 +50,8 @@ class Armed:
     database: DatabaseIdentity | None = None
     """The database that they are for; None: whichever is read first."""
 
-    def without(self, obeyed: tuple[str, ...]) -> "Armed":
-        """What is left when these are obeyed."""
+    def without(self, obeyed: tuple[str, ...]) -> "PendingCommands":
+        """These commands without those whose values are in ``obeyed``."""
         return replace(
             self,
             force=None if self.force in obeyed else self.force,
@@ -59,22 +59,22 @@ class Armed:
         )
 
 
-def noted(status: SetStatus, given: Given) -> tuple[CommandsStatus, tuple[EventNote, ...]]:
-    """The commands after a look at the annotations."""
+def read_annotations(status: SetStatus, given: Given) -> tuple[CommandsStatus, tuple[EventNote, ...]]:
+    """The commands after reading the annotations, and Events for what is new, withdrawn or refused."""
     before = status.commands
     handled = status.last_handled_requested_at, status.last_handled_force
-    looks = (
-        _noted(
+    results = (
+        _read_annotation(
             ANNOTATION_REQUESTED_AT, before.requested_at, given.requested_at, status, handled[0], _request
         ),
-        _noted(ANNOTATION_FORCE, before.force, given.force, status, handled[1], _force),
-        _noted(ANNOTATION_TAKE_OVER, before.take_over, given.take_over, status, None, _take_over),
+        _read_annotation(ANNOTATION_FORCE, before.force, given.force, status, handled[1], _force),
+        _read_annotation(ANNOTATION_TAKE_OVER, before.take_over, given.take_over, status, None, _take_over),
     )
-    commands = CommandsStatus(*(command for command, _ in looks))
-    return commands, tuple(note for _, notes in looks for note in notes)
+    commands = CommandsStatus(*(command for command, _ in results))
+    return commands, tuple(note for _, notes in results for note in notes)
 
 
-def _noted(
+def _read_annotation(
     name: str,
     before: CommandStatus | None,
     annotation: Annotation | None,
@@ -106,7 +106,7 @@ def _noted(
         reason, text = describe(annotation.value)
     except ValueError as error:
         return refused(name, command, str(error))
-    return command, (EventNote(False, reason, f"{text}: {_said(command)}"),)
+    return command, (EventNote(False, reason, f"{text}: {_described(command)}"),)
 
 
 def _not_for_this(command: CommandStatus, status: SetStatus) -> str | None:
@@ -147,7 +147,7 @@ def _take_over(value: str) -> tuple[str, str]:
     return EventReason.TAKE_OVER_REQUESTED, f"{track} is to be taken over from the set with uid {command.uid}"
 
 
-def _said(command: CommandStatus) -> str:
+def _described(command: CommandStatus) -> str:
     by = f" by {command.manager}" if command.manager else ""
     at = f" at {command.time:%Y-%m-%dT%H:%M:%SZ}" if command.time else ""
     return f"{command.value}{by}{at}"
@@ -159,8 +159,8 @@ def refused(name: str, command: CommandStatus, why: str) -> tuple[CommandStatus,
     return replace(command, state=CommandState.REFUSED, message=why), (note,)
 
 
-def bound(commands: CommandsStatus, database: DatabaseIdentity | None) -> CommandsStatus:
-    """Commands that were given before any database was known are for the first one that was read."""
+def bind_database(commands: CommandsStatus, database: DatabaseIdentity | None) -> CommandsStatus:
+    """Bind open commands that were given before any database was known to the first one that was read."""
     return CommandsStatus(
         *(
             replace(one, database=database) if one and one.state in OPEN and one.database is None else one
@@ -169,8 +169,8 @@ def bound(commands: CommandsStatus, database: DatabaseIdentity | None) -> Comman
     )
 
 
-def given_for(commands: CommandsStatus, digest: str | None) -> CommandsStatus:
-    """Commands that do not say for which ``spec.database`` they were given: for the one with ``digest``."""
+def with_database_digest(commands: CommandsStatus, digest: str | None) -> CommandsStatus:
+    """Set ``digest`` on commands that do not record for which ``spec.database`` they were given."""
     return CommandsStatus(
         *(
             replace(one, database_digest=digest) if one and one.database_digest is None else one
@@ -179,9 +179,9 @@ def given_for(commands: CommandsStatus, digest: str | None) -> CommandsStatus:
     )
 
 
-def refused_by_change(status: SetStatus) -> tuple[CommandsStatus, tuple[EventNote, ...]]:
-    """The commands without those for a database that ``spec.database`` does not name any more."""
-    looks = [
+def refuse_for_former_database(status: SetStatus) -> tuple[CommandsStatus, tuple[EventNote, ...]]:
+    """Refuse open commands that were given for a database that ``spec.database`` no longer names."""
+    results = [
         refused(name, command, why)
         if command is not None and command.state in OPEN and (why := _not_for_this(command, status))
         else (command, ())
@@ -191,18 +191,18 @@ def refused_by_change(status: SetStatus) -> tuple[CommandsStatus, tuple[EventNot
             (ANNOTATION_TAKE_OVER, status.commands.take_over),
         )
     ]
-    return CommandsStatus(*(one for one, _ in looks)), tuple(note for _, notes in looks for note in notes)
+    return CommandsStatus(*(one for one, _ in results)), tuple(note for _, notes in results for note in notes)
 
 
-def armed(status: SetStatus, track: Track) -> Armed:
-    """What the next run of ``track`` should carry."""
+def pending_commands(status: SetStatus, track: Track) -> PendingCommands:
+    """The open commands for ``track``; none that was given for a former ``spec.database``."""
     commands, digest = status.commands, status.database_digest
     force, take_over = _open(commands.force, digest), _open(commands.take_over, digest)
     request = _open(commands.requested_at, digest)
     force = force if force and force.value.startswith(f"{track}=") else None
     take_over = take_over if take_over and take_over.value.startswith(f"{track}=") else None
     databases = (one.database for one in (force, take_over, request) if one is not None and one.database)
-    return Armed(
+    return PendingCommands(
         requested_at=request.value if request else None,
         force=force.value if force else None,
         take_over=take_over.value if take_over else None,
@@ -216,21 +216,21 @@ def _open(command: CommandStatus | None, digest: str | None) -> CommandStatus | 
     return command
 
 
-def answered(
+def update_states(
     status: SetStatus, tracks: TracksStatus, *, suspended: bool
 ) -> tuple[CommandsStatus, tuple[EventNote, ...]]:
-    """The commands of ``status`` after the tracks were decided about."""
+    """Update the commands' states from the decided ``tracks``; returns them with their Events."""
     commands, digest = status.commands, status.database_digest
     records = {track: tracks.of(track) for track in Track}
-    force, force_notes = _answered(ANNOTATION_FORCE, FORCE, commands.force, records, suspended, digest)
-    take_over, notes = _answered(
+    force, force_notes = _updated(ANNOTATION_FORCE, FORCE, commands.force, records, suspended, digest)
+    take_over, notes = _updated(
         ANNOTATION_TAKE_OVER, TAKE_OVER, commands.take_over, records, suspended, digest
     )
-    request = _request_answered(commands.requested_at, records, suspended)
+    request = _updated_request(commands.requested_at, records, suspended)
     return CommandsStatus(request, force, take_over), force_notes + notes
 
 
-def _answered(
+def _updated(
     name: str,
     kind: str,
     command: CommandStatus | None,
@@ -266,7 +266,7 @@ def _answered(
     return _waiting(command, record, suspended), ()
 
 
-def _request_answered(
+def _updated_request(
     command: CommandStatus | None, records: Mapping[Track, TrackStatus], suspended: bool
 ) -> CommandStatus | None:
     """A request is for both tracks, and over when the runs that carried it have ended for good."""
@@ -288,6 +288,6 @@ def _waiting(command: CommandStatus, record: TrackStatus, suspended: bool) -> Co
     return replace(command, state=CommandState.WAITING, message=why)
 
 
-def handled(command: CommandStatus | None, before: str | None) -> str | None:
-    """The value that is handled: a run carries it, or it never will be."""
+def last_handled(command: CommandStatus | None, before: str | None) -> str | None:
+    """The value for ``status.lastHandled…``: that of a command which no longer waits for a run."""
     return before if command is None or command.state is CommandState.WAITING else command.value

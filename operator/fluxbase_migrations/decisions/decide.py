@@ -11,7 +11,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.decisions import command_status, facts
 from fluxbase_migrations.decisions.actions import Action, CreateJob, Decision, DeleteJob
-from fluxbase_migrations.decisions.command_status import Armed, Given
+from fluxbase_migrations.decisions.command_status import Given, PendingCommands
 from fluxbase_migrations.decisions.desired import EventNote, RetryPolicy
 from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
 from fluxbase_migrations.decisions.scheduling import has_begun
@@ -57,24 +57,26 @@ class SetDecision:
 
 def decide(observed: ObservedSet) -> SetDecision:
     """Decide what to do about a set; total, and the same for the same observation."""
-    status, notes = facts.of_spec(observed.status, observed.database_digest)
-    commands, command_notes = command_status.noted(status, observed.given)
+    status, notes = facts.drop_former_database(observed.status, observed.database_digest)
+    commands, command_notes = command_status.read_annotations(status, observed.given)
     status = replace(status, commands=commands)
     decision = _decide(replace(observed, status=status))
-    status, replaced = facts.agreed(decision.status, status)
+    status, replaced = facts.keep_latest_database(decision.status, status)
     events = notes + command_notes + replaced + decision.notes
-    bound = command_status.bound(status.commands, status.database)
+    bound = command_status.bind_database(status.commands, status.database)
     if replaced or status.tracks != decision.status.tracks or bound != status.commands:
         # A run has found another database: what is to be done there follows from what was read there.
-        commands, command_notes = command_status.noted(replace(status, commands=bound), observed.given)
+        commands, command_notes = command_status.read_annotations(
+            replace(status, commands=bound), observed.given
+        )
         status = replace(status, commands=commands, conditions=observed.status.conditions)
         decision = _decide(replace(observed, status=status))
         events += command_notes + decision.notes
     return replace(decision, status=replace(decision.status, database=status.database), notes=events)
 
 
-def leaves_all(observed: ObservedSet, decision: SetDecision) -> bool:
-    """Whether, by this decision, nothing is to be written, done or told now."""
+def is_no_op(observed: ObservedSet, decision: SetDecision) -> bool:
+    """Whether the decision has no action and no Event, and leaves the status as it is."""
     return not decision.actions and not decision.notes and decision.status == observed.status
 
 
@@ -89,7 +91,7 @@ def _decide(observed: ObservedSet) -> SetDecision:
         begun=begun,
     )
     tracks = TracksStatus(system.record, user.record)
-    commands, notes = command_status.answered(observed.status, tracks, suspended=observed.suspended)
+    commands, notes = command_status.update_states(observed.status, tracks, suspended=observed.suspended)
     before = observed.status
     status = replace(
         before,
@@ -98,10 +100,10 @@ def _decide(observed: ObservedSet) -> SetDecision:
         dirty=_dirty(system.record, user.record),
         pending=_pending(system.record, user.record),
         tracks=tracks,
-        last_handled_requested_at=command_status.handled(
+        last_handled_requested_at=command_status.last_handled(
             commands.requested_at, before.last_handled_requested_at
         ),
-        last_handled_force=command_status.handled(commands.force, before.last_handled_force),
+        last_handled_force=command_status.last_handled(commands.force, before.last_handled_force),
         commands=commands,
         conditions=conditions.conditions(tracks, before.conditions, observed.generation, observed.now),
     )
@@ -141,12 +143,14 @@ def _decide_track(
     *,
     begun: bool = False,
 ) -> Decision:
-    armed = Armed() if observed.suspended else command_status.armed(observed.status, track)
+    pending_commands = (
+        PendingCommands() if observed.suspended else command_status.pending_commands(observed.status, track)
+    )
     own = observed.tracks[track]
     own = replace(
         own,
         record=observed.status.tracks.of(track),
-        armed=armed,
+        pending_commands=pending_commands,
         queue=own.queue_if_begun if begun else own.queue,
     )
     return decide_track(
@@ -167,7 +171,7 @@ def _decide_track(
 def _upstream(system: TrackStatus) -> str | None:
     """Why the user track may not start."""
     if system.outstanding and system.routine:
-        return "a routine look at it goes on"
+        return "a routine check of it is running"
     settled = system.phase in (Phase.APPLIED, Phase.ROLLED_BACK) and not system.dirty
     if settled or system.phase is Phase.SKIPPED:
         return None

@@ -7,11 +7,11 @@ from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.api.status import SetStatus, TracksStatus, TrackStatus
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.names import Phase, Track
-from fluxbase_migrations.decisions.command_status import given_for, refused_by_change
+from fluxbase_migrations.decisions.command_status import refuse_for_former_database, with_database_digest
 from fluxbase_migrations.decisions.desired import EventNote
 
 
-def forgotten(record: TrackStatus) -> TrackStatus:
+def without_database_facts(record: TrackStatus) -> TrackStatus:
     """The record without anything that was read from a database; a run in flight stays recorded."""
     return replace(
         record,
@@ -40,28 +40,30 @@ def forgotten(record: TrackStatus) -> TrackStatus:
     )
 
 
-def of_spec(status: SetStatus, digest: str | None) -> tuple[SetStatus, tuple[EventNote, ...]]:
+def drop_former_database(status: SetStatus, digest: str | None) -> tuple[SetStatus, tuple[EventNote, ...]]:
     """The status without the facts of the database that ``spec.database`` named before."""
     before = status.database_digest
     status = replace(status, database_digest=digest)
     if before in (None, digest):
         return status, ()
-    tracks = TracksStatus(*(one and forgotten(one) for one in (status.tracks.system, status.tracks.user)))
+    tracks = TracksStatus(
+        *(one and without_database_facts(one) for one in (status.tracks.system, status.tracks.user))
+    )
     notes: tuple[EventNote, ...] = ()
     if status.database is not None:
         text = f"spec.database changed: the state of {status.database} is no longer shown"
         notes = (EventNote(False, EventReason.DATABASE_CHANGED, text),)
-    commands = given_for(status.commands, before)
+    commands = with_database_digest(status.commands, before)
     return replace(status, database=None, tracks=tracks, commands=commands), notes
 
 
-def undecided(status: SetStatus, digest: str) -> tuple[SetStatus, tuple[EventNote, ...]]:
-    """As :func:`of_spec`, where nobody can decide what follows: tracks wait to be read again."""
+def reset_for_new_database(status: SetStatus, digest: str) -> tuple[SetStatus, tuple[EventNote, ...]]:
+    """As :func:`drop_former_database`, for a set that cannot be reconciled: its tracks become Pending."""
     before = status.database_digest
-    status, notes = of_spec(status, digest)
+    status, notes = drop_former_database(status, digest)
     if before in (None, digest):
         return status, ()
-    commands, refused = refused_by_change(status)
+    commands, refused = refuse_for_former_database(status)
     tracks = TracksStatus(*(one and _waiting(one) for one in (status.tracks.system, status.tracks.user)))
     status = replace(status, phase=Phase.PENDING, dirty=None, pending=None, tracks=tracks, commands=commands)
     return status, notes + refused
@@ -77,7 +79,7 @@ def _read(record: TrackStatus) -> tuple[datetime | None, DatabaseIdentity | None
     return record.read_at, record.database
 
 
-def agreed(status: SetStatus, before: SetStatus) -> tuple[SetStatus, tuple[EventNote, ...]]:
+def keep_latest_database(status: SetStatus, before: SetStatus) -> tuple[SetStatus, tuple[EventNote, ...]]:
     """The status with the database that was read last, without the facts of any other.
 
     ``before`` is the status until now: what it does not have yet was read last, whatever the clocks of the
@@ -97,7 +99,7 @@ def agreed(status: SetStatus, before: SetStatus) -> tuple[SetStatus, tuple[Event
         notes = (EventNote(True, EventReason.DATABASE_REPLACED, text),)
     tracks = TracksStatus(
         *(
-            forgotten(record) if record and differs(record.database, database) else record
+            without_database_facts(record) if record and differs(record.database, database) else record
             for record in (status.tracks.system, status.tracks.user)
         )
     )

@@ -1,4 +1,4 @@
-"""A track without a run that is outstanding: say what is, or plan the next run."""
+"""Decide about a track without an outstanding run: report its state, or plan the next run."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,25 +15,27 @@ from fluxbase_migrations.decisions.job_state import (
 from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
 from fluxbase_migrations.decisions.owner import EXPLANATIONS
 from fluxbase_migrations.decisions.scheduling import (
-    LOOK_AGAIN,
+    RECHECK_AFTER,
+    desired_digest,
     gate,
-    gone_owner,
+    has_new_command,
     plan,
-    unheard,
-    wanted_digest,
+    released_owner,
 )
 
 
 def idle(observed: ObservedTrack, record: TrackStatus, context: ReconcileContext) -> Decision:
-    """No run is outstanding: say what is, or plan the next run."""
+    """Decide for a track without an outstanding run: report its state, or plan the next run."""
     straggler = next((pod for pod in observed.pods if _is_running(pod)), None)
     if straggler is not None:
-        shown = (
+        phase_status = (
             status_messages.node_lost(straggler.name)
             if straggler.lost(context.now)
             else status_messages.running(None, newer=True)
         )
-        return Decision(status_messages.with_phase_and_event(record, shown), due=context.now + LOOK_AGAIN)
+        return Decision(
+            status_messages.with_phase_and_event(record, phase_status), due=context.now + RECHECK_AFTER
+        )
     match observed.desired:
         case Skip() as skip:
             return Decision(status_messages.skipped(record, skip))
@@ -43,8 +45,8 @@ def idle(observed: ObservedTrack, record: TrackStatus, context: ReconcileContext
             return Decision(status_messages.blocked(record, blocked))
         case Refused() as refused:
             return Decision(status_messages.with_phase_and_event(record, status_messages.refused(refused)))
-        case DesiredRun() as want:
-            return _desired_run(observed, record, want, context)
+        case DesiredRun() as desired:
+            return _desired_run(observed, record, desired, context)
 
 
 def _is_ahead(record: TrackStatus, blocked: Blocked) -> bool:
@@ -56,15 +58,15 @@ def _is_running(pod: ObservedPod) -> bool:
 
 
 def _desired_run(
-    observed: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext
+    observed: ObservedTrack, record: TrackStatus, desired: DesiredRun, context: ReconcileContext
 ) -> Decision:
-    same = record.finished_at is not None and record.inputs_digest == wanted_digest(observed)
-    handled = same and not unheard(observed, record)
-    owner = gone_owner(observed, record)
-    recheck = _next_look(observed, record, want, context)
+    same = record.finished_at is not None and record.inputs_digest == desired_digest(observed)
+    handled = same and not has_new_command(observed, record)
+    owner = released_owner(observed, record)
+    recheck = _next_recheck(observed, record, desired, context)
     overdue = recheck is not None and recheck <= context.now and not context.suspended
     if handled and record.retry_at is None and not owner and not overdue:
-        settled = status_messages.settled(record, want, context, observed.owner)
+        settled = status_messages.settled(record, desired, context, observed.owner)
         return Decision(settled, due=None if context.suspended else recheck)
     routine = handled and not owner and (bool(record.routine) if record.retry_at else overdue)
     record = replace(record, routine=routine or None)
@@ -73,34 +75,34 @@ def _desired_run(
     if handled and record.retry_at is not None and context.now < record.retry_at:
         retrying = status_messages.with_phase(record, status_messages.retrying(record))
         return Decision(retrying, due=record.retry_at)
-    again = handled and (not overdue or _waits_for_files(record, want))
-    planned = gate(observed, record, context) or plan(observed, record, want, context, again=again)
+    again = handled and (not overdue or _waits_for_files(record, desired))
+    planned = gate(observed, record, context) or plan(observed, record, desired, context, again=again)
     return _with_take_over(planned, observed, owner)
 
 
 def _with_take_over(planned: Decision, observed: ObservedTrack, owner: Owner | None) -> Decision:
-    """An Event where the run takes the track over from a set that has let go."""
+    """An Event where the run takes the track over from a set that has released it."""
     if owner is None or not planned.actions:
         return planned
     text = f"{observed.track}: takes over from the set {owner.name}{EXPLANATIONS[observed.owner]}"
     return replace(planned, notes=(EventNote(False, EventReason.TAKING_OVER, text),))
 
 
-def _waits_for_files(record: TrackStatus, want: DesiredRun) -> bool:
+def _waits_for_files(record: TrackStatus, desired: DesiredRun) -> bool:
     """Whether the volume was empty, and must not be."""
     empty = record.outcome is Outcome.SOURCE_EMPTY and record.version is None
-    return empty and want.volume is not None and not want.allow_empty
+    return empty and desired.volume is not None and not desired.allow_empty
 
 
-def _next_look(
-    observed: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext
+def _next_recheck(
+    observed: ObservedTrack, record: TrackStatus, desired: DesiredRun, context: ReconcileContext
 ) -> datetime | None:
     """When to look at the database again although nothing is known to have changed."""
     if record.finished_at is None or record.outcome is Outcome.CONFLICT:
-        return None  # that another set owns it is known without a look
+        return None  # another set owns it: its release is observed, not polled
     if observed.lost_at is not None and observed.lost_at >= record.finished_at:
         return record.finished_at
-    pauses = [want.recheck] if want.recheck else []
-    if _waits_for_files(record, want):
+    pauses = [desired.recheck] if desired.recheck else []
+    if _waits_for_files(record, desired):
         pauses.append(timedelta(seconds=backoff(context.retry.backoff, record.waits)))
     return record.finished_at + min(pauses) if pauses else None

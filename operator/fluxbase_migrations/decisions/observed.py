@@ -8,7 +8,7 @@ from fluxbase_migrations.api.status import JobReference, Progress, TrackStatus
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Track
-from fluxbase_migrations.decisions.command_status import Armed
+from fluxbase_migrations.decisions.command_status import PendingCommands
 from fluxbase_migrations.decisions.desired import Desired, RetryPolicy
 from fluxbase_migrations.decisions.job_state import (
     Container,
@@ -25,9 +25,9 @@ EVENTS_AFTER: Final = timedelta(seconds=5)
 
 
 CANNOT_START_AFTER: Final = timedelta(seconds=5)
-"""How long a Job may be kept from starting, as Kubernetes says, until it gives its slot back."""
+"""How long a Job may be kept from starting, as Kubernetes says, until it releases its slot."""
 SLOW_START: Final = timedelta(seconds=60)
-"""The same, where nothing says that it cannot start: an image may be on its way."""
+"""The same, where nothing says that it cannot start: the image may still be pulled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Refusal:
     """What the Job would have been made from."""
     message: str
     permanent: bool
-    """Only a change can help."""
+    """Whether only a change of the spec can help."""
     retry_at: datetime
 
 
@@ -82,13 +82,13 @@ class ObservedTrack:
     lost_at: datetime | None = None
     """When another set said that it took this track over from this one."""
     progress: Progress | None = None
-    armed: Armed = field(default_factory=Armed)
-    """The commands that count now."""
+    pending_commands: PendingCommands = field(default_factory=PendingCommands)
+    """The commands that the next run has to carry."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileContext:
-    """What holds for the whole set."""
+    """What is the same for both tracks of the set, at one reconciliation."""
 
     uid: str
     name: str
@@ -103,7 +103,7 @@ class ReconcileContext:
     """The database that the system track was applied to."""
 
 
-def works(observed: ObservedTrack, record: TrackStatus, now: datetime) -> bool:
+def occupies_slot(observed: ObservedTrack, record: TrackStatus, now: datetime) -> bool:
     """Whether the track takes a slot: a container runs, or a Job is about to start one.
 
     ``record`` is what the status says of the track.
@@ -121,7 +121,7 @@ def _is_recorded(observed: ObservedTrack, job: ObservedJob, record: TrackStatus)
 
 
 def _runs(pod: ObservedPod, now: datetime) -> bool:
-    """A container on a lost node may run for ever, as far as anybody can see."""
+    """Whether the container runs; one on a lost node does not count, as its end is never observed."""
     return pod.container is Container.RUNNING and not pod.over and not pod.lost(now)
 
 

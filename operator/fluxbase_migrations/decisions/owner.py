@@ -10,14 +10,14 @@ class OwnerState(StrEnum):
     PRESENT = "present"
     DELETED = "deleted"
     RELEASED = "released"
-    """It is there, and its status says that it let go: another database, no source, track disabled."""
+    """It is there, and its status says that it released the track."""
     UNREADABLE = "unreadable"
     """It is in a namespace that the operator may not read."""
     ELSEWHERE = "elsewhere"
     """Not here, nor known to have been here: of another cluster, or of a namespace that was deleted."""
 
 
-LET_GO: Final = (OwnerState.DELETED, OwnerState.RELEASED)
+RELEASED_STATES: Final = (OwnerState.DELETED, OwnerState.RELEASED)
 """The track may be taken over without asking."""
 
 EXPLANATIONS: Final[dict[OwnerState | None, str]] = {

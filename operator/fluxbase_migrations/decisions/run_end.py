@@ -1,4 +1,4 @@
-"""The end of a run: what it makes of the track's record, and which Events tell of it."""
+"""The end of a run: the track's record after it, and its Events."""
 
 import hashlib
 from dataclasses import replace
@@ -8,7 +8,7 @@ from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.api.status import JobReference, TrackStatus
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.decisions.desired import EventNote
-from fluxbase_migrations.decisions.facts import forgotten
+from fluxbase_migrations.decisions.facts import without_database_facts
 from fluxbase_migrations.decisions.job_state import (
     Ended,
     ObservedJob,
@@ -16,14 +16,14 @@ from fluxbase_migrations.decisions.job_state import (
 from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
 from fluxbase_migrations.decisions.run_result import apply_run_result, exposure_notes, run_events, with_obeyed
 
-_HINDERED: Final = (
+_INCONCLUSIVE: Final = (
     Outcome.LOCK_HELD,
     Outcome.INTERRUPTED,
     Outcome.SOURCE_CHANGED,
     Outcome.TRANSIENT,
     None,
 )
-"""Ends of a routine look that say nothing about the database."""
+"""Outcomes of a routine check that say nothing about the database: it is retried."""
 
 
 def record_end(
@@ -36,27 +36,27 @@ def record_end(
         text = (
             f"{observed.track}: run {record.run}, on the database that spec.database named before, has ended"
         )
-        return forgotten(with_obeyed(record, ended.result)), (
+        return without_database_facts(with_obeyed(record, ended.result)), (
             EventNote(False, EventReason.DATABASE_CHANGED, text),
         )
     after = apply_run_result(
         record, ended, context.retry, context.now, jitter=_jitter(context.uid, record.run)
     )
     if record.routine:
-        return _end_of_routine_look(observed, record, after, ended)
+        return _end_of_recheck(observed, record, after, ended)
     return after, _end_notes(observed, record, after, ended)
 
 
-def _end_of_routine_look(
+def _end_of_recheck(
     observed: ObservedTrack, before: TrackStatus, record: TrackStatus, ended: Ended
 ) -> tuple[TrackStatus, tuple[EventNote, ...]]:
-    """After a routine look: only what it has found is news."""
+    """The record and Events after a routine check: none where it found no change."""
     outcome = ended.result.outcome if ended.result else None
     same = outcome is Outcome.NO_CHANGE or outcome is before.outcome is Outcome.EXPOSED
     findings = (record.warnings, record.exposed, record.exposures)
     if same and findings == (before.warnings, before.exposed, before.exposures):
         return replace(record, routine=None), ()
-    again = record.retry_at is not None and record.outcome in _HINDERED
+    again = record.retry_at is not None and record.outcome in _INCONCLUSIVE
     record = replace(record, routine=True if again else None)
     return record, _end_notes(observed, before, record, ended)
 
@@ -64,7 +64,7 @@ def _end_of_routine_look(
 def _end_notes(
     observed: ObservedTrack, before: TrackStatus, record: TrackStatus, ended: Ended
 ) -> tuple[EventNote, ...]:
-    """The Events of a run's end. That it failed because of exposures is told by its error already."""
+    """The Events of a run's end. A failure because of exposures has them in its error already."""
     exposed = () if record.outcome is Outcome.EXPOSED else exposure_notes(observed.track, before, record)
     return run_events(observed.track, record, ended.result) + exposed
 

@@ -1,4 +1,4 @@
-"""The end of a run becomes part of the track's record, and an Event."""
+"""The result of a run, as the track's record and Events."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from fluxbase_migrations.api.reasons import (
     Reason,
     backoff,
     effect,
-    look_again_backoff,
+    immediate_backoff,
 )
 from fluxbase_migrations.api.status import Owner, TrackStatus
 from fluxbase_migrations.core.errors import describe
@@ -39,18 +39,18 @@ def apply_run_result(
             return _waiting(record, after, retry, now, jitter)
         case Effect.RETRY if record.attempts <= retry.limit:
             delay = backoff(retry.backoff, record.attempts) * jitter
-            after = _deadline_named(after, ended)
+            after = _with_deadline_hint(after, ended)
             return replace(after, waits=0, retry_at=now + timedelta(seconds=delay))
         case Effect.EMPTY:
-            after = replace(_request_over(after), attempts=max(record.attempts - 1, 0))
+            after = replace(_request_completed(after), attempts=max(record.attempts - 1, 0))
             return replace(after, waits=record.waits + 1)
         case outcome_effect:
-            after = replace(_request_over(_deadline_named(after, ended)), waits=0)
+            after = replace(_request_completed(_with_deadline_hint(after, ended)), waits=0)
             return _settled(after, outcome_effect, ended.result)
 
 
 def _effect(after: TrackStatus, ended: Ended) -> Effect:
-    """What the outcome makes of the track. A run's own limit, unlike the world, would end it for ever."""
+    """The outcome's effect; Retry, with its limit, where ``activeDeadlineSeconds`` ended a waiting run."""
     outcome_effect = effect(after.outcome)
     return Effect.RETRY if outcome_effect is Effect.WAIT and _exceeded(ended) else outcome_effect
 
@@ -60,7 +60,7 @@ def _exceeded(ended: Ended) -> bool:
 
 
 def _reported(record: TrackStatus, ended: Ended, now: datetime) -> TrackStatus:
-    """What the run says of itself, and of the database."""
+    """The record with what the run reports: outcome, times, error, state of the database."""
     result = ended.result
     after = replace(
         record,
@@ -80,22 +80,22 @@ def _reported(record: TrackStatus, ended: Ended, now: datetime) -> TrackStatus:
     if differs(record.database, result.database):
         after = replace(after, version=None, dirty=False, pending=None, rolled_back=None)
         after = replace(after, exposed=None, exposures=())
-    return _as_looked_for(_as_read(after, result), result)
+    return _with_exposures(_with_database_state(after, result), result)
 
 
 def _waiting(
     record: TrackStatus, after: TrackStatus, retry: RetryPolicy, now: datetime, jitter: float
 ) -> TrackStatus:
-    """It is no attempt: what it waits for is not of its own making."""
+    """The record of a run that is retried without limit: it is not counted as an attempt."""
     waits = record.waits + 1
     at_once = after.outcome in AT_ONCE
-    delay = look_again_backoff(waits) if at_once else backoff(retry.backoff, waits) * jitter
+    delay = immediate_backoff(waits) if at_once else backoff(retry.backoff, waits) * jitter
     attempts = max(record.attempts - 1, 0)
     return replace(after, waits=waits, attempts=attempts, retry_at=now + timedelta(seconds=delay))
 
 
-def _request_over(after: TrackStatus) -> TrackStatus:
-    """For good: a later change is nobody's request to run a file again that failed."""
+def _request_completed(after: TrackStatus) -> TrackStatus:
+    """The request is over: a later change does not run a failed file again on its behalf."""
     return replace(after, commands=replace(after.commands, requested=None))
 
 
@@ -105,7 +105,7 @@ def _settled(after: TrackStatus, outcome_effect: Effect, result: Result | None) 
     if result is None:
         return after
     if after.outcome is Outcome.EXPOSED and result.applied:
-        # Closed, it is where it is now: the next run has nothing to do.
+        # Once the objects are closed, the next run finds this version and applies nothing.
         return replace(after, rolled_back=result.applied[-1].direction == "down" or None)
     if outcome_effect is Effect.CLAIMED and result.owner:
         return replace(after, claimed_by=Owner(result.owner, result.owner_uid, result.owner_cluster))
@@ -122,8 +122,8 @@ def with_obeyed(record: TrackStatus, result: Result | None) -> TrackStatus:
     return replace(record, commands=replace(record.commands, obeyed=obeyed))
 
 
-def _deadline_named(after: TrackStatus, ended: Ended) -> TrackStatus:
-    """The error says so where ``activeDeadlineSeconds`` ended a run that could have waited."""
+def _with_deadline_hint(after: TrackStatus, ended: Ended) -> TrackStatus:
+    """Give the error a hint if ``activeDeadlineSeconds`` ended a run that would have waited."""
     if not _exceeded(ended) or effect(after.outcome) is not Effect.WAIT:
         return after
     hint = "job.activeDeadlineSeconds ended the run; give it more time"
@@ -131,7 +131,7 @@ def _deadline_named(after: TrackStatus, ended: Ended) -> TrackStatus:
 
 
 def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:
-    """A look that finds a rolled back track where it was left does not make it Applied."""
+    """The run's outcome. A rolled back track that is unchanged stays RolledBack, and is not Applied."""
     if result is None:
         return None
     if (
@@ -144,8 +144,8 @@ def _outcome(record: TrackStatus, result: Result | None) -> Outcome | None:
     return result.outcome
 
 
-def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
-    """What the run read: the tracking row only if it got that far."""
+def _with_database_state(record: TrackStatus, result: Result) -> TrackStatus:
+    """Add what the run read of the database and the source."""
     if result.observed:
         record = replace(record, version=result.version, dirty=result.dirty, pending=result.pending)
     if result.database is not None:
@@ -163,15 +163,15 @@ def _as_read(record: TrackStatus, result: Result) -> TrackStatus:
     return record
 
 
-def _as_looked_for(record: TrackStatus, result: Result) -> TrackStatus:
-    """What requests reach past policies, as far as this run has looked."""
+def _with_exposures(record: TrackStatus, result: Result) -> TrackStatus:
+    """Add the exposed objects, if the run has checked them."""
     if result.exposed is None and not result.outcome.succeeded:
         return record
     return replace(record, exposed=result.exposed, exposures=result.exposures)
 
 
 def exposure_notes(track: Track, before: TrackStatus, record: TrackStatus) -> tuple[EventNote, ...]:
-    """What has changed of what requests reach past policies."""
+    """The Event for a change of the exposed objects."""
     if (record.exposed, record.exposures) == (before.exposed, before.exposures):
         return ()
     if record.exposed:
@@ -198,7 +198,7 @@ def run_events(track: Track, record: TrackStatus, result: Result | None) -> tupl
         text = f"{track}: taken over from the set {result.taken_from} (uid {result.taken_from_uid})"
         notes.append(EventNote(False, EventReason.TAKEN_OVER, text))
     if result is not None and result.baselined is not None:
-        text = f"{track}: the database is taken to be at version {result.baselined}; no file up to it was run"
+        text = f"{track}: baseline recorded, version {result.baselined}; no file up to it was run"
         notes.append(EventNote(False, EventReason.BASELINED, text))
     if record.warnings:
         notes.append(EventNote(True, EventReason.WARNING, f"{track}: " + "; ".join(record.warnings)))

@@ -12,14 +12,14 @@ from fluxbase_migrations.decisions.actions import CreateJob, Decision, job_name
 from fluxbase_migrations.decisions.desired import DesiredRun
 from fluxbase_migrations.decisions.job_state import Ended, ObservedJob, ObservedPod, state
 from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
-from fluxbase_migrations.decisions.owner import LET_GO
+from fluxbase_migrations.decisions.owner import RELEASED_STATES
 
-LOOK_AGAIN: Final = timedelta(seconds=20)
-"""When to look again at what no watch tells about."""
+RECHECK_AFTER: Final = timedelta(seconds=20)
+"""The pause before a state that no watch reports is checked again."""
 
 
 def gate(observed: ObservedTrack, record: TrackStatus, context: ReconcileContext) -> Decision | None:
-    """What must be true before a Job is created; None: it is."""
+    """The decision to wait when a Job may not be created yet; None when it may."""
     if context.upstream is not None:
         return Decision(
             status_messages.with_phase(record, status_messages.waiting_for_system(context.upstream))
@@ -27,8 +27,8 @@ def gate(observed: ObservedTrack, record: TrackStatus, context: ReconcileContext
     old = _may_still_run(observed, record, context)
     if old is not None:
         return Decision(
-            status_messages.with_phase(record, status_messages.waiting_for_old(old)),
-            due=context.now + LOOK_AGAIN,
+            status_messages.with_phase(record, status_messages.waiting_for_previous(old)),
+            due=context.now + RECHECK_AFTER,
         )
     return None
 
@@ -37,7 +37,7 @@ def create_or_queue(
     observed: ObservedTrack,
     record: TrackStatus,
     planned: TrackStatus,
-    want: DesiredRun,
+    desired: DesiredRun,
     context: ReconcileContext,
 ) -> Decision:
     """Create the Job of the run that is ``planned``; without a slot for it, ``record`` says so and stays."""
@@ -47,15 +47,15 @@ def create_or_queue(
         )
     return Decision(
         status_messages.with_phase(planned, status_messages.starting()),
-        (create(observed, planned, want, context),),
+        (create(observed, planned, desired, context),),
     )
 
 
 def has_begun(system: TrackStatus, user: TrackStatus) -> bool:
     """Whether the system track was served since the user track's last run has ended.
 
-    Then the user track's run is the rest of what was asked of the set. A run that is asked for anew has to
-    wait like that of a set without a system track, which would otherwise never get its turn.
+    Then the user track's run is the rest of what was asked of the set. A newly requested run has to wait
+    like that of a set without a system track, which would otherwise never get its turn.
     """
     if system.finished_at is None or user.outstanding:
         return False
@@ -77,60 +77,65 @@ def _may_still_run(
     return None
 
 
-def wanted_digest(observed: ObservedTrack) -> str | None:
-    """The digest of the inputs that a run would have now; None if none is wanted."""
+def desired_digest(observed: ObservedTrack) -> str | None:
+    """The digest of the inputs that a new run would have; None if no run is desired."""
     if not isinstance(observed.desired, DesiredRun):
         return None
     return inputs_digest(observed.desired.base)
 
 
-def unheard(observed: ObservedTrack, record: TrackStatus) -> bool:
-    """Whether there is a command that no run has carried yet."""
-    armed, carried = observed.armed, record.commands
+def has_new_command(observed: ObservedTrack, record: TrackStatus) -> bool:
+    """Whether a pending command has not been carried by a run yet."""
+    pending_commands, carried = observed.pending_commands, record.commands
     pairs = (
-        (armed.requested_at, carried.requested_at),
-        (armed.force, carried.force),
-        (armed.take_over, carried.take_over),
+        (pending_commands.requested_at, carried.requested_at),
+        (pending_commands.force, carried.force),
+        (pending_commands.take_over, carried.take_over),
     )
-    return any(value is not None and value != seen_by_run for value, seen_by_run in pairs)
+    return any(value is not None and value != in_run for value, in_run in pairs)
 
 
-def disarmed(observed: ObservedTrack, record: TrackStatus) -> bool:
-    """Whether the planned run carries a command that is not in force any more."""
-    armed, carried = observed.armed, record.commands
+def has_stale_command(observed: ObservedTrack, record: TrackStatus) -> bool:
+    """Whether the planned run carries a command that was withdrawn, refused or replaced."""
+    pending_commands, carried = observed.pending_commands, record.commands
     return (
-        (carried.requested is not None and carried.requested_at != armed.requested_at)
-        or carried.force not in (None, armed.force)
-        or carried.take_over not in (None, armed.take_over)
+        (carried.requested is not None and carried.requested_at != pending_commands.requested_at)
+        or carried.force not in (None, pending_commands.force)
+        or carried.take_over not in (None, pending_commands.take_over)
     )
 
 
-def is_wanted(observed: ObservedTrack, record: TrackStatus) -> bool:
-    """Whether the planned run is what is wanted now: its inputs and its commands."""
-    same = record.inputs_digest is not None and record.inputs_digest == wanted_digest(observed)
-    return same and not unheard(observed, record) and not disarmed(observed, record)
+def is_current(observed: ObservedTrack, record: TrackStatus) -> bool:
+    """Whether the planned run has the inputs and the commands that are desired now."""
+    same = record.inputs_digest is not None and record.inputs_digest == desired_digest(observed)
+    return same and not has_new_command(observed, record) and not has_stale_command(observed, record)
 
 
 def plan(
-    observed: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext, *, again: bool
+    observed: ObservedTrack,
+    record: TrackStatus,
+    desired: DesiredRun,
+    context: ReconcileContext,
+    *,
+    again: bool,
 ) -> Decision:
-    """Start a run: the status says so first, then the Job is created."""
+    """Number the next run and decide to create its Job, or to queue it. ``again``: it counts as a retry."""
     run = max([record.run, *(job.run for job in observed.jobs)]) + 1
-    armed, carried = observed.armed, record.commands
-    asked = armed.requested_at is not None
+    pending_commands, carried = observed.pending_commands, record.commands
+    asked = pending_commands.requested_at is not None
     commands = Commands(
-        requested_at=armed.requested_at,
+        requested_at=pending_commands.requested_at,
         requested=True
-        if asked and (carried.requested or carried.requested_at != armed.requested_at)
+        if asked and (carried.requested or carried.requested_at != pending_commands.requested_at)
         else None,
-        force=armed.force,
-        take_over=armed.take_over,
+        force=pending_commands.force,
+        take_over=pending_commands.take_over,
         obeyed=carried.obeyed,
     )
     planned = replace(
         record,
         run=run,
-        inputs_digest=wanted_digest(observed),
+        inputs_digest=desired_digest(observed),
         job=JobReference(job_name(context.name, context.uid, observed.track, run)),
         database_digest=context.database_digest,
         started_at=None,
@@ -142,31 +147,35 @@ def plan(
         waits=record.waits if again else 0,
         commands=commands,
     )
-    return create_or_queue(observed, record, planned, want, context)
+    return create_or_queue(observed, record, planned, desired, context)
 
 
-def gone_owner(observed: ObservedTrack, record: TrackStatus) -> Owner | None:
-    """The set that owns the database's track, if it is known to have let go: then it may be taken over."""
-    return record.claimed_by if record.outcome is Outcome.CONFLICT and observed.owner in LET_GO else None
+def released_owner(observed: ObservedTrack, record: TrackStatus) -> Owner | None:
+    """The owner of the database's track, if it was deleted or has released the track; None otherwise."""
+    return (
+        record.claimed_by
+        if record.outcome is Outcome.CONFLICT and observed.owner in RELEASED_STATES
+        else None
+    )
 
 
 def create(
-    observed: ObservedTrack, record: TrackStatus, want: DesiredRun, context: ReconcileContext
+    observed: ObservedTrack, record: TrackStatus, desired: DesiredRun, context: ReconcileContext
 ) -> CreateJob:
     """The Job of the run that ``record`` holds."""
-    owner, carried = gone_owner(observed, record), record.commands
+    owner, carried = released_owner(observed, record), record.commands
     commanded = carried.requested or carried.force or carried.take_over
     return CreateJob(
         track=observed.track,
         run=record.run,
         name=job_name(context.name, context.uid, observed.track, record.run),
         inputs_digest=record.inputs_digest or "",
-        template=want.template,
+        template=desired.template,
         requested=bool(carried.requested),
         requested_at=carried.requested_at if carried.requested else None,
         force=carried.force,
         take_over=carried.take_over,
-        command_database=observed.armed.database if commanded else None,
+        command_database=observed.pending_commands.database if commanded else None,
         take_over_from=owner.uid if owner else None,
         database_digest=record.database_digest,
         expected_database=context.expected_database,

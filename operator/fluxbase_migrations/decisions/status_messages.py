@@ -19,7 +19,7 @@ from fluxbase_migrations.decisions.owner import EXPLANATIONS, OwnerState
 
 SETTLED: Final = (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED)
 """Phases in which nothing is left to be done."""
-_ROUTINE: Final = "; routine look: "
+_ROUTINE: Final = "; routine check: "
 MESSAGE_LIMIT: Final = 1024
 """Characters."""
 
@@ -34,14 +34,14 @@ class PhaseStatus:
 
 
 def is_quiet(record: TrackStatus) -> bool:
-    """Whether a routine look goes on, or is to be tried again, that has found nothing so far."""
+    """Whether a routine check is outstanding, or waits for its retry, and has found nothing so far."""
     if not record.routine:
         return False
     return record.phase is Phase.FAILED or (record.phase in SETTLED and not record.dirty)
 
 
 def with_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
-    """The record with this view of it; a routine look is not shown."""
+    """The record with this phase, reason and message; unchanged while a routine check is quiet."""
     if is_quiet(record):
         return record
     message = cut(visible(view.message), MESSAGE_LIMIT)
@@ -51,12 +51,12 @@ def with_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
 
 
 def with_phase_and_event(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
-    """The record with this view of it, also where the run was a routine look."""
+    """As :func:`with_phase`, and ends the quiet of a routine check."""
     return with_phase(replace(record, routine=None), view)
 
 
-def kept_waiting(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
-    """A Job that does not start; of a routine look only the message tells."""
+def with_waiting_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
+    """As :func:`with_phase`, for a Job that does not start; of a routine check only the message changes."""
     if not is_quiet(record) or view.reason == Reason.POD_PENDING:
         return with_phase(record, view)
     own = (record.message or "").partition(_ROUTINE)[0]
@@ -81,17 +81,17 @@ def queued(queue: Queue) -> PhaseStatus:
 
 
 def suspended(blocked: Blocked | None = None) -> PhaseStatus:
-    """There is work, and it must not be done; nor could it be, if it is ``blocked``."""
+    """Changes are pending and the set is suspended; ``blocked``: they could not be applied anyway."""
     text = "suspended with pending changes; set spec.suspend=false to resume"
     return _pending(Reason.SUSPENDED, f"{text}. {blocked.message}" if blocked else text)
 
 
 def waiting_for_system(why: str) -> PhaseStatus:
-    """The user track's turn has not come."""
+    """The user track waits until the system track is applied."""
     return _pending(Reason.WAITING_FOR_SYSTEM, f"waiting for the system track; {why}")
 
 
-def waiting_for_old(old: ObservedJob | ObservedPod) -> PhaseStatus:
+def waiting_for_previous(old: ObservedJob | ObservedPod) -> PhaseStatus:
     """Something of an earlier run is still there, and may still run."""
     if isinstance(old, ObservedPod):
         text = (
@@ -117,12 +117,12 @@ def orphaned(pod: ObservedPod) -> PhaseStatus:
 
 
 def replacing() -> PhaseStatus:
-    """A Job that has not started gives way."""
+    """A Job that has not started is replaced by a newer one."""
     return _pending(Reason.REPLACING, "replacing the Job, which has not started, with a newer one")
 
 
 def being_deleted(since: datetime) -> PhaseStatus:
-    """Somebody deletes the Job."""
+    """The Job is being deleted, not by the operator."""
     return _pending(
         Reason.JOB_DELETED, f"Job created at {since:%H:%M:%S} is being deleted; a new one will be created"
     )
@@ -134,7 +134,7 @@ def job_deleted(name: str) -> ErrorInfo:
 
 
 def job_refused(message: str, *, permanent: bool) -> PhaseStatus:
-    """The API server did not take the Job."""
+    """The API server refused the Job; ``permanent``: as invalid."""
     if permanent:
         text = f"the API server refused the Job: {message}. Correct spec.job."
         return PhaseStatus(Phase.FAILED, Reason.JOB_REFUSED, text)
@@ -186,8 +186,8 @@ def waiting(run: NotStarted, event: Explanation | None) -> PhaseStatus:
     if reason is None and event is not None and event.warning and event.reason:
         reason, message = event.reason, event.message
     if reason is None:
-        said = f": {event.message}" if event and event.message else ""
-        return _pending(Reason.POD_PENDING, f"waiting for the pod to start{said}")
+        detail = f": {event.message}" if event and event.message else ""
+        return _pending(Reason.POD_PENDING, f"waiting for the pod to start{detail}")
     advice = _POD_ADVICE.get(reason, "")
     if reason == "Unschedulable" and "persistent" in (message or "").lower():
         advice = "Create the claim, or a volume that fits it; it will be retried automatically."
@@ -196,7 +196,7 @@ def waiting(run: NotStarted, event: Explanation | None) -> PhaseStatus:
 
 
 def retrying(record: TrackStatus) -> PhaseStatus:
-    """The last run did not get there; another one is due."""
+    """The last run failed, and a retry is due."""
     why = describe(record.error) if record.error else "the last run did not complete"
     when = f"; next retry at {record.retry_at:%Y-%m-%dT%H:%M:%SZ}" if record.retry_at else ""
     return _pending(_reason_of(record), why + when)
@@ -209,14 +209,14 @@ def _reason_of(record: TrackStatus) -> str:
 
 
 def skipped(record: TrackStatus, skip: Skip) -> TrackStatus:
-    """Left out; keeps its last known version. What was to be tried again is begun anew when it comes back."""
+    """The track is skipped and keeps its last known version. A pending retry becomes a new run afterwards."""
     handled = None if record.retry_at else record.inputs_digest
     record = replace(record, retry_at=None, inputs_digest=handled, routine=None)
     return with_phase(record, PhaseStatus(Phase.SKIPPED, skip.reason, skip.message))
 
 
 def blocked(record: TrackStatus, why: Blocked) -> TrackStatus:
-    """Waits for something outside, unless the database is already ahead of an empty source."""
+    """The track waits for its source; Failed if the database is already ahead of an empty source."""
     record = replace(record, routine=None)
     if why.empty and record.version is not None:
         return with_phase(
@@ -233,14 +233,14 @@ def _ahead(record: TrackStatus, what: str) -> str:
 
 
 def refused(why: Refused) -> PhaseStatus:
-    """Wrong, and nothing can be run."""
+    """The files or the spec cannot be used, so that no run is started."""
     return PhaseStatus(Phase.FAILED, why.reason, why.message)
 
 
 def settled(
-    record: TrackStatus, want: DesiredRun, context: ReconcileContext, owner: OwnerState | None = None
+    record: TrackStatus, desired: DesiredRun, context: ReconcileContext, owner: OwnerState | None = None
 ) -> TrackStatus:
-    """Nothing more to do for these inputs: as the last run ended."""
+    """These inputs are handled: phase and message of the last run's outcome."""
     record = replace(record, routine=None)
     version = "no version applied" if record.version is None else f"version {record.version}"
     match effect(record.outcome):
@@ -254,14 +254,14 @@ def settled(
                 record, PhaseStatus(Phase.APPLIED, Outcome.APPLIED, f"{version}{_exposed(record)}")
             )
         case Effect.EMPTY:
-            return _empty(record, want)
+            return _empty(record, desired)
         case _:
             text = claimed(record.claimed_by, owner, context) if record.claimed_by else _failure(record)
             return with_phase(record, PhaseStatus(Phase.FAILED, _reason_of(record), text))
 
 
 def _exposed(record: TrackStatus) -> str:
-    """A warning, where it is to be no more than that."""
+    """The suffix for exposed objects, if there are any."""
     return f"; {counted(record.exposed)}, see exposures" if record.exposed else ""
 
 
@@ -275,19 +275,19 @@ def claimed(by: Owner, owner: OwnerState | None, context: ReconcileContext) -> s
     return f"{text}: kubectl fluxbase take-over {context.name}"
 
 
-def _empty(record: TrackStatus, want: DesiredRun) -> TrackStatus:
+def _empty(record: TrackStatus, desired: DesiredRun) -> TrackStatus:
     if record.version is not None:
         text = _ahead(record, "the source has no migration files")
         return with_phase(record, PhaseStatus(Phase.FAILED, Outcome.AHEAD_OF_SOURCE, text))
-    if want.volume and want.allow_empty:
+    if desired.volume and desired.allow_empty:
         text = (
             "the volume has no migration files; copy them there, then run kubectl rollout restart on the "
             "operator's deployment, set recheckInterval, or change the annotation fluxbase.io/requested-at"
         )
         return with_phase(record, PhaseStatus(Phase.SKIPPED, Outcome.SOURCE_EMPTY, text))
-    if want.volume:
+    if desired.volume:
         text = (
-            f"the volume has no migration files ({want.volume}); copy them there or correct the path, "
+            f"the volume has no migration files ({desired.volume}); copy them there or correct the path, "
             "or set allowEmpty: true if it may be empty. It is checked again automatically"
         )
         return with_phase(record, _pending(Outcome.SOURCE_EMPTY, text))
@@ -304,7 +304,7 @@ def _failure(record: TrackStatus) -> str:
 
 
 def _advice(record: TrackStatus) -> str | None:
-    """What to do, as far as the runner's hint has not said it already."""
+    """What to do, unless the runner's hint says it already."""
     if effect(record.outcome) is Effect.RETRY:
         return (
             "retry.limit is reached. To try again: kubectl fluxbase retry, or annotation "

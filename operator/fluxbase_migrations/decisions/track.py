@@ -1,7 +1,7 @@
 """What to do next about one track: a pure function of what was observed.
 
 Read it from :func:`decide_track`. A track is settled first (the end of a run is recorded), then either left
-alone (a run in flight), or given up (a Job that has not started and is no longer wanted), or a new run is
+alone (a run in flight), or abandoned (a Job that has not started and is no longer desired), or a new run is
 planned. A decision is carried out in this order: the status is written, then the actions, then the notes.
 """
 
@@ -18,6 +18,7 @@ from fluxbase_migrations.core.identity import differs
 from fluxbase_migrations.core.plan import outstanding
 from fluxbase_migrations.decisions import status_messages
 from fluxbase_migrations.decisions.actions import Action, Decision, DeleteJob, FreePod, SetTtl
+from fluxbase_migrations.decisions.command_status import PendingCommands
 from fluxbase_migrations.decisions.desired import Blocked, Desired, DesiredRun, EventNote
 from fluxbase_migrations.decisions.idle_track import idle
 from fluxbase_migrations.decisions.job_state import (
@@ -33,13 +34,13 @@ from fluxbase_migrations.decisions.job_state import (
 from fluxbase_migrations.decisions.observed import EVENTS_AFTER, ObservedTrack, ReconcileContext
 from fluxbase_migrations.decisions.run_end import of_another_database, record_end, reference
 from fluxbase_migrations.decisions.scheduling import (
-    LOOK_AGAIN,
+    RECHECK_AFTER,
     create_or_queue,
+    desired_digest,
     gate,
-    gone_owner,
-    is_wanted,
-    unheard,
-    wanted_digest,
+    has_new_command,
+    is_current,
+    released_owner,
 )
 
 KEPT_JOBS: Final = 2
@@ -48,9 +49,8 @@ KEPT_JOBS: Final = 2
 
 def decide_track(observed: ObservedTrack, context: ReconcileContext) -> Decision:
     """Decide what to do about one track."""
-    observed = replace(observed, armed=observed.armed.without(observed.record.commands.obeyed))
     desired = observed.desired
-    observed = replace(observed, desired=_desired(observed))
+    observed = _without_obeyed(observed, desired, observed.record.commands.obeyed)
     record = _adopted(observed)
     current = _state_of(observed, record.run, context.now)
     notes: tuple[EventNote, ...] = ()
@@ -62,25 +62,27 @@ def decide_track(observed: ObservedTrack, context: ReconcileContext) -> Decision
                 return _finish(observed, context, _not_started(observed, record, current, context))
             case Ended():
                 record, notes = record_end(observed, record, current, context)
-                if gone_owner(observed, record):
-                    notes = ()  # that the owner was gone already is told by the next run
+                if released_owner(observed, record):
+                    notes = ()  # the next run's Event says that the owner was gone already
             case Absent():
                 absent = _absent(observed, record, context)
                 if isinstance(absent, Decision):
                     return _finish(observed, context, absent)
                 record = absent
-    observed = replace(observed, armed=observed.armed.without(record.commands.obeyed), desired=desired)
-    observed = replace(
-        observed, desired=_desired(observed)
-    )  # what a command that is obeyed now needed is needed no more
+    observed = _without_obeyed(observed, desired, record.commands.obeyed)
     waiting = idle(observed, record, context)
     return _finish(observed, context, replace(waiting, notes=notes + waiting.notes))
 
 
-def _desired(observed: ObservedTrack) -> Desired:
+def _without_obeyed(observed: ObservedTrack, desired: Desired, obeyed: tuple[str, ...]) -> ObservedTrack:
+    """Drop the commands that are obeyed, and what is desired only for their sake."""
+    commands = observed.pending_commands.without(obeyed)
+    return replace(observed, pending_commands=commands, desired=_desired(desired, commands))
+
+
+def _desired(desired: Desired, commands: PendingCommands) -> Desired:
     """A command to set the version, or to take over, needs no files."""
-    desired = observed.desired
-    if isinstance(desired, Blocked) and (observed.armed.force or observed.armed.take_over):
+    if isinstance(desired, Blocked) and (commands.force or commands.take_over):
         return desired.empty or desired
     return desired
 
@@ -111,7 +113,7 @@ def _state_of(observed: ObservedTrack, run: int, now: datetime) -> RunState:
 def _running(
     observed: ObservedTrack, record: TrackStatus, run: InFlight, context: ReconcileContext
 ) -> Decision:
-    """A run in flight is never touched, whatever is wanted meanwhile."""
+    """A run in flight is never touched, even when something newer is desired."""
     record = replace(
         record,
         job=reference(record, run.job),
@@ -119,10 +121,10 @@ def _running(
         retry_at=None,
         progress=observed.progress or record.progress,
     )
-    if _is_where_it_was_read(record, context):
-        record = _as_far_as(record, observed.desired)
-    newer = wanted_digest(observed) != record.inputs_digest or unheard(observed, record)
-    shown = (
+    if _is_in_known_database(record, context):
+        record = _with_version_of_progress(record, observed.desired)
+    newer = desired_digest(observed) != record.inputs_digest or has_new_command(observed, record)
+    phase_status = (
         status_messages.node_lost(run.pod)
         if run.lost
         else status_messages.running(record.progress, newer=newer)
@@ -132,14 +134,14 @@ def _running(
         if run.lost or newer or record.progress
         else status_messages.with_phase
     )
-    return Decision(show(record, shown), due=context.now + LOOK_AGAIN if run.lost else None)
+    return Decision(show(record, phase_status), due=context.now + RECHECK_AFTER if run.lost else None)
 
 
-def _is_where_it_was_read(record: TrackStatus, context: ReconcileContext) -> bool:
+def _is_in_known_database(record: TrackStatus, context: ReconcileContext) -> bool:
     """Whether the run can only be in the database that the record's facts were read from.
 
-    It says which one it found when it ends. Until then only one that was told which to expect is known to be
-    there: another run might go on in a database that was put in its place, and its facts are of that one.
+    A run reports its database when it ends. Until then only a run with an expected database is known to be in
+    it: any other run may be in a database that replaced the recorded one.
     """
     expected = context.expected_database
     if record.database is None or expected is None or of_another_database(record, context):
@@ -147,8 +149,8 @@ def _is_where_it_was_read(record: TrackStatus, context: ReconcileContext) -> boo
     return not differs(record.database, expected)
 
 
-def _as_far_as(record: TrackStatus, desired: Desired) -> TrackStatus:
-    """What the log tells of the row: a run is at a later file only after it has recorded those before."""
+def _with_version_of_progress(record: TrackStatus, desired: Desired) -> TrackStatus:
+    """Derive the version from the progress: a run begins a file only after it has recorded those before."""
     name = MIGRATION_PATTERN.fullmatch(record.progress.file) if record.progress else None
     if name is None or name[3] != "up" or not isinstance(desired, DesiredRun) or desired.versions is None:
         return record
@@ -161,48 +163,48 @@ def _as_far_as(record: TrackStatus, desired: Desired) -> TrackStatus:
 def _not_started(
     observed: ObservedTrack, record: TrackStatus, run: NotStarted, context: ReconcileContext
 ) -> Decision:
-    """The Job waits for its container. It gives way as soon as something else is wanted."""
+    """The Job waits for its container. It is replaced as soon as something else is desired."""
     starting = record
     record = replace(record, job=reference(record, run.job), progress=None)
     if run.orphan is not None:
         return Decision(
             status_messages.with_phase(record, status_messages.orphaned(run.orphan)),
-            due=context.now + LOOK_AGAIN,
+            due=context.now + RECHECK_AFTER,
         )
     if run.deleting:
-        shown = (
+        phase_status = (
             status_messages.replacing()
             if record.reason == Reason.REPLACING
             else status_messages.being_deleted(run.since)
         )
-        return Decision(status_messages.with_phase(record, shown), due=context.now + LOOK_AGAIN)
+        return Decision(status_messages.with_phase(record, phase_status), due=context.now + RECHECK_AFTER)
     assert run.job is not None  # noqa: S101 - otherwise it counts as being deleted
     current = (
         isinstance(observed.desired, DesiredRun)
         and not context.suspended
         and context.upstream is None
-        and is_wanted(observed, record)
+        and is_current(observed, record)
         and run.job.template_digest == observed.desired.template
     )
     if not current:
         delete = DeleteJob(run.job.name, run.job.uid, wait=True)
-        # A look that is put off changes nothing about what was found before.
-        put_off = context.suspended and is_wanted(observed, record)
+        # A routine check that is suspended keeps the results of the run before.
+        put_off = context.suspended and is_current(observed, record)
         show = status_messages.with_phase if put_off else status_messages.with_phase_and_event
-        return Decision(show(record, status_messages.replacing()), (delete,), due=context.now + LOOK_AGAIN)
+        return Decision(show(record, status_messages.replacing()), (delete,), due=context.now + RECHECK_AFTER)
     age = context.now - run.since
-    due = run.since + EVENTS_AFTER if age < EVENTS_AFTER else context.now + LOOK_AGAIN
+    due = run.since + EVENTS_AFTER if age < EVENTS_AFTER else context.now + RECHECK_AFTER
     if record.reason == Reason.STARTING and run.reason is None and age < EVENTS_AFTER:
-        return Decision(starting, due=due)  # not worth a write: it is about to run
+        return Decision(starting, due=due)  # saves a write: it is about to run
     return Decision(
-        status_messages.kept_waiting(record, status_messages.waiting(run, observed.event)), due=due
+        status_messages.with_waiting_phase(record, status_messages.waiting(run, observed.event)), due=due
     )
 
 
 def _absent(
     observed: ObservedTrack, record: TrackStatus, context: ReconcileContext
 ) -> Decision | TrackStatus:
-    """A planned run without a Job: not created yet, or gone. Returns the record if it is given up."""
+    """A planned run without a Job: not created yet, or gone. Returns the record if the run is abandoned."""
     job = record.job
     assert job is not None  # noqa: S101 - outstanding says so
     if record.started_at is not None:
@@ -210,7 +212,7 @@ def _absent(
             observed, record, Ended(None, None, because="its Job and pod were deleted"), context
         )[0]
     if record.reason == Reason.REPLACING or (record.routine and context.suspended):
-        return _given_up(record)
+        return _abandoned(record)
     created = observed.created is not None and observed.created.name == job.name
     if created or job.uid is not None:
         waits = record.waits + 1
@@ -224,8 +226,8 @@ def _absent(
             error=status_messages.job_deleted(job.name),
         )
     desired = observed.desired
-    if not isinstance(desired, DesiredRun) or context.suspended or not is_wanted(observed, record):
-        return _given_up(record)
+    if not isinstance(desired, DesiredRun) or context.suspended or not is_current(observed, record):
+        return _abandoned(record)
     blocked = gate(observed, record, context)
     if blocked:
         return blocked
@@ -238,17 +240,17 @@ def _absent(
                 )
             )
         if context.now < refusal.retry_at:
-            shown = status_messages.kept_waiting(
+            phase_status = status_messages.with_waiting_phase(
                 record, status_messages.job_refused(refusal.message, permanent=False)
             )
-            return Decision(shown, due=refusal.retry_at)
+            return Decision(phase_status, due=refusal.retry_at)
     return create_or_queue(observed, record, record, desired, context)
 
 
-def _given_up(record: TrackStatus) -> TrackStatus:
-    """The run is not wanted any more; its number is used up, and its inputs were never handled.
+def _abandoned(record: TrackStatus) -> TrackStatus:
+    """Drop a run that is no longer desired. Its number is used up; its inputs do not count as handled.
 
-    Those of a routine look were, by the run before: the look is still due.
+    Those of a routine check do, by the run before: it is still due.
     """
     if record.routine and record.read_at is not None:
         read_at = record.read_at
@@ -267,8 +269,8 @@ def _given_up(record: TrackStatus) -> TrackStatus:
 
 
 def _finish(observed: ObservedTrack, context: ReconcileContext, decision: Decision) -> Decision:
-    """Add what is due in any case: old Jobs are collected, and a new trouble is told once."""
-    record = _counted(observed.desired, decision.record)
+    """Add what every decision includes: old Jobs are deleted, and a new warning phase gets one Event."""
+    record = _with_pending(observed.desired, decision.record)
     done = sorted(
         (job for job in observed.jobs if job.run < record.run or record.finished_at is not None),
         key=lambda job: job.run,
@@ -283,20 +285,20 @@ def _finish(observed: ObservedTrack, context: ReconcileContext, decision: Decisi
             actions.append(DeleteJob(job.name, job.uid, wait=False))
         elif not job.ttl:
             actions.append(SetTtl(job.name, job.uid))
-    actions += [FreePod(pod.name) for pod in observed.pods if pod.undisturbed and _outlives_its_run(pod)]
+    actions += [FreePod(pod.name) for pod in observed.pods if pod.undisturbed and _has_only_sidecars(pod)]
     notes = decision.notes
     if not notes and record.reason != observed.record.reason and line_of(record.phase, record.reason).warns:
         notes = (EventNote(True, record.reason or "", f"{observed.track}: {record.message}"),)
     return replace(decision, record=record, actions=tuple(actions), notes=notes)
 
 
-def _outlives_its_run(pod: ObservedPod) -> bool:
-    """Whether a sidecar goes on after the migration has ended; nobody waits for it."""
+def _has_only_sidecars(pod: ObservedPod) -> bool:
+    """Whether the migration has ended and only sidecars still run; the next run does not wait for them."""
     return pod.container is Container.TERMINATED and not pod.over and pod.deletion_deadline is None
 
 
-def _counted(desired: Desired, record: TrackStatus) -> TrackStatus:
-    """With what is outstanding now, as far as the source and the database have been read."""
+def _with_pending(desired: Desired, record: TrackStatus) -> TrackStatus:
+    """Recompute ``pending`` and ``latest``, if both the source and the database have been read."""
     if record.pending is None or not isinstance(desired, DesiredRun) or desired.versions is None:
         return record
     current = NIL if record.version is None else record.version

@@ -91,7 +91,7 @@ class Log:
             self._broken = True
             silence_stdout()
             if not isinstance(error, BrokenPipeError):  # the reader of a pipe has left because it wanted to
-                _to_stderr(f"WARN standard output takes no more log lines: {error}; the run goes on")
+                _to_stderr(f"WARN standard output takes no more log lines: {error}; the run continues")
         return not self._broken
 
 

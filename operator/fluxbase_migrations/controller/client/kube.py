@@ -102,18 +102,18 @@ class Kube:
             if error.status not in (404, 409):
                 raise
             # A webhook, too, may answer 409.
-            found = await self.find(path) if error.status == 409 else None
-            if found is not None and found["metadata"]["uid"] == uid:
+            existing = await self.find(path) if error.status == 409 else None
+            if existing is not None and existing["metadata"]["uid"] == uid:
                 raise
             return None
 
     async def list(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
         """Read a collection, in as many requests as it takes."""
         items: list[Json] = []
-        found: Json = {}
-        async for found in self.pages(path, query, accept):
-            items += found["items"]
-        return {**found, "items": items}
+        page: Json = {}
+        async for page in self.pages(path, query, accept):
+            items += page["items"]
+        return {**page, "items": items}
 
     async def pages(
         self, path: str, query: Query | None = None, accept: str | None = None
@@ -122,9 +122,9 @@ class Kube:
         following: str | None = ""
         while following is not None:
             asked = {**(query or {}), "limit": CHUNK, **({"continue": following} if following else {})}
-            found = await self.get(path, asked, accept)
-            following = found["metadata"].get("continue") or None
-            yield {**found, "items": found["items"] or []}  # of metadata, an empty list is null
+            page = await self.get(path, asked, accept)
+            following = page["metadata"].get("continue") or None
+            yield {**page, "items": page["items"] or []}  # of metadata, an empty list is null
 
     async def lines(
         self, path: str, query: Query, accept: str | None, silence: float
@@ -205,7 +205,7 @@ async def get_if_allowed(kube: Kube, path: str, query: Query | None = None) -> J
 
 def _error(status: int, reason: str, raw: bytes) -> KubeError:
     try:
-        told = json.loads(raw)
-        return KubeError(status, str(told.get("reason") or reason), str(told.get("message") or reason))
+        payload = json.loads(raw)
+        return KubeError(status, str(payload.get("reason") or reason), str(payload.get("message") or reason))
     except (ValueError, AttributeError):
         return KubeError(status, reason, raw[:300].decode("utf-8", "replace") or reason)

@@ -8,24 +8,24 @@ from aiohttp import web
 from fluxbase_migrations.controller.process.metrics import Metrics
 
 Check = Callable[[], str | None]
-"""Says what is wrong, if anything is."""
+"""Returns what is wrong; None: nothing."""
 
 
 async def serve(port: int, metrics: Metrics, health_error: Check, readiness_error: Check) -> web.AppRunner:
     """Listen on ``port`` until the runner is cleaned up.
 
-    ``trouble`` is what a restart may help against; ``unready`` is what somebody should look at.
+    ``health_error`` is what a restart may mend; ``readiness_error`` is what a person should check.
     """
 
     def answer(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def answered(_: web.Request) -> web.Response:
-            wrong = check()
-            return web.Response(text=wrong or "ok", status=503 if wrong else 200)
+        async def respond(_: web.Request) -> web.Response:
+            error = check()
+            return web.Response(text=error or "ok", status=503 if error else 200)
 
-        return answered
+        return respond
 
     async def render(_: web.Request) -> web.Response:
-        # Thousands of sets take a second of work, in which sets, and the Lease, would not be looked at.
+        # Thousands of sets take a second of work, in which sets, and the Lease, would not be handled.
         return web.Response(
             body=await asyncio.to_thread(metrics.render), content_type="text/plain", charset="utf-8"
         )

@@ -38,7 +38,7 @@ class _Try(Enum):
 
 
 _WHY: Final = {
-    _Try.OTHERS: "was taken by another",
+    _Try.OTHERS: "is held by another replica",
     _Try.FAILED: "could not be renewed",
     _Try.RESTORED: "is older than it was: the API server was restored from a backup",
 }
@@ -62,11 +62,11 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until this candidate leads."""
-        told = False
+        logged = False
         while await self._attempt() is not _Try.HELD:
-            if not told:
+            if not logged:
                 logger.info("waiting for the lease %s/%s", self._namespace, self._name)
-                told = True
+                logged = True
             await asyncio.sleep(RENEW_EVERY)
         logger.info("leading, as %s", self._identity)
 
@@ -96,10 +96,10 @@ class Lease:
     async def release(self) -> None:
         """Let another candidate lead at once."""
         try:
-            found = await self._kube.find(self._path)
-            if found and found["spec"].get("holderIdentity") == self._identity:
-                found["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-                await self._kube.replace(self._path, found)
+            stored = await self._kube.find(self._path)
+            if stored and stored["spec"].get("holderIdentity") == self._identity:
+                stored["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+                await self._kube.replace(self._path, stored)
         except KubeError as error:
             logger.debug("lease not released: %s", error)
 
@@ -108,16 +108,16 @@ class Lease:
         asked = _now()
         try:
             async with asyncio.timeout(ATTEMPT_LIMIT):
-                found = await self._kube.find(self._path)
-                if found is None:
+                stored = await self._kube.find(self._path)
+                if stored is None:
                     written = await self._kube.create(paths.leases(self._namespace), self._body())
-                elif self._has_gone_back(found) and renew:
+                elif self._has_gone_back(stored) and renew:
                     return _Try.RESTORED
-                elif self._is_anothers(found, renew=renew):
+                elif self._is_anothers(stored, renew=renew):
                     return _Try.OTHERS
                 else:
-                    spec = self._spec(found.get("spec") or {})
-                    written = await self._kube.replace(self._path, {**found, "spec": spec})
+                    spec = self._spec(stored.get("spec") or {})
+                    written = await self._kube.replace(self._path, {**stored, "spec": spec})
                 if self._has_gone_back(written) and renew:
                     return _Try.RESTORED
         except (KubeError, TimeoutError) as error:
@@ -132,9 +132,9 @@ class Lease:
         before, self._version = self._version, number(lease["metadata"]["resourceVersion"])
         return 0 < self._version < before
 
-    def _is_anothers(self, found: dict[str, Any], *, renew: bool) -> bool:
+    def _is_anothers(self, stored: dict[str, Any], *, renew: bool) -> bool:
         """Whether another candidate holds it and may still be there."""
-        spec, version = found.get("spec") or {}, found["metadata"]["resourceVersion"]
+        spec, version = stored.get("spec") or {}, stored["metadata"]["resourceVersion"]
         if version != self._seen[0]:
             self._seen = version, _now()
         holder = spec.get("holderIdentity") or ""

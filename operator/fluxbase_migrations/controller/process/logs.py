@@ -40,7 +40,7 @@ def configure(form: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Json() if form == "json" else _Text("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # A watch that fails is told once, in one line, by us; kopf tells every try, with a traceback.
+    # The operator logs a failing watch once, in one line; kopf would log every try, with a traceback.
     # What goes wrong in a handler only kopf knows.
     for name, level in (("aiohttp", "WARNING"), ("kopf", "CRITICAL"), ("kopf.objects", "WARNING")):
         logging.getLogger(name).setLevel(level)

@@ -36,14 +36,16 @@ class Metrics:
             "fluxbase_migrations_jobs_created", "Jobs created.", ("track",), registry=registry
         )
         self._writes = Counter("fluxbase_migrations_status_writes", "Writes of a status.", registry=registry)
-        self.queue = Gauge("fluxbase_migrations_queue_depth", "Sets to be looked at now.", registry=registry)
+        self.queue = Gauge(
+            "fluxbase_migrations_queue_depth", "Sets that wait to be reconciled.", registry=registry
+        )
         self.reconcile = Histogram(
-            "fluxbase_migrations_reconcile_seconds", "Time to look at one set.", registry=registry
+            "fluxbase_migrations_reconcile_seconds", "Time to reconcile one set.", registry=registry
         )
         self.reconcile_failures = Counter(
-            "fluxbase_migrations_reconcile_failures", "Looks at a set that failed.", registry=registry
+            "fluxbase_migrations_reconcile_failures", "Reconciliations that failed.", registry=registry
         )
-        self.leader = Gauge("fluxbase_migrations_leader", "1 in the replica that leads.", registry=registry)
+        self.leader = Gauge("fluxbase_migrations_leader", "1 in the leading replica.", registry=registry)
 
     def render(self) -> bytes:
         """In Prometheus' text format."""
@@ -63,11 +65,11 @@ class Metrics:
         if record.started_at and record.finished_at:
             self._duration.labels(track).observe((record.finished_at - record.started_at).total_seconds())
 
-    def set_seen(self, key: NamespacedName, status: SetStatus) -> None:
+    def set_observed(self, key: NamespacedName, status: SetStatus) -> None:
         """The state of a set."""
         self._sets.put(key, status)
 
-    def set_gone(self, key: NamespacedName) -> None:
+    def set_removed(self, key: NamespacedName) -> None:
         """A set was deleted."""
         self._sets.remove(key)
 

@@ -41,7 +41,7 @@ class Settings:
     """The sets whose ``spec.operator`` is this are ours."""
     http_port: int = 8080
     resync: float = 600.0
-    """Seconds between two looks at a set that nothing happened to; jittered."""
+    """Seconds until a set is reconciled again without an event; jittered."""
     workers: int = 10
 
     @property
@@ -90,7 +90,9 @@ class Settings:
 def _name(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "").strip()
     if value and paths.NAME.fullmatch(value) is None:
-        raise ValueError(f"{name} is {value!r}; write lower case letters, digits, '-' and '.'")
+        raise ValueError(
+            f"invalid {name} {value!r}: only lower case letters, digits, '-' and '.' are allowed"
+        )
     return value
 
 
@@ -100,7 +102,7 @@ def _boolean(environment: Mapping[str, str], name: str, default: bool) -> bool:
         return default if value == "" else True
     if value in ("0", "false", "off", "no"):
         return False
-    raise ValueError(f"{name} is {value!r}; write true or false")
+    raise ValueError(f"invalid {name} {value!r}: must be true or false")
 
 
 def _number(environment: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
@@ -108,5 +110,5 @@ def _number(environment: Mapping[str, str], name: str, default: int, least: int 
     if not value:
         return default
     if not value.isascii() or not value.isdigit() or int(value) < least:
-        raise ValueError(f"{name} is {value!r}; write a number from {least}")
+        raise ValueError(f"invalid {name} {value!r}: must be a whole number of at least {least}")
     return int(value)

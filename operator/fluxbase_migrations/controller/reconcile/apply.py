@@ -39,7 +39,7 @@ class Remembered:
     reserved: set[Track] = field(default_factory=set)
     """Tracks with a slot for a Job that has not been created yet."""
     competitor: CompetingOperator | None = None
-    """The one that was told of last."""
+    """The competitor that was reported last."""
 
 
 class Actions:
@@ -135,13 +135,13 @@ class Actions:
     async def _exists(self, key: NamespacedName, observation: Observation, name: str) -> bool:
         """Whether the Job is there and this set's, or just gone. A webhook, too, may answer 409."""
         query = {"fieldSelector": f"metadata.name={name}"}
-        found = (await self._kube.get(paths.jobs(key[0]), query))["items"]
-        for body in found:
+        jobs = (await self._kube.get(paths.jobs(key[0]), query))["items"]
+        for body in jobs:
             self._store.keep(ObjectKind.JOB, body)
-        return all(is_ours(body, observation.set.uid, key[1]) for body in found)
+        return all(is_ours(body, observation.set.uid, key[1]) for body in jobs)
 
     def _refused(self, action: CreateJob, error: KubeError, remembered: Remembered) -> None:
-        """The API server did not take the Job: the decision is told, and when to try again."""
+        """The API server refused the Job: remember that, and when to retry, for the next decision."""
         track = action.track
         remembered.refused[track] += 1
         delay = backoff(REFUSED_BACKOFF, remembered.refused[track])

@@ -1,8 +1,8 @@
 """Two installations that are responsible for one set: who finds a Job of the other one steps back.
 
 A Job says which installation made it. An unfinished one of another installation that goes by our name means
-that both watch this namespace. Its maker goes on; the finder leaves the set alone until that Job has ended,
-and marks it, so that its maker tells of it, too.
+that both watch this namespace. Its creator continues. The other one defers until that Job has ended, and
+marks the Job, so that the creator reports the conflict, too.
 """
 
 import re
@@ -65,8 +65,8 @@ def responsible(body: Json, settings: Settings) -> bool:
 
 def find(bodies: Iterable[Json], settings: Settings) -> CompetingOperator | None:
     """The rival on a set, by its unfinished Jobs; one that we must step back for comes first."""
-    found = [rival for body in bodies if (rival := _rival(body, settings))]
-    return min(found, key=lambda one: one.steps_back, default=None)
+    rivals = [rival for body in bodies if (rival := _rival(body, settings))]
+    return min(rivals, key=lambda one: one.steps_back, default=None)
 
 
 def _rival(job: Json, settings: Settings) -> CompetingOperator | None:

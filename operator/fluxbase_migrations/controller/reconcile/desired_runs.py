@@ -62,18 +62,18 @@ class DesiredRuns:
         Raises:
             KubeError: something could not be read.
         """
-        wanted = jobs.track_spec(spec, track)
-        if not wanted.enabled:
+        options = jobs.track_spec(spec, track)
+        if not options.enabled:
             return Skip(Reason.DISABLED, f"spec.tracks.{track}.enabled is false"), None
-        if wanted.source is None and track is Track.USER:
+        if options.source is None and track is Track.USER:
             return Skip(Reason.NO_SOURCE, "spec.tracks.user has no source"), None
-        content = await self._content(body["metadata"], wanted, recorded)
+        content = await self._content(body["metadata"], options, recorded)
         if not isinstance(content, _Content):
             return content, None
         run = self._run(body["metadata"]["namespace"], spec, track, content)
         if content.config_maps is not None and content.versions == ():
-            assert wanted.source is not None  # noqa: S101 - it has ConfigMaps
-            names = ", ".join(wanted.source.config_map_names())
+            assert options.source is not None  # noqa: S101 - it has ConfigMaps
+            names = ", ".join(options.source.config_map_names())
             text = (
                 f"ConfigMap {names} has no migration files (NNN_name.up.sql); "
                 "changes are picked up automatically"
@@ -82,9 +82,9 @@ class DesiredRuns:
         return run, content.config_maps
 
     async def _content(
-        self, metadata: Json, wanted: TrackSpec, recorded: SourceRead | None
+        self, metadata: Json, options: TrackSpec, recorded: SourceRead | None
     ) -> _Content | Blocked | Refused:
-        source = wanted.source
+        source = options.source
         if source is None:
             return _Content(self._built_in.digest, self._built_in.versions)
         claim = source.persistent_volume_claim
@@ -92,31 +92,31 @@ class DesiredRuns:
             refused = await self._refuse_claim(metadata, claim)
             return refused or _Content(digest(claim.claim_name, claim.path, self._settings.restarted_at))
         names = source.config_map_names()
-        read = await self._sources.read(metadata["namespace"], names, wanted.unknown_files, recorded)
+        read = await self._sources.read(metadata["namespace"], names, options.unknown_files, recorded)
         return _problem(source, read) or _Content(read.digest, read.versions, read)
 
     def _run(self, namespace: str, spec: Spec, track: Track, content: _Content) -> DesiredRun:
-        wanted = jobs.track_spec(spec, track)
+        options = jobs.track_spec(spec, track)
         base = digest(
             content.digest,
-            wanted.target_version,
-            wanted.rollback,
-            wanted.out_of_order,
-            wanted.unknown_files,
+            options.target_version,
+            options.rollback,
+            options.out_of_order,
+            options.unknown_files,
             spec.recovery,
             spec.database.model_dump_json(),
-            *(wanted.foreign_tables or ()),
+            *(options.foreign_tables or ()),
             *_exposure_part(spec, track),
             *_table_part(spec, track),
         )
         return DesiredRun(
             base,
             jobs.template_digest(spec, track, self._settings, namespace),
-            volume=_volume(wanted.source),
-            allow_empty=wanted.allow_empty,
-            recheck=_recheck(wanted.recheck_interval, spec.verify.interval if spec.verify else None),
+            volume=_volume(options.source),
+            allow_empty=options.allow_empty,
+            recheck=_recheck(options.recheck_interval, spec.verify.interval if spec.verify else None),
             versions=content.versions,
-            target=wanted.target_version,
+            target=options.target_version,
         )
 
     async def _refuse_claim(self, metadata: Json, source: ClaimSource) -> Refused | None:
@@ -128,10 +128,10 @@ class DesiredRuns:
         usable = {one for one in self._usable.get(key, ()) if one[:2] == fit}
         if (*fit, source.claim_name) in usable:
             return None
-        found = await get_if_allowed(self._kube, paths.claim(metadata["namespace"], source.claim_name))
-        modes = (found or {}).get("spec", {}).get("accessModes") or []
+        claim = await get_if_allowed(self._kube, paths.claim(metadata["namespace"], source.claim_name))
+        modes = (claim or {}).get("spec", {}).get("accessModes") or []
         if modes != ["ReadWriteOncePod"]:
-            if found:
+            if claim:
                 self._usable[key] = {*usable, (*fit, source.claim_name)}
             return None
         text = (
@@ -160,9 +160,9 @@ def _table_part(spec: Spec, track: Track) -> tuple[str, ...]:
     The other track's table counts as one of another program's, which nobody looks for where the files are
     built in.
     """
-    wanted = jobs.track_spec(spec, track)
-    parts = [f"baseline={wanted.baseline}"] if wanted.baseline is not None else []
-    for one in Track if wanted.source is not None else ():
+    options = jobs.track_spec(spec, track)
+    parts = [f"baseline={options.baseline}"] if options.baseline is not None else []
+    for one in Track if options.source is not None else ():
         table = jobs.track_spec(spec, one).table
         parts += [f"{one}.table={table}"] if table is not None else []
     return tuple(parts)
@@ -174,7 +174,7 @@ def _volume(source: SourceSpec | None) -> str | None:
 
 
 def _recheck(*intervals: str | None) -> timedelta | None:
-    """The shortest of the intervals after which the database is looked at."""
+    """The shortest of the intervals after which the database is verified."""
     given = [durations.seconds(interval) for interval in intervals if interval]
     return timedelta(seconds=min(given)) if given else None
 

@@ -57,7 +57,7 @@ class EventRecorder:
             self._counts.popitem(last=False)
 
     async def _write(self, event: Json, count: int) -> int:
-        """Create the Event, or count it once more; returns how often it was told by now."""
+        """Create the Event, or count it once more; returns its count."""
         path = paths.events(event["metadata"]["namespace"])
         if count == 0:
             try:
@@ -66,7 +66,7 @@ class EventRecorder:
             except KubeError as error:
                 if error.status != 409:
                     raise
-                count = 1  # told before this process was started
+                count = 1  # created before this process was started
         newer = {"lastTimestamp": event["lastTimestamp"], "count": count + 1}
         await self._kube.patch(f"{path}/{event['metadata']['name']}", newer)
         return count + 1

@@ -1,4 +1,4 @@
-"""A set that cannot be looked at says so: an old Ready must not stand while nobody reconciles it."""
+"""The status of a set that cannot be reconciled: it must not keep an outdated Ready condition."""
 
 import asyncio
 import logging
@@ -26,27 +26,27 @@ logger = logging.getLogger(__name__)
 
 
 PATIENCE: Final = 3
-"""Failures in a row of an API server that is busy or away, before a set's status tells of them."""
+"""Consecutive failures of a busy or unavailable API server before the set's status reports them."""
 _WRITE_LIMIT: Final = 30.0
 _MESSAGE_LIMIT: Final = 500
-_PASSING: Final = frozenset({0, 404, 409, 429})
+_TRANSIENT_STATUSES: Final = frozenset({0, 404, 409, 429})
 """An API server that does not answer, was faster, or asks for patience."""
 
 
-def passes(error: BaseException) -> bool:
-    """Whether it is about the API server, and so passes by itself."""
-    return isinstance(error, KubeError) and (error.status in _PASSING or error.status >= 500)
+def is_transient(error: BaseException) -> bool:
+    """Whether the API server is busy or unavailable, so that a retry can succeed."""
+    return isinstance(error, KubeError) and (error.status in _TRANSIENT_STATUSES or error.status >= 500)
 
 
-def lasts(error: BaseException, failures: int) -> bool:
-    """Whether the set may not be looked at again for long: what its Job does is not known until then."""
-    return failures >= PATIENCE and not passes(error)
+def is_persistent(error: BaseException, failures: int) -> bool:
+    """Whether no retry is expected to succeed soon: until one does, the set's Jobs are not observed."""
+    return failures >= PATIENCE and not is_transient(error)
 
 
-def reason_why(error: BaseException, failures: int) -> str | None:
-    """What to tell of ``error`` as the message of a condition; None while it may well pass by itself."""
+def condition_message(error: BaseException, failures: int) -> str | None:
+    """The condition's message for ``error``; None while a retry is expected to succeed."""
     match error:
-        case KubeError() if passes(error) and failures < PATIENCE:
+        case KubeError() if is_transient(error) and failures < PATIENCE:
             return None
         case KubeError():
             return _line(f"the API server refused a request: {error}")
@@ -55,9 +55,9 @@ def reason_why(error: BaseException, failures: int) -> str | None:
         case ValidationError():
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             where = ".".join(str(part) for part in ("spec", *first["loc"]))
-            return _line(f"the set as it is stored cannot be read: {where}: {first['msg']}")
+            return _line(f"the stored resource cannot be read: {where}: {first['msg']}")
         case _:
-            return _line(f"a fault of the operator, please report it: {type(error).__name__}: {error}")
+            return _line(f"internal error, please report it: {type(error).__name__}: {error}")
 
 
 def _line(text: str) -> str:
@@ -65,7 +65,7 @@ def _line(text: str) -> str:
 
 
 class FailingSets:
-    """Writes the condition, and one Event for each new reason."""
+    """Writes the conditions of failing sets, and one Event for each new message."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class FailingSets:
         clock: Callable[[], datetime],
         requeue: Callable[[NamespacedName, float], None],
     ) -> None:
-        """``again`` asks for another look at a set in some seconds."""
+        """``requeue`` reconciles a set again after a number of seconds."""
         self._kube = kube
         self._store = store
         self._recorder = recorder
@@ -85,9 +85,9 @@ class FailingSets:
     async def report(
         self, key: NamespacedName, message: str, responsible: Callable[[Json], bool]
     ) -> SetStatus | None:
-        """Let the set's status say ``message``, unless it does. Never raises: it could not be told anyway.
+        """Write ``message`` into the set's conditions, unless it is there. Errors are logged, never raised.
 
-        Returns the status; None where it was not told, or is not ours to tell.
+        Returns the status; None where it was not written, or another installation is responsible.
         """
         try:
             async with asyncio.timeout(_WRITE_LIMIT):
@@ -98,31 +98,31 @@ class FailingSets:
                     self._requeue(key, 0.0)  # it may be what mends it, and is no news any more to a watch
                 return await self._write(key, body, message)
         except Exception as error:
-            logger.debug("%s/%s: not told: %s", *key, error)
+            logger.debug("%s/%s: status not written: %s", *key, error)
             return None
 
     async def _write(self, key: NamespacedName, body: Json, message: str) -> SetStatus:
         """The conditions change; what was read stays, unless spec.database names another one by now."""
         now, generation = self._clock(), body["metadata"]["generation"]
         before = body.get("status") or {}
-        shown = conditions.failing(_conditions(before), generation, now, message)
-        written = status_json.write_conditions(shown)
-        kept, notes = _of_spec(before, body)
-        news = {"phase": Phase.PENDING, **kept, "observedGeneration": generation, "conditions": written}
-        if news == before:
-            return _readable(news)
+        stated = conditions.failing(_conditions(before), generation, now, message)
+        written = status_json.write_conditions(stated)
+        kept, notes = _without_former_database(before, body)
+        status = {"phase": Phase.PENDING, **kept, "observedGeneration": generation, "conditions": written}
+        if status == before:
+            return _readable(status)
         try:
-            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
+            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": status})
         except KubeError as error:
             if error.status != 422:
                 raise
-            # What is stored is no status of ours: it is begun anew.
-            news = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
-            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": news})
+            # The stored status has another shape than the schema: it is replaced.
+            status = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
+            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": status})
         self._store.put(Stored.of(ObjectKind.SET, answer))
         for note in (EventNote(True, EventReason.RECONCILE_ERROR, message), *notes):
             await self._recorder.event(body, note, now)
-        return _readable(news)
+        return _readable(status)
 
 
 def _readable(status: Json) -> SetStatus:
@@ -132,16 +132,16 @@ def _readable(status: Json) -> SetStatus:
         return SetStatus()
 
 
-def _of_spec(status: Json, body: Json) -> tuple[Json, tuple[EventNote, ...]]:
+def _without_former_database(status: Json, body: Json) -> tuple[Json, tuple[EventNote, ...]]:
     """The status without facts of a database that ``spec.database`` does not name any more."""
     try:
         known = status_json.read(status)
         named = Database.model_validate(body["spec"]["database"]).digest()
     except (ValueError, LookupError, TypeError):
-        return status, ()  # whether it names another one cannot be told
+        return status, ()  # unknown whether it names another one
     if known.database_digest in (None, named):
         return status, ()
-    changed, notes = facts.undecided(known, named)
+    changed, notes = facts.reset_for_new_database(known, named)
     return status_json.write(changed), notes
 
 

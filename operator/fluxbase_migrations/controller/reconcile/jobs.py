@@ -54,7 +54,7 @@ def set_label(name: str) -> str:
 
 
 class OfRun(TypedDict, total=False):
-    """What a run is told beyond what the spec says; see :class:`JobSpec`."""
+    """Parameters of one run that are not in the spec; see :class:`JobSpec`."""
 
     requested: bool
     requested_at: str | None
@@ -81,7 +81,7 @@ def job_spec(
     files: Sequence[NamespacedName] = (),
     **of_run: Unpack[OfRun],
 ) -> JobSpec:
-    """What the runner is told."""
+    """The job specification that the runner gets as JSON."""
     names = tuple(key for _, key in files)
     options = _options(spec, track)
     return JobSpec(
@@ -90,19 +90,20 @@ def job_spec(
 
 
 def _options(spec: Spec, track: Track) -> dict[str, Any]:
-    """What every run of the track is told, as fields of :class:`JobSpec`."""
-    wanted, ddl = track_spec(spec, track), spec.ddl_lock_timeout
+    """The fields of :class:`JobSpec` that every run of the track has."""
+    track_options, ddl = track_spec(spec, track), spec.ddl_lock_timeout
     return {
-        "paths": mounted.paths(track, wanted.source),
-        "volume": wanted.source is not None and wanted.source.persistent_volume_claim is not None,
-        "target": wanted.target_version,
-        "rollback": wanted.rollback,
-        "out_of_order": wanted.out_of_order,
-        "unknown_files": wanted.unknown_files,
+        "paths": mounted.paths(track, track_options.source),
+        "volume": track_options.source is not None
+        and track_options.source.persistent_volume_claim is not None,
+        "target": track_options.target_version,
+        "rollback": track_options.rollback,
+        "out_of_order": track_options.out_of_order,
+        "unknown_files": track_options.unknown_files,
         "recovery": spec.recovery,
         "exposure": spec.exposure,
-        "table": wanted.table,
-        "baseline": wanted.baseline,
+        "table": track_options.table,
+        "baseline": track_options.baseline,
         "foreign_tables": _foreign_tables(spec, track),
         "lock_timeout": durations.seconds(spec.lock_timeout),
         "ddl_lock_timeout": durations.seconds(ddl) if ddl else None,
@@ -192,8 +193,8 @@ def _pod(
     spec: Spec, track: Track, settings: Settings, namespace: str, files: Sequence[NamespacedName] = ()
 ) -> Json:
     """The pod of any run: no token, no privileges, a root that cannot be written to."""
-    wanted, options = track_spec(spec, track), spec.job
-    volumes, mounts = ([], []) if files else mounted.volumes(track, wanted.source)
+    track_options, options = track_spec(spec, track), spec.job
+    volumes, mounts = ([], []) if files else mounted.volumes(track, track_options.source)
     environment = _environment(spec, settings) + mounted.variables(files)
     certificate = spec.database.connection.ssl_root_cert_from if spec.database.connection else None
     if certificate is not None:
@@ -228,7 +229,7 @@ def _pod(
         ],
         "volumes": volumes,
     }
-    affinity = _affinity(options.affinity, wanted.source, settings, namespace)
+    affinity = _affinity(options.affinity, track_options.source, settings, namespace)
     optional = {
         "serviceAccountName": options.service_account_name,
         "nodeSelector": options.node_selector,
@@ -247,12 +248,12 @@ def _identity(user: int | None) -> Json:
 
 def _environment(spec: Spec, settings: Settings) -> list[Json]:
     """Where the database is; secrets only by reference."""
-    found = [_literal(ENV_LOG_FORMAT, settings.log_format)]
+    environment = [_literal(ENV_LOG_FORMAT, settings.log_format)]
     if spec.database.url_from is not None:
-        return [*found, _from_secret(ENV_DATABASE_URL, spec.database.url_from.secret_key_ref)]
+        return [*environment, _from_secret(ENV_DATABASE_URL, spec.database.url_from.secret_key_ref)]
     connection = spec.database.connection
     if connection is None:
-        return found
+        return environment
     plain = {
         "PGHOST": connection.host,
         "PGPORT": str(connection.port),
@@ -261,12 +262,12 @@ def _environment(spec: Spec, settings: Settings) -> list[Json]:
         "PGUSER": connection.user,
         "PGSSLROOTCERT": _CERTIFICATE if connection.ssl_root_cert_from else None,
     }
-    found += [_literal(name, value) for name, value in plain.items() if value is not None]
+    environment += [_literal(name, value) for name, value in plain.items() if value is not None]
     if connection.user_from is not None:
-        found.append(_from_secret("PGUSER", connection.user_from.secret_key_ref))
+        environment.append(_from_secret("PGUSER", connection.user_from.secret_key_ref))
     if connection.password_from is not None:
-        found.append(_from_secret("PGPASSWORD", connection.password_from.secret_key_ref))
-    return found
+        environment.append(_from_secret("PGPASSWORD", connection.password_from.secret_key_ref))
+    return environment
 
 
 def _literal(variable: str, value: str) -> Json:

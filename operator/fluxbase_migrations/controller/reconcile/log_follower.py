@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 MAX_FOLLOWED: Final = 50
 EVERY: Final = 2.0
-"""Seconds between two looks at a set that only its progress asks for."""
+"""Seconds between two reconciliations of a set that only show its progress."""
 RECONNECT: Final = 10.0
 """Seconds until a log that has ended or broken is followed again, while its pod runs."""
 _LINE_LIMIT: Final = 4096
@@ -31,7 +31,7 @@ _SILENCE: Final = 3600.0
 def parse(line: bytes, before: Progress | None = None) -> Progress | None:
     """The progress that a line of the log, with its timestamp in front, tells of; None for any other line.
 
-    ``before`` is what the lines until then told.
+    ``before`` is the progress of the lines before.
     """
     stamp, _, text = line[:_LINE_LIMIT].decode("utf-8", "replace").strip().partition(" ")
     found = log_lines.parse(text)
@@ -60,7 +60,7 @@ def _waiting(message: str, fields: Mapping[str, Any]) -> str | None:
 
 
 class LogFollower:
-    """Follows logs, a limited number at once, and asks for a look at a set when its progress changed."""
+    """Follows logs, a limited number at once, and requeues a set when its progress changes."""
 
     def __init__(
         self,
@@ -126,9 +126,10 @@ class LogFollower:
         try:
             async for line in self._kube.lines(paths.log(key[0], pod), query, None, _SILENCE):
                 known_run, before = self._seen[key].get(track, (run, None))
-                found = parse(line, before if known_run == run else None)
-                if found and (run, found) != (known_run, before):  # a log begins with its last lines again
-                    self._seen[key][track] = run, found
+                progress = parse(line, before if known_run == run else None)
+                # A log that is followed again begins with its last lines.
+                if progress and (run, progress) != (known_run, before):
+                    self._seen[key][track] = run, progress
                     self._requeue(key, EVERY)
         except KubeError as error:
             # Without progress the status still says Running since when.

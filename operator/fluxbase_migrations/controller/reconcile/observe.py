@@ -108,7 +108,7 @@ class Observer:
         body = self._store.set(key)
         if body is None or not competing_operators.responsible(body, self._settings):
             return
-        with contextlib.suppress(ValueError):  # told of when it is observed
+        with contextlib.suppress(ValueError):  # reported when it is observed
             named = config_maps_of(key[0], Spec.model_validate(body.get("spec")))
             self._sources.forget(self._references.put(key, named))
             self._sources.expect(named)
@@ -138,15 +138,17 @@ class Observer:
             recorded = SetStatus()
         uid = body["metadata"]["uid"]
         known = {track: None if read else recorded.tracks.of(track).source for track in Track}
-        wanted = await asyncio.gather(*(self._desired.of(body, spec, track, known[track]) for track in Track))
-        found = owned_objects.stored(self._store, key, uid)
-        if owned_objects.are_doubtful(found, recorded, now):
+        desired_runs = await asyncio.gather(
+            *(self._desired.of(body, spec, track, known[track]) for track in Track)
+        )
+        owned = owned_objects.stored(self._store, key, uid)
+        if owned_objects.are_doubtful(owned, recorded, now):
             await owned_objects.refresh(self._kube, self._store, key)
-            found = owned_objects.stored(self._store, key, uid)
+            owned = owned_objects.stored(self._store, key, uid)
         tracks = {}
-        for track, (desired, _) in zip(Track, wanted, strict=True):
+        for track, (desired, _) in zip(Track, desired_runs, strict=True):
             record = recorded.tracks.of(track)
-            tracks[track] = await self._track(key, uid, track, desired, record, found[track], memory, now)
+            tracks[track] = await self._track(key, uid, track, desired, record, owned[track], memory, now)
         observed = ObservedSet(
             uid=uid,
             name=key[1],
@@ -163,7 +165,7 @@ class Observer:
                 take_over=_annotation(body, ANNOTATION_TAKE_OVER),
             ),
         )
-        sources = {track: source for track, (_, source) in zip(Track, wanted, strict=True)}
+        sources = {track: source for track, (_, source) in zip(Track, desired_runs, strict=True)}
         competitor = self._competitor(key, tracks, now)
         return Observation(body, spec, observed, competitor, sources)
 
@@ -245,10 +247,10 @@ class Observer:
             return None
         uid = own[0].uid if own else job.uid
         query = {"fieldSelector": f"involvedObject.uid={uid}"}
-        found = await get_if_allowed(self._kube, paths.events(namespace), query)
-        if not found or not found["items"]:
+        events = await get_if_allowed(self._kube, paths.events(namespace), query)
+        if not events or not events["items"]:
             return None
-        newest = max(found["items"], key=_event_time)
+        newest = max(events["items"], key=_event_time)
         warning = newest.get("type") == "Warning"
         return Explanation(warning, reason_of(newest.get("reason")) or "", newest.get("message") or "")
 
@@ -265,8 +267,8 @@ def _event_time(event: Json) -> str:
     return str(series or event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
-def _progress(found: tuple[int, Progress] | None, record: TrackStatus) -> Progress | None:
-    return found[1] if found and found[0] == record.run else None
+def _progress(latest: tuple[int, Progress] | None, record: TrackStatus) -> Progress | None:
+    return latest[1] if latest and latest[0] == record.run else None
 
 
 def _lost_at(lost: tuple[str, datetime] | None, uid: str) -> datetime | None:

@@ -9,7 +9,7 @@ from fluxbase_migrations.api.status import SetStatus, TrackStatus
 from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, NamespacedName, number
 from fluxbase_migrations.controller.reconcile import jobs
-from fluxbase_migrations.controller.watch.parsing import SELECTOR, is_ours, job_seen, pod_seen, track_of
+from fluxbase_migrations.controller.watch.parsing import SELECTOR, is_ours, parse_job, parse_pod, track_of
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import LABEL_SET, Track
@@ -33,18 +33,18 @@ def stored_jobs(store: Store, key: NamespacedName) -> list[Json]:
 def stored(store: Store, key: NamespacedName, uid: str) -> dict[Track, OwnedObjects]:
     """What the store has."""
     found_jobs, found_pods = stored_jobs(store, key), store.owned_by(ObjectKind.POD, _group(key))
-    found = {}
+    owned = {}
     for track in Track:
         own = tuple(
-            job_seen(one) for one in found_jobs if track_of(one) == track and is_ours(one, uid, key[1])
+            parse_job(one) for one in found_jobs if track_of(one) == track and is_ours(one, uid, key[1])
         )
-        pods = tuple(pod_seen(one) for one in found_pods if track_of(one) == track)
-        found[track] = OwnedObjects(
+        pods = tuple(parse_pod(one) for one in found_pods if track_of(one) == track)
+        owned[track] = OwnedObjects(
             own,
             tuple(pod for pod in pods if pod.set_uid == uid),
             tuple(pod for pod in pods if pod.set_uid != uid),
         )
-    return found
+    return owned
 
 
 async def refresh(kube: Kube, store: Store, key: NamespacedName) -> None:
@@ -54,8 +54,8 @@ async def refresh(kube: Kube, store: Store, key: NamespacedName) -> None:
         KubeError: it does not answer.
     """
     query = {"labelSelector": f"{SELECTOR},{LABEL_SET}={jobs.set_label(key[1])}"}
-    found = await asyncio.gather(kube.get(paths.jobs(key[0]), query), kube.get(paths.pods(key[0]), query))
-    for kind, answer in zip((ObjectKind.JOB, ObjectKind.POD), found, strict=True):
+    answers = await asyncio.gather(kube.get(paths.jobs(key[0]), query), kube.get(paths.pods(key[0]), query))
+    for kind, answer in zip((ObjectKind.JOB, ObjectKind.POD), answers, strict=True):
         listed = Listed(
             [Stored.of(kind, body) for body in answer["items"]],
             number(answer["metadata"].get("resourceVersion")),
@@ -63,21 +63,21 @@ async def refresh(kube: Kube, store: Store, key: NamespacedName) -> None:
         store.replace_group(kind, _group(key), listed)
 
 
-def are_doubtful(found: Mapping[Track, OwnedObjects], status: SetStatus, now: datetime) -> bool:
+def are_doubtful(owned: Mapping[Track, OwnedObjects], status: SetStatus, now: datetime) -> bool:
     """Whether a run looks as if it had ended without a result, or had never been started.
 
     Its Job or its pod may only not have come yet, and a second run would be the consequence.
     """
-    return any(_is_doubtful(status.tracks.of(track), one, now) for track, one in found.items())
+    return any(_is_doubtful(status.tracks.of(track), one, now) for track, one in owned.items())
 
 
-def _is_doubtful(record: TrackStatus, found: OwnedObjects, now: datetime) -> bool:
-    latest = max((job.run for job in found.jobs), default=0)
+def _is_doubtful(record: TrackStatus, owned: OwnedObjects, now: datetime) -> bool:
+    latest = max((job.run for job in owned.jobs), default=0)
     if not record.outstanding and latest <= record.run:
         return False
     run = max(record.run, latest)
-    job = next((one for one in found.jobs if one.run == run), None)
-    current = state(job, tuple(pod for pod in found.pods if pod.run == run), now)
+    job = next((one for one in owned.jobs if one.run == run), None)
+    current = state(job, tuple(pod for pod in owned.pods if pod.run == run), now)
     return isinstance(current, Absent) or (isinstance(current, Ended) and current.result is None)
 
 

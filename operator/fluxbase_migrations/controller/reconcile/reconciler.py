@@ -1,4 +1,4 @@
-"""Reconcile one set: observe, decide, apply. The whole set is looked at, whatever event it was that came.
+"""Reconcile one set: observe, decide, apply. Always the whole set, whichever event caused it.
 
 What is observed may be old, see :mod:`fluxbase_migrations.controller.watch.store`. A status is written under
 the resourceVersion that it was decided for, and before the actions; a Job's name follows from its run; and
@@ -22,16 +22,20 @@ from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.apply import Actions, Remembered
 from fluxbase_migrations.controller.reconcile.competing_operators import responsible
 from fluxbase_migrations.controller.reconcile.events import EventRecorder
-from fluxbase_migrations.controller.reconcile.failing_sets import FailingSets, lasts, reason_why
+from fluxbase_migrations.controller.reconcile.failing_sets import (
+    FailingSets,
+    condition_message,
+    is_persistent,
+)
 from fluxbase_migrations.controller.reconcile.log_follower import LogFollower
 from fluxbase_migrations.controller.reconcile.observe import Memory, Observation, Observer
 from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.controller.reconcile.takeovers import Takeovers
-from fluxbase_migrations.controller.watch.parsing import job_seen, track_of
+from fluxbase_migrations.controller.watch.parsing import parse_job, track_of
 from fluxbase_migrations.controller.watch.store import ObjectKind, Store
 from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, Phase, Track
-from fluxbase_migrations.decisions.decide import SetDecision, decide, leaves_all
-from fluxbase_migrations.decisions.observed import ObservedTrack, works
+from fluxbase_migrations.decisions.decide import SetDecision, decide, is_no_op
+from fluxbase_migrations.decisions.observed import ObservedTrack, occupies_slot
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +79,7 @@ class Reconciler:
         self._failing = FailingSets(kube, store, recorder, clock, requeue)
         self._remembered: dict[NamespacedName, Remembered] = defaultdict(Remembered)
         self._claimed: dict[str, set[NamespacedName]] = defaultdict(set)
-        """Sets that wait for the set with that uid to let go."""
+        """Sets that wait for the set with that uid to release a track."""
         self._takeovers = Takeovers()
 
     def deleted(self, key: NamespacedName, uid: str) -> None:
@@ -102,33 +106,33 @@ class Reconciler:
                 continue
             body = stored.body()
             track = track_of(body)
-            if track and not job_seen(body).ended:
+            if track and not parse_job(body).ended:
                 self._slots.hold((stored.belongs_to, track))
                 self._requeue(stored.belongs_to, 0.0)
 
     async def failed(self, key: NamespacedName, error: BaseException, failures: int) -> None:
-        """Looking at a set has failed, ``failures`` times in a row: it says so, and waits for no slot.
+        """Reconciling a set has failed ``failures`` times in a row: report it, and leave the queue for slots.
 
         Nor does it keep one for a Job that it could not get as far as creating, or whose end nobody will see.
         """
         reserved = self._remembered[key].reserved
         for track in Track:
-            unseen = track in reserved or lasts(error, failures)
+            unseen = track in reserved or is_persistent(error, failures)
             give_up = self._slots.release if unseen else self._slots.leave
             give_up((key, track))
         reserved.clear()
-        message = reason_why(error, failures)
+        message = condition_message(error, failures)
         if message is None:
             return
-        told = await self._failing.report(key, message, partial(responsible, settings=self._settings))
-        if told is not None:
-            self._metrics.set_seen(key, told)
+        reported = await self._failing.report(key, message, partial(responsible, settings=self._settings))
+        if reported is not None:
+            self._metrics.set_observed(key, reported)
 
     async def reconcile(self, key: NamespacedName) -> None:
-        """Look at one set and do what is due.
+        """Observe one set, write its status, and carry out the decided actions.
 
         Raises:
-            KubeError: the API server could not be asked or told; try again later.
+            KubeError: a request to the API server failed; retry later.
         """
         remembered = self._remembered[key]
         memory = Memory(
@@ -148,16 +152,16 @@ class Reconciler:
             self._remembered[key] = remembered = Remembered(uid=observation.set.uid)
         await self._report_competitor(key, observation)
         if observation.competitor and not observation.competitor.steps_back:
-            self._step_back(key)
+            self._defer_to_competitor(key)
             return
-        decision = self._decided(key, observation)
+        decision = self._decide_with_slots(key, observation)
         if decision.status != observation.set.status:
             try:
                 await self._write(key, observation, decision.status)
             except KubeError as error:
                 if error.status not in (404, 409) or not await self._reread(key, observation):
                     raise
-                self._requeue(key, 0.0)  # somebody was faster: decide afresh
+                self._requeue(key, 0.0)  # a concurrent write came first: decide again
                 return
         elif decision.creates and await self._reread(key, observation):
             self._requeue(key, 0.0)  # it was planned before, and no write tells whether it still is wanted
@@ -166,7 +170,7 @@ class Reconciler:
             for action in decision.actions:
                 await self._actions.apply(key, observation, action, remembered)
         finally:  # the status is written: nobody else would tell
-            await self._tell(key, observation, decision)
+            await self._publish(key, observation, decision)
         self._follow_up(key, observation, decision)
 
     async def _observe(self, key: NamespacedName, memory: Memory) -> Observation | None:
@@ -180,7 +184,7 @@ class Reconciler:
         if observation is None or not observation.unread:
             return observation
         decision = decide(observation.set)
-        if leaves_all(observation.set, decision):
+        if is_no_op(observation.set, decision):
             return replace(observation, decision=decision)
         return await self._observer.observe(key, now, memory, read=True)
 
@@ -197,16 +201,16 @@ class Reconciler:
         await self._recorder.event(observation.body, note, observation.set.now)
         remembered.competitor = replace(competitor, marked=not competitor.steps_back)
 
-    def _step_back(self, key: NamespacedName) -> None:
-        """Leave the set to another installation, until its Job has ended."""
+    def _defer_to_competitor(self, key: NamespacedName) -> None:
+        """Leave the set to the other installation until that one's Job has ended."""
         for track in Track:
             self._slots.release((key, track))
-        self._metrics.set_gone(key)
+        self._metrics.set_removed(key)
         self._follower.forget(key)
         self._requeue(key, self._settings.resync)
 
-    async def _tell(self, key: NamespacedName, observation: Observation, decision: SetDecision) -> None:
-        """Events, log lines, and the metrics of runs that have ended."""
+    async def _publish(self, key: NamespacedName, observation: Observation, decision: SetDecision) -> None:
+        """Publish the decision's Events and log lines, and the metrics of runs that have ended."""
         for note in decision.notes:
             log = logger.warning if note.warning else logger.info
             log("%s/%s %s: %s", *key, note.reason, note.message)
@@ -216,11 +220,13 @@ class Reconciler:
             if record.finished_at and record.finished_at != before.finished_at:
                 self._metrics.run_ended(track, record)
 
-    def _decided(self, key: NamespacedName, observation: Observation) -> SetDecision:
-        """Decide, knowing what a Job would have to wait for; then take slots, stand in line, or give back."""
+    def _decide_with_slots(self, key: NamespacedName, observation: Observation) -> SetDecision:
+        """Decide with the state of the slots; then hold, queue for, or release the tracks' slots."""
         observed = observation.set
         working = {
-            one for one in Track if works(observed.tracks[one], observed.status.tracks.of(one), observed.now)
+            one
+            for one in Track
+            if occupies_slot(observed.tracks[one], observed.status.tracks.of(one), observed.now)
         }
         for track in working:
             self._slots.hold((key, track))
@@ -293,8 +299,8 @@ class Reconciler:
                 self._requeue(former, 0.0)  # only a run can tell it that the track is not its own any more
         if decision.status != observation.set.status:
             for waiting in self._claimed.get(observation.set.uid, ()):
-                self._requeue(waiting, 0.0)  # it may have let go
-        self._metrics.set_seen(key, decision.status)
+                self._requeue(waiting, 0.0)  # it may have released the track
+        self._metrics.set_observed(key, decision.status)
         delay = self._settings.resync * random.uniform(0.8, 1.2)
         if decision.due is not None:
             delay = min(delay, max((decision.due - self._clock()).total_seconds(), 0.2))
@@ -305,7 +311,7 @@ class Reconciler:
         if forgotten is not None:
             self._forget_set(key, forgotten.uid)
         self._takeovers.forget(key)
-        self._metrics.set_gone(key)
+        self._metrics.set_removed(key)
         self._follower.forget(key)
         for track in Track:
             self._slots.release((key, track))

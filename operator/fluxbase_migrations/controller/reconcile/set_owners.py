@@ -36,13 +36,13 @@ class SetOwners:
         if not (paths.NAME.fullmatch(namespace) and paths.NAME.fullmatch(name)):
             return OwnerState.ELSEWHERE  # others may write into the database: nothing that can be looked up
         try:
-            found = await self._kube.find(paths.one_set(namespace, name))
+            body = await self._kube.find(paths.one_set(namespace, name))
         except KubeError as error:
             if error.status == 403:
                 return OwnerState.UNREADABLE
             raise
-        if found is not None and found["metadata"]["uid"] == owner.uid:
-            return OwnerState.RELEASED if has_let_go(found, track, database) else OwnerState.PRESENT
+        if body is not None and body["metadata"]["uid"] == owner.uid:
+            return OwnerState.RELEASED if has_released(body, track, database) else OwnerState.PRESENT
         cluster = await self._namespace_uid(namespace)
         same = cluster is not None and cluster == owner.cluster
         return OwnerState.DELETED if same else OwnerState.ELSEWHERE
@@ -64,8 +64,8 @@ class SetOwners:
         self._clusters.pop(uid, None)
 
     async def _namespace_uid(self, namespace: str) -> str | None:
-        found = await get_if_allowed(self._kube, paths.namespace(namespace))
-        return str(found["metadata"]["uid"]) if found else None
+        body = await get_if_allowed(self._kube, paths.namespace(namespace))
+        return str(body["metadata"]["uid"]) if body else None
 
 
 def owner_of(
@@ -80,7 +80,7 @@ def owner_of(
     return record.claimed_by if record.outcome is Outcome.CONFLICT else None, record.database
 
 
-def has_let_go(body: Json, track: Track, database: DatabaseIdentity | None) -> bool:
+def has_released(body: Json, track: Track, database: DatabaseIdentity | None) -> bool:
     """Whether a set says that it no longer uses this track of the database."""
     try:
         status = status_json.read(body.get("status"))

@@ -34,10 +34,9 @@ class _Line(Generic[Holder]):
 class Slots(Generic[Holder]):
     """``wake`` is called with each holder that should ask again because a slot is free.
 
-    Whoever has begun goes on before whoever has not: the tracks of one set follow one another, so that sets
-    are done one after the other and not all at the end. Of those who are equal in that, next is who waits in
-    the namespace that holds the fewest slots, and of several such the one that was served longest ago; in a
-    namespace, who asked first. So a namespace with a thousand sets keeps no other out.
+    Sets that have begun come first, so that a set's tracks run one after the other and not all user tracks at
+    the end. Then comes the namespace that holds the fewest slots, and of several the one that was served
+    longest ago; within a namespace, first come, first served. So no namespace can starve the others.
     """
 
     def __init__(
@@ -156,7 +155,7 @@ class Slots(Generic[Holder]):
         )
 
     def _ahead(self, holder: Holder, lines: Mapping[str, _Line[Holder]]) -> int:
-        """How many of ``lines`` are served before ``holder``, if nobody gives a slot back meanwhile.
+        """How many of ``lines`` are served before ``holder``, if no slot is released before.
 
         Each namespace takes its next slot at the level of how many it holds by then. At one level, first come
         those that have held as many from the beginning, then the others, in the order of the level below.
@@ -195,7 +194,7 @@ class Slots(Generic[Holder]):
         return self._lines.setdefault(self._namespace(holder), _Line())
 
     def _leave(self, holder: Holder) -> None:
-        """Stand in no line; a namespace in which nobody holds or waits is forgotten, and its turn."""
+        """Leave the queue. A namespace without a holder or a waiting set loses its turn."""
         begun = self._waiting.pop(holder, None)
         line = self._line(holder)
         if begun is not None:

@@ -39,7 +39,7 @@ def volumes(track: Track, source: SourceSpec | None) -> tuple[list[Json], list[J
 def variables(files: Sequence[NamespacedName]) -> list[Json]:
     """Small files, which the kubelet puts into the environment.
 
-    They are optional: where the kubelet finds others, because they were edited meanwhile or because it still
+    They are optional: where the kubelet finds others, because they were edited since or because it still
     knows an immutable ConfigMap that was made again, the Job must end with SourceChanged, not wait for ever.
     """
     return [

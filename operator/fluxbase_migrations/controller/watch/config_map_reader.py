@@ -1,4 +1,4 @@
-"""ConfigMaps as sources: read when they changed, remembered by digest only; and who refers to which."""
+"""ConfigMaps as sources: read when they change, kept as digests; and which sets refer to them."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ _SourceKey = tuple[UnknownFiles, tuple[NamespacedName, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ObservedSource:
-    """What is known of a track's ConfigMaps."""
+    """What was read of a track's ConfigMaps."""
 
     missing: tuple[str, ...] = ()
     """Names of ConfigMaps that do not exist."""
@@ -45,7 +45,7 @@ class ObservedSource:
 
     @property
     def recorded(self) -> SourceRead | None:
-        """What the status keeps of it; None where it has no files that a run could use."""
+        """What the status records of it; None if it has no files that a run could use."""
         if not self.versions or self.digest is None or self.invalid:
             return None
         return SourceRead(self.objects, self.digest, RULES)
@@ -53,14 +53,14 @@ class ObservedSource:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """How a ConfigMap is now, as far as is known."""
+    """The last known version of a ConfigMap."""
 
     at: int = 0
-    """The resourceVersion at which that was so."""
+    """The resourceVersion at which it was observed."""
     version: str | None = None
     """Its uid and resourceVersion; None: there is none."""
     known: bool = False
-    """Whether that still holds."""
+    """Whether it is still watched, so that the version is current."""
 
 
 class ConfigMapIndex:
@@ -116,7 +116,7 @@ class ConfigMapReader:
         unknown_files: UnknownFiles = UnknownFiles.FAIL,
         recorded: SourceRead | None = None,
     ) -> ObservedSource:
-        """Look at the ConfigMaps of one source.
+        """Observe the ConfigMaps of one source.
 
         ``recorded`` is what a status says of them. It may have been written by another process, and counts
         only where a watch shows that these very ConfigMaps are unchanged: same uid and resourceVersion.
@@ -145,23 +145,23 @@ class ConfigMapReader:
         return seen
 
     def expect(self, keys: Iterable[NamespacedName]) -> None:
-        """These will be asked for: the next list of metadata tells how they are."""
+        """Announce keys that will be read, so that the next list of metadata includes their versions."""
         for key in keys:
             self._current.setdefault(key, Current())
 
     def forget(self, keys: Iterable[NamespacedName]) -> None:
-        """Nobody asks for these any more."""
+        """Drop what is known of these: no set refers to them any more."""
         for key in keys:
             self._current.pop(key, None)
             for source in self._seen_with.pop(key, ()):
                 self._seen.pop(source, None)
 
     def asked_for(self) -> frozenset[NamespacedName]:
-        """Every ConfigMap that was asked for."""
+        """The keys of all ConfigMaps that sets refer to."""
         return frozenset(self._current)
 
     def note(self, key: NamespacedName, at: int, version: str | None) -> bool:
-        """A ConfigMap has this version, or is gone, at a resourceVersion; returns whether that is news."""
+        """Record a ConfigMap's version (None: gone) as of ``at``; returns whether it has changed."""
         known = self._current.get(key)
         if known is None or known.at > at > 0:
             return False
@@ -235,7 +235,7 @@ class ConfigMapReader:
 
 
 def version_of(body: Json) -> str | None:
-    """Which state of which object; None while it is being deleted."""
+    """The object's uid and resourceVersion; None while it is being deleted."""
     metadata = body["metadata"]
     if metadata.get("deletionTimestamp"):
         return None
@@ -264,7 +264,7 @@ def of_files(files: dict[str, bytes], unknown_files: UnknownFiles = UnknownFiles
 
 
 def _small(bodies: dict[str, Json], files: dict[str, bytes]) -> tuple[NamespacedName, ...]:
-    """Where each migration file is, if the environment can hold them all; else nothing.
+    """ConfigMap and key of each migration file, if the environment can hold them all; otherwise nothing.
 
     The kubelet looks for a pod's volumes every 300 ms only, and a variable it fills at once.
     """

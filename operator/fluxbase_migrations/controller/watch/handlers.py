@@ -4,7 +4,7 @@ kopf gets a thread and an event loop of its own: it takes over signals, and when
 task of its loop that is younger than itself.
 
 A handler learns of each object by itself, never that a list is complete, or what is missing in it. So the
-lists that kopf asks for are taken from its HTTP session, whole, and kopf goes on with the watch. That saves
+lists that kopf asks for are taken from its HTTP session, whole, and kopf continues with the watch. That saves
 it a task, a call and a memory for each of thousands of objects to which nothing has happened, too.
 """
 
@@ -87,7 +87,7 @@ async def watch(namespaces: Sequence[str], *, listed: OnList, changed: OnEvent) 
         with contextlib.suppress(BaseException):  # it has been reported
             asyncio.run(run())
 
-    # A daemon: a process that is told to stop must not wait for kopf.
+    # A daemon: a process that receives SIGTERM must not wait for kopf.
     thread = threading.Thread(target=work, name="kopf", daemon=True)
     thread.start()
     try:

@@ -1,6 +1,6 @@
-"""A watch of one namespace, or of all, that begins anew whenever it fails, and fills the store.
+"""A watch of one namespace, or of all, that starts again whenever it fails, and fills the store.
 
-Each namespace has its own: one that was deleted, with our rights in it, must not blind us to the others.
+Each namespace has a watch of its own: when one is deleted, with the rights in it, the others go on.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store
 logger = logging.getLogger(__name__)
 
 PAUSE: Final = 10.0
-"""Seconds from a failure to the next try: when all is well again, what was missed is not to wait for long."""
+"""Seconds from a failure to the next try: short, so that missed changes follow soon."""
 
 
 LISTED_WITHIN: Final = 60.0
@@ -50,7 +50,7 @@ class Watch:
         self.has_failed = False
         self.refusal: str | None = None
         """What the API server says, while it does not let us watch: the store grows old, for however long."""
-        self._blind_since: float | None = None
+        self._stale_since: float | None = None
         self._limit: asyncio.Timeout | None = None
         """Of a watch, until it has listed everything."""
 
@@ -65,23 +65,23 @@ class Watch:
             try:
                 async with asyncio.timeout(LISTED_WITHIN) as self._limit:
                     await handlers.watch(namespaces, listed=self._listed, changed=self._changed)
-                told = "it ended"
+                failure = "it ended"
             except Exception as error:  # kopf lets every error of the API server's through
-                told = f"{type(error).__name__}: {getattr(error, 'message', None) or error}"
+                failure = f"{type(error).__name__}: {getattr(error, 'message', None) or error}"
                 refused = getattr(error, "status", None) == 403
                 if refused and refused_before:  # once, one that has just started may say so
                     self.refusal = str(getattr(error, "message", None) or error)
                 if self._limit and self._limit.expired():
                     missing = ", ".join(sorted(set(ObjectKind) - self._listed_kinds))
-                    told = f"no list of {missing} within {LISTED_WITHIN:.0f} s"
+                    failure = f"no list of {missing} within {LISTED_WITHIN:.0f} s"
             finally:
                 self._limit = None
-            news = self._blind_since is None or told != before
-            before, refused_before = told, refused
+            news = self._stale_since is None or failure != before
+            before, refused_before = failure, refused
             self.mark_stale()
             self.has_failed = True
             level = logging.WARNING if news else logging.DEBUG
-            logger.log(level, "watching %s failed: %s; retrying every %.0f s", self.where, told, PAUSE)
+            logger.log(level, "watching %s failed: %s; retrying every %.0f s", self.where, failure, PAUSE)
             self._on_failure()
             await asyncio.sleep(PAUSE)
 
@@ -91,17 +91,17 @@ class Watch:
         return f"the namespace {self.namespace}" if self.namespace else "all namespaces"
 
     def mark_synced(self) -> None:
-        """It works."""
-        self._blind_since = None
+        """Record that the watch delivers again."""
+        self._stale_since = None
 
     def mark_stale(self) -> None:
-        """It does not; since when is remembered."""
-        if self._blind_since is None:
-            self._blind_since = time.monotonic()
+        """Record that the watch has failed, and when, unless it had before."""
+        if self._stale_since is None:
+            self._stale_since = time.monotonic()
 
     def stale_for(self) -> float:
-        """Seconds since it failed; 0 if it works."""
-        return 0.0 if self._blind_since is None else time.monotonic() - self._blind_since
+        """Seconds since the watch has failed; 0 while it delivers."""
+        return 0.0 if self._stale_since is None else time.monotonic() - self._stale_since
 
     def _listed(self, kind: ObjectKind, listed: Listed) -> None:
         changed, gone = self._store.replace(kind, self.namespace, listed)

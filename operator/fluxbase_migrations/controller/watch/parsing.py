@@ -54,8 +54,8 @@ def created(body: Json) -> datetime:
 
 def labels(body: Json) -> dict[str, str]:
     """An object's labels."""
-    found: dict[str, str] = body["metadata"].get("labels") or {}
-    return found
+    labelled: dict[str, str] = body["metadata"].get("labels") or {}
+    return labelled
 
 
 def run_number(body: Json) -> int:
@@ -67,8 +67,8 @@ def run_number(body: Json) -> int:
 
 def track_of(body: Json) -> Track | None:
     """The track that a Job or pod belongs to; None if it says nothing of use."""
-    found = labels(body).get(LABEL_TRACK)
-    return Track(found) if found in tuple(Track) else None
+    track = labels(body).get(LABEL_TRACK)
+    return Track(track) if track in tuple(Track) else None
 
 
 def set_of(body: Json) -> str | None:
@@ -90,8 +90,8 @@ def is_ours(body: Json, uid: str, name: str) -> bool:
     )
 
 
-def job_seen(body: Json) -> ObservedJob:
-    """A Job of ours."""
+def parse_job(body: Json) -> ObservedJob:
+    """The observed Job, from the JSON of one of this operator's Jobs."""
     metadata, status = body["metadata"], body.get("status") or {}
     annotations = metadata.get("annotations") or {}
     ended = next(
@@ -127,8 +127,8 @@ def _why_failed(status: Json) -> Json:
     return {}
 
 
-def pod_seen(body: Json) -> ObservedPod:
-    """A pod of one of our Jobs."""
+def parse_pod(body: Json) -> ObservedPod:
+    """The observed pod, from the JSON of a pod of one of this operator's Jobs."""
     metadata, status = body["metadata"], body.get("status") or {}
     container: Json = next(
         (one for one in status.get("containerStatuses") or () if one.get("name") == CONTAINER), {}
@@ -184,13 +184,13 @@ def _result(terminated: Json | None, status: Json) -> tuple[Result | None, str |
     try:
         return Result.from_json(terminated.get("message") or ""), None
     except ValueError:
-        told = [
+        parts = [
             terminated.get("reason") if terminated.get("reason") not in ("Error", "Completed") else None,
             f"exit code {terminated['exitCode']}" if "exitCode" in terminated else None,
             status.get("reason"),
             status.get("message"),
         ]
-        return None, ", ".join(part for part in told if part) or "its container never ran"
+        return None, ", ".join(part for part in parts if part) or "its container never ran"
 
 
 def _node_lost(status: Json) -> bool:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 SILENCE: Final = 75.0
 """Seconds without any line, bookmarks included (one a minute), after which the stream counts as dead."""
 SERVER_TIMEOUT: Final = 280
-"""Seconds after which the API server ends the stream; it goes on from where it was."""
+"""Seconds after which the API server ends the stream; it resumes at the last resourceVersion."""
 WATCH_EVERY: Final = 1.0
 """Seconds from one watch to the next of an API server, or something before it, that ends each at once."""
 _FIRST_PAUSE: Final = 0.5
@@ -59,7 +59,7 @@ class Reflector:
         """Watch for ever."""
         pause = _FIRST_PAUSE
         version: str | None = None
-        told: str | None = None
+        logged: str | None = None
         loop, began = asyncio.get_running_loop(), -WATCH_EVERY
         while True:
             try:
@@ -70,7 +70,7 @@ class Reflector:
                 await asyncio.sleep(began + WATCH_EVERY - loop.time())
                 began = loop.time()
                 async for reached in self._events(version):
-                    version, pause, told = reached, _FIRST_PAUSE, None
+                    version, pause, logged = reached, _FIRST_PAUSE, None
             except Gone:
                 version = None
                 self._sources.lost(self._namespace)
@@ -79,9 +79,9 @@ class Reflector:
                 silent = error.status == 0 and "timeout" in str(error).lower()
                 self.failure = None if silent else str(error)
                 self.settled.set()
-                level = logging.DEBUG if silent or str(error) == told else logging.WARNING
+                level = logging.DEBUG if silent or str(error) == logged else logging.WARNING
                 logger.log(level, "watching ConfigMaps: %s; retrying every %.0f s", error, _MAX_PAUSE)
-                told = str(error)
+                logged = str(error)
                 version = None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _MAX_PAUSE)

@@ -72,8 +72,8 @@ class Stored:
 
     def body(self) -> Json:
         """The object, as the API server has it, without what was trimmed."""
-        found: Json = json.loads(self.text)
-        return found
+        body: Json = json.loads(self.text)
+        return body
 
 
 class Store:
@@ -171,8 +171,8 @@ class Store:
 
     def _newest(self, key: NamespacedName) -> Stored | None:
         """Of two sets of one name, the older is being forgotten."""
-        found: Iterable[Stored] = self._groups[ObjectKind.SET].get(key, {}).values()
-        return max(found, key=lambda one: one.version, default=None)
+        stored: Iterable[Stored] = self._groups[ObjectKind.SET].get(key, {}).values()
+        return max(stored, key=lambda one: one.version, default=None)
 
     def _unlink(self, stored: Stored) -> None:
         group = self._groups[stored.kind][stored.group]

@@ -69,7 +69,7 @@ class WorkQueue(Generic[Key]):
                     await self._changed.wait()
 
     def done(self, key: Key) -> None:
-        """The work on ``key`` is done; what was added meanwhile is next."""
+        """Mark the work on ``key`` as done. If the key was added again since, it is queued."""
         self._failures.pop(key, None)
         self._release(key)
 

@@ -155,7 +155,7 @@ ORDER BY 2, 1
 _TOLD: Final = 100
 """How many objects a log names."""
 NOT_PROTECTED: Final = "Not protected by row-level security"
-UNKNOWN: Final = "what requests reach past row-level security is not known"
+UNKNOWN: Final = "could not check what is reachable past row-level security"
 
 
 def exposed(session: Session) -> list[Exposure]:

@@ -49,7 +49,7 @@ def run(spec: JobSpec, environment: Mapping[str, str], log: Log, stop: Stop) -> 
         source = read_source(spec, environment, log)
         if spec.expected_digest is not None and source.digest != spec.expected_digest:
             changed = SourceChanged(
-                "the files changed after the operator looked at them; nothing was touched",
+                "the files changed after the operator looked at them; nothing was changed",
                 detail=f"expected {spec.expected_digest}, read {source.digest}",
             )
             return Result(

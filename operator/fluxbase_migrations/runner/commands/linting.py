@@ -82,7 +82,7 @@ def findings(directory: Path, source: MigrationFiles, options: Options) -> list[
         try:
             prepared = Prepared.of(plan.Step(file.version, file.direction, NIL, file.version, file))
         except InvalidSource:
-            continue  # what refuses a file is told by validation
+            continue  # what refuses a file is reported by validation
         found += _in_own_transaction(prepared, file)
         opens = any(one.kind is StatementKind.BEGIN for one in prepared.specials.values())
         (together if prepared.atomic and not opens else apart).append(file)
@@ -117,12 +117,12 @@ def _squawk(
             check=False,
         )
         try:
-            told = json.loads(done.stdout) if done.returncode in _FOUND else None
+            reported = json.loads(done.stdout) if done.returncode in _FOUND else None
         except ValueError:
-            told = None
-        if told is None:
+            reported = None
+        if reported is None:
             raise _failed(done.stderr or done.stdout)
-        yield from (_finding(one) for one in told if one["rule_name"] not in _OURS)
+        yield from (_finding(one) for one in reported if one["rule_name"] not in _OURS)
 
 
 def _path(directory: Path, name: str) -> Path:
@@ -133,16 +133,16 @@ def _path(directory: Path, name: str) -> Path:
 
 def _failed(text: str) -> MigrationError:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return MigrationError(f"{PROGRAM} failed: {lines[0] if lines else 'it said nothing'}")
+    return MigrationError(f"{PROGRAM} failed: {lines[0] if lines else 'no output'}")
 
 
-def _finding(told: dict[str, Any]) -> Finding:
+def _finding(reported: dict[str, Any]) -> Finding:
     """Its lines and columns begin with 0."""
-    advice = f"; {told['help']}" if told.get("help") else ""
+    advice = f"; {reported['help']}" if reported.get("help") else ""
     return Finding(
-        f"{told['rule_name']}: {told['message']}{advice}",
-        Path(str(told["file"])).name,
-        int(told["line"]) + 1,
-        int(told["column"]) + 1,
-        is_error=told["level"] == "Error",
+        f"{reported['rule_name']}: {reported['message']}{advice}",
+        Path(str(reported["file"])).name,
+        int(reported["line"]) + 1,
+        int(reported["column"]) + 1,
+        is_error=reported["level"] == "Error",
     )

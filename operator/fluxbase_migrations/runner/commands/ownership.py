@@ -23,7 +23,7 @@ def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
     """Record that this set owns the track of this database; returns whom it was taken from.
 
     Raises:
-        Conflict: another set does, and nobody allowed to take it over.
+        Conflict: another set does, and no command allows to take it over.
     """
     mine, current = owner.set, owner_of(track.entries())
     if current is None:
@@ -43,9 +43,9 @@ def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
 
 
 def _pending_command(track: LockedTrack, owner: Owner) -> TakeOverCommand | None:
-    """The command, unless it was obeyed before: since then somebody else has taken the track over."""
+    """The command, unless it was obeyed before: another set may have taken the track over since."""
     command = owner.take_over
-    if command is None or track.was_obeyed(EntryKind.OWNER, command.token):
+    if command is None or track.is_obeyed(EntryKind.OWNER, command.token):
         return None
     return command
 

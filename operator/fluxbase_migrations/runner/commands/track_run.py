@@ -164,7 +164,7 @@ def _obey(request: RunRequest, track: LockedTrack, source: MigrationFiles, answe
         if owner.take_over is not None:
             answers.obeyed.append(TAKE_OVER)
     if force is not None:
-        if not track.was_obeyed(EntryKind.FORCE, force.token):
+        if not track.is_obeyed(EntryKind.FORCE, force.token):
             track.log.info("forcing the version", source=request.track.value, version=force.version)
             track.force(force.version, force.token)
         answers.obeyed.append(FORCE)
@@ -201,7 +201,7 @@ def result_from_error(result: Result, error: MigrationError) -> Result:
 
 
 def unexpected(error: errors.Error | ConnectionLost) -> MigrationError:
-    """An answer of the server's to a statement of ours that nobody foresaw, or none at all."""
+    """The error for an unexpected answer to one of this program's statements, or for a lost connection."""
     state = getattr(error, "sqlstate", None) or ""
     if isinstance(error, ConnectionLost) or (isinstance(error, errors.OperationalError) and not state):
         return Transient(f"the connection was lost: {' '.join(str(error).split())}")

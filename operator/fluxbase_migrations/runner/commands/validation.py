@@ -90,7 +90,7 @@ def _of_sums(source: MigrationFiles, sums: Mapping[str, str]) -> Iterator[Findin
     present = {file.name: file.checksum for file in source}
     for name in sorted(present.keys() | sums.keys()):
         if name not in present:
-            yield Finding(f"{SUMS} records it, and it is not there", name)
+            yield Finding(f"{SUMS} records it, but the file does not exist", name)
         elif name not in sums:
             yield Finding(f"{SUMS} does not record it; to add it: validate --write", name)
         elif present[name] != sums[name]:

@@ -31,7 +31,7 @@ def connect(
 
     Raises:
         Unreachable, AuthFailed, ServerRefused: with the server's own words.
-        Interrupted: a signal came meanwhile.
+        Interrupted: a signal arrived.
     """
     connector = _Connector(parameters, settings, hidden, stop, log)
     deadline = time.monotonic() + settings.connect_patience

@@ -1,4 +1,4 @@
-"""What a connection attempt that failed means: what can be waited for, and what somebody must correct."""
+"""What a connection attempt that failed means: what a retry can mend, and what a person must correct."""
 
 import re
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def classify(error: errors.Error, parameters: Mapping[str, str], hidden: list[st
     """Bad credentials or certificates, unusable parameters, or a server that is not there (yet)."""
     failure = Failure.of(error)
     text = scrub_connection_error(failure.text, hidden)
-    state = _telling(failure)
+    state = _decisive_state(failure)
     if state.startswith(_LOGIN) or failure.needs_password:
         return AuthFailed(
             f"authentication failed: {text}",
@@ -63,8 +63,8 @@ def classify(error: errors.Error, parameters: Mapping[str, str], hidden: list[st
     )
 
 
-def _telling(failure: Failure) -> str:
-    """The SQLSTATE that counts where servers gave several: a login that is refused needs somebody."""
+def _decisive_state(failure: Failure) -> str:
+    """The SQLSTATE to report where several hosts failed: a refused login first, as no retry mends it."""
     logins = [state for state in failure.states if state.startswith(_LOGIN)]
     return next(iter([*logins, *failure.states]), "")
 

@@ -126,10 +126,10 @@ def _message(failure: SqlFailure, parts: Sequence[QueryPart]) -> str:
 def read_otherwise(how: str, file: str, detail: str | None = None) -> MigrationError:
     """The error where the server's answers are not those of the statements that were meant."""
     return Unproven(
-        f"the server read the file in another way than this program: {how}",
+        f"the server split the file differently than this program: {how}",
         file=file,
         detail=detail,
-        hint="look at what the file left in the database, then force the version that is true; and please "
+        hint="look at what the file left in the database, then force the actual version; and please "
         "report this file as a bug",
     )
 

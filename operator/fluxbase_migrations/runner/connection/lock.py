@@ -63,8 +63,8 @@ def acquire(session: Session, ids: LockIds, timeout: float, log: Log) -> None:
     """Take every id within ``timeout`` seconds.
 
     Raises:
-        LockHeld: somebody else has one; the message names who.
-        Interrupted: a signal came meanwhile.
+        LockHeld: another session holds one; the message names it.
+        Interrupted: a signal arrived.
     """
     numbers = ids.all
     began = time.monotonic()
@@ -90,7 +90,7 @@ def retake(session: Session, ids: tuple[int, ...], timeout: float) -> None:
     """Take ids that were released for a while, whatever signal has come: a row is still to be written.
 
     Raises:
-        LockHeld: somebody keeps one.
+        LockHeld: another session holds one.
     """
     deadline = time.monotonic() + timeout
     while (held := _try(session, ids)) is not None:
@@ -107,7 +107,7 @@ def golang_released(session: Session, ids: LockIds, patience: float) -> Iterator
     for; woken, it sees the dirty row and refuses.
 
     Raises:
-        LockHeld: somebody keeps one of them for more than ``patience`` seconds.
+        LockHeld: another session holds one of them for more than ``patience`` seconds.
     """
     release(session, ids.golang)
     yield
@@ -116,7 +116,7 @@ def golang_released(session: Session, ids: LockIds, patience: float) -> Iterator
 
 
 def _try(session: Session, numbers: tuple[int, ...]) -> int | None:
-    """The first id that is held by somebody else; those taken before it are released again.
+    """The first id that another session holds; those taken before it are released again.
 
     One question for all: CASE stops at the first that is not free.
     """
@@ -149,7 +149,7 @@ def holder(session: Session, one: int) -> str:
         (unsigned >> 32, unsigned % 2**32),
     )
     if not rows:
-        return "its holder has just let go"
+        return "its holder has just released it"
     pid, application, address, user = rows[0]
     name = f" ({application})" if application else ""
     return f"it is held by backend {pid}{name}, user {user or 'unknown'}, from {address or 'a local socket'}"

@@ -31,7 +31,7 @@ class OnSignal(StrEnum):
 
 
 class Stop:
-    """Whether somebody asked the run to end, and until when it may take."""
+    """Whether the run was asked to end, and how long it may take to."""
 
     def __init__(self, policy: OnSignal = OnSignal.AUTO, grace_period: float = 120.0) -> None:
         self.policy = policy

@@ -43,7 +43,7 @@ def drop_blocking_indexes(
             context.log.info("dropped an invalid index of the same name", index=name)
     for _, schema, name in index_cleanup.blocking(session, target, always=recovering):
         raise Unproven(
-            f"the invalid index {schema}.{name} is in the way and could not be dropped",
+            f"the invalid index {schema}.{name} blocks the new one and could not be dropped",
             file=label,
             hint="drop it by hand, or see what holds a lock on its table",
         )

@@ -69,7 +69,7 @@ class Engine:
         """Warn about applied files that were edited, and about files that came too late.
 
         Raises:
-            OutOfOrder: there are such files and the policy is Fail.
+            OutOfOrderError: there are such files and the policy is Fail.
         """
         for text in drift.drifted(self.track.entries(), self.source):
             self._warn(text)
@@ -84,7 +84,7 @@ class Engine:
         listed = ", ".join(map(str, self.skipped[:10])) + (" …" if len(self.skipped) > 10 else "")
         if self.options.out_of_order is OutOfOrderPolicy.FAIL:
             raise OutOfOrderError(
-                f"version {listed} came after version {current} was applied, and was never run",
+                f"version {listed} was added after version {current} was applied, and has not been applied",
                 hint="give the files higher numbers, or set outOfOrder: Warn (--out-of-order warn)",
             )
         self._warn(f"version {listed} is below the recorded version {current} and was never applied")
@@ -253,7 +253,7 @@ class Engine:
         return effect
 
     def _ended_by_itself(self, attempt: Attempt) -> MigrationError:
-        error = Unproven("the file has ended its transaction itself", file=attempt.prepared.step.label)
+        error = Unproven("the file ended its own transaction", file=attempt.prepared.step.label)
         error.with_effect("what took effect is not known")
         attempt.proven = False
         record_failure(self.track.context, attempt, error)

@@ -92,7 +92,7 @@ class GroupRun:
         raise Dirty.of(
             attempt.prepared.step.to_version,
             f"{attempt.prepared.step.label} cannot be resumed after statement {self.progress.done}: "
-            f"the session had what cannot be restored: {lacking}",
+            f"the session has state that cannot be restored: {lacking}",
             hint="make that possible again, or finish or undo the file by hand and force the version",
         )
 

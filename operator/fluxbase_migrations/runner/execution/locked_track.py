@@ -192,7 +192,7 @@ class LockedTrack:
         """The history was written: read it anew when it is next asked for."""
         self._entries = None
 
-    def was_obeyed(self, kind: EntryKind, token: str) -> bool:
+    def is_obeyed(self, kind: EntryKind, token: str) -> bool:
         """Whether the command of this kind with this token was obeyed already."""
         return any((one.kind, one.token) == (kind, token) for one in self.entries())
 
@@ -220,7 +220,7 @@ class LockedTrack:
         if self.row.xmin is not None:
             raise ServerRefused(
                 f"{self.table} records version {self.row} already; a baseline never changes what is recorded",
-                hint=f"to set it nevertheless: force {version}",
+                hint=f"to change it: force {version}",
             )
         self.write_row(version, EntryKind.BASELINE, **({"from": str(other)} if other else {}))
 

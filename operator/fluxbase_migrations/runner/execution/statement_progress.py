@@ -225,7 +225,7 @@ class StatementProgress:
         return Unproven(
             message,
             file=self.attempt.prepared.step.label,
-            hint="finish or undo the file by hand, then force the version that is true",
+            hint="finish or undo the file by hand, then force the actual version",
         )
 
     def check_row_unchanged(self) -> None:
@@ -254,7 +254,7 @@ class StatementProgress:
         sql, session = self.context.sql, self.context.session
         self.recorded = True
         error.with_effect(self.effect())
-        passing = error.may_pass and not self.unproven
+        passing = error.is_transient and not self.unproven
         columns = self.columns(self.done)
         columns["outcome"] = EntryOutcome.INTERRUPTED if passing else EntryOutcome.FAILED
         columns["error"] = error_details(error.info)

@@ -73,7 +73,7 @@ def _pass_on_faults(error: errors.DatabaseError) -> None:
 
 
 def write_history_id(session: Session, done_by: str) -> None:
-    """Give the history its id, unless somebody was faster."""
+    """Give the history its id, unless a concurrent run did."""
     text = (
         b"BEGIN ISOLATION LEVEL READ COMMITTED;"
         b"INSERT INTO %b (id, table_schema, table_name, kind, outcome, started_at, finished_at, done_by,"

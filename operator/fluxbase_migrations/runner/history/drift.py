@@ -73,7 +73,7 @@ def entry_of(entries: Sequence[Entry], attempt: str) -> Entry | None:
 
 
 def effect_of(entries: Sequence[Entry], attempt: str) -> str | None:
-    """What an attempt left whose end nobody saw, in words; None if its file took effect."""
+    """What an attempt without a recorded end left, for a message; None if its file took effect."""
     entry = entry_of(entries, attempt)
     if entry is None:
         return UNCHANGED

@@ -1,7 +1,7 @@
 """The history's entries: what was done to a track, by whom, and how far it got.
 
 An entry proves something about the present only if it wrote the present tracking row: it holds that row's
-``xmin``. A row with another ``xmin`` was written by somebody else since (golang-migrate, a hand).
+``xmin``. A row with another ``xmin`` was written by another program since (golang-migrate, psql).
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,10 @@
-"""What a person can do about a dirty row that nobody else can judge."""
+"""The hint for a dirty row whose state only a person can judge."""
 
 from fluxbase_migrations.runner.history.entry import Entry, Row
 
 
 def manual_repair(row: Row, entry: Entry | None) -> str:
-    """What a person can do about the row."""
+    """How to repair the row: check the database, then force the version."""
     previous = entry.from_version if entry is not None and entry.from_version is not None else None
     to = f"force {previous}" if previous is not None else "force the version before it"
     return (

@@ -113,11 +113,11 @@ def under_lock(
     expected: Sequence[DatabaseIdentity] = (),
     guard: Guard | None = None,
 ) -> MigrationSession:
-    """Take the lock on ``session``, and create what is missing if told to.
+    """Take the lock on ``session``, and create missing tables if ``create``.
 
     Raises:
-        MigrationError: somebody else holds the lock, the tables are not ours or cannot be made, or ``guard``
-            found another version table, or the database is not one of the ``expected``.
+        MigrationError: another session holds the lock, the tables are another program's or cannot be
+            created, ``guard`` found another version table, or the database is not ``expected``.
     """
     ids = LockIds.of(table, session.database)
     versioned = version_table.exists(session, table)

@@ -27,26 +27,26 @@ _PROGRAM: Final = "fluxbase-migrate"
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A version table that is not ours."""
+class _OtherTable:
+    """A version table of another tool or program, and what it records."""
 
     table: TableName
     tool: Tool
     recorded: Recorded | None
     """None: it cannot be read."""
 
-    def answered_by(self, baseline: int | None) -> bool:
-        """Whether a baseline says all that the table could."""
+    def is_settled_by(self, baseline: int | None) -> bool:
+        """Whether ``baseline`` agrees with the table, or stands for one that cannot be read."""
         if baseline is None or self.recorded is None:
             return baseline is not None
         return not self.recorded.failed and self.recorded.number in (None, baseline)
 
     def __str__(self) -> str:
-        return f"the table {self.table} of {self.tool.name} {said(self.recorded)}"
+        return f"the table {self.table} of {self.tool.name} {_description(self.recorded)}"
 
 
-def said(recorded: Recorded | None) -> str:
-    """What a table says, for a message."""
+def _description(recorded: Recorded | None) -> str:
+    """The recorded version, as the end of a message about the table."""
     if recorded is None:
         return "cannot be read by this role"
     if not recorded.failed:
@@ -60,11 +60,11 @@ class Guard:
 
     track: Track
     foreign: frozenset[TableName] = frozenset()
-    """Tables of other programs, by the user's word."""
+    """Tables that the user has named as those of other programs."""
     baseline: int | None = None
     """The version that the user says the database is at."""
     done: bool = False
-    """Whether the database has been looked at."""
+    """Whether the database has been checked."""
 
     @classmethod
     def of(cls, track: Track, foreign: Iterable[TableName], baseline: int | None = None) -> "Guard":
@@ -73,7 +73,7 @@ class Guard:
         return cls(track, frozenset((*others, *foreign)), baseline)
 
     def look(self, session: Session, table: TableName) -> None:
-        """Look once, while ``table`` is known to have no row, or seems not to exist.
+        """Check once for a database, while ``table`` has no row or does not exist.
 
         Raises:
             ForeignTable: another table has a version.
@@ -83,7 +83,7 @@ class Guard:
         candidates = other_tools.candidates(session)
         ours = next((one for one in candidates if one.table == table), None)
         if ours is not None and _read(session, ours) is not None:
-            return  # somebody else has just made it, and it will be read
+            return  # a concurrent run has just created it, and it will be read
         self.done = True
         foreign = {one.resolved(session) for one in self.foreign}
         found = [
@@ -92,7 +92,7 @@ class Guard:
             if candidate.table != table
             and candidate.table not in foreign
             and (one := _read(session, candidate)) is not None
-            and not one.answered_by(self.baseline)
+            and not one.is_settled_by(self.baseline)
         ]
         if found:
             raise _refusal(self.track, table, found, self.baseline)
@@ -121,11 +121,13 @@ def recorded(session: Session, other: TableName) -> int:
     if found.recorded.failed:
         raise _failed(found, found.recorded)
     if found.recorded.number is None:
-        raise ServerRefused(str(found), hint=f"that is no version of ours; {_by_number(found.tool)}")
+        raise ServerRefused(
+            str(found), hint=f"its version is not a number of this program; {_by_number(found.tool)}"
+        )
     return found.recorded.number
 
 
-def _failed(found: _Found, recorded: Recorded) -> MigrationError:
+def _failed(found: _OtherTable, recorded: Recorded) -> MigrationError:
     if recorded.number is None or found.tool is not GOLANG_MIGRATE:
         return ServerRefused(
             f"{found}: a migration has failed", hint=f"repair it with {found.tool.name} first"
@@ -135,20 +137,20 @@ def _failed(found: _Found, recorded: Recorded) -> MigrationError:
     return Dirty.of(recorded.number, why, hint=repair)
 
 
-def _read(session: Session, candidate: Candidate) -> _Found | None:
-    """What a candidate says; None: nothing was applied, or it is gone meanwhile."""
+def _read(session: Session, candidate: Candidate) -> _OtherTable | None:
+    """What a candidate records; None: nothing was applied, or the table was dropped since."""
     recorded: Recorded | None = None
     if candidate.readable:
         try:
             recorded = other_tools.newest(session, candidate.table, candidate.tool)
         except errors.InsufficientPrivilege:
-            return _Found(candidate.table, candidate.tool, None)
+            return _OtherTable(candidate.table, candidate.tool, None)
         if recorded is None:
             return None
-    return _Found(candidate.table, candidate.tool, recorded)
+    return _OtherTable(candidate.table, candidate.tool, recorded)
 
 
-def _refusal(track: Track, table: TableName, found: list[_Found], baseline: int | None) -> ForeignTable:
+def _refusal(track: Track, table: TableName, found: list[_OtherTable], baseline: int | None) -> ForeignTable:
     listed = ", ".join(map(str, found[:_LISTED])) + (" …" if len(found) > _LISTED else "")
     first = found[0]
     name = shlex.quote(first.table.argument)
@@ -157,13 +159,13 @@ def _refusal(track: Track, table: TableName, found: list[_Found], baseline: int 
     return ForeignTable(
         f"{table} has no version{also}, but {listed}: the files may have been applied already",
         hint=f"{use if first.tool is GOLANG_MIGRATE else ''}to take its version over: "
-        f"{_way_over(track, table, first)}; if it belongs to something else: --foreign-table {name}, "
+        f"{_takeover_hint(track, table, first)}; if it belongs to something else: --foreign-table {name}, "
         f"or spec.tracks.{track}.foreignTables",
     )
 
 
-def _way_over(track: Track, table: TableName, found: _Found) -> str:
-    """What takes the version of a table over, as a command that can be typed."""
+def _takeover_hint(track: Track, table: TableName, found: _OtherTable) -> str:
+    """How to take over the version of a table: a command, and the field of the set."""
     recorded, tool = found.recorded, found.tool
     if recorded is not None and recorded.failed:
         # What a failed version left is not known: to force it as it is would declare it applied.
@@ -185,7 +187,7 @@ def _way_over(track: Track, table: TableName, found: _Found) -> str:
 
 
 def _by_number(tool: Tool) -> str:
-    """Where only somebody who knows the files can tell the number."""
+    """The hint where the number has to be looked up in the files."""
     if tool.importer is not None:
         command = f"{_PROGRAM} import {tool.importer} DIR"
         return f"{_PROGRAM} baseline NUMBER, which {command} says of each of its files"

@@ -107,7 +107,7 @@ def read(session: Session, table: TableName) -> Row:
     if len(rows) > 1:
         raise ServerRefused(
             f"{table} has more than one row, so the recorded version is not known",
-            hint="delete all rows but the one that is true",
+            hint="delete all rows except the actual version",
         )
     if not rows:
         return Row()
@@ -165,7 +165,7 @@ def ensure_schema(session: Session, schema: str) -> None:
 
 
 def create(session: Session, statement: sql.Composed, what: TableName) -> None:
-    """Run a CREATE; that somebody else was faster is fine.
+    """Run a CREATE; a concurrent run may create it first.
 
     Raises:
         ServerRefused: missing privileges.

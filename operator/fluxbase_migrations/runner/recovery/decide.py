@@ -93,24 +93,24 @@ def _half_done(case: Case, entry: Entry, done: int) -> RunAgain | Resume:
         raise Dirty.of(
             case.row.version,
             f"{so_far}, and the file cannot be resumed after them: {why}",
-            hint=_ways_past(case.policy, why),
+            hint=_hint_not_resumable(case.policy, why),
         )
     _refuse_unwanted(case, step, so_far)
     _refuse_unchanged(case, entry, step.file)
-    reason = f"{entry.file} had come to statement {done}: going on after it"
+    reason = f"{entry.file} completed statement {done}: resuming after it"
     return Resume(step, done, entry.proven, reason, _session(prepared, entry))
 
 
 def _in_doubt(case: Case, entry: Entry) -> RunAgain | Resume:
-    """The statement after those may have taken effect in part: it never runs again unasked."""
+    """The statement after those may have taken effect in part: it runs again only on request."""
     step, so_far = step_of(entry, case.source), _so_far(entry)
-    refused = Unproven.of(case.row.version, so_far, hint=_ways_on(case.policy, entry))
+    refused = Unproven.of(case.row.version, so_far, hint=_hint_in_doubt(case.policy, entry))
     if step.file is None:
         raise refused
-    prepared, done, asked = case.prepare(step), entry.done or 0, _asked_anew(case.policy, entry)
+    prepared, done, asked = case.prepare(step), entry.done or 0, _is_newly_requested(case.policy, entry)
     why = _no_resume(prepared, entry)
     if why is not None and entry.details.get(AFTER):
-        hint = f"look at what it left, then {_ways_past(case.policy, why)}"
+        hint = f"look at what it left, then {_hint_not_resumable(case.policy, why)}"
         refused = Unproven.of(
             case.row.version, f"{so_far}, and the file cannot be resumed after them: {why}", hint=hint
         )
@@ -124,7 +124,7 @@ def _in_doubt(case: Case, entry: Entry) -> RunAgain | Resume:
     _refuse_unwanted(case, step, so_far)
     _refuse_unchanged(case, entry, step.file)
     because = "which was corrected since" if corrected else "as asked"
-    reason = f"{so_far}: going on with statement {done + 1}, {because}"
+    reason = f"{so_far}: resuming at statement {done + 1}, {because}"
     return Resume(step, done, entry.proven, reason, _session(prepared, entry), entry.details.get(AFTER) or "")
 
 
@@ -134,21 +134,21 @@ def _so_far(entry: Entry) -> str:
     return f"{entry.file}: {drift.effect(entry.done or 0, entry.statements, entry.in_doubt)}"
 
 
-def _asked_anew(policy: Policy, entry: Entry) -> bool:
-    """Whether somebody asks, and not by the request that the entry's own run was made for."""
-    answered = policy.request is not None and entry.details.get(REQUEST) == policy.request
-    return policy.retry_unproven and not answered
+def _is_newly_requested(policy: Policy, entry: Entry) -> bool:
+    """Whether a retry is requested, other than the request that the entry's own run was started by."""
+    handled = policy.request is not None and entry.details.get(REQUEST) == policy.request
+    return policy.retry_unproven and not handled
 
 
-def _ways_past(policy: Policy, why: str) -> str:
-    """What to do where the file cannot be resumed."""
-    back = "put those statements back as they were, or " if why == _EDITED else ""
+def _hint_not_resumable(policy: Policy, why: str) -> str:
+    """The hint where the file cannot be resumed."""
+    back = "restore those statements, or " if why == _EDITED else ""
     may = policy.can_be_requested and policy.recovery is Recovery.AUTOMATIC
     return f"{back}{_BY_HAND}" + (f"; {_ASKING} the whole file again" if may else "")
 
 
-def _ways_on(policy: Policy, entry: Entry) -> str:
-    """What to do about a statement in doubt."""
+def _hint_in_doubt(policy: Policy, entry: Entry) -> str:
+    """The hint about a statement in doubt."""
     if not entry.details.get(AFTER):
         return f"look at what it left, then {_BY_HAND}"
     asking = f"; {_ASKING} the statement again" if policy.can_be_requested else ""
@@ -159,7 +159,7 @@ def _ways_on(policy: Policy, entry: Entry) -> str:
 
 
 def _corrected(prepared: Prepared, entry: Entry, done: int) -> bool:
-    """Whether the statement in doubt says something else now, or is gone."""
+    """Whether the statement in doubt was changed or removed in the file."""
     after = entry.details.get(AFTER)
     if not after:  # nothing is known of where it stopped
         return False
@@ -170,18 +170,18 @@ def _corrected(prepared: Prepared, entry: Entry, done: int) -> bool:
 
 
 def _no_resume(prepared: Prepared, entry: Entry) -> str | None:
-    """Why the file cannot go on after the statements that took effect; None if it can."""
+    """Why the file cannot be resumed after the statements that took effect; None if it can."""
     done = entry.done or 0
     if len(prepared.statements) < done or (done and prepared.prefix_checksum(done) != entry.done_checksum):
         return _EDITED
     if not done or done == len(prepared.statements):
         return None
     if any(tag(prepared.statements, index) == "LOAD" for index in range(done)):
-        return "the session had what cannot be restored: LOAD"
+        return "the session has state that cannot be restored: LOAD"
     session = SessionState.from_json(entry.details.get(SESSION))
     if session is None:
-        return "what the session was then is not known"
-    return f"the session had what cannot be restored: {session.blocker}" if session.blocker else None
+        return "the state of its session is not known"
+    return f"the session has state that cannot be restored: {session.blocker}" if session.blocker else None
 
 
 def _session(prepared: Prepared, entry: Entry) -> SessionState | None:
@@ -199,7 +199,7 @@ def _refuse_unwanted(case: Case, step: Step, so_far: str) -> None:
 
 
 def _refuse_unchanged(case: Case, entry: Entry, file: MigrationFile) -> None:
-    """The same content after a permanent error is run again only when somebody asks."""
+    """Refuse a file that has not changed since a permanent error, unless a retry is requested."""
     failed = next(
         (
             one

@@ -18,7 +18,7 @@ from fluxbase_migrations.runner.sql.statements import statement_label, tag
 
 
 def marked_by_another(case: Case) -> RunAgain:
-    """The row is not one that an entry of ours has written.
+    """Decide about a dirty row that no entry of the history has written.
 
     Raises:
         Dirty: nothing is run.
@@ -38,7 +38,7 @@ def marked_by_another(case: Case) -> RunAgain:
 
 
 def run_once(case: Case, entry: Entry | None, step: Step, why: str) -> RunAgain:
-    """Run a file whose state nobody knows, once for each content that it gets.
+    """Run a file whose state is unknown, once for each content that it has.
 
     Raises:
         Dirty: it was run already, or may have committed in part.
@@ -51,14 +51,14 @@ def run_once(case: Case, entry: Entry | None, step: Step, why: str) -> RunAgain:
             hint=how,
         )
     if not case.policy.retry_unproven:
-        against = _tried(case.entries, step, step.file) or _may_commit_in_part(case.prepare(step))
+        against = _earlier_try(case.entries, step, step.file) or _may_commit_in_part(case.prepare(step))
         if against is not None:
             raise Dirty.of(case.row.version, f"{why}; {against}", hint=how)
-    perhaps = _perhaps_down(case.row, entry, case.source)
-    return RunAgain(step, False, f"{why}: running {step.file.name} once{perhaps}")
+    note = _note_on_failed_down(case.row, entry, case.source)
+    return RunAgain(step, False, f"{why}: running {step.file.name} once{note}")
 
 
-def _tried(entries: Sequence[Entry], step: Step, file: MigrationFile) -> str | None:
+def _earlier_try(entries: Sequence[Entry], step: Step, file: MigrationFile) -> str | None:
     """The earlier try, interrupted or crashed ones too, that speaks against another; None if none does."""
     for one in takewhile(
         lambda one: one.kind is EntryKind.OWNER or one.outcome != EntryOutcome.APPLIED, entries
@@ -69,7 +69,7 @@ def _tried(entries: Sequence[Entry], step: Step, file: MigrationFile) -> str | N
             effect = drift.effect(one.done or 0, one.statements, one.in_doubt)
             return f"in an earlier run of {one.file}, {effect}"
         if not one.proven and one.checksum == file.checksum:
-            return f"{file.name} was run again once, and did not succeed"
+            return f"{file.name} was run again once and failed"
     return None
 
 
@@ -90,14 +90,12 @@ def _may_commit_in_part(prepared: Prepared) -> str | None:
     return None
 
 
-def _perhaps_down(row: Row, entry: Entry | None, source: MigrationFiles) -> str:
+def _note_on_failed_down(row: Row, entry: Entry | None, source: MigrationFiles) -> str:
     """A dirty row may also be a failed down of the version above it; golang-migrate does not say which."""
     if entry is not None or row.version == NIL:
         return ""
     above = next((one for one in source.versions if one > row.version), None)
     file = source.get(above, Direction.DOWN) if above is not None else None
     return (
-        f" (taken for a failed up; if it was a failed down, {file.name} is the one to look at)"
-        if file
-        else ""
+        f" (taken for a failed up; if it was a failed down, {file.name} is the file to check)" if file else ""
     )

@@ -10,7 +10,7 @@ from fluxbase_migrations.controller.client.kube import Kube, KubeError, Query
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.observe import Observer
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapIndex, ConfigMapReader
-from fluxbase_migrations.controller.watch.parsing import job_seen, pod_seen
+from fluxbase_migrations.controller.watch.parsing import parse_job, parse_pod
 from fluxbase_migrations.controller.watch.store import Store
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.decisions.job_state import Container, InFlight, state
@@ -35,7 +35,7 @@ def terminated(message: str, **more: Any) -> dict[str, Any]:
 
 def test_the_result_is_the_termination_message_of_our_container() -> None:
     result = Result(Outcome.APPLIED, version=4, observed=True)
-    seen = pod_seen(pod(terminated(result.to_json()), phase="Running"))
+    seen = parse_pod(pod(terminated(result.to_json()), phase="Running"))
     assert (seen.result, seen.container, seen.run, seen.set_uid) == (result, Container.TERMINATED, 3, "s")
     assert not seen.active
 
@@ -50,17 +50,17 @@ def test_the_result_is_the_termination_message_of_our_container() -> None:
     ],
 )
 def test_without_a_result_there_is_a_why(found: dict[str, Any], because: str) -> None:
-    seen = pod_seen(found)
+    seen = parse_pod(found)
     assert seen.result is None
     assert seen.ended_because == because
 
 
 def test_why_a_container_waits() -> None:
     waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": "secret not found"}}
-    assert pod_seen(pod(waiting)).waiting_reason == "CreateContainerConfigError"
-    assert pod_seen(pod({"waiting": {"reason": "ContainerCreating"}})).waiting_reason is None
+    assert parse_pod(pod(waiting)).waiting_reason == "CreateContainerConfigError"
+    assert parse_pod(pod({"waiting": {"reason": "ContainerCreating"}})).waiting_reason is None
     unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no node"}
-    seen = pod_seen(pod(conditions=[unscheduled]))
+    seen = parse_pod(pod(conditions=[unscheduled]))
     assert (seen.waiting_reason, seen.waiting_message) == ("Unschedulable", "no node")
 
 
@@ -68,9 +68,9 @@ def test_a_node_that_does_not_answer_is_lost() -> None:
     running = {"running": {"startedAt": AT}}
     lost = {"type": "Ready", "status": "False"}
     not_ready = {**lost, "reason": "ContainersNotReady"}
-    assert pod_seen(pod(running, conditions=[lost])).lost(NOW)
-    assert not pod_seen(pod(running, conditions=[not_ready])).lost(NOW)
-    deleted = pod_seen(pod(running, deletion=AT))
+    assert parse_pod(pod(running, conditions=[lost])).lost(NOW)
+    assert not parse_pod(pod(running, conditions=[not_ready])).lost(NOW)
+    deleted = parse_pod(pod(running, deletion=AT))
     assert not deleted.lost(NOW)
     assert deleted.lost(NOW + timedelta(minutes=1))
     found = state(None, (deleted,), NOW + timedelta(minutes=1))
@@ -80,17 +80,17 @@ def test_a_node_that_does_not_answer_is_lost() -> None:
 
 def test_a_pod_that_belongs_to_no_job_is_an_orphan() -> None:
     found = pod()
-    assert pod_seen(found).orphan
+    assert parse_pod(found).orphan
     found["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "job", "uid": "u", "controller": True}]
-    assert not pod_seen(found).orphan
+    assert not parse_pod(found).orphan
 
 
 def test_a_job_says_how_it_ended() -> None:
     metadata = {"name": "job", "uid": "u", "creationTimestamp": AT, "labels": {"fluxbase.io/run": "2"}}
     failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}
-    seen = job_seen({"metadata": metadata, "spec": {}, "status": {"conditions": [failed]}})
+    seen = parse_job({"metadata": metadata, "spec": {}, "status": {"conditions": [failed]}})
     assert (seen.run, seen.ended, seen.reason, seen.ttl) == (2, True, "DeadlineExceeded", False)
-    assert job_seen({"metadata": metadata, "spec": {"ttlSecondsAfterFinished": 0}}).ttl
+    assert parse_job({"metadata": metadata, "spec": {"ttlSecondsAfterFinished": 0}}).ttl
 
 
 def test_a_cluster_that_may_not_be_read_yet_is_asked_for_again() -> None:
