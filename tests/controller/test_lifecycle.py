@@ -202,7 +202,12 @@ async def test_a_failure_is_told_in_full_and_mended_by_new_content(
 
 async def test_an_unready_world_is_tried_again_without_limit(cluster: Cluster, operator: Running) -> None:
     await cluster.make_set(retry={"limit": 0, "backoff": "200ms"})
-    readiness_error = (Outcome.UNREACHABLE, Outcome.AUTH, Outcome.SERVER_REFUSED, Outcome.LOCK_HELD)
+    readiness_error = (
+        Outcome.UNREACHABLE,
+        Outcome.AUTHENTICATION_FAILED,
+        Outcome.SERVER_REFUSED,
+        Outcome.LOCK_HELD,
+    )
     for run, outcome in enumerate(readiness_error, start=1):
         await cluster.run("system", run, failed(outcome))
     await cluster.run("system", len(readiness_error) + 1, done(6))

@@ -125,7 +125,7 @@ async def test_failing_sets_make_no_hot_loop(cluster: Cluster, operator: Running
 
 FAULTS = {
     "unreachable": Result(Outcome.UNREACHABLE, error=ErrorInfo("no route to host")),
-    "login": Result(Outcome.AUTH, error=ErrorInfo("password authentication failed")),
+    "login": Result(Outcome.AUTHENTICATION_FAILED, error=ErrorInfo("password authentication failed")),
     "deadlock": Result(Outcome.TRANSIENT, error=ErrorInfo("deadlock detected", sql_state="40P01")),
     "statement": Result(
         Outcome.SQL_ERROR, version=1, dirty=True, observed=True, error=ErrorInfo("syntax error")

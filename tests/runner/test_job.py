@@ -284,7 +284,7 @@ def test_a_rollback_needs_leave_and_every_down_file(pod: Pod) -> None:
 def test_wrong_credentials_and_a_broken_url_are_told_without_secrets(pod: Pod, database: Database) -> None:
     spec = pod.spec(FILES)
     wrong = database.dsn.replace(database.password, "not-the-password")
-    assert pod.run(spec, DATABASE_URL=wrong).outcome is Outcome.AUTH
+    assert pod.run(spec, DATABASE_URL=wrong).outcome is Outcome.AUTHENTICATION_FAILED
     assert "not-the-password" not in pod.output
     broken = f"postgresql://user:{database.password}/%zz@host/x"
     assert pod.run(spec, DATABASE_URL=broken).outcome is Outcome.SERVER_REFUSED

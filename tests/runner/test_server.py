@@ -24,7 +24,7 @@ from fluxbase_migrations.runner.recovery.case import Policy
 from tests.runner.test_cli import typed
 from tests.runner.track import Runner, numbered, source
 
-FLUXBASE_LEDGER = "id serial, namespace text, name text, up_sql text, status text"
+OTHER_TABLE = "id serial, namespace text, note text"
 
 
 def refused(runner: Runner) -> str:
@@ -36,7 +36,7 @@ def refused(runner: Runner) -> str:
 
 
 def test_another_kind_of_tracking_table_is_named_with_its_columns(runner: Runner) -> None:
-    runner.query(f"CREATE SCHEMA migrations; CREATE TABLE migrations.app ({FLUXBASE_LEDGER})")
+    runner.query(f"CREATE SCHEMA migrations; CREATE TABLE migrations.app ({OTHER_TABLE})")
     assert "namespace text" in refused(runner)
     assert not runner.exists("migrations.history")
 

@@ -418,7 +418,10 @@ CASES = {
         Phase.PENDING, "PodPending", look(PLANNED, RECHECKED, jobs=(JOB,), now=NOW + timedelta(hours=1))
     ),
     "a claim that no second pod can use is Failed": Case(
-        Phase.FAILED, "UnsupportedAccessMode", look(APPLIED, Refused(Reason.ACCESS_MODE, "no")), stalled=True
+        Phase.FAILED,
+        "UnsupportedAccessMode",
+        look(APPLIED, Refused(Reason.UNSUPPORTED_ACCESS_MODE, "no")),
+        stalled=True,
     ),
     "a track without source is Skipped and keeps its version": Case(
         Phase.SKIPPED, "NoSource", look(APPLIED, Skip(Reason.NO_SOURCE, "no source"))
@@ -623,7 +626,7 @@ def test_every_line_of_the_table_of_states_has_a_situation() -> None:
 def test_backoff_doubles_up_to_five_minutes() -> None:
     record, now, delays = PLANNED, NOW, []
     for _ in range(8):
-        pods = (replace(ended(Result(Outcome.AUTH)), run=record.run),)
+        pods = (replace(ended(Result(Outcome.AUTHENTICATION_FAILED)), run=record.run),)
         record = user(look(record, jobs=(replace(JOB, run=record.run),), pods=pods, now=now))
         assert record.retry_at is not None
         delays.append((record.retry_at - now).total_seconds())

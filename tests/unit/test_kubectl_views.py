@@ -114,7 +114,7 @@ def after(reason: str, track: str = "user", **state: Any) -> str | None:
             """'{"spec": {"tracks": {"user": {"outOfOrder": "Warn"}}}}'""",
         ),
         (Reason.DATABASE_CLAIMED, "kubectl fluxbase take-over shop -n fluxbase"),
-        (Reason.NO_RESULT, "kubectl fluxbase logs shop -n fluxbase"),
+        (Reason.RESULT_MISSING, "kubectl fluxbase logs shop -n fluxbase"),
         (Outcome.INTERNAL, "kubectl fluxbase logs shop --track user -n fluxbase"),
         ("SomethingNew", None),
     ],

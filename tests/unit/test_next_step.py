@@ -35,7 +35,7 @@ def told(
         ("up", Outcome.INVALID_SOURCE, UP, "fluxbase-migrate validate"),
         ("up --track system", Outcome.OUT_OF_ORDER, None, "fluxbase-migrate --track system status"),
         ("up", Outcome.UNREACHABLE, None, None),
-        ("up", Outcome.AUTH, None, None),
+        ("up", Outcome.AUTHENTICATION_FAILED, None, None),
         ("up", Outcome.FOREIGN_TABLE, None, None),  # the hint has the command
         ("version", Outcome.TRANSIENT, None, None),
     ],

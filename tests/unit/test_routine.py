@@ -108,7 +108,7 @@ FOUND = {
         "Pending",
     ),
     "no server": (Result(Outcome.UNREACHABLE, error=ErrorInfo("no such database")), "Pending"),
-    "no login": (Result(Outcome.AUTH, error=ErrorInfo("no")), "Pending"),
+    "no login": (Result(Outcome.AUTHENTICATION_FAILED, error=ErrorInfo("no")), "Pending"),
     "another owner": (Result(Outcome.CONFLICT, owner="a/b", owner_uid="1", observed=True), "Failed"),
 }
 

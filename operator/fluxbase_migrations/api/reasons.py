@@ -15,14 +15,14 @@ class Reason(StrEnum):
     RUNNING = "Running"
     NODE_LOST = "NodeLost"
     WAITING_FOR_SYSTEM = "WaitingForSystem"
-    WAITING_FOR_OLD_PODS = "WaitingForPreviousPods"
+    WAITING_FOR_PREVIOUS_PODS = "WaitingForPreviousPods"
     QUEUED = "Queued"
     SUSPENDED = "Suspended"
     SOURCE_MISSING = "SourceMissing"
-    ACCESS_MODE = "UnsupportedAccessMode"
+    UNSUPPORTED_ACCESS_MODE = "UnsupportedAccessMode"
     JOB_REFUSED = "JobRefused"
     JOB_DELETED = "JobDeleted"
-    NO_RESULT = "ResultMissing"
+    RESULT_MISSING = "ResultMissing"
     DATABASE_CLAIMED = "DatabaseClaimed"
     DISABLED = "Disabled"
     NO_SOURCE = "NoSource"
@@ -120,7 +120,7 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.ROLLED_BACK: "A lower target was reached.",
     Outcome.UNREACHABLE: "No connection within seconds: name, network, TLS, server not up, no such database; "
     "or the server is a standby or read-only.",
-    Outcome.AUTH: "Authentication or TLS certificate verification failed.",
+    Outcome.AUTHENTICATION_FAILED: "Authentication or TLS certificate verification failed.",
     Outcome.SERVER_REFUSED: "Before anything ran: the connection's parameters, the server, the role or the "
     "tracking table cannot be used (a pooler in transaction mode, missing privileges).",
     Outcome.LOCK_HELD: "Another session held the migration lock for longer than `lockTimeout`.",

@@ -44,7 +44,7 @@ class Transition:
 def _ending_in(*effects: Effect) -> frozenset[str]:
     """Reasons of tracks whose last run had one of these effects."""
     ended = (outcome for outcome in Outcome if effect(outcome) in effects)
-    return frozenset({*map(str, ended)} | ({Reason.NO_RESULT} if Effect.RETRY in effects else set()))
+    return frozenset({*map(str, ended)} | ({Reason.RESULT_MISSING} if Effect.RETRY in effects else set()))
 
 
 _ANY: Final = frozenset(Phase)
@@ -82,7 +82,7 @@ TRANSITIONS: Final = (
         "The same, and pods of an earlier run, or of a deleted set of this name, are still there.",
         _ANY,
         Phase.PENDING,
-        frozenset({Reason.WAITING_FOR_OLD_PODS}),
+        frozenset({Reason.WAITING_FOR_PREVIOUS_PODS}),
         Shows.RECONCILING,
         "waits until they are gone",
     ),
@@ -133,7 +133,7 @@ TRANSITIONS: Final = (
         "The claim is ReadWriteOncePod: only one pod can use it.",
         _ANY,
         Phase.FAILED,
-        frozenset({Reason.ACCESS_MODE}),
+        frozenset({Reason.UNSUPPORTED_ACCESS_MODE}),
         Shows.STALLED,
         "nothing until the spec or the claim changes",
         warns=True,

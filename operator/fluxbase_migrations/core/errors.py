@@ -133,7 +133,7 @@ class Unreachable(MigrationError):
 class AuthFailed(MigrationError):
     """The server refuses the credentials."""
 
-    outcome = Outcome.AUTH
+    outcome = Outcome.AUTHENTICATION_FAILED
 
 
 class ServerRefused(MigrationError):

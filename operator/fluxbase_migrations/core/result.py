@@ -33,7 +33,7 @@ class Outcome(StrEnum):
     ROLLED_BACK = "RolledBack"
     # The world was not ready: tried again without limit.
     UNREACHABLE = "Unreachable"
-    AUTH = "AuthenticationFailed"
+    AUTHENTICATION_FAILED = "AuthenticationFailed"
     SERVER_REFUSED = "ServerRefused"
     """Seen before anything ran: a pooler in transaction mode, missing privileges, a read-only role."""
     LOCK_HELD = "LockHeld"
@@ -75,7 +75,7 @@ class Outcome(StrEnum):
         """Whether the run is retried without limit, and is not counted as an attempt."""
         return self in (
             Outcome.UNREACHABLE,
-            Outcome.AUTH,
+            Outcome.AUTHENTICATION_FAILED,
             Outcome.SERVER_REFUSED,
             Outcome.LOCK_HELD,
             Outcome.SOURCE_CHANGED,

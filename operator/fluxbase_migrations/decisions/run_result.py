@@ -214,7 +214,7 @@ def run_events(track: Track, record: TrackStatus, result: Result | None) -> tupl
         case Outcome.SOURCE_EMPTY if record.version is None:
             notes.append(EventNote(False, Outcome.SOURCE_EMPTY, f"{track}: there are no migration files yet"))
         case outcome:
-            reason: str = outcome or Reason.NO_RESULT
+            reason: str = outcome or Reason.RESULT_MISSING
             if outcome is Outcome.CONFLICT:
                 reason = Reason.DATABASE_CLAIMED
             text = describe(record.error) if record.error else f"the run ended as {reason}"

@@ -103,7 +103,7 @@ def waiting_for_previous(old: ObservedJob | ObservedPod) -> PhaseStatus:
             f"waiting for Job {old.name} of an earlier run to be deleted; if a finalizer keeps it: "
             f"""kubectl patch job {old.name} --type=merge -p '{{"metadata":{{"finalizers":null}}}}'"""
         )
-    return _pending(Reason.WAITING_FOR_OLD_PODS, text)
+    return _pending(Reason.WAITING_FOR_PREVIOUS_PODS, text)
 
 
 def orphaned(pod: ObservedPod) -> PhaseStatus:
@@ -205,7 +205,7 @@ def retrying(record: TrackStatus) -> PhaseStatus:
 def _reason_of(record: TrackStatus) -> str:
     if record.outcome is not None:
         return Reason.DATABASE_CLAIMED if record.outcome is Outcome.CONFLICT else record.outcome
-    return Reason.JOB_DELETED if record.waits else Reason.NO_RESULT
+    return Reason.JOB_DELETED if record.waits else Reason.RESULT_MISSING
 
 
 def skipped(record: TrackStatus, skip: Skip) -> TrackStatus:

@@ -42,7 +42,7 @@ def _after(found: Json, track: Track, state: Json) -> NextStep | None:
     reason = state.get("reason")
     if reason == Reason.DATABASE_CLAIMED:
         return NextStep(_ours(found, "take-over"), "if the other set is to give the database up")
-    if reason == Reason.NO_RESULT:
+    if reason == Reason.RESULT_MISSING:
         return NextStep(_ours(found, "logs"))
     try:
         outcome = Outcome(str(reason))

@@ -138,7 +138,7 @@ class DesiredRuns:
             f"the PersistentVolumeClaim {source.claim_name} is ReadWriteOncePod: the Job could never use it "
             "while another pod does. Use ReadWriteOnce or ReadWriteMany."
         )
-        return Refused(Reason.ACCESS_MODE, text)
+        return Refused(Reason.UNSUPPORTED_ACCESS_MODE, text)
 
 
 def config_maps_of(namespace: str, spec: Spec) -> frozenset[NamespacedName]:
