@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import fluxbase_migrations
 from fluxbase_migrations.api import reference
 from fluxbase_migrations.api.reasons import (
     EFFECTS,
@@ -56,7 +57,7 @@ def test_every_reason_outcome_and_effect_is_explained() -> None:
 
 def test_every_reason_of_an_event_is_explained_with_the_type_it_has() -> None:
     assert set(EVENTS) == set(EventReason)
-    source = "".join(file.read_text() for file in (ROOT / "operator/fluxbase_migrations").rglob("*.py"))
+    source = "".join(file.read_text() for file in Path(fluxbase_migrations.__file__).parent.rglob("*.py"))
     used = re.findall(r"EventNote\(\s*(True|False),\s*EventReason\.(\w+)", source)
     assert {EventReason[name] for warning, name in used if warning == "True"} == WARNING_EVENTS
     assert not {EventReason[name] for warning, name in used if warning == "False"} & WARNING_EVENTS
