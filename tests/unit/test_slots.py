@@ -367,3 +367,23 @@ def test_what_takes_a_slot(
     record: TrackStatus, jobs: tuple[ObservedJob, ...], pods: tuple[ObservedPod, ...], takes_one: bool
 ) -> None:
     assert occupies_slot(ObservedTrack(Track.USER, WANT, jobs=jobs, pods=pods), record, NOW) is takes_one
+
+
+@given(
+    held=st.sets(HOLDERS),
+    waiting=st.dictionaries(HOLDERS, st.booleans()),
+    asking=HOLDERS,
+    limit=st.integers(1, 4),
+    namespace_limit=st.integers(0, 2),
+)
+def test_who_may_take_a_slot_may_also_if_it_has_begun(
+    held: set[Holder], waiting: dict[Holder, bool], asking: Holder, limit: int, namespace_limit: int
+) -> None:
+    """So only who would have to wait is asked about twice."""
+    slots = make(limit, [], namespace_limit)
+    for holder in held:
+        slots.hold(holder)
+    for holder, begun in waiting.items():
+        slots.wait(holder, begun=begun)
+    if slots.queue_of(asking) is None:
+        assert slots.queue_of(asking, begun=True) is None

@@ -250,8 +250,11 @@ class Reconciler:
         """What a Job of the track would have to wait for. Slots that the set's tracks do not use are free."""
         holder = (key, track.track)
         idle = [(key, one) for one in Track if one not in working and one is not track.track]
-        fresh, begun = (self._slots.queue_of(holder, begun=begun, idle=idle) for begun in (False, True))
-        return replace(track, queue=fresh, queue_if_begun=begun)
+        queue = self._slots.queue_of(holder, idle=idle)
+        if queue is None:  # nor would it wait if it had begun: it would only be further ahead
+            return replace(track, queue=None, queue_if_begun=None)
+        begun = self._slots.queue_of(holder, begun=True, idle=idle)
+        return replace(track, queue=queue, queue_if_begun=begun)
 
     async def _write(self, key: NamespacedName, observation: Observation, status: SetStatus) -> None:
         """Write the status, and with it what was read for it: that alone is not worth a write."""
