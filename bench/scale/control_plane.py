@@ -18,7 +18,7 @@ from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
-from tests.chaos.world import CONTROLLERS
+from tests.chaos.world import start_controllers
 from tests.controller import api_server
 from tests.controller.api_server import OPERATOR, ApiServer
 from tests.controller.conftest import credentials, fresh_namespace, install
@@ -122,21 +122,8 @@ async def control_plane(directory: Path) -> AsyncIterator[ControlPlane]:
         with credentials(server, admin=True):
             kube = await Kube.connect()
         stack.push_async_callback(kube.close)
-        controllers = stack.enter_context(_controllers(server, directory))
+        controllers = stack.enter_context(start_controllers(server, directory))
         yield ControlPlane(server, controllers, kube, directory)
-
-
-def _controllers(server: ApiServer, directory: Path) -> Program:
-    argv: list[Path | str] = [
-        api_server.programs() / "kube-controller-manager",
-        f"--kubeconfig={server.kubeconfig(admin=True)}",
-        f"--controllers={','.join(CONTROLLERS)}",
-        "--leader-elect=false",
-        "--secure-port=0",
-        "--kube-api-qps=500",
-        "--kube-api-burst=500",
-    ]
-    return Program(argv, directory / "kube-controller-manager.log")
 
 
 def ready(body: Json) -> bool:

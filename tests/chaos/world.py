@@ -228,7 +228,7 @@ async def world(directory: Path, chance: random.Random) -> AsyncIterator[World]:
         namespace = await fresh_namespace(kube)
         history = stack.enter_context(History(server.etcd_url, f"{GROUP}/{PLURAL}/{namespace}"))
         jobs = stack.enter_context(History(server.etcd_url, f"jobs/{namespace}"))
-        controllers = stack.enter_context(_controllers(server, directory))
+        controllers = stack.enter_context(start_controllers(server, directory))
         node = Node(kube, namespace, directory / "node", chance)
         (directory / "node").mkdir()
         operator = stack.enter_context(_operator(server, namespace, directory))
@@ -246,7 +246,8 @@ async def world(directory: Path, chance: random.Random) -> AsyncIterator[World]:
             await asyncio.gather(*made.parts, return_exceptions=True)
 
 
-def _controllers(server: ApiServer, directory: Path) -> Program:
+def start_controllers(server: ApiServer, directory: Path) -> Program:
+    """Kubernetes' own controllers of Jobs and of garbage."""
     argv: list[Path | str] = [
         programs() / "kube-controller-manager",
         f"--kubeconfig={server.kubeconfig(admin=True)}",
