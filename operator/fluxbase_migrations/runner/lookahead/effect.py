@@ -78,12 +78,6 @@ class Effect:
     """What cannot be told without running it."""
     notes: tuple[str, ...] = ()
 
-    @property
-    def worst(self) -> Lock | None:
-        """The strongest lock on a relation that is there already."""
-        locks = [one.lock for one in self.touches if one.relation.state is not State.NEW]
-        return max(locks, key=lambda lock: lock.strength, default=None)
-
 
 def merged(touches: Iterable[Touch]) -> tuple[Touch, ...]:
     """One touch per relation: its strongest lock and its hardest work, in order of first mention."""

@@ -15,8 +15,6 @@ from fluxbase_migrations.runner.lookahead.tree import Name
 _SYSTEM_SCHEMAS: Final = frozenset(("pg_catalog", "information_schema", "pg_toast"))
 _TEMPORARY: Final = "pg_temp"
 _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_$]*")
-TABLE_KINDS: Final = frozenset("rpf")
-"""Of pg_class: table, partitioned table, foreign table."""
 
 
 @dataclass(frozen=True, slots=True)

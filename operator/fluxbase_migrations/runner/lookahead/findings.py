@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import field
-from typing import Any
 
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.runner.lookahead.effect import Effect, Touch, Work, merged
 from fluxbase_migrations.runner.lookahead.facts import CatalogRelation, Facts
 from fluxbase_migrations.runner.lookahead.modes import Lock
-from fluxbase_migrations.runner.lookahead.tree import Name, name_of
+from fluxbase_migrations.runner.lookahead.tree import Name
 
 
 @dataclass(slots=True)
@@ -38,10 +37,6 @@ class Findings:
             return found
         self.touches.append(Touch(self.facts.named(name), lock, work, certain, why))
         return None
-
-    def touch_relation(self, range_var: Any, lock: Lock, work: Work = Work.CATALOG) -> CatalogRelation | None:
-        """The same for a ``RangeVar``."""
-        return self.touch(name_of(range_var), lock, work)
 
     def lock(
         self,

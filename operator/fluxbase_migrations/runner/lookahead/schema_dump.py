@@ -16,8 +16,6 @@ _LIMIT: Final = 600.0
 """Seconds."""
 _CHANGES: Final = re.compile(r"(--|\\(un)?restrict\b|SELECT pg_catalog\.set_config\(|SET )")
 """Lines that say nothing of the schema; newer releases write a random word into some."""
-SHOWN: Final = 20
-"""Lines of a difference."""
 
 
 @dataclass(frozen=True, slots=True)

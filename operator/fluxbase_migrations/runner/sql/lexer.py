@@ -51,7 +51,6 @@ _TOKEN: Final = re.compile(
 _WORD_CHARACTERS: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$" + bytes(range(0x80, 0x100))
 )
-_DIGIT_CHARACTERS: Final = frozenset(b"0123456789")
 _CREATE: Final = re.compile(rb"CREATE\b", re.IGNORECASE)
 _OFF: Final = frozenset((b"OFF", b"OF", b"FALSE", b"FALS", b"FAL", b"FA", b"F", b"NO", b"N", b"0"))
 _SETTING: Final = b"STANDARD_CONFORMING_STRINGS"

@@ -61,11 +61,6 @@ _CHAINS: Final[dict[tuple[bytes, ...], bool]] = {
 }
 
 
-def looks_like(first: bytes) -> bool:
-    """Whether a first word, in upper case, is one of those that begin or end a transaction."""
-    return first in _OPENING or first in _CLOSING
-
-
 def parse(words: Sequence[bytes]) -> TransactionStatement | None:
     """Understand all of a statement's words (in upper case), or nothing of it."""
     match [*words]:
