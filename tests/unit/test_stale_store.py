@@ -313,7 +313,7 @@ def test_what_the_log_of_a_former_set_said_is_not_shown_of_the_one_that_has_its_
     """Both are at their first run, and no watch has shown a time when there was no such set."""
     world = World()
     world.runs()
-    world.operator._follower._seen[KEY][Track.SYSTEM] = 1, Progress("004_old.up.sql", 4, 5, NOW)
+    world.operator._follower._latest[KEY][Track.SYSTEM] = 1, Progress("004_old.up.sql", 4, 5, NOW)
     world.look(*ObjectKind)
     assert world.track["progress"]["file"] == "004_old.up.sql"
     metadata = {"name": "shop", "namespace": NAMESPACE}

@@ -73,13 +73,13 @@ class LogFollower:
         self._requeue = requeue
         self._clock = clock
         self._tasks: dict[tuple[NamespacedName, Track], tuple[str, asyncio.Task[None]]] = {}
-        self._seen: dict[NamespacedName, dict[Track, tuple[int, Progress]]] = defaultdict(dict)
+        self._latest: dict[NamespacedName, dict[Track, tuple[int, Progress]]] = defaultdict(dict)
         self._rests: dict[tuple[NamespacedName, Track], tuple[str, float]] = {}
         """The pod whose log has ended, and until when it is not asked for again, whoever looks at the set."""
 
     def progress(self, key: NamespacedName) -> Mapping[Track, tuple[int, Progress]]:
         """What the logs of this set last said, with the number of the run that it is about."""
-        return dict(self._seen.get(key, {}))
+        return dict(self._latest.get(key, {}))
 
     def follow(self, key: NamespacedName, track: Track, pod: str, run: int) -> None:
         """Follow the pod's log, if it is not being followed and there is room."""
@@ -101,7 +101,7 @@ class LogFollower:
 
     def forget(self, key: NamespacedName) -> None:
         """The set is gone."""
-        self._seen.pop(key, None)
+        self._latest.pop(key, None)
         for track in Track:
             self._rests.pop((key, track), None)
             known = self._tasks.get((key, track))
@@ -125,11 +125,11 @@ class LogFollower:
         query["tailLines"] = 5
         try:
             async for line in self._kube.lines(paths.log(key[0], pod), query, None, _SILENCE):
-                known_run, before = self._seen[key].get(track, (run, None))
+                known_run, before = self._latest[key].get(track, (run, None))
                 progress = parse(line, before if known_run == run else None)
                 # A log that is followed again begins with its last lines.
                 if progress and (run, progress) != (known_run, before):
-                    self._seen[key][track] = run, progress
+                    self._latest[key][track] = run, progress
                     self._requeue(key, EVERY)
         except KubeError as error:
             # Without progress the status still says Running since when.

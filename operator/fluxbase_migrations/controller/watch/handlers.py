@@ -187,34 +187,34 @@ def _registry(
     listed: Callable[[ObjectKind, Listed], None], changed: Callable[[Stored, bool], None]
 ) -> kopf.OperatorRegistry:
     """Handlers for sets, Jobs and pods, and the way to log in."""
-    found, lists = kopf.OperatorRegistry(), Lists(listed)
+    registry, lists = kopf.OperatorRegistry(), Lists(listed)
 
-    @kopf.on.login(registry=found)
+    @kopf.on.login(registry=registry)
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
         """As the pod's service account, or by the kubeconfig."""
         info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
         return lists.session(info) if info else None
 
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=found, param=ObjectKind.SET)
-    @kopf.on.event("batch", "v1", "jobs", registry=found, param=ObjectKind.JOB)
-    @kopf.on.event("", "v1", "pods", registry=found, param=ObjectKind.POD)
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, param=ObjectKind.SET)
+    @kopf.on.event("batch", "v1", "jobs", registry=registry, param=ObjectKind.JOB)
+    @kopf.on.event("", "v1", "pods", registry=registry, param=ObjectKind.POD)
     async def on_event(event: Any, param: Any = None, **_: Any) -> None:
         changed(Stored.of(ObjectKind(param), event["object"]), event["type"] == "DELETED")
 
-    return found
+    return registry
 
 
 def _settings() -> kopf.OperatorSettings:
     """Make kopf a watcher: it writes nothing, on nobody's objects."""
-    found = kopf.OperatorSettings()
-    found.posting.enabled = False
-    found.scanning.disabled = True
-    found.peering.standalone = True
-    found.networking.trust_env = False
-    found.networking.error_backoffs = _RETRIES
-    found.process.ultimate_exiting_timeout = None
-    found.queueing.idle_timeout = 1.0
-    found.watching.chunk_size = CHUNK
-    found.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR
-    found.watching.label_selectors["", "v1", "pods"] = SELECTOR
-    return found
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.networking.trust_env = False
+    settings.networking.error_backoffs = _RETRIES
+    settings.process.ultimate_exiting_timeout = None
+    settings.queueing.idle_timeout = 1.0
+    settings.watching.chunk_size = CHUNK
+    settings.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR
+    settings.watching.label_selectors["", "v1", "pods"] = SELECTOR
+    return settings
