@@ -116,10 +116,12 @@ def request(verb: str, resource: str, name: str, at: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("read", "broken"), [(99.0, False), (101.0, True), (201.0, False)], ids=["before", "running", "ended"]
+    ("read", "at", "broken"),
+    [(99.0, 150.0, False), (101.0, 150.0, True), (101.0, 202.0, False), (201.0, 202.0, False)],
+    ids=["before", "running", "a watch told of its end", "ended"],
 )
-def test_a_job_deleted_in_flight_is_found(read: float, broken: bool) -> None:
-    told = [request("list", "pods", "shop", read), request("delete", "jobs", "shop-usr-x", 202.0)]
+def test_a_job_deleted_in_flight_is_found(read: float, at: float, broken: bool) -> None:
+    told = [request("list", "pods", "shop", read), request("delete", "jobs", "shop-usr-x", at)]
     if broken:
         with pytest.raises(AssertionError, match="deleted the Job"):
             checks.check_no_job_in_flight_deleted(told, [CONTAINER])
