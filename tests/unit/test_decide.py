@@ -441,6 +441,11 @@ CASES = {
         "WaitingForPreviousPods",
         look(seen=ObservedTrack(Track.USER, WANT, foreign_pods=(replace(RUNNING, set_uid="old"),))),
     ),
+    "so is a Job of it that may still start one": Case(
+        Phase.PENDING,
+        "WaitingForPreviousPods",
+        look(seen=ObservedTrack(Track.USER, WANT, foreign_jobs=(replace(JOB, set_uid="old"),))),
+    ),
     "a Job of an earlier run that has ended keeps nobody, though a finalizer keeps it": Case(
         Phase.PENDING,
         "Starting",
@@ -927,3 +932,13 @@ def test_a_run_that_was_deleted_before_its_start_is_no_attempt() -> None:
     found = user(look(gone))
     assert (found.attempts, found.waits, found.reason) == (2, 1, Reason.JOB_DELETED)
     assert found.retry_at is not None
+
+
+def test_what_keeps_a_pod_from_starting_is_told_again_when_kubernetes_corrects_itself() -> None:
+    """The kubelet first says that it could not look, and only then that the Secret is missing."""
+    made, told = look(PLANNED, jobs=(JOB,), pods=(POD,), now=LATER), list[str]()
+    for message in ("failed to sync secret cache", "secret not found", "secret not found"):
+        pod = replace(POD, waiting_reason="CreateContainerConfigError", waiting_message=message)
+        made = look(user(made), jobs=(JOB,), pods=(pod,), now=LATER, status=made.status)
+        told += [note.message for note in made.notes]
+    assert [message in one for one, message in zip(told, ("sync", "not found"), strict=True)] == [True, True]

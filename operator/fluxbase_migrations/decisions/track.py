@@ -287,9 +287,16 @@ def _finish(observed: ObservedTrack, context: ReconcileContext, decision: Decisi
             actions.append(SetTtl(job.name, job.uid))
     actions += [FreePod(pod.name) for pod in observed.pods if pod.undisturbed and _has_only_sidecars(pod)]
     notes = decision.notes
-    if not notes and record.reason != observed.record.reason and line_of(record.phase, record.reason).warns:
+    if not notes and _is_news(observed.record, record) and line_of(record.phase, record.reason).warns:
         notes = (EventNote(True, record.reason or "", f"{observed.track}: {record.message}"),)
     return replace(decision, record=record, actions=tuple(actions), notes=notes)
+
+
+def _is_news(before: TrackStatus, record: TrackStatus) -> bool:
+    """Whether the reason is new, or what a pod cannot start for: the kubelet may first say something else."""
+    if record.outstanding and record.started_at is None and record.message != before.message:
+        return True
+    return record.reason != before.reason
 
 
 def _has_only_sidecars(pod: ObservedPod) -> bool:
