@@ -14,7 +14,7 @@ from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.decisions import status_messages
 from fluxbase_migrations.decisions.job_state import ObservedJob, ObservedPod
-from fluxbase_migrations.decisions.observed import ObservedTrack, occupies_slot
+from fluxbase_migrations.decisions.observed import SLOW_START, ObservedTrack, occupies_slot
 from fluxbase_migrations.decisions.scheduling import has_begun
 from tests.unit.test_decide import JOB, NOW, POD, RUNNING, WANT
 
@@ -367,6 +367,37 @@ def test_what_takes_a_slot(
     record: TrackStatus, jobs: tuple[ObservedJob, ...], pods: tuple[ObservedPod, ...], takes_one: bool
 ) -> None:
     assert occupies_slot(ObservedTrack(Track.USER, WANT, jobs=jobs, pods=pods), record, NOW) is takes_one
+
+
+OLD_JOB, OLD_POD = replace(JOB, set_uid="old"), replace(POD, set_uid="old")
+
+
+@pytest.mark.parametrize(
+    ("jobs", "pods", "takes_one"),
+    [
+        ((OLD_JOB,), (), True),
+        ((OLD_JOB,), (OLD_POD,), True),
+        ((), (OLD_POD,), True),
+        ((), (replace(RUNNING, set_uid="old"),), True),
+        ((OLD_JOB,), (replace(OVER, set_uid="old"),), False),
+        ((replace(OLD_JOB, ended=True),), (), False),
+        ((replace(OLD_JOB, created_at=NOW - 2 * SLOW_START),), (), False),
+    ],
+    ids=[
+        "without a pod yet",
+        "about to start",
+        "its Job is deleted",
+        "running",
+        "ended",
+        "ended, its pod gone",
+        "it never starts",
+    ],
+)
+def test_what_is_left_of_a_deleted_set_takes_a_slot_as_long_as_it_works(
+    jobs: tuple[ObservedJob, ...], pods: tuple[ObservedPod, ...], takes_one: bool
+) -> None:
+    observed = ObservedTrack(Track.USER, WANT, foreign_jobs=jobs, foreign_pods=pods)
+    assert occupies_slot(observed, TrackStatus(), NOW) is takes_one
 
 
 @given(

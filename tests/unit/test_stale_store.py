@@ -217,6 +217,23 @@ def test_a_set_that_is_gone_is_left_alone_although_the_store_still_has_it() -> N
     assert len(world.jobs()) == 1
 
 
+def test_a_deleted_set_keeps_the_slot_until_its_container_has_ended() -> None:
+    """Its Job and its pod are collected later, and run on until then."""
+    world = World()
+    slots = world.reconciler._slots
+    world.waits()
+    world.look(*ObjectKind)
+    world.api.remove(SET)
+    world.look(*ObjectKind)
+    assert slots.held == 1
+    world.runs()
+    world.look(*ObjectKind)
+    assert slots.held == 1
+    world.ends()
+    world.look(*ObjectKind)
+    assert slots.held == 0
+
+
 @pytest.mark.parametrize("status", [409, 404])
 def test_a_status_that_a_webhook_refuses_is_not_tried_again_at_once(
     monkeypatch: pytest.MonkeyPatch, status: int

@@ -30,6 +30,7 @@ class ObservedJob:
     inputs_digest: str | None
     template_digest: str | None
     created_at: datetime
+    set_uid: str = ""
     database_digest: str | None = None
     deleting: bool = False
     ended: bool = False

@@ -67,6 +67,8 @@ class ObservedTrack:
     record: TrackStatus = field(default_factory=TrackStatus)
     jobs: tuple[ObservedJob, ...] = ()
     pods: tuple[ObservedPod, ...] = ()
+    foreign_jobs: tuple[ObservedJob, ...] = ()
+    """Jobs of a deleted set of the same name."""
     foreign_pods: tuple[ObservedPod, ...] = ()
     """Pods of a deleted set of the same name."""
     queue: Queue | None = None
@@ -108,10 +110,27 @@ def occupies_slot(observed: ObservedTrack, record: TrackStatus, now: datetime) -
 
     ``record`` is what the status says of the track.
     """
-    if any(_runs(pod, now) for pod in (*observed.pods, *observed.foreign_pods)):
+    if any(_runs(pod, now) for pod in observed.pods):
         return True
     jobs = [job for job in observed.jobs if not _is_recorded(observed, job, record)]
-    return any(_is_about_to_start(observed, job, now) for job in jobs)
+    return any(_is_about_to_start(observed, job, now) for job in jobs) or leftovers_occupy_slot(
+        observed.foreign_jobs, observed.foreign_pods, now
+    )
+
+
+def leftovers_occupy_slot(
+    jobs: tuple[ObservedJob, ...], pods: tuple[ObservedPod, ...], now: datetime
+) -> bool:
+    """Whether what is left of a deleted set takes a slot: until it is collected, it works or starts."""
+    if any(_runs(pod, now) for pod in pods):
+        return True
+    by_run = {(job.set_uid, job.run): job for job in jobs}
+    for one in {*by_run, *((pod.set_uid, pod.run) for pod in pods)}:
+        own = tuple(pod for pod in pods if (pod.set_uid, pod.run) == one)
+        current = state(by_run.get(one), own, now)
+        if isinstance(current, NotStarted) and now - current.since < SLOW_START:
+            return True
+    return False
 
 
 def _is_recorded(observed: ObservedTrack, job: ObservedJob, record: TrackStatus) -> bool:

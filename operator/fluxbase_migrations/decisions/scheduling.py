@@ -11,7 +11,11 @@ from fluxbase_migrations.decisions import status_messages
 from fluxbase_migrations.decisions.actions import CreateJob, Decision, job_name
 from fluxbase_migrations.decisions.desired import DesiredRun
 from fluxbase_migrations.decisions.job_state import Ended, ObservedJob, ObservedPod, state
-from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
+from fluxbase_migrations.decisions.observed import (
+    ObservedTrack,
+    ReconcileContext,
+    leftovers_occupy_slot,
+)
 from fluxbase_migrations.decisions.owner import RELEASED_STATES
 
 RECHECK_AFTER: Final = timedelta(seconds=20)
@@ -74,7 +78,15 @@ def _may_still_run(
         own = tuple(pod for pod in observed.pods if pod.run == job.run)
         if job.deleting and not isinstance(state(job, own, context.now), Ended):
             return job
-    return None
+    # Its pod may not have been seen yet; one that can never start keeps nobody for long.
+    return next(
+        (
+            job
+            for job in observed.foreign_jobs
+            if leftovers_occupy_slot((job,), observed.foreign_pods, context.now)
+        ),
+        None,
+    )
 
 
 def desired_digest(observed: ObservedTrack) -> str | None:

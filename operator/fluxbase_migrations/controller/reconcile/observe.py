@@ -48,7 +48,12 @@ from fluxbase_migrations.decisions.job_state import (
     ObservedPod,
     state,
 )
-from fluxbase_migrations.decisions.observed import EVENTS_AFTER, ObservedTrack, Refusal
+from fluxbase_migrations.decisions.observed import (
+    EVENTS_AFTER,
+    ObservedTrack,
+    Refusal,
+    leftovers_occupy_slot,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +185,13 @@ class Observer:
         memory: Memory,
         now: datetime,
     ) -> ObservedTrack:
-        own_jobs, own_pods, foreign_pods = owned
+        own_jobs, own_pods, foreign_jobs, foreign_pods = owned
         return ObservedTrack(
             track=track,
             desired=desired,
             jobs=own_jobs,
             pods=own_pods,
+            foreign_jobs=foreign_jobs,
             foreign_pods=foreign_pods,
             event=await self._event(key[0], own_jobs, own_pods, record.run, now),
             created=memory.created.get(track),
@@ -224,6 +230,17 @@ class Observer:
     async def cluster(self, key: NamespacedName, uid: str) -> str | None:
         """What tells this cluster's sets from another's; see :meth:`SetOwners.cluster`."""
         return await self._owners.cluster(key, uid)
+
+    def leftovers(self, key: NamespacedName, now: datetime) -> set[Track]:
+        """The tracks of which a Job of a deleted set ``key`` still works, or is about to."""
+        if self._store.set(key) is not None:
+            return set()
+        owned = owned_objects.stored(self._store, key, uid="")
+        return {
+            track
+            for track, one in owned.items()
+            if leftovers_occupy_slot(one.foreign_jobs, one.foreign_pods, now)
+        }
 
     def forget(self, uid: str) -> None:
         """A set is gone."""

@@ -21,6 +21,8 @@ class OwnedObjects(NamedTuple):
 
     jobs: tuple[ObservedJob, ...]
     pods: tuple[ObservedPod, ...]
+    foreign_jobs: tuple[ObservedJob, ...]
+    """Jobs of a former set of that name."""
     foreign_pods: tuple[ObservedPod, ...]
     """Pods of a former set of that name."""
 
@@ -35,13 +37,13 @@ def stored(store: Store, key: NamespacedName, uid: str) -> dict[Track, OwnedObje
     found_jobs, found_pods = stored_jobs(store, key), store.owned_by(ObjectKind.POD, _group(key))
     owned = {}
     for track in Track:
-        own = tuple(
-            parse_job(one) for one in found_jobs if track_of(one) == track and is_ours(one, uid, key[1])
-        )
+        jobs = [one for one in found_jobs if track_of(one) == track]
+        parsed = tuple(parse_job(one) for one in jobs)
         pods = tuple(parse_pod(one) for one in found_pods if track_of(one) == track)
         owned[track] = OwnedObjects(
-            own,
+            tuple(job for job, one in zip(parsed, jobs, strict=True) if is_ours(one, uid, key[1])),
             tuple(pod for pod in pods if pod.set_uid == uid),
+            tuple(job for job in parsed if job.set_uid != uid),
             tuple(pod for pod in pods if pod.set_uid != uid),
         )
     return owned

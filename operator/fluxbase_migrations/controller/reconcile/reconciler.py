@@ -36,6 +36,7 @@ from fluxbase_migrations.controller.watch.store import ObjectKind, Store
 from fluxbase_migrations.core.names import ANNOTATION_CONTESTED, Phase, Track
 from fluxbase_migrations.decisions.decide import SetDecision, decide, is_no_op
 from fluxbase_migrations.decisions.observed import ObservedTrack, occupies_slot
+from fluxbase_migrations.decisions.scheduling import RECHECK_AFTER
 
 logger = logging.getLogger(__name__)
 
@@ -316,5 +317,11 @@ class Reconciler:
         self._takeovers.forget(key)
         self._metrics.set_removed(key)
         self._follower.forget(key)
+        leftovers = self._observer.leftovers(key, self._clock())
         for track in Track:
-            self._slots.release((key, track))
+            if track in leftovers:
+                self._slots.hold((key, track))
+            else:
+                self._slots.release((key, track))
+        if leftovers:
+            self._requeue(key, RECHECK_AFTER.total_seconds())

@@ -110,6 +110,7 @@ def parse_job(body: Json) -> ObservedJob:
         inputs_digest=annotations.get(ANNOTATION_INPUTS),
         template_digest=annotations.get(ANNOTATION_TEMPLATE),
         created_at=created(body),
+        set_uid=labels(body).get(LABEL_SET_UID, ""),
         database_digest=annotations.get(ANNOTATION_DATABASE) or None,
         deleting=bool(metadata.get("deletionTimestamp")),
         ended=ended is not None,
