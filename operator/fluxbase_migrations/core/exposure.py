@@ -60,13 +60,13 @@ def bounded(exposures: Sequence[Exposure]) -> tuple[Exposure, ...]:
     """The first few, fit to be shown. A statement is whole or left out: a part could be run, too."""
     return tuple(
         Exposure(
-            visible(one.kind),
-            _short(one.name),
-            tuple(map(_short, one.roles[:2])),
-            tuple(map(_short, one.privileges[:8])),
-            one.statement if _is_whole(one.statement) else None,
+            visible(exposure.kind),
+            _short(exposure.name),
+            tuple(map(_short, exposure.roles[:2])),
+            tuple(map(_short, exposure.privileges[:8])),
+            exposure.statement if _is_whole(exposure.statement) else None,
         )
-        for one in exposures[:KEPT]
+        for exposure in exposures[:KEPT]
     )
 
 
@@ -86,5 +86,5 @@ def counted(count: int) -> str:
 def listed(exposures: Sequence[Exposure], count: int) -> str:
     """The objects in one line, with what closes each, and how many more there are."""
     more = count - len(exposures)
-    texts = [one.described() for one in exposures] + ([f"and {more} more"] if more > 0 else [])
+    texts = [exposure.described() for exposure in exposures] + ([f"and {more} more"] if more > 0 else [])
     return "; ".join(texts)

@@ -1,7 +1,7 @@
 """Migration files: what their names mean, and whether their bytes can be run.
 
-golang-migrate's rules (its ``source/parse.go`` and ``source/migration.go``), except that what it skips in
-silence is said aloud here: see ``docs/compatibility.md``.
+golang-migrate's rules (its ``source/parse.go`` and ``source/migration.go``), except that a file that it skips
+silently is an error or a warning here: see ``docs/compatibility.md``.
 """
 
 import bisect
@@ -71,8 +71,8 @@ def parse_name(name: str) -> ParsedName | None:
     return ParsedName(int(digits), match[2], Direction(match[3]), match[4])
 
 
-def _of_another_tool(name: str) -> str:
-    """What converts a file with such a name, as the end of a hint."""
+def _import_hint(name: str) -> str:
+    """The end of a hint: the command that converts a file of another tool; empty if the name is none's."""
     tool = next((tool for pattern, tool in _OTHER_TOOLS if re.fullmatch(pattern, name, re.DOTALL)), None)
     return f"; to convert another tool's files: fluxbase-migrate import {tool} DIR" if tool else ""
 
@@ -98,7 +98,7 @@ class MigrationFile:
         return hashlib.sha256(self.content).hexdigest()
 
     def check(self) -> None:
-        """Refuse bytes that PostgreSQL could not have been meant to see.
+        """Refuse a file that cannot be SQL text.
 
         Raises:
             InvalidSource: a NUL byte, UTF-16, or invalid UTF-8, with the line.
@@ -117,11 +117,11 @@ class MigrationFile:
                 line=line,
                 hint="remove it; if it stands in data, write it as an escape, like '\\x00'::bytea",
             )
-        bad = invalid_utf8(content)
-        if bad is not None:
-            line = content.count(b"\n", 0, bad) + 1
+        offset = invalid_utf8(content)
+        if offset is not None:
+            line = content.count(b"\n", 0, offset) + 1
             raise InvalidSource(
-                f"byte 0x{content[bad]:02x} at offset {bad} is not UTF-8",
+                f"byte 0x{content[offset]:02x} at offset {offset} is not UTF-8",
                 file=self.name,
                 line=line,
                 hint="save the file as UTF-8 and try again",
@@ -134,13 +134,13 @@ def invalid_utf8(content: bytes) -> int | None:
         return None
     decoder = codecs.getincrementaldecoder("utf-8")()
     for start in range(0, len(content), _DECODE_CHUNK):
-        kept = len(decoder.getstate()[0])
+        buffered = len(decoder.getstate()[0])
         try:
             decoder.decode(
                 content[start : start + _DECODE_CHUNK], final=start + _DECODE_CHUNK >= len(content)
             )
         except UnicodeDecodeError as error:
-            return start - kept + error.start
+            return start - buffered + error.start
     return None
 
 
@@ -177,9 +177,9 @@ class MigrationFiles:
             if parsed is None:
                 continue
             version, direction = parsed.version, parsed.direction
-            if (other := migrations.get((version, direction))) is not None:
+            if (existing := migrations.get((version, direction))) is not None:
                 raise InvalidSource(
-                    f"version {version} has two {direction} files: {other.name}, {name}",
+                    f"version {version} has two {direction} files: {existing.name}, {name}",
                     file=name,
                     hint="give one of them another number",
                 )
@@ -209,17 +209,17 @@ class MigrationFiles:
     @cached_property
     def size(self) -> int:
         """Bytes of all files together."""
-        return sum(len(one.content) for one in self._files.values())
+        return sum(len(file.content) for file in self._files.values())
 
     @cached_property
     def digest(self) -> str:
         """See :func:`fluxbase_migrations.core.digest.source_digest`."""
-        return source_digest({one.name: one.content for one in self._files.values()})
+        return source_digest({file.name: file.content for file in self._files.values()})
 
     def previous(self, version: int) -> int:
         """The version before ``version``; :data:`NIL` before the first."""
-        at = bisect.bisect_left(self.versions, version)
-        return self.versions[at - 1] if at else NIL
+        index = bisect.bisect_left(self.versions, version)
+        return self.versions[index - 1] if index else NIL
 
 
 def _parsed(name: str, unknown_files: UnknownFiles, warnings: list[str]) -> ParsedName | None:
@@ -234,7 +234,7 @@ def _parsed(name: str, unknown_files: UnknownFiles, warnings: list[str]) -> Pars
     if not name.lower().endswith(".sql"):
         return None
     if unknown_files is UnknownFiles.FAIL:
-        hint = f"{EXPECTED}; {LEAVE_OUT}{_of_another_tool(name)}"
+        hint = f"{EXPECTED}; {LEAVE_OUT}{_import_hint(name)}"
         raise InvalidSource("not a migration's name", file=name, hint=hint)
     warnings.append(f"{name} is ignored: not a migration's name, {EXPECTED}")
     return None

@@ -27,13 +27,13 @@ class DatabaseIdentity:
         return f"{self.name} (system identifier {self.system_identifier or 'unknown'}, OID {self.oid})"
 
 
-def differs(one: DatabaseIdentity | None, other: DatabaseIdentity | None) -> bool:
-    """Whether these are known to be two databases; what is unknown of either tells nothing."""
-    if one is None or other is None:
+def differs(first: DatabaseIdentity | None, second: DatabaseIdentity | None) -> bool:
+    """Whether these are known to be two databases; a part that either lacks is not compared."""
+    if first is None or second is None:
         return False
     pairs = (
-        (one.system_identifier, other.system_identifier),
-        (one.oid, other.oid),
-        (one.history_id, other.history_id),
+        (first.system_identifier, second.system_identifier),
+        (first.oid, second.oid),
+        (first.history_id, second.history_id),
     )
-    return any(mine is not None and theirs is not None and mine != theirs for mine, theirs in pairs)
+    return any(left is not None and right is not None and left != right for left, right in pairs)

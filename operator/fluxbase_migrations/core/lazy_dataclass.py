@@ -1,8 +1,8 @@
-"""The standard library's ``dataclass``, with methods that are made when they are needed.
+"""The standard library's ``dataclass``, whose methods are compiled on first use.
 
 The original writes and compiles the source of six methods for each class while the module is imported: two
 thirds of what importing our own modules takes, and no run ever calls most of them. Here, ``__init__`` is
-compiled when the first instance is made, and the other methods are the same functions for all classes.
+compiled when the first instance is created, and the other methods are the same functions for all classes.
 Fields, ``replace``, ``asdict``, matching and slots are the standard library's own.
 """
 
@@ -36,7 +36,7 @@ else:
 
 
 def _first_init(cls: type, frozen: bool) -> Callable[..., None]:
-    """The ``__init__`` of a class that has no instance yet: it puts the compiled one in its place."""
+    """The ``__init__`` of a class that has no instance yet: it replaces itself by the compiled one."""
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         init = _compiled_init(cls, frozen)
@@ -51,19 +51,19 @@ def _compiled_init(cls: Any, frozen: bool) -> Callable[..., None]:
     positional: list[str] = []
     keyword: list[str] = []
     body = []
-    for one in dataclasses.fields(cls):
-        name, value = one.name, one.name
-        if one.default is not dataclasses.MISSING:
-            names[f"_of_{name}"] = one.default
+    for field in dataclasses.fields(cls):
+        name, value = field.name, field.name
+        if field.default is not dataclasses.MISSING:
+            names[f"_of_{name}"] = field.default
             default = f"=_of_{name}"
-        elif one.default_factory is not dataclasses.MISSING:
-            names[f"_make_{name}"] = one.default_factory
+        elif field.default_factory is not dataclasses.MISSING:
+            names[f"_make_{name}"] = field.default_factory
             default = "=_missing"
             value = f"_make_{name}() if {name} is _missing else {name}"
         else:
             default = ""
-        if one.init:
-            (keyword if one.kw_only else positional).append(name + default)
+        if field.init:
+            (keyword if field.kw_only else positional).append(name + default)
         elif default:
             value = f"_make_{name}()" if default == "=_missing" else f"_of_{name}"
         else:
@@ -81,8 +81,8 @@ def _compiled_init(cls: Any, frozen: bool) -> Callable[..., None]:
 
 @functools.cache
 def _compared(cls: Any) -> Callable[[Any], Any]:
-    """What gets the values by which two instances are compared: the operator does so a lot."""
-    names = [one.name for one in dataclasses.fields(cls) if one.compare]
+    """Returns the values by which instances are compared; cached, as the operator compares many."""
+    names = [field.name for field in dataclasses.fields(cls) if field.compare]
     return operator.attrgetter(*names) if names else lambda _: ()
 
 
@@ -98,8 +98,9 @@ def _hash(self: Any) -> int:
 
 
 def _repr(self: Any) -> str:
-    shown = (f"{one.name}={getattr(self, one.name)!r}" for one in dataclasses.fields(self) if one.repr)
-    return f"{self.__class__.__qualname__}({', '.join(shown)})"
+    names = (field.name for field in dataclasses.fields(self) if field.repr)
+    pairs = (f"{name}={getattr(self, name)!r}" for name in names)
+    return f"{self.__class__.__qualname__}({', '.join(pairs)})"
 
 
 def _refuse_set(self: Any, name: str, value: object) -> None:
@@ -111,9 +112,9 @@ def _refuse_delete(self: Any, name: str) -> None:
 
 
 def _state(self: Any) -> list[Any]:
-    return [getattr(self, one.name) for one in dataclasses.fields(self)]
+    return [getattr(self, field.name) for field in dataclasses.fields(self)]
 
 
 def _set_state(self: Any, state: list[Any]) -> None:
-    for one, value in zip(dataclasses.fields(self), state, strict=True):
-        object.__setattr__(self, one.name, value)
+    for field, value in zip(dataclasses.fields(self), state, strict=True):
+        object.__setattr__(self, field.name, value)

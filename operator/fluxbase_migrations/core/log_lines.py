@@ -1,7 +1,7 @@
 """The runner's log lines that the operator reads: what they say, and how they are distinguished from others.
 
-A line says what it is by its level and its whole message, which nobody else chooses: texts of files, servers
-and sessions are only ever values of fields, quoted.
+A line is recognized by its level and its whole message, which are fixed here: texts of files, servers and
+sessions are only ever values of fields, quoted.
 """
 
 import json
@@ -33,7 +33,9 @@ _READ: Final = (APPLYING, REVERTING, WAITING, GOES_ON)
 def field(value: Any) -> str:
     """A field's value as a line of text shows it: quoted where it would run into the next field."""
     text = clean(str(value))
-    return json.dumps(text, ensure_ascii=False) if not text or any(one in text for one in ' "=') else text
+    if not text or any(character in text for character in ' "='):
+        return json.dumps(text, ensure_ascii=False)
+    return text
 
 
 def clean(text: str) -> str:

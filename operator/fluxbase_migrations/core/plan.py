@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps, in order; ``short`` is by how many they are fewer than was asked for."""
+    """The steps, in order; ``short`` is how many of the requested steps are missing."""
 
     steps: tuple[Step, ...] = ()
     short: int = 0
@@ -99,9 +99,10 @@ def goto(source: MigrationFiles, current: int, target: int) -> Plan:
     if target != NIL and target not in source:
         raise TargetNotFound.of(target, source.versions)
     if target >= current:
-        between = [one for one in source.versions if current < one <= target]
+        between = [version for version in source.versions if current < version <= target]
         return Plan(_ups(source, current, between))
-    return Plan(_downs(source, [one for one in source.versions if target < one <= current], target))
+    between = [version for version in source.versions if target < version <= current]
+    return Plan(_downs(source, between, target))
 
 
 def to_target(source: MigrationFiles, current: int, target: int | None, rollback: Rollback) -> Plan:

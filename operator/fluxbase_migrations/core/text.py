@@ -1,20 +1,20 @@
-"""Text of others on its way out: a server's messages, names of files and sessions.
+"""Text from outside, made safe to print: a server's messages, names of files and sessions.
 
-What a terminal obeys, what begins a new line and what turns the direction of writing is shown as an escape,
-so that nobody's text can pass for another line or repaint the screen.
+Control characters, line breaks and marks that turn the direction of writing are shown as escapes, so that
+such text can neither pass for another line nor repaint the screen.
 """
 
 import re
 from typing import Any, Final
 
-_OBEYED: Final = re.compile(
+_CONTROL: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
     "\u2028\u2029"  # line and paragraph separator
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of writing
     "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"  # invisible marks
 )
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
-_SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LEFT_OUT: Final = " … ({count} characters left out) … "
 
 
@@ -26,7 +26,7 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return _OBEYED.sub(_escape, decoded(text))
+    return _CONTROL.sub(_escape, decoded(text))
 
 
 def visible_in(value: Any) -> Any:
@@ -47,8 +47,8 @@ def shortened(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     end = limit // 4
-    note = _LEFT_OUT.format(count=len(text))
-    start = max(limit - end - len(note), 0)
+    longest_note = _LEFT_OUT.format(count=len(text))
+    start = max(limit - end - len(longest_note), 0)
     return text[:start] + _LEFT_OUT.format(count=len(text) - start - end) + text[-end:]
 
 
@@ -63,11 +63,11 @@ def decoded(text: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    one = match[0]
-    code = ord(one)
+    character = match[0]
+    code = ord(character)
     if code > 0xFFFF:
         return f"\\U{code:08x}"
-    return _SHORT.get(one) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+    return _SHORT_ESCAPES.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
 def cut(text: str, chars: int) -> str:

@@ -26,10 +26,13 @@ class LiveView(Protocol):
     def begin(self, file: str, number: int, total: int, statements: int) -> None:
         """A file begins: number ``number`` of ``total``, with so many statements."""
 
-    def tick(self, waited: float, statements: tuple[int, int] | None, look: Callable[[], Any]) -> None:
+    def tick(
+        self, waited: float, statements: tuple[int, int] | None, read_activity: Callable[[], Any]
+    ) -> None:
         """The server has been at a message for ``waited`` seconds.
 
-        ``statements`` are the first and the last that it may be at; ``look`` asks what it does and may raise.
+        ``statements`` are the first and the last that it may be at; ``read_activity`` asks the
+        server what it does, and may raise.
         """
 
     def end(self) -> None:
@@ -39,8 +42,8 @@ class LiveView(Protocol):
 class Log:
     """Writes one line per message, at once: the operator follows it.
 
-    Where standard output takes nothing any more (a full disk, ``| head``) the run goes on all the same: what
-    has become of the database is told by the exit code, and errors by standard error.
+    Where standard output takes nothing any more (a full disk, ``| head``) the run continues: the exit code
+    says what has become of the database, and errors go to standard error.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Log:
         self._line("INFO", message, fields)
 
     def warn(self, message: str, **fields: Any) -> None:
-        """What somebody should look at; the run goes on."""
+        """A problem that does not end the run."""
         self._line("WARN", message, fields)
 
     def error(self, message: str, **fields: Any) -> None:
@@ -72,25 +75,24 @@ class Log:
 
     def _line(self, level: str, message: str, fields: dict[str, Any]) -> None:
         if self._form is LogFormat.JSON:
-            now = _now()
-            shown = {name: _json_value(value) for name, value in fields.items()}
-            document = {"time": now, "level": level, "msg": clean(message), **shown}
+            values = {name: _json_value(value) for name, value in fields.items()}
+            document = {"time": _now(), "level": level, "msg": clean(message), **values}
             text = json.dumps(document, ensure_ascii=False)
         else:
             pairs = "".join(f" {key}={field(value)}" for key, value in fields.items())
             text = f"{_now()} " if self._timestamps else ""
             text += f"{level} {clean(message)}{pairs}"
-        if (self._broken or not self._written(text)) and level == "ERROR":
+        if (self._broken or not self._try_write(text)) and level == "ERROR":
             _to_stderr(text)
 
-    def _written(self, text: str) -> bool:
+    def _try_write(self, text: str) -> bool:
         """Write a line; False, and no further try, where standard output takes nothing any more."""
         try:
             self._write(text + "\n")
         except (OSError, ValueError) as error:
             self._broken = True
             silence_stdout()
-            if not isinstance(error, BrokenPipeError):  # the reader of a pipe has left because it wanted to
+            if not isinstance(error, BrokenPipeError):  # the reader of a pipe has left on purpose
                 _to_stderr(f"WARN standard output takes no more log lines: {error}; the run continues")
         return not self._broken
 
@@ -117,8 +119,8 @@ def _to_stderr(text: str) -> None:
 
 
 def silence_stdout() -> None:
-    """Let nothing of what is still buffered fail again: it goes nowhere."""
+    """Send standard output to the null device, so that flushing what is buffered cannot fail again."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)

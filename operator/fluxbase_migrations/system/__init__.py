@@ -27,9 +27,9 @@ $$;
 
 def files() -> dict[str, bytes]:
     """The content of each built-in migration file by its name, in the order of the names."""
-    # What does not begin with a version is no migration.
-    found = (entry for entry in _resources(__name__).iterdir() if entry.name[:1].isdigit())
-    return {entry.name: entry.read_bytes() for entry in sorted(found, key=lambda entry: entry.name)}
+    # A file whose name does not begin with a version is no migration.
+    entries = (entry for entry in _resources(__name__).iterdir() if entry.name[:1].isdigit())
+    return {entry.name: entry.read_bytes() for entry in sorted(entries, key=lambda entry: entry.name)}
 
 
 def contents() -> list[tuple[int, str]]:
