@@ -1,7 +1,7 @@
-"""What the server says it has done, beside what we believed to have sent.
+"""Compares the server's command tags with the statements that a file was split into.
 
-A file is split by our own reading of it. The server sends one command tag for each statement that it read, so
-number and tags tell whether it read the same. Nothing that was done is reported where the two disagree.
+The server sends one command tag for each statement that it read, so their number and their words tell whether
+it split the file as we did. Where it did not, no statement is reported as done.
 """
 
 import re
@@ -47,11 +47,11 @@ def disagreement(
     for part in parts:
         if position >= len(replies):
             return None
-        answers = replies[position : position + part.results]
+        part_replies = replies[position : position + part.results]
         position += part.results
         if part.origin is None:
             continue
-        for index, reply in enumerate(answers, part.first):
+        for index, reply in enumerate(part_replies, part.first):
             if not _fits(statements, index, specials.get(index), reply.tag):
                 tag = reply.tag.decode("ascii", "backslashreplace")
                 return f"it answered statement {index + 1} of the file with {tag or 'nothing'}"
@@ -66,7 +66,7 @@ def complete(
     statements: Statements,
     specials: dict[int, Special],
 ) -> str | None:
-    """The same for a message that succeeded."""
+    """As :func:`disagreement`, for a message that succeeded: too few replies are one, too."""
     missing = sum(part.results for part in parts) - len(replies)
     if missing > 0:
         return f"it ran {missing} fewer statements than the file was taken to have"

@@ -58,27 +58,27 @@ class Composed:
 
 
 class SQL:
-    """Text that this program has, and nobody gave; ``{}`` and ``{name}`` are for other pieces."""
+    """Text of this program's own, never from outside; ``{}`` and ``{name}`` stand for other pieces."""
 
     def __init__(self, text: LiteralString) -> None:
         self._text = text
 
     def format(self, *pieces: Composable, **named: Composable) -> Composed:
         """The text with pieces in place of its braces."""
-        rest = iter(pieces)
-        found: list[Composable] = []
+        positional = iter(pieces)
+        composed: list[Composable] = []
         for text, name, _, _ in Formatter().parse(self._text):
-            found.append(SQL(text))
+            composed.append(SQL(text))
             if name is not None:
-                found.append(named[name] if name else next(rest))
-        return Composed(found)
+                composed.append(named[name] if name else next(positional))
+        return Composed(composed)
 
     def join(self, pieces: Iterable[Composable]) -> Composed:
         """The pieces with this text between them."""
-        found: list[Composable] = []
+        joined: list[Composable] = []
         for piece in pieces:
-            found += [self, piece] if found else [piece]
-        return Composed(found)
+            joined += [self, piece] if joined else [piece]
+        return Composed(joined)
 
     def as_bytes(self, pgconn: abc.PGconn) -> bytes:
         """The text."""

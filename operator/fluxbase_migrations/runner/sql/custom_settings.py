@@ -23,7 +23,7 @@ def names(statements: Statements) -> tuple[str, ...]:
         if _SET.match(statements.sql, start, end):
             named.update(_set_by(statements.text(index)))
     for pattern in (_SET_CONFIG, _SET_IN_BODY):
-        named.update(one.decode("utf-8", "replace") for one in pattern.findall(statements.sql))
+        named.update(name.decode("utf-8", "replace") for name in pattern.findall(statements.sql))
     return tuple(sorted(name for name in named if "." in name and not name.startswith("fluxbase.")))
 
 

@@ -13,7 +13,7 @@ from psycopg.pq import abc
 
 _NAMES: Final = {"EUC_CN": "gb2312", "MULE_INTERNAL": "ascii", "EUC_TW": "ascii"}
 _WINDOWS: Final = re.compile(r"WIN([0-9]+)")
-_IN_NONE: Final = re.compile("[\0\ud800-\udfff]")
+_UNENCODABLE: Final = re.compile("[\0\ud800-\udfff]")
 _JSON_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _ANY: Final = frozenset(("UTF8", "SQL_ASCII"))
 """SQL_ASCII keeps whatever bytes it gets."""
@@ -29,11 +29,13 @@ def fitting(text: str, server_encoding: str, *, in_json: bool = False) -> str:
     """
     if in_json:
         text = _JSON_NUL.sub(r"\1\\\\x00", text)
-    text = _IN_NONE.sub(lambda found: _escape(found[0], in_json), text)
+    text = _UNENCODABLE.sub(lambda match: _escape(match[0], in_json), text)
     if server_encoding in _ANY or text.isascii():
         return text
     codec = _codec(server_encoding)
-    return "".join(one if _fits(one, codec) else _escape(one, in_json) for one in text)
+    return "".join(
+        character if _fits(character, codec) else _escape(character, in_json) for character in text
+    )
 
 
 def _codec(server_encoding: str) -> str:

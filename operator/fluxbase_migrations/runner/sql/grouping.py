@@ -50,8 +50,8 @@ def group(
     stands before them committed.
 
     Raises:
-        InvalidSource: the file ends inside a transaction that it opened itself, or gives such a one modes
-            when it is too late.
+        InvalidSource: the file ends inside a transaction that it opened itself, or gives such a transaction
+            modes when it is too late.
     """
     grouping = _Grouping(statements, specials, alone, cuts, name)
     for index in range(len(statements)):
@@ -63,7 +63,7 @@ _PLAIN: Final = Special(StatementKind.PLAIN)
 
 
 class _Grouping:
-    """Takes a file's statements in order; :attr:`current` is the group that is open."""
+    """Takes a file's statements in order; :attr:`current` is the open group."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class _Grouping:
         """The statement that opened the file's own transaction."""
 
     def add(self, index: int) -> None:
-        """Put statement ``index`` into the group that is open, or end that one first."""
+        """Put statement ``index`` into the open group, or end that group first."""
         special = self.specials.get(index, _PLAIN)
         if not self.current.explicit:
             if index in self.cuts:

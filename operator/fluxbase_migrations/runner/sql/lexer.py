@@ -5,7 +5,7 @@ its parser builds a tree of the whole file (gigabytes for 100 MB of INSERTs) and
 it does not know; its scanner splits ``BEGIN ATOMIC`` bodies; and loading it costs a tenth of a second.
 The lexical rules (``scan.l``, ``psqlscan.l``) are few and have been stable for decades.
 
-What is read here is a belief: the server's answers are compared with it (see ``confirm``).
+The result is not relied upon: the server's answers are compared with it (see ``command_tags``).
 
 Positions are byte offsets into the file; UTF-8's continuation bytes are identifier characters, as in scan.l.
 The patterns use neither possessive quantifiers nor atomic groups, which Python before 3.11.5 gets wrong
@@ -26,7 +26,7 @@ _SPACE: Final = rb" \t\r\n\f\v"
 _PLAIN: Final = re.compile(
     rb"(?:[^;'\"$/\\\-]+|(?<![eE])'[^']*'|\"[^\"]*\"|--[^\n\r]*|-|/(?!\*)){0,500}", re.DOTALL
 )
-"""Everything within a statement that needs no second look; :func:`_token_end` looks at what stops it."""
+"""What never ends a statement; :func:`_token_end` reads what it stops at."""
 _PLAIN_ESCAPING: Final = re.compile(
     rb"(?:[^;'\"$/\\\-]+|'[^'\\]*'|\"[^\"]*\"|--[^\n\r]*|-|/(?!\*)){0,500}", re.DOTALL
 )
@@ -140,8 +140,8 @@ def split(
             statements.ends.append(end)
             scan.note_setting(position, end)
             position = end + 1
-    except _Open as left:
-        statements.unfinished = left.unfinished
+    except _Open as error:
+        statements.unfinished = error.unfinished
         if len(statements.starts) > len(statements.ends):
             statements.ends.append(size)
     return statements
@@ -160,7 +160,7 @@ class _Scan:
         self.conforming = conforming
 
     def step(self) -> None:
-        """Give the caller a chance to end a long scan."""
+        """Call ``check_stop`` now and then, so that the caller can end a long scan."""
         self.steps += 1
         if self.check_stop is not None and self.steps % _CHECK_EVERY == 0:
             self.check_stop()
@@ -271,8 +271,8 @@ def _token_end(sql: bytes, at: int, floor: int, conforming: bool) -> int:
         case 0x27:
             try:
                 return _string_end(sql, at, escaping=not conforming or _escape_prefix(sql, at, floor))
-            except _Open as left:
-                raise _Open("string", _string_start(sql, left.unfinished.at, floor)) from None
+            except _Open as error:
+                raise _Open("string", _string_start(sql, error.unfinished.at, floor)) from None
         case 0x22:
             close = sql.find(b'"', at + 1)
             if close < 0:

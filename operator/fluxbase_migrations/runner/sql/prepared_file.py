@@ -38,7 +38,7 @@ class Prepared:
     cuts: set[int] = field(default_factory=set)
     """Statements that need what stands before them committed."""
     _prefix: "tuple[int, hashlib._Hash]" = field(default_factory=lambda: (0, hashlib.sha256()), repr=False)
-    """How many statements the running checksum covers, and it."""
+    """How many statements the running checksum covers, and the checksum."""
 
     @classmethod
     def of(
@@ -63,7 +63,7 @@ class Prepared:
         return cls(step, split, specials, grouping.group(split, specials, (), (), step.label))
 
     def regroup(self) -> None:
-        """Cut again after PostgreSQL had its word."""
+        """Cut the file again, after PostgreSQL's errors have added to :attr:`alone` or :attr:`cuts`."""
         self.groups = grouping.group(self.statements, self.specials, self.alone, self.cuts, self.step.label)
 
     @property
@@ -100,7 +100,7 @@ class Prepared:
         if self._mostly_one_statement(group):
             yield [QueryPart(statements.sql, len(statements), 0, 0)]  # no copy of it
             return
-        # How what follows is to be read is seen only from the answer.
+        # The server reads a whole message with the standard_conforming_strings that held before it.
         limit = 1 if statements.conforming_changes else MESSAGE_LIMIT
         message: list[QueryPart] = []
         size = 0
@@ -204,8 +204,8 @@ class Lookahead:
                 self._ready[index] = self._prepare(self._steps[index])
             except MigrationError as error:  # a file is refused when its turn comes, not before
                 self._ready[index] = error
-        ready = self._ready[index]
-        return ready if isinstance(ready, Prepared) else None
+        prepared = self._ready[index]
+        return prepared if isinstance(prepared, Prepared) else None
 
     def get(self, index: int) -> Prepared:
         """The step whose turn has come.
@@ -214,7 +214,7 @@ class Lookahead:
             MigrationError: it cannot be run as it is.
         """
         self.peek(index)
-        ready = self._ready.pop(index)
-        if isinstance(ready, MigrationError):
-            raise ready
-        return ready
+        prepared = self._ready.pop(index)
+        if isinstance(prepared, MigrationError):
+            raise prepared
+        return prepared

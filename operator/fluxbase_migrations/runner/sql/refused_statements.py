@@ -27,7 +27,7 @@ _HINTS: Final = {
 
 
 def refuse_unusable(statements: Statements, specials: Mapping[int, Special], name: str) -> None:
-    """Refuse what the server could not have been meant to see; of several such places, name the first.
+    """Refuse a file that is not plain SQL; of several such places, name the first.
 
     Raises:
         InvalidSource: COPY … FROM STDIN, psql's own commands, or something that is opened and never closed.
@@ -52,7 +52,8 @@ class _Unusable:
 
 
 def _unusable(statements: Statements, specials: Mapping[int, Special]) -> Iterator[_Unusable]:
-    copy = next((index for index, one in specials.items() if one.kind is StatementKind.COPY_STDIN), None)
+    copies = (index for index, special in specials.items() if special.kind is StatementKind.COPY_STDIN)
+    copy = next(copies, None)
     if copy is not None:
         yield _Unusable(
             statements.starts[copy],

@@ -38,8 +38,8 @@ class QueryPart:
 def statements_at(parts: Sequence[QueryPart], answered: int) -> tuple[int, int] | None:
     """The first and the last of the file's statements, from 1, at which the server may be; None if at none.
 
-    PostgreSQL keeps the answers of a message back until it ends, or until there are many. So nobody knows
-    more than that it is behind the last answer.
+    PostgreSQL keeps the answers of a message back until it ends, or until there are many: all that is known
+    is that the server is past the last answer.
     """
     numbers: list[int] = []
     for part in parts:
@@ -99,7 +99,7 @@ class ConnectionLost(Exception):
 
 
 class Stop(Protocol):
-    """Somebody may ask the run to end; see :class:`fluxbase_migrations.runner.connection.signals.Stop`."""
+    """A request that the run ends; see :class:`fluxbase_migrations.runner.connection.signals.Stop`."""
 
     @property
     def fileno(self) -> int:
@@ -114,7 +114,7 @@ class Stop(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What is to happen while the server works."""
+    """What to call, and which signals to heed, while the server works."""
 
     stop: Stop | None = None
     cancel: Callable[[], object] | None = None
@@ -231,7 +231,7 @@ class _Exchange:
                 self._take(result)
 
     def _wait(self, events: int) -> bool:
-        """Wait for the socket for a moment, and see to a signal; whether the socket is ready."""
+        """Wait a moment for the socket, and handle a signal; returns whether the socket is ready."""
         self._poll.modify(self.conn.socket, events)
         ready = dict(self._poll.poll(_TICK * 1000))
         watch = self.watch
@@ -263,7 +263,7 @@ class _Exchange:
                 self._drain_copy()
 
     def _complete(self, result: abc.PGresult) -> None:
-        """Keep the reply to a statement, which this result ends."""
+        """Add the reply to the statement that this result ends."""
         tag = result.command_status
         if not tag:
             return  # the rows of one of a rule's queries; the statement's own tag is still to come
@@ -279,7 +279,7 @@ class _Exchange:
             self.failure = SqlFailure(result, self.replies, encoding == b"SQL_ASCII")
 
     def _drain_copy(self) -> None:
-        """COPY TO STDOUT in a migration: nobody reads it."""
+        """Read and discard the rows of COPY TO STDOUT."""
         while True:
             size, _ = self.conn.get_copy_data(1)
             if size == -1:

@@ -1,8 +1,8 @@
 """What kind each statement of a file is, as far as transactions are concerned (see ``grouping``).
 
 The first words decide; PostgreSQL has the last word (see ``engine``), so a kind that is wrong here costs
-one repetition, never correctness. Most statements are plain and are not even looked at twice. Left out or
-moved is only what is a transaction's beginning or end to its last word (see ``transaction_grammar``).
+one repetition, never correctness. Most statements are plain, and the first word shows it. Only what is
+a transaction's beginning or end to its last word is left out or moved (see ``transaction_grammar``).
 """
 
 import re
@@ -80,7 +80,7 @@ def _special(sql: bytes, start: int, end: int) -> Special | None:
             return Special(StatementKind.DISCARD_ALL)
         case ("VACUUM", *_) | ("ALTER", "SYSTEM", *_) | ("CLUSTER",) | ("CLUSTER", "VERBOSE"):
             return Special(StatementKind.ALONE)
-        case ("CREATE" | "DROP", what, *_) if what in _DATABASE_WIDE:
+        case ("CREATE" | "DROP", kind, *_) if kind in _DATABASE_WIDE:
             return Special(StatementKind.ALONE)
         case ("CREATE", "INDEX", "CONCURRENTLY", *_) | ("CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", *_):
             return Special(StatementKind.ALONE, concurrently=True)
@@ -93,8 +93,8 @@ def _special(sql: bytes, start: int, end: int) -> Special | None:
                 Special(StatementKind.ALONE) if {"DATABASE", "SYSTEM", "SCHEMA"}.intersection(rest) else None
             )
         case ("ALTER", "TABLE", *_):
-            every = _upper(sql, start, end)
-            detach = b"DETACH" in every and every[-1] == b"CONCURRENTLY"
+            all_words = _upper(sql, start, end)
+            detach = b"DETACH" in all_words and all_words[-1] == b"CONCURRENTLY"
             return Special(StatementKind.ALONE, concurrently=True) if detach else None
         case ("ALTER", "DATABASE", *rest):
             return Special(StatementKind.ALONE) if rest[1:3] == ["SET", "TABLESPACE"] else None
@@ -111,7 +111,7 @@ def _transactional(sql: bytes, start: int, end: int) -> Special | None:
 
 
 def _unless_savepoint(words: tuple[str, ...]) -> Special | None:
-    """ROLLBACK TO a savepoint is as plain as the savepoint is."""
+    """None for ROLLBACK TO a savepoint, which is as plain as SAVEPOINT; otherwise malformed."""
     return None if words[0] == "ROLLBACK" and "TO" in words[1:3] else Special(StatementKind.MALFORMED)
 
 

@@ -1,7 +1,7 @@
 """The statements that begin and end transactions, by their whole grammar (``TransactionStmt`` in gram.y).
 
 Such a statement is left out of a file or moved within it, because our own takes its place. Where the first
-words look like one and the rest does not fit, the server is to read it, and to say where it is wrong.
+words look like one and the rest does not fit, it is sent to the server, whose error says what is wrong.
 """
 
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TransactionStatement:
-    """One statement that was understood to its last word."""
+    """A statement that was parsed to its last word."""
 
     verb: Verb
     modes: bytes = b""
-    """BEGIN and SET TRANSACTION: the modes, written anew from their words."""
+    """BEGIN and SET TRANSACTION: the modes, rebuilt from their words."""
     chain: bool = False
     """COMMIT and ROLLBACK: the next transaction begins at once, with the same modes."""
 
@@ -62,7 +62,7 @@ _CHAINS: Final[dict[tuple[bytes, ...], bool]] = {
 
 
 def parse(words: Sequence[bytes]) -> TransactionStatement | None:
-    """Understand all of a statement's words (in upper case), or nothing of it."""
+    """Parse all of a statement's words, which are in upper case; None if any of them does not fit."""
     match [*words]:
         case [b"COMMIT" | b"ROLLBACK", b"PREPARED", b"'"]:
             return TransactionStatement(Verb.FINISH_PREPARED)
@@ -94,7 +94,7 @@ def _modes(words: Sequence[bytes]) -> bytes | None:
     while rest:
         if rest[0] == b"," and modes:
             rest = rest[1:]
-        mode = next((one for one in _MODES if rest[: len(one)] == one), None)
+        mode = next((mode for mode in _MODES if rest[: len(mode)] == mode), None)
         if mode is None:
             return None
         modes.append(b" ".join(mode))
