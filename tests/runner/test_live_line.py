@@ -197,10 +197,10 @@ def test_the_server_tells_how_far_an_index_is(
         session = runner.setup.connect()
         session.server_pid = builder.info.backend_pid
         try:
-            assert activity.look(session) == Activity()
+            assert activity.read_activity(session) == Activity()
             thread = threading.Thread(target=lambda: builder.execute(build.encode()))
             thread.start()
-            seen = eventually("the build", lambda: _building(activity.look(session)))
+            seen = eventually("the build", lambda: _building(activity.read_activity(session)))
         finally:
             session.close()
             holder.rollback()

@@ -1,6 +1,6 @@
 """What the server does for a session right now: for whom it waits, and how far an index has come.
 
-Asked on a second, short connection, as in ``lock_waits``; only a terminal's live line wants to know.
+Asked on a second, short connection, as in ``lock_waits``; only a terminal's live line needs it.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What was seen."""
+    """What a session's backend does right now."""
 
     wait: LockWait | None = None
     index_phase: str | None = None
@@ -24,8 +24,8 @@ class Activity:
     """Of that phase; None where the server does not count."""
 
 
-def look(session: "Session") -> Activity:
-    """What the session's backend does.
+def read_activity(session: "Session") -> Activity:
+    """Ask the server what the session's backend does.
 
     Raises:
         Exception: the server could not be asked.
@@ -35,7 +35,7 @@ def look(session: "Session") -> Activity:
     if not index:
         return Activity(wait)
     phase, *counts = index[0]
-    return Activity(wait, phase, percent([int(one or 0) for one in counts]))
+    return Activity(wait, phase, percent([int(count or 0) for count in counts]))
 
 
 def percent(counts: list[int]) -> int | None:

@@ -1,7 +1,7 @@
 """How a session comes to be: patience with a server that starts, and servers that are refused.
 
-What migrations cannot be safe on is told with its reason: a read-only role, an old server, a pooler that
-shares one connection among many. A server that can only be read for the time being is waited for.
+Where migrations cannot be safe, the error says why: a read-only role, an old server, a pooler that shares one
+connection among many. A server that can only be read for the time being is waited for.
 """
 
 import random
@@ -53,7 +53,7 @@ def connect(
 
 
 def read_only_server() -> Unreachable:
-    """A server that can only be read now."""
+    """The error for a server that accepts no writes at present."""
     return Unreachable(
         "the server accepts no writes: it is read-only",
         hint="it will be retried automatically; if it persists, look at default_transaction_read_only and at "
@@ -113,8 +113,10 @@ class _Connector:
         return Session(connection, self.hidden, self.stop, after_reset)
 
     def _open(self, startup: dict[str, str]) -> abc.PGconn:
-        own = [f"-c {name}={_escaped(value)}" for name, value in startup.items() if name != "client_encoding"]
-        options = " ".join(filter(None, (self.parameters.get("options"), *own)))
+        switches = [
+            f"-c {name}={_escaped(value)}" for name, value in startup.items() if name != "client_encoding"
+        ]
+        options = " ".join(filter(None, (self.parameters.get("options"), *switches)))
         return self._connection({**self.parameters, "options": options})
 
     def _connection(self, parameters: dict[str, str]) -> abc.PGconn:
@@ -145,17 +147,17 @@ class _Connector:
 
     def _is_transaction_pooler(self, session: Session) -> bool:
         """Hold a transaction on a second connection and see whether the first one's backend changes."""
-        before = _backend_pid(session)
+        first_pid = _backend_pid(session)
         try:
-            other = self.session()
+            second = self.session()
         except MigrationError:
             return False
         try:
-            other.query("BEGIN")
-            # The same backend: the pool holds no more, and our own query would wait for the other's end.
-            return _backend_pid(other) == before or _backend_pid(session) != before
+            second.query("BEGIN")
+            # The same backend: the pool holds no more; a query of the first would wait for the second's end.
+            return _backend_pid(second) == first_pid or _backend_pid(session) != first_pid
         finally:
-            other.close()
+            second.close()
 
 
 def _escaped(value: str) -> str:
@@ -196,7 +198,7 @@ def _require_version(session: Session) -> None:
 
 
 def _require_writable(session: Session) -> int:
-    """See that the server accepts writes; returns the backend's pid, which the same query tells."""
+    """Check that the server accepts writes; returns the backend's pid, which the same query reads."""
     in_recovery, pid, read_only = session.query(
         "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid(),"
         " pg_catalog.current_setting('transaction_read_only')"

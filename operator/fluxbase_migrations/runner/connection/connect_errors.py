@@ -70,7 +70,7 @@ def _decisive_state(failure: Failure) -> str:
 
 
 def _white_space(password: str) -> str:
-    """What a Secret made from a file often holds; kept, because it may be meant."""
+    """A note on white space around the password, as Secrets made from files have it; it may be meant."""
     ends, begins = password[len(password.rstrip()) :], password[: len(password) - len(password.lstrip())]
     for edge, where in ((ends, "ends"), (begins, "begins")):
         if edge:

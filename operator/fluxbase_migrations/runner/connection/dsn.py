@@ -28,7 +28,7 @@ PARTS: Final = {
 }
 """Variables, and the parameters of libpq that they stand for."""
 _LIBPQ_PLACES: Final = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
-"""The variables of libpq that say which database is meant."""
+"""Variables of libpq; any of them says which database to use."""
 
 DEFAULTS: Final = {
     "connect_timeout": "10",
@@ -50,7 +50,7 @@ _FORM: Final = re.compile(rf"(?:{'|'.join(golang_url.SCHEMES)})://|\w+\s*=")
 
 
 class NotConfigured(ServerRefused):
-    """Nothing says which database is meant."""
+    """Neither an option nor a variable says which database to use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Dsn:
         ddl_lock_timeout: float | None = None,
         connect_patience: float = CONNECT_PATIENCE,
     ) -> Settings:
-        """The session's settings; what is given, in seconds, wins over the URL."""
+        """The session's settings; the arguments, in seconds, win over the URL."""
         if statement_timeout is None:
             statement_timeout = self.url.statement_timeout
         return Settings(statement_timeout, ddl_lock_timeout, connect_patience, self.url.settings)
@@ -78,20 +78,20 @@ class Dsn:
         """What the URL says of another track's tracking table than ``track``'s."""
         return (self.url.table,) if self.url.table is not None and track is not Track.USER else ()
 
-    def table(self, track: Track, given: TableName | None, log: Log) -> TableName | None:
-        """The tracking table of ``track``: the one that is ``given``, or the URL's; None: the track's own.
+    def table(self, track: Track, chosen: TableName | None, log: Log) -> TableName | None:
+        """The tracking table of ``track``: ``chosen`` by an option, or the URL's; None: the track's own.
 
         The URL's is that of the application's migrations, never of the built-in ones.
         """
-        named = self.url.table
-        if named is None:
-            return given
-        if given is None and track is Track.USER:
-            return named
-        used = given or TableName(*TRACKING_TABLE[track])
-        if (used.schema if named.schema else "", used.name) != (named.schema, named.name):
-            log.info("the URL's x-migrations-table is not used", source=track.value, table=used, url=named)
-        return given
+        of_url = self.url.table
+        if of_url is None:
+            return chosen
+        if chosen is None and track is Track.USER:
+            return of_url
+        used = chosen or TableName(*TRACKING_TABLE[track])
+        if (used.schema if of_url.schema else "", used.name) != (of_url.schema, of_url.name):
+            log.info("the URL's x-migrations-table is not used", source=track.value, table=used, url=of_url)
+        return chosen
 
 
 def read(environment: Mapping[str, str], url: str | None = None) -> Dsn:
@@ -123,9 +123,9 @@ def read(environment: Mapping[str, str], url: str | None = None) -> Dsn:
 
 def _of_url(url: str) -> tuple[dict[str, str], Extensions]:
     _refuse_ambiguous(url)
-    understood, extensions = golang_url.split(url)
+    libpq_url, extensions = golang_url.split(url)
     try:
-        parsed = conninfo.conninfo_to_dict(understood)
+        parsed = conninfo.conninfo_to_dict(libpq_url)
     except errors.ProgrammingError as error:
         raise _unusable(_without_values(str(error).strip())) from None
     return {key: str(value) for key, value in parsed.items() if value is not None}, extensions
@@ -187,8 +187,8 @@ def _secrets(parameters: Mapping[str, str], environment: Mapping[str, str]) -> l
     """What must never be printed, but for what libpq's errors tell anyway, like the user's name."""
     values = [parameters.get(name) for name in ("password", "sslpassword")]
     values += [environment.get(name) for name in ("DB_PASSWORD", "PGPASSWORD")]
-    public = {parameters.get(name) or environment.get(variable) for name, variable in _TOLD.items()}
+    public = {parameters.get(name) or environment.get(variable) for name, variable in _NOT_SECRET.items()}
     return list(dict.fromkeys(value for value in values if value and value not in public))
 
 
-_TOLD: Final = {"user": "PGUSER", "dbname": "PGDATABASE", "host": "PGHOST"}
+_NOT_SECRET: Final = {"user": "PGUSER", "dbname": "PGDATABASE", "host": "PGHOST"}

@@ -48,28 +48,28 @@ def locate(
 
 def _offset(failure: SqlFailure, parts: Sequence[QueryPart]) -> int | None:
     """Byte offset in the file of a place that the server gives within the message."""
-    left, last = (failure.position or 1) - 1, None
+    remaining, last = (failure.position or 1) - 1, None
     for part in parts:
         length = _length(failure, part)
         if part.origin is not None:
             last = part
-            if left <= length:
-                return part.origin + (left if failure.counts_bytes else _bytes(part.sql, left))
-        elif left < length:
+            if remaining <= length:
+                return part.origin + (remaining if failure.counts_bytes else _bytes(part.sql, remaining))
+        elif remaining < length:
             # A statement that lacks its end goes on in ours: the place is where the file's text ends.
             incomplete = last is not None and failure.sqlstate == SYNTAX_ERROR
             return (last.origin or 0) + len(last.sql.rstrip()) if last and incomplete else None
-        left -= length
+        remaining -= length
     return None
 
 
 def _length(failure: SqlFailure, part: QueryPart) -> int:
-    """Of a piece of the message, in what the server counts places in."""
+    """Length of a part of the message, in the unit of the server's positions."""
     return len(part.sql) if failure.counts_bytes else _characters(part.sql)
 
 
 def _characters(text: bytes) -> int:
-    """How many characters UTF-8 holds: every byte but those that go on with one."""
+    """How many characters UTF-8 holds: every byte but the continuation bytes."""
     return len(text) if text.isascii() else len(text.translate(None, _CONTINUATION))
 
 
@@ -92,15 +92,15 @@ def _bytes(text: bytes, characters: int) -> int:
 
 def _untranslatable(failure: SqlFailure, parts: Sequence[QueryPart]) -> int | None:
     """Where the character stands that the database's encoding lacks; the server names only its bytes."""
-    character = bytes(int(one, 16) for one in _HEXADECIMAL.findall(failure.message))
+    character = bytes(int(digits, 16) for digits in _HEXADECIMAL.findall(failure.message))
     for part in parts:
-        if part.origin is not None and character and (at := part.sql.find(character)) >= 0:
-            return part.origin + at
+        if part.origin is not None and character and (index := part.sql.find(character)) >= 0:
+            return part.origin + index
     return None
 
 
 def _behind(failure: SqlFailure, ours: QueryPart, statements: Statements) -> int | None:
-    """The file's statement on account of which one of ours failed; None if it failed by itself."""
+    """The file's statement that made one of our own fail; None if none did."""
     if not len(statements):
         return None
     if ours.constraints:
@@ -111,7 +111,7 @@ def _behind(failure: SqlFailure, ours: QueryPart, statements: Statements) -> int
 
 
 def _last_read_only(statements: Statements) -> int | None:
-    """The last statement that has made the transaction read-only; None if it cannot be seen."""
+    """The last statement that makes the transaction read-only; None if its text does not show it."""
     for index in reversed(range(len(statements))):
         if _READ_ONLY_STATEMENT.match(statements.sql, statements.starts[index], statements.ends[index]):
             return index
@@ -134,10 +134,10 @@ def _statement_at(statements: Statements, offset: int) -> int | None:
 
 def beyond_the_file(failure: SqlFailure, parts: Sequence[QueryPart]) -> bool:
     """Whether the place of the error is in our own text."""
-    left = (failure.position or 1) - 1
+    remaining = (failure.position or 1) - 1
     for part in parts:
         length = _length(failure, part)
-        if left < length:
+        if remaining < length:
             return part.origin is None
-        left -= length
+        remaining -= length
     return True

@@ -35,7 +35,7 @@ CHANGED: Final = "2201E"
 """What our statements fail with where our rows are not as they were written: the logarithm of zero, because
 only an error stops a message (see ``session_sql`` and ``statement_progress``)."""
 LOST: Final = (ConnectionLost, errors.OperationalError)
-"""How a connection that went away shows."""
+"""The exceptions of a lost connection."""
 _RECORDING_LOCKED: Final = "another session holds a lock on the migration tables"
 _TRANSIENT: Final = frozenset(
     (
@@ -86,9 +86,9 @@ def to_error(
         line, column = lexer.line_column(statements.sql, offset)
     kind = Transient if transient_state(failure.sqlstate) else StatementFailed
     detail = failure.detail
-    inner = _PLPGSQL.search(failure.context or "")
-    if inner:
-        detail = f"{detail}; in {inner[0]}" if detail else f"in {inner[0]}"
+    function = _PLPGSQL.search(failure.context or "")
+    if function:
+        detail = f"{detail}; in {function[0]}" if detail else f"in {function[0]}"
     return kind(
         session.scrub(_message(failure, parts)),
         file=file.name if file else None,
@@ -102,7 +102,7 @@ def to_error(
 
 
 def _message(failure: SqlFailure, parts: Sequence[QueryPart]) -> str:
-    """The server's message, made about the file where it was about ours."""
+    """The server's message, reworded where it is about a statement of ours."""
     count = failure.completed
     for part in parts:
         if count < part.results:

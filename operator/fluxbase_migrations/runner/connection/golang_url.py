@@ -61,8 +61,8 @@ def split(url: str) -> tuple[str, Extensions]:
     """A URL as libpq understands it, and the rest. Connection strings of libpq's other form have no rest.
 
     Raises:
-        ServerRefused: a parameter that nobody knows or whose value is unusable; its name is told, never the
-            value.
+        ServerRefused: a parameter that is unknown or whose value is unusable; the message has its name, never
+            its value.
     """
     base, question, query = url.partition("?")
     scheme, separator, rest = base.partition("://")
@@ -70,34 +70,35 @@ def split(url: str) -> tuple[str, Extensions]:
         return url, Extensions()
     if scheme in _GOLANG_SCHEMES:
         base = f"{_SCHEME}://{rest}"
-    kept: list[str] = []
-    own: dict[str, str] = {}
+    libpq_pairs: list[str] = []
+    other_parameters: dict[str, str] = {}
     for pair in query.split("&") if question else ():
         name = unquote_plus(pair.partition("=")[0])
         if name in libpq.keywords() or name in _LIBPQ_ALIASES:
-            kept.append(pair)
+            libpq_pairs.append(pair)
         elif pair:
-            own.setdefault(name, unquote_plus(pair.partition("=")[2]))
-    return base + ("?" + "&".join(kept) if kept else ""), _extensions(own)
+            other_parameters.setdefault(name, unquote_plus(pair.partition("=")[2]))
+    libpq_query = "?" + "&".join(libpq_pairs) if libpq_pairs else ""
+    return base + libpq_query, _extensions(other_parameters)
 
 
-def _extensions(own: dict[str, str]) -> Extensions:
-    if own.get(_LOCK_STRATEGY, "") not in ("", "advisory"):
+def _extensions(parameters: dict[str, str]) -> Extensions:
+    if parameters.get(_LOCK_STRATEGY, "") not in ("", "advisory"):
         why = "only advisory locks exclude each other; another program with a lock table would not wait"
         raise unusable(_LOCK_STRATEGY, why)
     known = {_TABLE, _QUOTED, _STATEMENT_TIMEOUT, _LOCK_STRATEGY, *_WITHOUT_EFFECT}
-    settings = {name.lower(): value for name, value in own.items() if name not in known}
+    settings = {name.lower(): value for name, value in parameters.items() if name not in known}
     for name in settings:
         if name.startswith("x-") or not _SETTING.fullmatch(name):
             raise unusable(name, "neither libpq, PostgreSQL nor golang-migrate's drivers know it")
-    return Extensions(_table(own), _timeout(own), settings)
+    return Extensions(_table(parameters), _timeout(parameters), settings)
 
 
-def _table(own: dict[str, str]) -> TableName | None:
-    name = own.get(_TABLE, "")
+def _table(parameters: dict[str, str]) -> TableName | None:
+    name = parameters.get(_TABLE, "")
     if not name:
         return None
-    quoted = own.get(_QUOTED, "") or "false"
+    quoted = parameters.get(_QUOTED, "") or "false"
     if quoted not in BOOLEANS:
         raise unusable(_QUOTED, "expected true or false")
     if not BOOLEANS[quoted]:
@@ -108,8 +109,8 @@ def _table(own: dict[str, str]) -> TableName | None:
     return TableName(parts[0] if len(parts) == 2 else "", parts[-1])
 
 
-def _timeout(own: dict[str, str]) -> float | None:
-    text = own.get(_STATEMENT_TIMEOUT, "")
+def _timeout(parameters: dict[str, str]) -> float | None:
+    text = parameters.get(_STATEMENT_TIMEOUT, "")
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,9}", text):

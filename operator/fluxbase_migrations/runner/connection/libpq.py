@@ -26,7 +26,7 @@ _LAST_SECONDS: Final = 2.0
 """What attempts may still take once the program is asked to end: a server that is there answers in less."""
 
 _NOWHERE: Final = "/nonexistent.fluxbase-migrate"
-"""A directory for a socket that nobody listens on."""
+"""The directory of a socket that no server listens on."""
 
 
 def connect(text: str = "", *, wake: int | None = None, **parameters: str) -> abc.PGconn:
@@ -36,18 +36,18 @@ def connect(text: str = "", *, wake: int | None = None, **parameters: str) -> ab
 
     Args:
         text: A connection string.
-        wake: A file descriptor that becomes readable when the program is asked to end: not much more is
-            waited for then.
+        wake: A file descriptor that becomes readable when the program is asked to end: the attempts are
+            cut short then.
         parameters: libpq's parameters, which win.
 
     Raises:
         errors.ProgrammingError: the parameters cannot be used.
         errors.OperationalError: no attempt succeeded; the message has every reason.
     """
-    given = conninfo.conninfo_to_dict(text, **parameters)
-    limit = _Limit(conninfo.timeout_from_conninfo(given), wake)
+    merged = conninfo.conninfo_to_dict(text, **parameters)
+    limit = _Limit(conninfo.timeout_from_conninfo(merged), wake)
     failed: list[tuple[str, errors.Error]] = []
-    for attempt in conninfo.conninfo_attempts(given):
+    for attempt in conninfo.conninfo_attempts(merged):
         try:
             return _attempt(conninfo.make_conninfo("", **attempt), limit)
         except errors.Error as error:
@@ -115,7 +115,7 @@ def _finish_connecting(pgconn: abc.PGconn, limit: _Limit) -> None:
 
 
 def ready(socket: int, status: int, deadline: float) -> bool:
-    """Wait for what a polling function of libpq's asked for; False where that did not come in time."""
+    """Wait for the socket as a polling function of libpq asks; False: not ready before ``deadline``."""
     return bool(_poll(socket, status).poll(_milliseconds_until(deadline)))
 
 
@@ -162,10 +162,10 @@ def _set_verbosity(pgconn: abc.PGconn, verbosity: int) -> None:
 def _verbosity_function() -> Callable[[int, int], int] | None:
     """``PQsetErrorVerbosity`` of the very libpq that psycopg is linked with; None: it cannot be found."""
     module = sys.modules[pq.PGconn.__module__]
-    in_python: Any = getattr(getattr(module, "impl", None), "pq", None)
+    python_pq: Any = getattr(getattr(module, "impl", None), "pq", None)
     try:
         # A library's handle finds the functions of the libraries that it needs, too.
-        function = (in_python or ctypes.PyDLL(module.__file__)).PQsetErrorVerbosity
+        function = (python_pq or ctypes.PyDLL(module.__file__)).PQsetErrorVerbosity
     except (OSError, AttributeError, TypeError):
         return None
     function.argtypes = [ctypes.c_void_p, ctypes.c_int]
@@ -219,7 +219,7 @@ class Resolved:
 
     values: Mapping[str, str]
     problem: str | None = None
-    """Why libpq would not even try to connect; it may quote what was given."""
+    """Why libpq would not even try to connect; it may quote the parameters."""
 
 
 def resolve(parameters: Mapping[str, str]) -> Resolved:
@@ -230,8 +230,8 @@ def resolve(parameters: Mapping[str, str]) -> Resolved:
     if resolved.problem is None or resolved.values.get(_GSS) != "require":
         return resolved
     # It is what libpq refuses for a socket, of which the real host may be none.
-    other = _resolve({**parameters, _GSS: "disable"}, hosts=ports)
-    return Resolved({**other.values, _GSS: "require"}, other.problem)
+    without_gss = _resolve({**parameters, _GSS: "disable"}, hosts=ports)
+    return Resolved({**without_gss.values, _GSS: "require"}, without_gss.problem)
 
 
 _GSS: Final = "gssencmode"

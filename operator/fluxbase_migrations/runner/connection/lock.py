@@ -24,7 +24,7 @@ from fluxbase_migrations.runner.log import Log
 _SALT: Final = 1486364155
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 0.5
-_TELL_EVERY: Final = 30.0
+_LOG_EVERY: Final = 30.0
 
 
 def golang_migrate_id(table: TableName, database: str) -> int:
@@ -34,7 +34,7 @@ def golang_migrate_id(table: TableName, database: str) -> int:
 
 
 def own_id(table: TableName) -> int:
-    """Our own: 64 bits, so that it cannot be one of golang-migrate's, which have 32."""
+    """Our own lock id: 64 bits, so that it cannot be one of golang-migrate's, which have 32."""
     digest = hashlib.sha256(f"fluxbase-migrations\0{table.schema}\0{table.name}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True) | 1 << 40
 
@@ -66,10 +66,9 @@ def acquire(session: Session, ids: LockIds, timeout: float, log: Log) -> None:
         LockHeld: another session holds one; the message names it.
         Interrupted: a signal arrived.
     """
-    numbers = ids.all
     began = time.monotonic()
-    pause, logged = _FIRST_PAUSE, began - _TELL_EVERY + 1
-    while (held := _try(session, numbers)) is not None:
+    pause, logged = _FIRST_PAUSE, began - _LOG_EVERY + 1
+    while (held := _try(session, ids.all)) is not None:
         now = time.monotonic()
         if session.stop.signal is not None:
             raise Interrupted(f"{session.stop.signal} received while waiting for the migration lock")
@@ -79,7 +78,7 @@ def acquire(session: Session, ids: LockIds, timeout: float, log: Log) -> None:
                 f"could not take the migration lock within {timeout:g} s: {who}",
                 hint="wait until that migration is done, or raise the lock timeout",
             )
-        if now - logged >= _TELL_EVERY:
+        if now - logged >= _LOG_EVERY:
             log.info("waiting for the migration lock", holder=holder(session, held))
             logged = now
         time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, began + timeout - now)))
@@ -115,30 +114,31 @@ def golang_released(session: Session, ids: LockIds, patience: float) -> Iterator
         retake(session, ids.golang, patience)
 
 
-def _try(session: Session, numbers: tuple[int, ...]) -> int | None:
+def _try(session: Session, ids: tuple[int, ...]) -> int | None:
     """The first id that another session holds; those taken before it are released again.
 
-    One question for all: CASE stops at the first that is not free.
+    One query for all: CASE stops at the first that is not free.
     """
-    tries = (
-        f" WHEN NOT pg_catalog.pg_try_advisory_lock({one:d}) THEN {n:d}" for n, one in enumerate(numbers)
+    branches = (
+        f" WHEN NOT pg_catalog.pg_try_advisory_lock({lock_id:d}) THEN {position:d}"
+        for position, lock_id in enumerate(ids)
     )
-    ((index,),) = queries.run(session.pgconn, f"SELECT CASE{''.join(tries)} END".encode())
-    if index is None:
+    ((position,),) = queries.run(session.pgconn, f"SELECT CASE{''.join(branches)} END".encode())
+    if position is None:
         return None
-    release(session, numbers[:index])
-    return numbers[int(index)]
+    release(session, ids[:position])
+    return ids[int(position)]
 
 
 def release(session: Session, ids: tuple[int, ...]) -> None:
     """Give up ``ids``, each taken once."""
-    for one in reversed(ids):
-        session.query("SELECT pg_catalog.pg_advisory_unlock(%s::bigint)", (one,))
+    for lock_id in reversed(ids):
+        session.query("SELECT pg_catalog.pg_advisory_unlock(%s::bigint)", (lock_id,))
 
 
-def holder(session: Session, one: int) -> str:
+def holder(session: Session, lock_id: int) -> str:
     """Who holds the lock: backend pid, application and address, as far as we may see them."""
-    unsigned = one % 2**64
+    unsigned = lock_id % 2**64
     rows = session.query(
         "SELECT l.pid, a.application_name, a.client_addr::pg_catalog.text, a.usename::pg_catalog.text"
         " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"

@@ -1,7 +1,7 @@
 """Who holds the lock that a statement waits for: asked of the server on a second, short connection.
 
-The session that waits can ask nothing itself. The second connection may be denied (no slot is left, a pooler
-gives no more), may take no longer than a moment, and none of its troubles is the run's.
+The session that waits cannot ask itself. The second connection may be denied (no slot is left, a pooler gives
+no more), has seconds to answer, and its errors never fail the run.
 """
 
 import select
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fluxbase_migrations.runner.connection.session import Session
 
 FIRST: Final = 5.0
-"""Seconds that a message is under way before anybody asks."""
+"""Seconds that a message takes before the server is asked about it."""
 AGAIN: Final = 30.0
 """Seconds between two lines about one wait, and the most between two questions."""
 _PATIENCE: Final = 3.0
@@ -45,19 +45,19 @@ class LockWait:
 
 @dataclass(slots=True)
 class LockWaits:
-    """Looks after the messages of one session, and tells the log of those that wait for a lock."""
+    """Logs which messages of a session wait for a lock, and who holds it."""
 
     session: "Session"
     log: Log
     fields: Callable[[], Mapping[str, Any]]
     """What the lines are about: the file that runs."""
     _due: float = field(default=FIRST, init=False)
-    _told: float | None = field(default=None, init=False)
+    _logged_at: float | None = field(default=None, init=False)
     _denied: bool = field(default=False, init=False)
 
     def begin(self) -> None:
-        """Forget the last message: another one is about to be sent."""
-        self._due, self._told = FIRST, None
+        """Forget the last message: the next is about to be sent."""
+        self._due, self._logged_at = FIRST, None
 
     def tick(self, waited: float, statements: tuple[int, int] | None = None) -> None:
         """The server has not answered the message for ``waited`` seconds; raises nothing.
@@ -65,24 +65,24 @@ class LockWaits:
         ``statements`` are the first and the last of the file's that it may be at.
         """
         if self.log.live is not None:
-            from fluxbase_migrations.runner.connection.activity import look  # a terminal alone wants it
+            from fluxbase_migrations.runner.connection.activity import read_activity  # for a terminal
 
-            self.log.live.tick(waited, statements, lambda: look(self.session))
+            self.log.live.tick(waited, statements, lambda: read_activity(self.session))
         if waited < self._due:
             return
         try:
             wait = ask(self.session)
-        except Exception as error:  # the statement goes on, whatever becomes of the question
+        except Exception as error:  # none of its errors is the statement's
             self._due = waited + AGAIN
             if not self._denied:
                 self._denied = True
                 self.log.info("cannot see who holds locks", error=self.session.scrub(str(error)))
             return
         if wait is not None:
-            self._due, self._told = waited + AGAIN, waited
+            self._due, self._logged_at = waited + AGAIN, waited
             self.log.info(WAITING, **self.fields(), seconds=round(waited), lock=wait.lock, holder=wait.holder)
             return
-        # It works, and may come upon a lock at any time; what takes hours is not asked every few seconds.
+        # It works, and may meet a lock at any time; the longer it takes, the less often the server is asked.
         self._due = waited + min(max(FIRST, waited / 4), AGAIN)
         self._granted(waited)
 
@@ -91,10 +91,10 @@ class LockWaits:
         self._granted(None)
 
     def _granted(self, waited: float | None) -> None:
-        if self._told is not None:
+        if self._logged_at is not None:
             seconds = {} if waited is None else {"seconds": round(waited)}
             self.log.info(GOES_ON, **self.fields(), **seconds)
-        self._told = None
+        self._logged_at = None
 
 
 def ask(session: "Session") -> LockWait | None:
@@ -123,20 +123,22 @@ def answers_about(session: "Session", question: str) -> list[list[list[str | Non
 
 
 def wait_of(locks: list[list[str | None]], holders: list[list[str | None]]) -> LockWait | None:
-    """What the rows of :data:`QUESTION`'s last two statements tell."""
+    """Read the rows of :data:`QUESTION`'s last two statements; None if nobody holds up the backend."""
     if not holders:
         return None
     return LockWait(_lock_text(locks[0] if locks else [None] * 4), _holders_text(holders))
 
 
-def _parameters(first: abc.PGconn) -> dict[str, str]:
-    """Those of the first connection, and the very server that it has reached."""
-    parameters = {one.keyword.decode(): one.val.decode() for one in first.info if one.val is not None}
+def _parameters(connection: abc.PGconn) -> dict[str, str]:
+    """Those of a connection, with the very server that it has reached."""
+    parameters = {
+        option.keyword.decode(): option.val.decode() for option in connection.info if option.val is not None
+    }
     parameters |= {
-        "host": first.host.decode(),
-        "port": first.port.decode(),
-        "hostaddr": first.hostaddr.decode(),
-        "password": first.password.decode(),
+        "host": connection.host.decode(),
+        "port": connection.port.decode(),
+        "hostaddr": connection.hostaddr.decode(),
+        "password": connection.password.decode(),
         "target_session_attrs": "any",
         "application_name": APPLICATION_NAME,
     }
@@ -217,7 +219,7 @@ SELECT b.pid, a.application_name, a.usename, a.backend_type, a.state, a.wait_eve
         LIMIT 1) p ON true
  ORDER BY coalesce(a.wait_event_type = 'Lock', false), a.xact_start
 """
-"""Who waits for a lock itself comes last: the others are those to look at."""
+"""Sessions that wait for a lock themselves come last: the others are the ones to check."""
 
 
 def _lock_text(row: list[str | None]) -> str:

@@ -65,7 +65,7 @@ def _written(value: Any, codec: str) -> bytes | None:
     if value is None:
         return None
     if isinstance(value, list):
-        value = "{" + ",".join('"' + re.sub(r'(["\\])', r"\\\1", one) + '"' for one in value) + "}"
+        value = "{" + ",".join('"' + re.sub(r'(["\\])', r"\\\1", element) + '"' for element in value) + "}"
     return encoded(str(value), codec)
 
 
@@ -89,7 +89,7 @@ def _only_result(pgconn: abc.PGconn) -> abc.PGresult:
             if last is None or last.status != pq.ExecStatus.FATAL_ERROR:
                 last = result
     except errors.Error:
-        # A server that ends the session says first why.
+        # A server that ends the session sends its reason first: that is the answer.
         if last is None or last.status != pq.ExecStatus.FATAL_ERROR:
             raise
     if last is None:

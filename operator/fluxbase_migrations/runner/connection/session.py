@@ -81,7 +81,7 @@ class Session:
     server_pid: int = 0
     """The backend's own ``pg_backend_pid()``; behind a pooler it differs from what the pooler says."""
     lock_waits: LockWaits | None = None
-    """Told of every message that takes long."""
+    """Called for every message that takes long."""
 
     @property
     def server_version(self) -> int:
@@ -145,7 +145,7 @@ class Session:
 
     @contextmanager
     def _watched(self, parts: Sequence[QueryPart] = ()) -> Iterator[Callable[[float, int], object] | None]:
-        """Who holds up a message is told while it is under way."""
+        """Log who blocks a message while the server works at it."""
         waits = self.lock_waits
         if waits is None:
             yield None
@@ -220,5 +220,8 @@ class Session:
 
 def _escaped(text: str, short: str, long: str) -> bytes:
     """``text`` with an escape in place of every character beyond ASCII."""
-    escaped = (one if one.isascii() else (short if ord(one) < 0x10000 else long) % ord(one) for one in text)
+    escaped = (
+        character if character.isascii() else (short if ord(character) < 0x10000 else long) % ord(character)
+        for character in text
+    )
     return "".join(escaped).encode()

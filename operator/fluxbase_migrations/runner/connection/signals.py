@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGHUP: asked for once, looked at where it is safe to stop.
+"""SIGTERM, SIGINT and SIGHUP: the handler records them, and the run ends where it is safe to stop.
 
 Python as PID 1 ignores SIGTERM until a handler is set, so a handler is set first of all.
 """
@@ -79,7 +79,7 @@ class Stop:
         if self.signal is None:
             self.signal, self._since = name, time.monotonic()
         else:
-            self.policy = OnSignal.CANCEL  # asked twice: no more waiting
+            self.policy = OnSignal.CANCEL  # the second request: no more waiting
         os.write(self._writer, b"!")
 
     @property

@@ -1,4 +1,4 @@
-"""A table's name: of a version table that somebody names, and of our own ``migrations.history``."""
+"""Names of tables: of a version table, which users may choose, and of ``migrations.history``."""
 
 import re
 from typing import Final
