@@ -37,27 +37,27 @@ class SessionFacts:
 
 
 def read(session: Session, *, history: bool) -> SessionFacts:
-    """Read them in one query; ``history`` says whether the table is there.
+    """Read the facts in one query; ``history`` says whether the table is there.
 
     A part that the role may not read stays unknown, and so does the server's identifier wherever the server
-    refuses to tell it: managed ones do that in their own words.
+    refuses it; managed services do so with errors of their own.
     """
     id_of_history = _HISTORY.format(HISTORY.identifier, sql.Literal(HISTORY_ENTRY_IDENTITY))
     parts = [_SYSTEM, id_of_history if history else sql.SQL("NULL")]
     try:
-        weak, role, name, oid, *more = session.query(sql.SQL(", ").join([_SESSION, *parts]))[0]
+        weak, role, name, oid, *identifiers = session.query(sql.SQL(", ").join([_SESSION, *parts]))[0]
     except errors.DatabaseError as error:
         _pass_on_faults(error)
         weak, role, name, oid = session.query(_SESSION)[0]
-        more = [
+        identifiers = [
             _alone(session, _SYSTEM, errors.DatabaseError),
             _alone(session, parts[1], errors.InsufficientPrivilege),
         ]
-    return SessionFacts(weak, role, DatabaseIdentity(name, more[0], oid, more[1]))
+    return SessionFacts(weak, role, DatabaseIdentity(name, identifiers[0], oid, identifiers[1]))
 
 
 def _alone(session: Session, part: sql.Composable, refusal: type[errors.DatabaseError]) -> str | None:
-    """One part, or None where it is refused so."""
+    """Read one part; None where the server refuses it with ``refusal``."""
     try:
         value: str | None = session.query(sql.SQL("SELECT {}").format(part))[0][0]
     except refusal as error:
@@ -67,7 +67,7 @@ def _alone(session: Session, part: sql.Composable, refusal: type[errors.Database
 
 
 def _pass_on_faults(error: errors.DatabaseError) -> None:
-    """Raise what is no refusal: a connection that was lost, or a fault that may pass."""
+    """Raise ``error`` if it is no refusal: the connection was lost, or the fault may pass."""
     if not error.sqlstate or failures.transient_state(error.sqlstate):
         raise error
 

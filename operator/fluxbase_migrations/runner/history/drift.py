@@ -8,13 +8,13 @@ from fluxbase_migrations.runner.history.entry import UNCHANGED, Entry, EntryKind
 
 
 def applied(entries: Sequence[Entry]) -> dict[int, Entry]:
-    """By version, the entry that applied it, of what is applied now; ``entries`` are oldest first."""
+    """The entries that applied what is applied now, by version; ``entries`` are oldest first."""
     by_version: dict[int, Entry] = {}
     for entry in entries:
         if entry.outcome != EntryOutcome.APPLIED or entry.version is None:
             continue
         if entry.kind in (EntryKind.FORCE, EntryKind.BASELINE):
-            by_version = {version: one for version, one in by_version.items() if version <= entry.version}
+            by_version = {version: by_version[version] for version in by_version if version <= entry.version}
         elif entry.kind is EntryKind.MIGRATION and entry.direction == Direction.UP:
             by_version[entry.version] = entry
         elif entry.kind is EntryKind.MIGRATION:
@@ -28,7 +28,7 @@ def is_edited(entry: Entry, file: MigrationFile) -> bool:
 
 
 def drifted(entries: Sequence[Entry], source: MigrationFiles) -> list[str]:
-    """What to say of versions whose file has other content than the one that was applied."""
+    """A warning for each version whose file has other content than the one that was applied."""
     texts = []
     for version, entry in sorted(applied(entries).items()):
         file = source.get(version, Direction.UP)
@@ -54,14 +54,14 @@ def skipped_versions(entries: Sequence[Entry], source: MigrationFiles, current: 
     done = applied(entries)
     skipped: set[int] = set()
     for entry in done.values():
-        low = NIL if entry.from_version is None else entry.from_version
-        high = entry.version if entry.version is not None else low
+        lower = NIL if entry.from_version is None else entry.from_version
+        upper = entry.version if entry.version is not None else lower
         # Only the versions between, by bisection: usually none, and there may be ten thousand entries.
-        first = bisect.bisect_right(source.versions, low)
-        beyond = bisect.bisect_left(source.versions, min(high, current + 1))
+        start = bisect.bisect_right(source.versions, lower)
+        end = bisect.bisect_left(source.versions, min(upper, current + 1))
         skipped.update(
             version
-            for version in source.versions[first:beyond]
+            for version in source.versions[start:end]
             if version not in done and source.get(version, Direction.UP) is not None
         )
     return sorted(skipped)
@@ -69,7 +69,7 @@ def skipped_versions(entries: Sequence[Entry], source: MigrationFiles, current: 
 
 def entry_of(entries: Sequence[Entry], attempt: str) -> Entry | None:
     """The entry of the attempt with this id; None if it was never written, or is gone."""
-    return next((one for one in entries if one.attempt == attempt), None)
+    return next((entry for entry in entries if entry.attempt == attempt), None)
 
 
 def effect_of(entries: Sequence[Entry], attempt: str) -> str | None:
@@ -84,13 +84,13 @@ def effect_of(entries: Sequence[Entry], attempt: str) -> str | None:
 
 def effect(done: int, total: int | None, in_doubt: int | None = None) -> str:
     """What of a file the database holds, in words."""
-    of = "" if total is None else f" of {total}"
-    took = (
-        f"statement{'s 1 to' if done > 1 else ''} {done}{of} took effect"
+    of_total = "" if total is None else f" of {total}"
+    took_effect = (
+        f"statement{'s 1 to' if done > 1 else ''} {done}{of_total} took effect"
         if done
         else "no statement took effect"
     )
     if in_doubt is None:
-        return took
-    took = f"; {took}" if done else ""
-    return f"statement {in_doubt}{of} may have taken effect in part{took}"
+        return took_effect
+    rest = f"; {took_effect}" if done else ""
+    return f"statement {in_doubt}{of_total} may have taken effect in part{rest}"

@@ -95,13 +95,14 @@ class Entry:
 
 
 def standing(row: Row, entries: Sequence[Entry]) -> Entry | None:
-    """The entry that tells what the dirty ``row``'s file has left; None if nothing of ours does.
+    """The entry that says what the dirty ``row``'s file has left; None if no entry does.
 
-    It is the one that wrote the row, unless that attempt ended before anything took effect: then what the
+    It is the entry that wrote the row, unless that attempt ended before anything took effect: then what the
     database holds is still what an earlier attempt left, from which it began.
     """
-    last = next((one for one in entries if one.kind is EntryKind.MIGRATION and one.wrote(row)), None)
-    by_id = {one.id: one for one in entries}
+    writers = (entry for entry in entries if entry.kind is EntryKind.MIGRATION and entry.wrote(row))
+    last = next(writers, None)
+    by_id = {entry.id: entry for entry in entries}
     entry = last
     while entry is not None and not entry.done and entry.in_doubt is None:
         entry = by_id.get(entry.details.get(PREVIOUS, 0))

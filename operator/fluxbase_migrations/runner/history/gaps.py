@@ -18,23 +18,27 @@ _LISTED: Final = 5
 
 
 def refuse_gaps(
-    session: Session, version: int, versions: Sequence[int], only: TableName | None, but: Iterable[TableName]
+    session: Session,
+    version: int,
+    versions: Sequence[int],
+    only: TableName | None,
+    excluded: Iterable[TableName],
 ) -> None:
-    """See that each tool whose table records ``version`` has applied all ``versions`` up to it.
+    """Check that each tool whose table records ``version`` has applied all ``versions`` up to it.
 
     Args:
-        session: A session that may read the tables; one that it may not read tells nothing.
+        session: A session of a role that may read the tables; a table that it may not read is skipped.
         version: The baseline.
         versions: Those of our files.
-        only: Look at this table alone.
-        but: Tables of other programs.
+        only: Check this table alone.
+        excluded: Tables of other programs.
 
     Raises:
         OutOfOrderError: a version was never applied.
     """
     if version not in versions:
         return  # other files than the tool's: nothing can be compared
-    foreign = {one.resolved(session) for one in but}
+    foreign = {table.resolved(session) for table in excluded}
     for candidate in other_tools.candidates(session):
         if candidate.table in foreign or (only is not None and candidate.table != only):
             continue
@@ -50,7 +54,7 @@ def _missing(session: Session, candidate: Candidate, version: int, versions: Seq
     if recorded is None or recorded.number != version:
         return []  # its numbers are not ours
     applied, floor = other_tools.applied(session, candidate.table, candidate.tool)
-    return [one for one in versions if floor < one <= version and one not in applied]
+    return [number for number in versions if floor < number <= version and number not in applied]
 
 
 def _refusal(candidate: Candidate, version: int, missing: Sequence[int]) -> OutOfOrderError:

@@ -87,7 +87,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     *fields, xmin = row
     fields[1] = EntryKind(fields[1])
     fields[15] = fields[15] or {}
-    fields[18:20] = [datetime.fromisoformat(one) if one else None for one in fields[18:20]]
+    fields[18:20] = [datetime.fromisoformat(time) if time else None for time in fields[18:20]]
     fields.append(None if xmin is None else int(xmin))
     return Entry(*fields)
 
@@ -134,7 +134,7 @@ class HistoryTable:
         self.exists(session)
 
     def require(self, session: Session) -> None:
-        """See, before a file runs, that it can be recorded.
+        """Check, before a file runs, that it can be recorded.
 
         Raises:
             ServerRefused: missing privileges.
@@ -156,7 +156,7 @@ class HistoryTable:
         limit: int | None = None,
         version: int | None = None,
     ) -> list[Entry]:
-        """This table's entries, oldest first unless asked otherwise; ``version``: only those about it."""
+        """This table's entries, oldest first by default; with ``version``, only those about it."""
         order = sql.SQL("DESC") if newest_first else sql.SQL("ASC")
         query = sql.SQL(
             "SELECT {} FROM {} WHERE table_schema = %s AND table_name = %s"

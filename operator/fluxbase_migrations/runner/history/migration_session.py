@@ -1,4 +1,4 @@
-"""What every part of the engine needs at hand while it holds the lock."""
+"""What the parts of the engine share while the lock is held."""
 
 import dataclasses
 import time
@@ -47,7 +47,7 @@ class MigrationSession:
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at one file: what the history records of it."""
+    """One attempt to run a file: what the history records of it."""
 
     prepared: Prepared
     proven: bool = True
@@ -66,7 +66,7 @@ class Attempt:
     xid: str | None = None
     """The id of the transaction that its statements run in, as the server gave it."""
     marker: int | None = None
-    """The entry that this transaction began with: one that is seen from outside was committed by the file."""
+    """The entry written first in this transaction: once another session sees it, the file has committed."""
 
     @property
     def seconds(self) -> float:
@@ -120,14 +120,14 @@ def under_lock(
             created, ``guard`` found another version table, or the database is not ``expected``.
     """
     ids = LockIds.of(table, session.database)
-    versioned = version_table.exists(session, table)
-    recorded = history.exists(session)
+    has_version_table = version_table.exists(session, table)
+    has_history = history.exists(session)
     lock.acquire(session, ids, lock_timeout, log)
-    facts = database_identity.read(session, history=recorded)
+    facts = database_identity.read(session, history=has_history)
     for database in expected:
         if differs(database, facts.identity):
             raise DatabaseChanged.of(database, facts.identity)
-    if guard is not None and not versioned:
+    if guard is not None and not has_version_table:
         guard.look(session, table)
     if create:
         facts = _create_missing(session, table, history, facts)
@@ -139,7 +139,7 @@ def under_lock(
 def _create_missing(
     session: Session, table: TableName, history: HistoryTable, facts: SessionFacts
 ) -> SessionFacts:
-    """Both tables and the history's id; returns the facts with that id."""
+    """Create both tables and the history's id; returns the facts with that id."""
     version_table.ensure(session, table)
     history.ensure(session)
     history.require(session)

@@ -30,16 +30,17 @@ class Migration:
     """Of its up file, or of the file that was applied."""
     state: FileState
     entry: Entry | None = None
-    """The history's entry that applied it, or that left it dirty; None: another program did, or nobody."""
+    """The history's entry that applied it or left it dirty; None where no run of ours did."""
 
 
 def migrations(row: Row, entries: Sequence[Entry], source: MigrationFiles) -> list[Migration]:
     """Every version of the source, of the history and of the row, in order; ``entries`` are oldest first."""
-    done = drift.applied(entries)
+    applied = drift.applied(entries)
     late = {*drift.skipped_versions(entries, source, row.version)}
     failed = standing(row, [*reversed(entries)]) if row.dirty else None
-    versions = sorted({*source.versions, *done, *([row.version] if row.dirty or row.version > NIL else [])})
-    return [_migration(version, row, done.get(version), late, failed, source) for version in versions]
+    recorded = [row.version] if row.dirty or row.version > NIL else []
+    versions = sorted({*source.versions, *applied, *recorded})
+    return [_migration(version, row, applied.get(version), late, failed, source) for version in versions]
 
 
 def _migration(

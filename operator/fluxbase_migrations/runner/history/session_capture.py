@@ -1,8 +1,8 @@
 """What a file has made of its session: recorded with each position, and restored before a resume.
 
-The server says what it is; nothing is read from the text of the file, and of the functions that it may call,
-but the names of custom settings, which PostgreSQL lists nowhere. Session-level advisory locks are no part of
-it: the lock is taken anew after every group, which releases all others.
+The state is read from the server; from the text of the file, and of the functions that it may call, come only
+the names of custom settings, which PostgreSQL lists nowhere. Session-level advisory locks are no part of
+it: the lock is taken again after every group, which releases all others.
 """
 
 import json
@@ -32,11 +32,11 @@ _CUSTOM: Final = b"""\
 COALESCE((SELECT pg_catalog.jsonb_object_agg(c.name, pg_catalog.current_setting(c.name, true))
  FROM pg_catalog.unnest(ARRAY[%b]::pg_catalog.text[]) c (name)), '{}'::pg_catalog.jsonb)"""
 _NAMES_IN_FUNCTIONS: Final = b"""
-SELECT DISTINCT f.found[1] FROM pg_catalog.pg_proc p
+SELECT DISTINCT f.matched[1] FROM pg_catalog.pg_proc p
  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
  CROSS JOIN LATERAL pg_catalog.regexp_matches(COALESCE(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc),
  '(?:set_config[[:space:]]*[(][[:space:]]*''|set[[:space:]]+(?:session[[:space:]]+)?)'
- '([a-z_][[:alnum:]_$]*(?:[.][a-z_][[:alnum:]_$]*)+)', 'gi') f (found)
+ '([a-z_][[:alnum:]_$]*(?:[.][a-z_][[:alnum:]_$]*)+)', 'gi') f (matched)
  WHERE n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema']::pg_catalog.name[])"""
 
 
@@ -51,7 +51,7 @@ def names_in_functions(session: Session) -> set[str]:
 
 
 def expression(session: Session, names: Sequence[str]) -> bytes:
-    """SQL for the present state, as jsonb."""
+    """SQL that gives the session's present state, as jsonb."""
     listed_names = b", ".join(session.literal(name) for name in names)
     parts = {
         b"role": b"pg_catalog.current_setting('role')",
@@ -70,13 +70,13 @@ def expression(session: Session, names: Sequence[str]) -> bytes:
 
 
 def keep(session: Session, names: Sequence[str]) -> bytes:
-    """SQL that keeps the state of now for the rest of the transaction, where a role of ours follows."""
+    """SQL that keeps the present state for the rest of the transaction, before our own role is set."""
     state = expression(session, names)
     return b"SELECT pg_catalog.set_config('fluxbase.session', (%b)::pg_catalog.text, true);" % state
 
 
 def take(session: Session, names: Sequence[str]) -> SessionState:
-    """The session as it is now.
+    """Read the session's present state.
 
     Raises:
         SqlFailure: the server does not say.
@@ -101,14 +101,14 @@ def restore(session: Session, recorded: SessionState) -> str | None:
 
 
 def _restore(session: Session, recorded: SessionState, names: Sequence[str]) -> str | None:
-    now = take(session, names)
+    current = take(session, names)
     differing = [
-        (name, value) for name, value in recorded.settings.items() if now.settings.get(name) != value
+        (name, value) for name, value in recorded.settings.items() if current.settings.get(name) != value
     ]
     differing += [
         (name, value)
         for name, value in recorded.custom.items()
-        if value is not None and now.custom.get(name) != value
+        if value is not None and current.custom.get(name) != value
     ]
     for name, value in differing:
         # PostgreSQL checks what a name means (a schema, a text search configuration) where it can.
@@ -118,11 +118,11 @@ def _restore(session: Session, recorded: SessionState, names: Sequence[str]) -> 
         )
         if (why := _refused(session, text)) is not None:
             return f"setting {name} ({why})"
-    if now.session_user != recorded.session_user:
+    if current.session_user != recorded.session_user:
         text = b"SET SESSION AUTHORIZATION " + session.identifier(recorded.session_user)
         if (why := _refused(session, text)) is not None:
             return f"session authorization {recorded.session_user} ({why})"
-    if now.role != recorded.role:
+    if current.role != recorded.role:
         role = b"NONE" if recorded.role == "none" else session.identifier(recorded.role)
         if (why := _refused(session, b"SET ROLE " + role)) is not None:
             return f"role {recorded.role} ({why})"
@@ -137,17 +137,17 @@ def _refused(session: Session, text: bytes) -> str | None:
     return None
 
 
-def _difference(now: SessionState, recorded: SessionState) -> str | None:
-    if (now.role, now.session_user, now.current_user) != (
+def _difference(current: SessionState, recorded: SessionState) -> str | None:
+    if (current.role, current.session_user, current.current_user) != (
         recorded.role,
         recorded.session_user,
         recorded.current_user,
     ):
         return f"role {recorded.current_user}"
     for name, value in recorded.settings.items():
-        if now.settings.get(name) != value:
+        if current.settings.get(name) != value:
             return f"setting {name}"
     for name, custom in recorded.custom.items():
-        if custom is not None and now.custom.get(name) != custom:
+        if custom is not None and current.custom.get(name) != custom:
             return f"setting {name}"
     return None

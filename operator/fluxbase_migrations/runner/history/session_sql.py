@@ -38,7 +38,7 @@ def _all_true(checks: list[bytes], *more: bytes) -> bytes:
 
 
 def _writable(modes: bytes) -> bytes:
-    """What a file has made of default_transaction_read_only is not for our statements."""
+    """The modes with READ WRITE: a file's default_transaction_read_only is not for our statements."""
     if b"READ ONLY" in modes or b"READ WRITE" in modes:
         return modes
     return modes + b", READ WRITE" if modes else b"READ WRITE"
@@ -46,7 +46,7 @@ def _writable(modes: bytes) -> bytes:
 
 @dataclass(slots=True)
 class SessionSql:
-    """Statements as bytes for one session and one tracking table; fixed ones are made once."""
+    """Statements as bytes for one session and one tracking table; those that never change are built once."""
 
     session: Session
     table: TableName
@@ -72,7 +72,7 @@ class SessionSql:
         self.target = self.table.quoted(self.session)
         # A query of its own: one statement with two INSERTs takes the server half as long again.
         self.row_xmin = Expression(b"(SELECT w.xmin FROM %b w)" % self.target)
-        locks = [b"pg_catalog.pg_try_advisory_xact_lock(%d)" % one for one in self.ids.all]
+        locks = [b"pg_catalog.pg_try_advisory_xact_lock(%d)" % lock_id for lock_id in self.ids.all]
         mark = b"pg_catalog.set_config('" + MARK + b"', " + _XID + b", true)"
         self.take_xact = _all_true(locks)
         self.mark = b"SELECT " + mark + b";"
@@ -83,7 +83,7 @@ class SessionSql:
         self.as_ourselves = b"SET LOCAL SESSION AUTHORIZATION DEFAULT;SET LOCAL ROLE %b;" % role
 
     def _take_session(self, mark: bytes | None = None) -> bytes:
-        locks = [b"pg_catalog.pg_try_advisory_lock(%d)" % one for one in self.ids.all]
+        locks = [b"pg_catalog.pg_try_advisory_lock(%d)" % lock_id for lock_id in self.ids.all]
         checks = [*locks, b"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %d" % self.session.server_pid]
         if mark is not None:
             checks.append(b"COALESCE(" + _XID + b" OPERATOR(pg_catalog.=) " + mark + b", false)")
@@ -96,7 +96,7 @@ class SessionSql:
         return QueryPart(begin + self.take_xact, 4) if locks else QueryPart(begin, 3)
 
     def begin_marked(self, modes: bytes = b"", *, locks: bool = True) -> QueryPart:
-        """The same for a file's statements; the second row's last column is the transaction's id."""
+        """As :meth:`begin`, for a file's statements; the second row's last column is the transaction's id."""
         begin = b"BEGIN " + _writable(modes) + b";"
         return QueryPart(begin + (self.mark_and_take if locks else self.mark), 2)
 
@@ -106,7 +106,7 @@ class SessionSql:
         return QueryPart(_RESET_SESSION[0] + extra + _RESET_SESSION[1], _RESET_RESULTS + extra.count(b";"))
 
     def reset_session_for_us(self) -> QueryPart:
-        """The same before statements of our own."""
+        """As :meth:`reset_session`, before statements of our own."""
         reset_session, own_timeouts = self.reset_session(), self.own_timeouts()
         return QueryPart(reset_session.sql + own_timeouts.sql, reset_session.results + own_timeouts.results)
 
@@ -119,13 +119,13 @@ class SessionSql:
         return QueryPart(self.take_session, 2)
 
     def confirm_transaction(self, xid: str | None = None) -> QueryPart:
-        """The same, and still the transaction that was opened: ``xid``, or as its mark has it."""
+        """As :meth:`reacquire_locks`, and still the transaction that was opened: ``xid``, or as marked."""
         if xid is None:
             return QueryPart(self.take_marked, 2)
         return QueryPart(self._take_session(b"'%d'" % int(xid)), 2)
 
     def own_timeouts(self) -> QueryPart:
-        """How long our own statements wait for somebody's lock on our tables, whatever the file has set."""
+        """How long our own statements wait for locks on our tables, whatever the file has set."""
         return QueryPart(b"SET LOCAL lock_timeout=%d;SET LOCAL statement_timeout=0;" % self.lock_timeout, 2)
 
     def row(self, version: int, dirty: bool) -> QueryPart:
@@ -147,10 +147,10 @@ class SessionSql:
         The division fails where a trigger or a rule has left out or changed what was written.
         """
         row = self.row(version, False)
-        there = b"1 OPERATOR(pg_catalog./) pg_catalog.count(*) OPERATOR(pg_catalog.=) 1"
-        written = b"w.version OPERATOR(pg_catalog.=) %d AND NOT w.dirty" % version
-        ours = b"CASE WHEN %b THEN pg_catalog.xid(pg_catalog.pg_current_xact_id()) END" % there
-        xmin = Expression(b"(SELECT %b FROM %b w WHERE %b)" % (ours, self.target, written))
+        one_row = b"1 OPERATOR(pg_catalog./) pg_catalog.count(*) OPERATOR(pg_catalog.=) 1"
+        as_meant = b"w.version OPERATOR(pg_catalog.=) %d AND NOT w.dirty" % version
+        writer = b"CASE WHEN %b THEN pg_catalog.xid(pg_catalog.pg_current_xact_id()) END" % one_row
+        xmin = Expression(b"(SELECT %b FROM %b w WHERE %b)" % (writer, self.target, as_meant))
         insert = self.history.insert(self.session, {**entry, "row_xmin": xmin})
         return QueryPart(row.sql + insert + b";", row.results + 1)
 
@@ -160,31 +160,31 @@ class SessionSql:
         return self._written(version, dirty, text)
 
     def _written(self, version: int, dirty: bool, entry: bytes) -> QueryPart:
-        """The row and its entry; an error unless both are there as meant.
+        """Write the row and its entry; the server fails unless both are there as meant.
 
         A trigger or a rule on our tables may have left them out, or changed them.
         """
         row = self.row(version, dirty)
         if version == NIL and not dirty:
-            there = b"(SELECT pg_catalog.count(*) FROM %b) OPERATOR(pg_catalog.=) 0 AND" % self.target
-            there += b" (SELECT pg_catalog.count(*) FROM p) OPERATOR(pg_catalog.=) 1"
+            condition = b"(SELECT pg_catalog.count(*) FROM %b) OPERATOR(pg_catalog.=) 0 AND" % self.target
+            condition += b" (SELECT pg_catalog.count(*) FROM p) OPERATOR(pg_catalog.=) 1"
         else:
-            there = (
+            condition = (
                 b"(SELECT pg_catalog.count(*) FROM p JOIN %b t ON t.xmin OPERATOR(pg_catalog.=) p.row_xmin"
                 b" AND t.version OPERATOR(pg_catalog.=) %d AND %b t.dirty) OPERATOR(pg_catalog.=) 1"
             ) % (self.target, version, b"" if dirty else b"NOT")
-        check = (
+        statement = (
             b"WITH p AS (%b RETURNING id, row_xmin) SELECT (SELECT p.id FROM p), (SELECT p.row_xmin FROM p),"
             b" pg_catalog.ln(pg_catalog.float8(CASE WHEN %b THEN 1 ELSE 0 END));"
         )
-        return QueryPart(row.sql + check % (entry, there), row.results + 1)
+        return QueryPart(row.sql + statement % (entry, condition), row.results + 1)
 
     def update(self, entry_id: int, entry: Columns) -> QueryPart:
         """An existing history entry alone."""
         return QueryPart(self.history.update(self.session, entry_id, entry) + b";", 1)
 
     def commit(self, *, durable: bool) -> QueryPart:
-        """COMMIT; not durable only where a durable one follows before anything is said."""
+        """COMMIT; not ``durable`` only where a durable one follows before anything is reported."""
         if not durable:
             return QueryPart(b"SET LOCAL synchronous_commit=off;COMMIT", 2)
         if self.weak_commit:

@@ -19,7 +19,7 @@ class SessionState:
     """A session, as far as a file's later statements can depend on it."""
 
     role: str
-    """The setting: ``none`` where nobody has set one."""
+    """The setting: ``none`` where no role was set."""
     session_user: str
     current_user: str
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -44,6 +44,6 @@ class SessionState:
 
     @property
     def blocker(self) -> str | None:
-        """What of it no other session can be given; None if nothing."""
+        """The parts that cannot be restored in another session; None if there are none."""
         blockers = [text for name, text in _CANNOT_BE_RESTORED.items() if getattr(self, name)]
         return ", ".join(blockers) or None

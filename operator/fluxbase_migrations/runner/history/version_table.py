@@ -17,7 +17,7 @@ from fluxbase_migrations.runner.sql import composing as sql
 _VERSION_TYPES: Final = frozenset(("bigint", "integer"))
 _TYPE_EXISTS: Final = "42710"
 _EXISTS_ALREADY: Final = frozenset(("23505", "42P06", "42P07", _TYPE_EXISTS))
-"""Somebody else created it between our look and our CREATE; its row type may be found first."""
+"""Another session created it between our check and our CREATE; the error may be about its row type."""
 
 
 def columns(session: Session, table: TableName) -> dict[str, str] | None:
@@ -57,17 +57,17 @@ def exists(session: Session, table: TableName) -> bool:
             f"{table} is the history of the migrations and cannot be a tracking table",
             hint="use another tracking table (--table, or x-migrations-table in the URL)",
         )
-    present = columns(session, table)
-    if present is None:
+    types = columns(session, table)
+    if types is None:
         return False
-    if present.get("version") not in _VERSION_TYPES or present.get("dirty") != "boolean":
-        tool = other_tools.recognised(table.name, present)
-        raise _not_ours(table, present) if tool is None else _of_another_tool(session, table, tool)
+    if types.get("version") not in _VERSION_TYPES or types.get("dirty") != "boolean":
+        tool = other_tools.recognised(table.name, types)
+        raise _not_ours(table, types) if tool is None else _of_another_tool(session, table, tool)
     return True
 
 
-def _not_ours(table: TableName, found: dict[str, str]) -> MigrationError:
-    listed = ", ".join(f"{name} {kind}" for name, kind in found.items()) or "none"
+def _not_ours(table: TableName, types: dict[str, str]) -> MigrationError:
+    listed = ", ".join(f"{name} {kind}" for name, kind in types.items()) or "none"
     return ServerRefused(
         f"{table} is not a golang-migrate version table: it has the columns {listed}, and (version "
         "bigint, dirty boolean) is needed",
@@ -76,20 +76,20 @@ def _not_ours(table: TableName, found: dict[str, str]) -> MigrationError:
 
 
 def _of_another_tool(session: Session, table: TableName, tool: Tool) -> MigrationError:
-    """Its table stays as it is, and ours gets another name."""
+    """The error for another tool's table: it stays as it is, and the hint names another table for us."""
     try:
         recorded = other_tools.newest(session, table, tool)
     except errors.InsufficientPrivilege as error:
         return missing_privilege(session, table, f"{table} is the table of {tool.name}", error)
-    ours = TableName(table.schema, f"{table.name}_versions")
-    said = f"records version {recorded.shown}" if recorded else "records nothing applied"
+    new_table = TableName(table.schema, f"{table.name}_versions")
+    state = f"records version {recorded.shown}" if recorded else "records nothing applied"
     number = recorded.number if recorded is not None and not recorded.failed else None
-    option, field = f"--table {shlex.quote(ours.argument)}", f"table: {ours.argument}"
+    option, field = f"--table {shlex.quote(new_table.argument)}", f"table: {new_table.argument}"
     if number is not None:
         option = f"fluxbase-migrate baseline --from {shlex.quote(table.argument)} {option}"
         field += f" and baseline: {number}"
     hint = f"keep our version in another table: {option}; in the set, {field} of the track"
-    return ForeignTable(f"{table} is the table of {tool.name}, and {said}", hint=hint)
+    return ForeignTable(f"{table} is the table of {tool.name}, and {state}", hint=hint)
 
 
 def read(session: Session, table: TableName) -> Row:
@@ -144,7 +144,7 @@ def ensure(session: Session, table: TableName) -> None:
 
 
 def _close_to_requests(session: Session, table: TableName) -> None:
-    """Take away what default privileges gave the platform's roles: in public they could write versions."""
+    """Revoke what default privileges gave the platform's roles: in public they could write versions."""
     grantees = session.query(
         "SELECT DISTINCT r.rolname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
         " ON n.oid = c.relnamespace, pg_catalog.aclexplode(c.relacl) a"
@@ -164,7 +164,7 @@ def ensure_schema(session: Session, schema: str) -> None:
         create(session, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)), TableName(schema, ""))
 
 
-def create(session: Session, statement: sql.Composed, what: TableName) -> None:
+def create(session: Session, statement: sql.Composed, relation: TableName) -> None:
     """Run a CREATE; a concurrent run may create it first.
 
     Raises:
@@ -173,13 +173,13 @@ def create(session: Session, statement: sql.Composed, what: TableName) -> None:
     try:
         session.query(statement)
     except errors.InsufficientPrivilege as error:
-        name = str(what) if what.name else f"schema {what.schema}"
+        name = str(relation) if relation.name else f"schema {relation.schema}"
         problem = f"{name} does not exist, and the role may not create it"
-        raise missing_privilege(session, what, problem, error) from None
+        raise missing_privilege(session, relation, problem, error) from None
     except errors.Error as error:
         if error.sqlstate not in _EXISTS_ALREADY:
             raise
-        if error.sqlstate == _TYPE_EXISTS and not _is_relation(session, what):
+        if error.sqlstate == _TYPE_EXISTS and not _is_relation(session, relation):
             raise
 
 
@@ -189,7 +189,7 @@ def _is_relation(session: Session, table: TableName) -> bool:
 
 
 def require(session: Session, table: TableName, *privileges: str) -> None:
-    """See, before a file runs, that the run can be recorded.
+    """Check, before a file runs, that the run can be recorded.
 
     Raises:
         ServerRefused: the role lacks some of ``privileges`` on ``table``.
