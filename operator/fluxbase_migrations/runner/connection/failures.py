@@ -1,4 +1,4 @@
-"""From a server's error to words: which file, line, column and statement, and whether a retry can help."""
+"""A server's error as an error of ours: file, line, column and statement, and whether a retry can help."""
 
 import re
 from collections.abc import Sequence
@@ -123,10 +123,10 @@ def _message(failure: SqlFailure, parts: Sequence[QueryPart]) -> str:
     return failure.message
 
 
-def read_otherwise(how: str, file: str, detail: str | None = None) -> MigrationError:
-    """The error where the server's answers are not those of the statements that were meant."""
+def split_differently(difference: str, file: str, detail: str | None = None) -> MigrationError:
+    """The error where the server's answers are not those of the statements that the file was split into."""
     return Unproven(
-        f"the server split the file differently than this program: {how}",
+        f"the server split the file differently than this program: {difference}",
         file=file,
         detail=detail,
         hint="look at what the file left in the database, then force the actual version; and please "

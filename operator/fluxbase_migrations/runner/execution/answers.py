@@ -16,7 +16,7 @@ def transaction_id(replies: Sequence[Reply]) -> str:
 
 
 def misread(context: MigrationSession, prepared: Prepared, message: Sequence[QueryPart]) -> str | None:
-    """How the strings of what follows would be read, if that is another way than was taken for granted."""
+    """How the server would read the strings that follow, if that is not how the file was split."""
     last = next((part for part in reversed(message) if part.origin is not None), None)
     following = last.first + last.results if last else len(prepared.statements)
     if following >= len(prepared.statements):
@@ -27,7 +27,7 @@ def misread(context: MigrationSession, prepared: Prepared, message: Sequence[Que
 
 
 def rolled_back(context: MigrationSession, xid: str) -> bool:
-    """Whether the server says that a transaction came to nothing."""
+    """Whether the server says that a transaction was rolled back; False where it does not say."""
     try:
         return context.session.transaction_status(xid) == "aborted"
     except errors.Error:

@@ -20,7 +20,7 @@ _MISSING_RELATION = frozenset(("42P01", "3F000"))
 
 
 class NeedsGroups(Exception):
-    """PostgreSQL will not have a statement in this transaction; nothing has changed."""
+    """PostgreSQL refuses a statement inside this transaction; nothing has changed."""
 
     def __init__(self, index: int, sqlstate: str) -> None:
         super().__init__(index)
@@ -38,17 +38,17 @@ class _Failed(Exception):
 
 
 class _Disagreed(Exception):
-    """The server read the file in another way than we did."""
+    """The server has split the file differently."""
 
-    def __init__(self, how: str, replies: Sequence[Reply], parts: Sequence[QueryPart]) -> None:
-        super().__init__(how)
-        self.how = how
+    def __init__(self, difference: str, replies: Sequence[Reply], parts: Sequence[QueryPart]) -> None:
+        super().__init__(difference)
+        self.difference = difference
         self.replies = replies
         self.parts = parts
 
 
 class _NeedsSteps(Exception):
-    """The transaction is to be run message by message: nothing of it has taken effect."""
+    """The transaction has to be run message by message; nothing of it has taken effect."""
 
 
 def run_atomic(
@@ -95,12 +95,12 @@ class _AtomicRun:
         self.group = self.prepared.groups[0] if self.prepared.groups else Group(0)
 
     def run(self) -> None:
-        """Run it.
+        """Run the file.
 
         Raises:
             _Failed: the server refused a statement; the transaction is rolled back.
             _Disagreed: the server's answers do not fit.
-            MigrationError: our tables cannot be made again.
+            MigrationError: our tables cannot be created again.
         """
         if self.prepared.one_message:
             try:
@@ -132,13 +132,13 @@ class _AtomicRun:
         self._confirm(parts, replies)
 
     def _in_steps(self) -> None:
-        """The same in several messages: the server's answers are seen before anything is committed."""
+        """The same in several messages: the server's answers are checked before anything is committed."""
         self._open()
         for message in self.prepared.messages(self.group, self.sql.reset_session()):
             self._send(message)
-            if how := answers.misread(self.context, self.prepared, message):
+            if difference := answers.misread(self.context, self.prepared, message):
                 self.session.rollback()
-                raise _Disagreed(how, (), message)
+                raise _Disagreed(difference, (), message)
         self._send([self.sql.constraints()])
         self._send([self.sql.confirm_transaction(self.attempt.xid), self.sql.reset_session_for_us()])
         self._ensure_tables()
@@ -147,8 +147,8 @@ class _AtomicRun:
     def _open(self) -> None:
         """Begin, with an entry that is there before the file's first statement.
 
-        It is overwritten behind the last one. Where a transaction may only read, there is none: nothing that
-        the file does can take effect by itself.
+        It is overwritten after the last statement. A read-only transaction has none: nothing in it can take
+        effect by itself.
         """
         opening = [self.sql.begin_marked(b", ".join(self.group.modes))]
         read_only = any(b"READ ONLY" in modes for modes in self.group.modes)
@@ -158,9 +158,9 @@ class _AtomicRun:
             opening.append(QueryPart(insert + b" RETURNING id;", 1))
         replies = self._send(opening, rows=3)
         self.attempt.xid = answers.transaction_id(replies)
-        number = (replies[2].row or (None,))[0] if not read_only else None
+        entry_id = (replies[2].row or (None,))[0] if not read_only else None
         # A trigger may have left the entry out. 0 would be the history's own.
-        self.attempt.marker = int(number) if number else None
+        self.attempt.marker = int(entry_id) if entry_id else None
 
     def _send(self, parts: list[QueryPart], rows: int = 0) -> list[Reply]:
         """One message of several; whatever is wrong with the answer, the transaction is rolled back."""
@@ -176,12 +176,12 @@ class _AtomicRun:
         return replies
 
     def _confirm(self, parts: Sequence[QueryPart], replies: Sequence[Reply]) -> None:
-        how = command_tags.complete(parts, replies, self.prepared.statements, self.prepared.specials)
-        if how is not None:
-            raise _Disagreed(how, replies, parts)
+        difference = command_tags.complete(parts, replies, self.prepared.statements, self.prepared.specials)
+        if difference is not None:
+            raise _Disagreed(difference, replies, parts)
 
     def _ensure_tables(self) -> None:
-        """Make what the file has dropped of ours."""
+        """Create those of our tables again that the file has dropped."""
         try:
             version_table.ensure(self.session, self.context.table)
             self.context.history.ensure(self.session)
@@ -204,9 +204,9 @@ class _AtomicRun:
     def fail(self, failure: SqlFailure, parts: Sequence[QueryPart]) -> NoReturn:
         """Decide what a failure means, record it, and raise it."""
         prepared = self.prepared
-        how = command_tags.disagreement(parts, failure.replies, prepared.statements, prepared.specials)
-        if how is not None or not self._left_nothing():
-            self.stop(_Disagreed(how or "it ended the transaction", failure.replies, parts), failure)
+        difference = command_tags.disagreement(parts, failure.replies, prepared.statements, prepared.specials)
+        if difference is not None or not self._left_nothing():
+            self.stop(_Disagreed(difference or "it ended the transaction", failure.replies, parts), failure)
         index, _ = error_places.locate(failure, parts, prepared.statements)
         if index is not None and self._needs_groups(failure, index):
             raise NeedsGroups(index, failure.sqlstate) from failure
@@ -215,15 +215,15 @@ class _AtomicRun:
         raise error from failure
 
     def _left_nothing(self) -> bool:
-        """Whether the server says that our transaction came to nothing.
+        """Whether the server says that our transaction was rolled back.
 
         Without its id nothing of the file was sent yet, or a file that has no word that ends a transaction.
         """
         return self.attempt.xid is None or answers.rolled_back(self.context, self.attempt.xid)
 
     def _needs_groups(self, failure: SqlFailure, index: int) -> bool:
-        """Whether PostgreSQL refused a statement because of the transaction, which is not the file's own."""
-        # 25001 is said of a late SET TRANSACTION, too, and that is the file's mistake.
+        """Whether PostgreSQL refused a statement because of a transaction that the file did not open."""
+        # A late SET TRANSACTION fails with 25001, too, and that is the file's error.
         special = self.prepared.specials.get(index)
         sets_transaction = special is not None and special.kind is StatementKind.SET_TRANSACTION
         calls_for_groups = failures.calls_for_groups(failure, self.prepared.statements, index)
@@ -241,7 +241,7 @@ class _AtomicRun:
     def stop(self, disagreed: _Disagreed, failure: SqlFailure | None = None) -> NoReturn:
         """The server's answers do not fit: say what is known to have taken effect, mark it, and stop."""
         detail = self.session.scrub(failure.message) if failure else None
-        error = failures.read_otherwise(disagreed.how, self.prepared.step.label, detail)
+        error = failures.split_differently(disagreed.difference, self.prepared.step.label, detail)
         error.with_effect(self._known_effect(disagreed))
         self.attempt.proven = False
         record_failure(self.context, self.attempt, error)
@@ -250,7 +250,7 @@ class _AtomicRun:
     def _known_effect(self, disagreed: _Disagreed) -> str:
         """What the server has confirmed, in words."""
         parts = disagreed.parts
-        first = next((number for number, part in enumerate(parts) if part.origin is not None), 0)
+        first = next((index for index, part in enumerate(parts) if part.origin is not None), 0)
         replies = disagreed.replies[sum(part.results for part in parts[:first]) :]
         if committed := command_tags.ended_by_itself(replies):
             committed = min(committed, sum(part.results for part in parts if part.origin is not None))
@@ -268,12 +268,12 @@ def record_failure(context: MigrationSession, attempt: Attempt, error: Migration
     A fault that may pass leaves the row as it is.
     """
     session, sql, step = context.session, context.sql, attempt.prepared.step
-    passing = isinstance(error, Transient | Interrupted)
-    outcome = EntryOutcome.INTERRUPTED if passing else EntryOutcome.FAILED
+    may_pass = isinstance(error, Transient | Interrupted)
+    outcome = EntryOutcome.INTERRUPTED if may_pass else EntryOutcome.FAILED
     entry = attempt.entry(outcome, done=0, error=error_details(error.info))
     if isinstance(error, Unproven):
         entry["in_doubt"] = 1
-    if passing:
+    if may_pass:
         record = QueryPart(context.history.insert(session, entry) + b";", 1)
     else:
         record = sql.write_row(step.to_version, True, entry)

@@ -11,12 +11,12 @@ from fluxbase_migrations.runner.sql.statements import statement_label
 
 
 def golang_released(context: MigrationSession) -> AbstractContextManager[None]:
-    """golang-migrate's locks are free meanwhile; see :func:`lock.golang_released`."""
+    """Release golang-migrate's locks for a while; see :func:`lock.golang_released`."""
     return lock.golang_released(context.session, context.ids, max(context.lock_timeout, 60.0))
 
 
 def log_without_lock_timeout(context: MigrationSession, prepared: Prepared, index: int) -> None:
-    """Tell that a lock_timeout that the file has set is set aside for statement ``index``."""
+    """Log that a lock_timeout of the file's own does not apply to statement ``index``."""
     if index_cleanup.own_lock_timeout(context.session) in (None, "0"):
         return
     context.log.info(
@@ -29,11 +29,11 @@ def log_without_lock_timeout(context: MigrationSession, prepared: Prepared, inde
 def drop_blocking_indexes(
     context: MigrationSession, label: str, target: index_cleanup.Target, *, recovering: bool
 ) -> None:
-    """Drop an invalid index of the name that the statement asks for.
+    """Drop an invalid index that has the name of the index to be created.
 
     Raises:
         Interrupted: a signal ended the wait for others' transactions.
-        Unproven: it stays; IF NOT EXISTS would take it for what was asked for.
+        Unproven: it stays; IF NOT EXISTS would take it for the index to be built.
     """
     session = context.session
     if not index_cleanup.blocking(session, target, always=recovering):

@@ -93,18 +93,18 @@ class Engine:
         self.warnings.append(text)
         self.log.warn(text, source=self.track.label)
 
-    def migrate(self, make_plan: Callable[[int, int], Plan], wanted: Callable[[Step], bool]) -> int:
+    def migrate(self, make_plan: Callable[[int, int], Plan], is_desired: Callable[[Step], bool]) -> int:
         """Recover from a dirty row if that is allowed, then run the plan.
 
-        ``make_plan`` gets the recorded version and how many steps recovery has already run. Returns
-        the number of files that ran.
+        ``make_plan`` gets the recorded version and how many steps recovery has already run;
+        ``is_desired`` says whether the target still calls for a step. Returns the number of files that ran.
 
         Raises:
             MigrationError: the run ended early; the track's row and :attr:`applied` say where.
         """
         ran = 0
         if self.track.row.dirty:
-            ran = self.recover(wanted)
+            ran = self.recover(is_desired)
         plan = make_plan(self.track.row.version, ran + self._given_up)
         self.run(plan, already=ran)
         if plan.short:
@@ -116,21 +116,21 @@ class Engine:
         for step in plan.steps:
             if step.file is not None:
                 step.file.check()
-        ahead = Lookahead(plan.steps, self._prepare)
+        lookahead = Lookahead(plan.steps, self._prepare)
         total = already + len(plan.steps)
         for index in range(len(plan.steps)):
             if self.track.stop.signal is not None:
                 self._stopped(len(plan.steps) - index)
-            prepared = self._get(ahead, index)
-            following = ahead.peek(index + 1)
+            prepared = self._get(lookahead, index)
+            following = lookahead.peek(index + 1)
             self._announce(prepared, already + index + 1, total)
             # Durable, unless another atomic file follows, whose commit or failure will be.
             durable = following is None or not following.atomic
-            self._run_one(Attempt(prepared), durable=durable, on_sent=partial(ahead.peek, index + 2))
+            self._run_one(Attempt(prepared), durable=durable, on_sent=partial(lookahead.peek, index + 2))
 
-    def _get(self, ahead: Lookahead, index: int) -> Prepared:
+    def _get(self, lookahead: Lookahead, index: int) -> Prepared:
         try:
-            return ahead.get(index)
+            return lookahead.get(index)
         except MigrationError:
             self.track.flush()
             self.track.refresh_if_possible()
@@ -141,7 +141,7 @@ class Engine:
 
         Raises:
             InvalidSource: it cannot be run as it is, or not in the memory there is.
-            Interrupted: a signal came meanwhile.
+            Interrupted: a signal came while the file was read.
         """
         conforming = self.track.session.standard_conforming_strings
         prepared = Prepared.of(
@@ -174,14 +174,14 @@ class Engine:
         done: int = 0,
         on_sent: Callable[[], object] | None = None,
     ) -> None:
-        """One file; the row is read again only after trouble."""
+        """Run one file; the row is read again only after an error."""
         step = attempt.prepared.step
         try:
             run_file(self.track.context, attempt, durable=durable, done=done, on_sent=on_sent)
-        except failures.LOST as lost:
+        except failures.LOST as error:
             if not self.track.session.lost:
                 raise
-            self._after_loss(attempt, str(lost))
+            self._after_loss(attempt, str(error))
         except MigrationError:
             self.track.refresh_if_possible()
             raise
@@ -215,10 +215,13 @@ class Engine:
             effect = self._effect(attempt)
         except Unproven:
             raise
-        except (MigrationError, *failures.LOST) as again:
+        except (MigrationError, *failures.LOST) as reconnect_error:
             self.track.observed = False
-            why = again.info.message if isinstance(again, MigrationError) else " ".join(str(again).split())
-            raise error.with_effect(f"not known, because reconnecting failed: {why}") from again
+            if isinstance(reconnect_error, MigrationError):
+                why = reconnect_error.info.message
+            else:
+                why = " ".join(str(reconnect_error).split())
+            raise error.with_effect(f"not known, because reconnecting failed: {why}") from reconnect_error
         if effect is None:
             return
         error.with_effect(effect)
@@ -234,20 +237,22 @@ class Engine:
         """What a lost attempt left, in words; None if the run can go on after it.
 
         A server that crashed may have lost the last commits that were not durable, and no file of those
-        counts as applied any more. What counts is on disk before anything is said about it.
+        counts as applied any more. What counts is flushed before it is reported.
         """
         entries, step = self.track.entries(), attempt.prepared.step
         effect = drift.effect_of(entries, attempt.id)
         if attempt.marker is not None and any(
-            one.id == attempt.marker and one.outcome == EntryOutcome.RUNNING for one in entries
+            entry.id == attempt.marker and entry.outcome == EntryOutcome.RUNNING for entry in entries
         ):
             raise self._ended_by_itself(attempt)
-        kept = {one.attempt for one in entries if one.outcome == EntryOutcome.APPLIED}
-        self._applied = {one: applied for one, applied in self._applied.items() if one in kept}
+        applied = {entry.attempt for entry in entries if entry.outcome == EntryOutcome.APPLIED}
+        files = self._applied.items()
+        self._applied = {attempt_id: file for attempt_id, file in files if attempt_id in applied}
         if effect is None and (self.track.row.version, self.track.row.dirty) != (step.to_version, False):
             self._took_effect(attempt)
             effect = f"it took effect, and another run has brought the database to {self.track.row} since"
-        self.track.context.flushed = effect is not None and not self._applied  # seen is not yet on disk
+        # What was read may not be on disk yet.
+        self.track.context.flushed = effect is not None and not self._applied
         if effect is not None:
             self.track.flush()
         return effect
@@ -259,23 +264,23 @@ class Engine:
         record_failure(self.track.context, attempt, error)
         return error
 
-    def _stopped(self, left: int) -> None:
+    def _stopped(self, remaining: int) -> None:
         self.track.flush()
         raise Interrupted(
-            f"{self.track.stop.signal} received: stopped before the next file, {left} left to run"
+            f"{self.track.stop.signal} received: stopped before the next file, {remaining} left to run"
         )
 
-    def recover(self, wanted: Callable[[Step], bool]) -> int:
+    def recover(self, is_desired: Callable[[Step], bool]) -> int:
         """Get from a dirty row to a clean one, if that is allowed; returns how many files ran.
 
         Raises:
             MigrationError: it is not allowed, or failed.
         """
         entries = self._resolved_entries()
-        action = decide(self.track.row, entries, self.source, self.options.policy, wanted, self._prepare)
-        previous = next(
-            (one.id for one in entries if one.kind is EntryKind.MIGRATION and one.wrote(self.track.row)), None
-        )
+        action = decide(self.track.row, entries, self.source, self.options.policy, is_desired, self._prepare)
+        row = self.track.row
+        writers = (entry.id for entry in entries if entry.kind is EntryKind.MIGRATION and entry.wrote(row))
+        previous = next(writers, None)
         self.recovered = action.reason
         self.log.info("recovering from a dirty version", version=self.track.row.version, action=action.reason)
         self.track.forget()
@@ -301,10 +306,10 @@ class Engine:
         """The history, newest first, without what is in doubt and the catalog resolves.
 
         To resolve it may change the database, so the policy Manual leaves them. golang-migrate's locks are
-        free meanwhile, and its ``force`` may write the row.
+        free for that time, and its ``force`` may write the row.
 
         Raises:
-            ServerRefused: somebody did.
+            ServerRefused: another session did.
         """
         before, entries = self.track.row, self.track.entries()
         if self.options.policy.recovery is not Recovery.MANUAL:

@@ -1,4 +1,4 @@
-"""One file, in whichever way it can be run; PostgreSQL has the last word on that."""
+"""One file: in one transaction, or in groups where PostgreSQL refuses that."""
 
 from collections.abc import Callable
 
@@ -27,15 +27,15 @@ def run_file(
     if prepared.atomic and not done and attempt.in_doubt_checksum is None:
         try:
             return run_atomic(context, attempt, durable=durable, on_sent=on_sent)
-        except NeedsGroups as needs:
-            (prepared.cuts if needs.sqlstate == "55P04" else prepared.alone).add(needs.index)
+        except NeedsGroups as error:
+            (prepared.cuts if error.sqlstate == "55P04" else prepared.alone).add(error.index)
             prepared.regroup()
             attempt.marker = None  # it was rolled back
             context.log.info(
                 "file cannot run in one transaction, running it in groups",
                 file=prepared.step.label,
-                statement=statement_label(prepared.statements, needs.index),
-                sqlstate=needs.sqlstate,
+                statement=statement_label(prepared.statements, error.index),
+                sqlstate=error.sqlstate,
             )
     GroupRun(context, attempt, done).run()
     return None

@@ -56,7 +56,7 @@ class GroupRun:
         self.progress = StatementProgress(context, attempt, done)
         self.resumed = done > 0 or attempt.in_doubt_checksum is not None
         if done:
-            # Where the last attempt's groups ended: what PostgreSQL asked for then is not known any more.
+            # The last attempt's group ended here; which other cuts its errors called for is not recorded.
             attempt.prepared.cuts.add(done)
             attempt.prepared.regroup()
 
@@ -64,7 +64,7 @@ class GroupRun:
         """Run what is left of the file.
 
         Raises:
-            Dirty: the session cannot be made again what it was; nothing was begun.
+            Dirty: the session cannot be restored; nothing was begun.
             MigrationError: a statement failed; the row is dirty, and the history says how far it got.
             ConnectionLost: the row is dirty, and the history says how far it got.
         """
@@ -72,27 +72,29 @@ class GroupRun:
         self.progress.mark()
         try:
             self._groups()
-        except (MigrationError, errors.Error) as raised:
+        except (MigrationError, errors.Error) as cause:
             label = self.attempt.prepared.step.label
-            error = failures.beside_the_file(raised, self.context.session, label)
+            error = failures.beside_the_file(cause, self.context.session, label)
             if not self.progress.recorded:
                 self.progress.record(error)
             if self.progress.unproven and not isinstance(error, Unproven):
                 error = Unproven.from_error(error)
-            raise error from raised.__cause__
+            raise error from cause.__cause__
         self.progress.finish()
 
     def _restore_session(self) -> None:
-        """The statements to come expect the session that those before them have made."""
+        """Restore the session that the statements done so far left, which the next ones may need."""
         attempt, session = self.attempt, self.context.session
-        lacking = session_capture.restore(session, attempt.session) if attempt.session is not None else None
-        if lacking is None:
+        if attempt.session is None:
+            return
+        unrestored = session_capture.restore(session, attempt.session)
+        if unrestored is None:
             return
         session.run_own(self.context.sql.reset_session().sql)
         raise Dirty.of(
             attempt.prepared.step.to_version,
             f"{attempt.prepared.step.label} cannot be resumed after statement {self.progress.done}: "
-            f"the session has state that cannot be restored: {lacking}",
+            f"the session has state that cannot be restored: {unrestored}",
             hint="make that possible again, or finish or undo the file by hand and force the version",
         )
 
@@ -100,7 +102,7 @@ class GroupRun:
         prepared = self.attempt.prepared
         position = self.progress.done
         while position < len(prepared.statements):
-            group = next((one for one in prepared.groups if one.last > position), None)
+            group = next((group for group in prepared.groups if group.last > position), None)
             if group is None:
                 return
             if self.context.stop.should_leave_file:
@@ -138,9 +140,9 @@ class GroupRun:
         self.attempt.xid = xid
         for message in prepared.messages(group, sql.reset_session()):
             self._exchange(group, message)
-            if how := misread(self.context, prepared, message):
+            if difference := misread(self.context, prepared, message):
                 self.context.session.rollback()
-                self._disagreed(how)
+                self._disagreed(difference)
         return xid
 
     def _close(self, group: Group, xid: str) -> list[Reply]:
@@ -158,36 +160,38 @@ class GroupRun:
         return self._exchange(group, ending, rows=sum(part.results for part in ending))
 
     def _exchange(self, group: Group, parts: list[QueryPart], rows: int = 0) -> list[Reply]:
-        """Send a message of a transaction, and see that the server did what was meant."""
+        """Send a message of a transaction, and check that the server ran what was meant."""
         session, prepared = self.context.session, self.attempt.prepared
         try:
             replies = session.run(parts, rows=rows)
         except SqlFailure as failure:
             session.rollback()
-            how = command_tags.disagreement(parts, failure.replies, prepared.statements, prepared.specials)
+            difference = command_tags.disagreement(
+                parts, failure.replies, prepared.statements, prepared.specials
+            )
             if (
-                how is None
+                difference is None
                 and self.attempt.xid is not None
                 and not rolled_back(self.context, self.attempt.xid)
             ):
-                how = "it ended the transaction"
-            if how is not None:
-                self._disagreed(how)
+                difference = "it ended the transaction"
+            if difference is not None:
+                self._disagreed(difference)
             self._failed(group, failure, parts)
-        how = command_tags.complete(parts, replies, prepared.statements, prepared.specials)
-        if how is not None:
+        difference = command_tags.complete(parts, replies, prepared.statements, prepared.specials)
+        if difference is not None:
             session.rollback()
-            self._disagreed(how)
+            self._disagreed(difference)
         return replies
 
-    def _disagreed(self, how: str) -> NoReturn:
-        """The server read the file in another way than we did: stop.
+    def _disagreed(self, difference: str) -> NoReturn:
+        """Stop: the server has split the file differently.
 
         Raises:
             Unproven: always.
         """
         self.progress.mark_unknown()
-        raise failures.read_otherwise(how, self.attempt.prepared.step.label)
+        raise failures.split_differently(difference, self.attempt.prepared.step.label)
 
     def _alone(self, group: Group) -> None:
         """One statement outside a transaction: marked started, run, marked done."""
@@ -235,21 +239,21 @@ class GroupRun:
     def _send(self, parts: list[QueryPart]) -> SqlFailure | None:
         """Run one statement outside a transaction; the server itself refuses a second one in it."""
         session, prepared = self.context.session, self.attempt.prepared
-        own = all(part.origin is None for part in parts)  # in place of a DISCARD ALL
+        is_ours = all(part.origin is None for part in parts)  # in place of a DISCARD ALL
         try:
-            replies = session.run(parts, atomic=False, single=not own)
+            replies = session.run(parts, atomic=False, single=not is_ours)
         except SqlFailure as failure:
             session.rollback()
             return failure
-        how = command_tags.complete(parts, replies, prepared.statements, prepared.specials)
-        if how is not None:
-            self._disagreed(how)
+        difference = command_tags.complete(parts, replies, prepared.statements, prepared.specials)
+        if difference is not None:
+            self._disagreed(difference)
         return None
 
     def _clean_up(
         self, target: index_cleanup.Target | None, failure: SqlFailure, parts: list[QueryPart]
     ) -> None:
-        """Drop what a failed build left; a signal leaves it to the next run, which finds it in the history.
+        """Drop what a failed build left; after a signal the next run does it, by the history.
 
         Raises:
             MigrationError: the build's failure, where a signal ended the wait for others' transactions.
@@ -330,8 +334,8 @@ class GroupRun:
 
 
 class _Cut(Exception):
-    """PostgreSQL asked for another cut, which is made; the group is to be run again."""
+    """An error called for another cut, which is made: run the group again."""
 
 
 class _TablesDropped(Exception):
-    """The file's statements ran, and what we record them in is gone with them; rolled back."""
+    """The file's statements ran, but have dropped our tables; the transaction is rolled back."""

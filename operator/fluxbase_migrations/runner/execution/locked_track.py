@@ -23,7 +23,7 @@ from fluxbase_migrations.runner.history.other_version_tables import Guard
 from fluxbase_migrations.runner.log import Log
 
 _REOPENINGS: Final = 3
-"""How often a connection that is lost again at once is opened anew."""
+"""How often a connection that is lost again at once is opened again."""
 
 
 class LockedTrack:
@@ -43,7 +43,7 @@ class LockedTrack:
     ) -> None:
         """``label`` is the track's name in log lines; ``lock_timeout`` is in seconds.
 
-        ``guard`` looks, where the track has no version, for another version table.
+        ``guard`` searches, where the track has no version, for another version table.
         """
         self._connect = connect
         self.table = table
@@ -84,7 +84,7 @@ class LockedTrack:
         return self._context
 
     def open(self, *, create: bool = True, guarded: bool = True) -> None:
-        """Connect, take the lock, create what is missing (unless told not to), and read the row.
+        """Connect, take the lock, create what is missing (if ``create``), and read the row.
 
         Raises:
             MigrationError: see :mod:`fluxbase_migrations.core.errors`.
@@ -93,7 +93,7 @@ class LockedTrack:
             try:
                 return self._open(create, guarded)
             except errors.ReadOnlySqlTransaction:
-                # It became so after we looked; to connect again waits until that has passed.
+                # It became so after the check; connecting again waits until that has passed.
                 self.log.warn("the server accepts no writes, connecting again", source=self.label)
         raise read_only_server()
 
@@ -105,15 +105,15 @@ class LockedTrack:
             self._name_table(self.table.resolved(session))
             limits = self._lock_timeout, self.log, self.stop
             guard = self._guard if create and guarded else None
-            # What was read before a loss is of the database of then: nothing of it holds in another one.
-            known = () if self.database is None else (self.database,)
+            # What was read before a loss holds in that database only.
+            last_known = () if self.database is None else (self.database,)
             self._context = under_lock(
                 session,
                 self.table,
                 self._history,
                 *limits,
                 create=create,
-                expected=(*self._expected, *known),
+                expected=(*self._expected, *last_known),
                 guard=guard,
             )
             self.database = self._context.database
@@ -122,7 +122,7 @@ class LockedTrack:
                 self.check_other_tables()
         except ForeignTable:
             self._context = None
-            self.row, self.observed = Row(), True  # that ours says nothing is why it was refused
+            self.row, self.observed = Row(), True  # it is refused only where our table has no version
             session.close()
             raise
         except BaseException:
@@ -131,7 +131,7 @@ class LockedTrack:
             raise
 
     def announce(self, message: str, **fields: Any) -> None:
-        """Log that a file begins; what is told while it runs has the same fields."""
+        """Log that a file begins; lines about it while it runs have the same fields."""
         self._running = {**fields, "source": self.label}
         self.log.info(message, **self._running)
 
@@ -140,7 +140,7 @@ class LockedTrack:
             self.table, self._history = table, HistoryTable(table)
 
     def check_other_tables(self) -> None:
-        """See that no other version table says that the files were applied, where ours says nothing.
+        """Check that no other version table says that the files were applied, where ours has no version.
 
         Raises:
             ForeignTable: one does.
@@ -176,7 +176,7 @@ class LockedTrack:
         return self.row
 
     def refresh_if_possible(self) -> None:
-        """Read the row after trouble: it is reported as it was read, never as it was meant."""
+        """Read the row after an error: it is reported as it was read, never as it was meant."""
         try:
             self.refresh()
         except (errors.Error, MigrationError):
@@ -189,12 +189,12 @@ class LockedTrack:
         return self._entries
 
     def forget(self) -> None:
-        """The history was written: read it anew when it is next asked for."""
+        """Read the history again when it is next needed: it was written."""
         self._entries = None
 
     def is_obeyed(self, kind: EntryKind, token: str) -> bool:
         """Whether the command of this kind with this token was obeyed already."""
-        return any((one.kind, one.token) == (kind, token) for one in self.entries())
+        return any((entry.kind, entry.token) == (kind, token) for entry in self.entries())
 
     def record(self, kind: EntryKind, outcome: EntryOutcome, **more: Value) -> None:
         """Write an entry that is about no file, durably."""
@@ -202,7 +202,7 @@ class LockedTrack:
         self.forget()
 
     def flush(self) -> None:
-        """Make the last commit durable before anything is said about it."""
+        """Make the last commit durable before it is reported."""
         if self._context is None or self.context.flushed:
             return
         self.record(EntryKind.MIGRATION, EntryOutcome.INTERRUPTED)
@@ -211,8 +211,8 @@ class LockedTrack:
         """Record ``version``, clean, whatever was there; -1 is nothing applied."""
         self.write_row(version, EntryKind.FORCE, token, **{"from": str(self.row)})
 
-    def baseline(self, version: int, other: TableName | None) -> None:
-        """Record ``version``, clean, of a database that something else brought there: ``other``, if known.
+    def baseline(self, version: int, origin: TableName | None) -> None:
+        """Record ``version``, clean, of a database that another tool migrated: its table, if known.
 
         Raises:
             ServerRefused: a version is recorded already.
@@ -222,7 +222,7 @@ class LockedTrack:
                 f"{self.table} records version {self.row} already; a baseline never changes what is recorded",
                 hint=f"to change it: force {version}",
             )
-        self.write_row(version, EntryKind.BASELINE, **({"from": str(other)} if other else {}))
+        self.write_row(version, EntryKind.BASELINE, **({"from": str(origin)} if origin else {}))
 
     def write_row(self, version: int, kind: EntryKind, token: str | None = None, **details: object) -> None:
         """Write a clean version row, with its entry in the history."""

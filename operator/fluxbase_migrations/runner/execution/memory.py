@@ -1,7 +1,7 @@
-"""Whether a file fits into the memory that the container may use: one that does not is killed without a word.
+"""Whether a file fits into the container's memory: a process that needs more is killed without a message.
 
-Held at once are the files of the source, and twice the statement that is being sent: libpq keeps its text,
-and the message made of it.
+Held at once are the files of the source, and twice the statement that is being sent: libpq keeps its text and
+a message with a copy of it.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def _read(path: Path) -> str:
 
 
 def require(available: int | None, source: MigrationFiles, prepared: "Prepared") -> None:
-    """See that a file can be run in the memory there is.
+    """Check that a file can be run in the memory there is.
 
     Raises:
         InvalidSource: it needs more; the message says how much.
@@ -56,13 +56,13 @@ def require(available: int | None, source: MigrationFiles, prepared: "Prepared")
     raise too_large(largest, needed, available, prepared.step.label)
 
 
-def too_large(what: str, needed: int, available: int, file: str | None = None) -> InvalidSource:
+def too_large(reason: str, needed: int, available: int, file: str | None = None) -> InvalidSource:
     """The error, with the number to set."""
-    need = mebibytes(needed)
+    size = mebibytes(needed)
     return InvalidSource(
-        f"{need} MiB of memory are needed, and this container may use {available >> 20} MiB: {what}",
+        f"{size} MiB of memory are needed, and this container may use {available >> 20} MiB: {reason}",
         file=file,
-        hint=f"set spec.job.resources.limits.memory to at least {need}Mi, or use smaller files",
+        hint=f"set spec.job.resources.limits.memory to at least {size}Mi, or use smaller files",
     )
 
 

@@ -47,21 +47,21 @@ class StatementProgress:
 
     @property
     def unproven(self) -> bool:
-        """Whether a statement may have taken effect in part, and no catalog can tell."""
+        """Whether a statement may have taken effect in part, and the catalog cannot resolve it."""
         return self.in_doubt is not None and not in_doubt_resolution.resolvable(self.notes)
 
     def left_nothing(self) -> None:
-        """Only what an earlier attempt has left in doubt is, until this one has got over it."""
+        """Nothing is in doubt but what an earlier attempt left so, until this one has passed it."""
         self.in_doubt, self.notes = None, {}
         if self.attempt.in_doubt_checksum is not None:
             self.in_doubt, self.notes = self.done + 1, {AFTER: self.attempt.in_doubt_checksum}
 
     def mark(self) -> None:
-        """The dirty mark and the history's entry, durable before anything else."""
+        """Write the dirty row and the history's entry, durably, before anything else."""
         sql = self.context.sql
         self._session = self._state(first=True)
         parts = [sql.begin(), sql.reacquire_locks(), QueryPart(sql.as_ourselves, 2)]
-        self._entered(self._own([*parts, self.new_entry(self.done), sql.commit(durable=True)]))
+        self._entered(self._run_own([*parts, self.new_entry(self.done), sql.commit(durable=True)]))
         self.context.flushed = True
 
     def _state(self, *, first: bool = False) -> SessionState:
@@ -81,8 +81,8 @@ class StatementProgress:
         return self.context.sql.write_row(self.attempt.prepared.step.to_version, True, entry)
 
     def _entered(self, results: list[abc.PGresult]) -> None:
-        """Take note of the entry that :meth:`new_entry` made."""
-        row = next(one for one in reversed(results) if one.ntuples == 1 and one.nfields == 3)
+        """Keep the id, and the row's xmin, of the entry that :meth:`new_entry` wrote."""
+        row = next(result for result in reversed(results) if result.ntuples == 1 and result.nfields == 3)
         self._entry_id = int(row.get_value(0, 0) or b"0")
         self._row_xmin = int(row.get_value(0, 1) or b"0")
 
@@ -108,26 +108,26 @@ class StatementProgress:
         """Statements that record, within a group's transaction, that ``done`` statements took effect.
 
         What the group has made of the session holds after its COMMIT only if it is what it was before: a
-        SET LOCAL looks the same. Otherwise it is recorded as not known, until :meth:`reached` has looked.
+        SET LOCAL looks the same. Otherwise it is recorded as not known, until :meth:`reached` has checked.
         """
         session, sql = self.context.session, self.context.sql
         before = rendered(session, self._session_json())
-        same = b"%b OPERATOR(pg_catalog.=) %b" % (session_capture.KEPT, before)
-        known = b"CASE WHEN %b THEN %b END" % (same, session_capture.KEPT)
+        is_same = b"%b OPERATOR(pg_catalog.=) %b" % (session_capture.KEPT, before)
+        state = b"CASE WHEN %b THEN %b END" % (is_same, session_capture.KEPT)
         columns = self.columns(done)
         columns["details"] = Expression(
             b"%b OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(%b, %b)"
-            % (rendered(session, columns["details"]), session.literal(SESSION), known)
+            % (rendered(session, columns["details"]), session.literal(SESSION), state)
         )
         return [
             QueryPart(session_capture.keep(session, self._custom), 1),
             QueryPart(sql.as_ourselves, 2),
             sql.own_timeouts(),
-            self._update(columns, same),
+            self._update(columns, is_same),
         ]
 
     def _update(self, columns: Columns, answer: bytes = b"true") -> QueryPart:
-        """Update the entry; an error unless it and the row that it has written are there, and alone."""
+        """Update the entry; the server fails unless the entry and its row are there, and no other row."""
         sql = self.context.sql
         update = sql.history.update(self.context.session, self._entry_id, columns)
         check = (
@@ -139,14 +139,14 @@ class StatementProgress:
         return QueryPart(check % (update, sql.target, sql.target, answer), 1)
 
     def reached(self, done: int, replies: Sequence[Reply] = ()) -> None:
-        """A group is committed: see what it has made of the session, and record that if it is new.
+        """A group is committed: record what it has made of the session, if that is new.
 
         ``replies`` are those to :meth:`position`, with their rows; none where its session is not known.
         """
         self.completed(done)
-        known = next((one.row[-1] == b"t" for one in reversed(replies) if one.row), False)
+        is_same = next((reply.row[-1] == b"t" for reply in reversed(replies) if reply.row), False)
         state = self._state()
-        if state != self._session or not known:
+        if state != self._session or not is_same:
             self._session = state
             self._write()
 
@@ -171,7 +171,7 @@ class StatementProgress:
         self._write()
 
     def mark_unknown(self) -> None:
-        """What took effect behind the position nobody can tell."""
+        """What took effect behind the position is not known, and cannot be resolved later."""
         self.in_doubt, self.notes = self.done + 1, {}
 
     def completed(self, done: int) -> None:
@@ -193,7 +193,7 @@ class StatementProgress:
                 raise self.changed() from failure
             if failure.sqlstate not in MISSING:
                 raise self._recording_failed(failure) from failure
-            self._own(opening)
+            self._run_own(opening)
             self.create_again(self.done)
 
     def create_again(self, done: int, *, in_group: bool = False) -> None:
@@ -213,7 +213,7 @@ class StatementProgress:
         except MigrationError:
             session.rollback()
             raise
-        self._entered(self._own([self.new_entry(done), self.context.sql.commit(durable=True)]))
+        self._entered(self._run_own([self.new_entry(done), self.context.sql.commit(durable=True)]))
 
     def changed(self) -> Unproven:
         """The row or the entry is not what this attempt has written."""
@@ -236,7 +236,7 @@ class StatementProgress:
         """
         sql = self.context.sql
         select = b"SELECT xmin FROM " + sql.target + b";"
-        results = self._own(
+        results = self._run_own(
             [
                 QueryPart(b"BEGIN;", 1),
                 QueryPart(sql.as_ourselves, 2),
@@ -254,31 +254,31 @@ class StatementProgress:
         sql, session = self.context.sql, self.context.session
         self.recorded = True
         error.with_effect(self.effect())
-        passing = error.is_transient and not self.unproven
+        may_pass = error.is_transient and not self.unproven
         columns = self.columns(self.done)
-        columns["outcome"] = EntryOutcome.INTERRUPTED if passing else EntryOutcome.FAILED
+        columns["outcome"] = EntryOutcome.INTERRUPTED if may_pass else EntryOutcome.FAILED
         columns["error"] = error_details(error.info)
         try:
             session.rollback()
-            self._own([sql.begin(), sql.reset_session_for_us(), sql.reacquire_locks()])
-            self._own([self._last(columns), sql.commit(durable=True)])
-        except (MigrationError, ConnectionLost, errors.Error) as why:
+            self._run_own([sql.begin(), sql.reset_session_for_us(), sql.reacquire_locks()])
+            self._run_own([self._last(columns), sql.commit(durable=True)])
+        except (MigrationError, ConnectionLost, errors.Error) as cause:
             session.rollback()
-            reason = why.info.message if isinstance(why, MigrationError) else str(why)
+            reason = cause.info.message if isinstance(cause, MigrationError) else str(cause)
             error.with_effect(f"{self.effect()}; recording that failed: {reason}")
 
     def _last(self, columns: Columns) -> QueryPart:
-        """The entry, made again where it is gone, and the dirty row, where the file has changed that."""
+        """The entry, created again where it is gone, and the dirty row, where the file has changed it."""
         context, sql, session = self.context, self.context.sql, self.context.session
         version = self.attempt.prepared.step.to_version
         version_table.ensure(session, context.table)
         context.history.ensure(session)
-        there = context.history.has(session, self._entry_id)
-        entry = columns if there else {**self.attempt.entry(EntryOutcome.FAILED), **columns}
+        exists = context.history.has(session, self._entry_id)
+        entry = columns if exists else {**self.attempt.entry(EntryOutcome.FAILED), **columns}
         if self._foreign_row or version_table.written_by(session, context.table) == [self._row_xmin]:
             insert = QueryPart(context.history.insert(session, entry) + b";", 1)
-            return sql.update(self._entry_id, columns) if there else insert
-        if there:
+            return sql.update(self._entry_id, columns) if exists else insert
+        if exists:
             return sql.rewrite_row(self._entry_id, version, True, columns)
         return sql.write_row(version, True, entry)
 
@@ -287,7 +287,7 @@ class StatementProgress:
         return drift.effect(self.done, len(self.attempt.prepared.statements), self.in_doubt)
 
     def finish(self) -> None:
-        """Hygiene, the clean row, and the history's entry, in one durable transaction."""
+        """Reset the session, write the clean row and the entry, in one durable transaction."""
         context, sql, step = self.context, self.context.sql, self.attempt.prepared.step
         self.completed(len(self.attempt.prepared.statements))
         session = context.session
@@ -304,10 +304,10 @@ class StatementProgress:
         except SqlFailure as failure:
             session.rollback()
             raise self._recording_failed(failure) from failure
-        self._own([final, sql.commit(durable=True)])
+        self._run_own([final, sql.commit(durable=True)])
 
-    def _own(self, parts: list[QueryPart]) -> list[abc.PGresult]:
-        """Our own statements, as one message; a lost lock stops the run."""
+    def _run_own(self, parts: list[QueryPart]) -> list[abc.PGresult]:
+        """Send our own statements as one message; a lost lock ends the run."""
         session = self.context.session
         try:
             return list(session.run_own(b"".join(part.sql for part in parts)))

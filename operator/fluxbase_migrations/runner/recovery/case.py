@@ -1,4 +1,4 @@
-"""What a decision about a dirty row is made from, and what it can be."""
+"""What a decision about a dirty row depends on, and the possible decisions."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,7 +22,7 @@ class RunAgain:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Go on after the first ``done`` statements, in a session like the one that they have made."""
+    """Go on after the first ``done`` statements, in a session like the one that they left."""
 
     step: Step
     done: int
@@ -37,7 +37,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """The failed file left nothing, and is not wanted any more: record the version before it."""
+    """The failed file left nothing, and the target no longer needs it: record the version before it."""
 
     version: int
     reason: str
@@ -45,7 +45,7 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How far to go without being asked."""
+    """How far the runner may go on its own."""
 
     recovery: Recovery = Recovery.PROVEN
     retry_failed: bool = True
@@ -55,19 +55,20 @@ class Policy:
     request: str | None = None
     """Which request that is, if it has a name: the operator repeats a run that ends without a result."""
     can_be_requested: bool = False
-    """Whether the operator runs it, so that somebody can ask for it anew; no command has such an option."""
+    """Whether the operator runs it, so that a user can request a retry; no command has such an option."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that the decision about a dirty row is made from."""
+    """Everything that the decision about a dirty row depends on."""
 
     row: Row
     entries: Sequence[Entry]
     """Newest first."""
     source: MigrationFiles
     policy: Policy
-    wanted: Callable[[Step], bool]
+    is_desired: Callable[[Step], bool]
+    """Whether the target still calls for a step."""
     prepare: Callable[[Step], Prepared]
 
 
@@ -81,7 +82,7 @@ def about(entry: Entry, version: int | None, direction: str | None, file: Migrat
 
 
 def step_of(entry: Entry, source: MigrationFiles) -> Step:
-    """What the entry was about, with the file as it is now."""
+    """The step that the entry was about, with the file as it is now."""
     direction = Direction(entry.direction or Direction.UP)
     version = NIL if entry.version is None else entry.version
     before = NIL if entry.from_version is None else entry.from_version

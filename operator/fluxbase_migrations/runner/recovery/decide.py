@@ -1,6 +1,6 @@
 """What to do about a dirty row: a pure decision from the row, the history and the files.
 
-Never "declare the failed migration applied". What the history proves decides; where it proves nothing, the
+A failed migration is never declared applied. What the history proves decides; where it proves nothing, the
 policy does.
 """
 
@@ -32,7 +32,7 @@ from fluxbase_migrations.runner.sql.statements import tag
 
 _EDITED: Final = "they were edited since"
 _BY_HAND: Final = "finish or undo the file by hand and force the version"
-_ASKING: Final = f"kubectl fluxbase retry, or the annotation {ANNOTATION_REQUESTED_AT}, runs"
+_REQUEST_RUNS: Final = f"kubectl fluxbase retry, or the annotation {ANNOTATION_REQUESTED_AT}, runs"
 
 
 def decide(
@@ -40,15 +40,15 @@ def decide(
     entries: Sequence[Entry],
     source: MigrationFiles,
     policy: Policy,
-    wanted: Callable[[Step], bool],
+    is_desired: Callable[[Step], bool],
     prepare: Callable[[Step], Prepared] = Prepared.of,
 ) -> RunAgain | Resume | Restore:
-    """What to do about the dirty ``row``; ``entries`` are newest first, settled from the catalog.
+    """What to do about the dirty ``row``; ``entries`` are newest first, resolved from the catalog.
 
     Raises:
-        MigrationError: nothing; the error says why and what to do.
+        MigrationError: nothing may run; the error says why and what to do.
     """
-    case = Case(row, entries, source, policy, wanted, prepare)
+    case = Case(row, entries, source, policy, is_desired, prepare)
     entry = standing(row, entries)
     if policy.recovery is Recovery.MANUAL:
         raise Dirty.of(row.version, "the recovery policy is Manual", hint=manual_repair(row, entry))
@@ -68,7 +68,7 @@ def decide(
 def _left_nothing(case: Case, entry: Entry) -> RunAgain | Restore:
     step = step_of(entry, case.source)
     before = "nothing" if step.from_version == NIL else f"version {step.from_version}"
-    if step.file is None or not case.wanted(step):
+    if step.file is None or not case.is_desired(step):
         why = "is no longer in the source" if step.file is None else "is not wanted any more"
         return Restore(step.from_version, f"{entry.file} failed, left nothing and {why}: back at {before}")
     _refuse_unchanged(case, entry, step.file)
@@ -102,29 +102,30 @@ def _half_done(case: Case, entry: Entry, done: int) -> RunAgain | Resume:
 
 
 def _in_doubt(case: Case, entry: Entry) -> RunAgain | Resume:
-    """The statement after those may have taken effect in part: it runs again only on request."""
+    """The next statement may have taken effect in part: it runs again only if requested or corrected."""
     step, so_far = step_of(entry, case.source), _so_far(entry)
-    refused = Unproven.of(case.row.version, so_far, hint=_hint_in_doubt(case.policy, entry))
+    error = Unproven.of(case.row.version, so_far, hint=_hint_in_doubt(case.policy, entry))
     if step.file is None:
-        raise refused
-    prepared, done, asked = case.prepare(step), entry.done or 0, _is_newly_requested(case.policy, entry)
+        raise error
+    prepared, done = case.prepare(step), entry.done or 0
+    requested = _is_newly_requested(case.policy, entry)
     why = _no_resume(prepared, entry)
     if why is not None and entry.details.get(AFTER):
         hint = f"look at what it left, then {_hint_not_resumable(case.policy, why)}"
-        refused = Unproven.of(
+        error = Unproven.of(
             case.row.version, f"{so_far}, and the file cannot be resumed after them: {why}", hint=hint
         )
     corrected = why is None and _corrected(prepared, entry, done)
-    if not asked and not corrected:
-        raise refused
+    if not requested and not corrected:
+        raise error
     if why is not None:
         if case.policy.recovery is not Recovery.AUTOMATIC:
-            raise refused
+            raise error
         return RunAgain(step, False, f"{so_far}; {why}: running the whole file, as asked")
     _refuse_unwanted(case, step, so_far)
     _refuse_unchanged(case, entry, step.file)
-    because = "which was corrected since" if corrected else "as asked"
-    reason = f"{so_far}: resuming at statement {done + 1}, {because}"
+    cause = "which was corrected since" if corrected else "as asked"
+    reason = f"{so_far}: resuming at statement {done + 1}, {cause}"
     return Resume(step, done, entry.proven, reason, _session(prepared, entry), entry.details.get(AFTER) or "")
 
 
@@ -142,19 +143,19 @@ def _is_newly_requested(policy: Policy, entry: Entry) -> bool:
 
 def _hint_not_resumable(policy: Policy, why: str) -> str:
     """The hint where the file cannot be resumed."""
-    back = "restore those statements, or " if why == _EDITED else ""
-    may = policy.can_be_requested and policy.recovery is Recovery.AUTOMATIC
-    return f"{back}{_BY_HAND}" + (f"; {_ASKING} the whole file again" if may else "")
+    restore = "restore those statements, or " if why == _EDITED else ""
+    can_run_whole = policy.can_be_requested and policy.recovery is Recovery.AUTOMATIC
+    return f"{restore}{_BY_HAND}" + (f"; {_REQUEST_RUNS} the whole file again" if can_run_whole else "")
 
 
 def _hint_in_doubt(policy: Policy, entry: Entry) -> str:
     """The hint about a statement in doubt."""
     if not entry.details.get(AFTER):
         return f"look at what it left, then {_BY_HAND}"
-    asking = f"; {_ASKING} the statement again" if policy.can_be_requested else ""
+    retry = f"; {_REQUEST_RUNS} the statement again" if policy.can_be_requested else ""
     return (
         "look at what it left, then correct that statement in the file so that it does the rest, or "
-        f"{_BY_HAND}{asking}"
+        f"{_BY_HAND}{retry}"
     )
 
 
@@ -185,12 +186,12 @@ def _no_resume(prepared: Prepared, entry: Entry) -> str | None:
 
 
 def _session(prepared: Prepared, entry: Entry) -> SessionState | None:
-    rest = entry.done and entry.done < len(prepared.statements)
-    return SessionState.from_json(entry.details.get(SESSION)) if rest else None
+    remaining = entry.done and entry.done < len(prepared.statements)
+    return SessionState.from_json(entry.details.get(SESSION)) if remaining else None
 
 
 def _refuse_unwanted(case: Case, step: Step, so_far: str) -> None:
-    if not case.wanted(step):
+    if not case.is_desired(step):
         raise Dirty.of(
             case.row.version,
             f"{so_far}, and the file is not wanted any more",
@@ -202,18 +203,18 @@ def _refuse_unchanged(case: Case, entry: Entry, file: MigrationFile) -> None:
     """Refuse a file that has not changed since a permanent error, unless a retry is requested."""
     failed = next(
         (
-            one
-            for one in case.entries
-            if one.id >= entry.id
-            and one.outcome == EntryOutcome.FAILED
-            and about(one, entry.version, entry.direction, file)
+            attempt
+            for attempt in case.entries
+            if attempt.id >= entry.id
+            and attempt.outcome == EntryOutcome.FAILED
+            and about(attempt, entry.version, entry.direction, file)
         ),
         None,
     )
     if failed is None or case.policy.retry_failed:
         return
-    known = {key: value for key, value in (failed.error or {}).items() if key in ErrorInfo.__slots__}
-    message = known.pop("message", "the file failed")
+    fields = {key: value for key, value in (failed.error or {}).items() if key in ErrorInfo.__slots__}
+    message = fields.pop("message", "the file failed")
     raise StatementFailed(
-        f"{message} (the file has not changed since it failed, and was not run again)", **known
+        f"{message} (the file has not changed since it failed, and was not run again)", **fields
     )

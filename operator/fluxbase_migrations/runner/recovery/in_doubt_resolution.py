@@ -1,7 +1,7 @@
-"""A statement outside a transaction that was started and not seen to end: what the catalog says became of it.
+"""What became, as the catalog has it, of a statement outside a transaction whose end was not recorded.
 
 Before the statement runs, what is needed to tell is noted in the history; after a crash it is compared with
-the catalog. The answers: it took effect, it did not (run it again), or nobody can tell.
+the catalog. The answers: it took effect, it did not (run it again), or it is unknown.
 """
 
 from dataclasses import replace
@@ -48,8 +48,9 @@ def note(session: Session, statement: bytes) -> dict[str, Any]:
 
 def resolvable(details: dict[str, Any]) -> bool:
     """Whether the catalog can tell what became of the statement that ``details`` are about."""
-    known = details.get("command") == "idempotent" or details.get("database") is not None
-    return known or index_cleanup.Target.from_json(details) is not None
+    if details.get("command") == "idempotent" or details.get("database") is not None:
+        return True
+    return index_cleanup.Target.from_json(details) is not None
 
 
 def resolve(session: Session, ids: LockIds, details: dict[str, Any], log: Log) -> Resolution:
@@ -65,7 +66,7 @@ def resolve(session: Session, ids: LockIds, details: dict[str, Any], log: Log) -
 def _of_database(session: Session, database: str, details: dict[str, Any]) -> Resolution:
     """CREATE or DROP DATABASE: whether it is there, or gone, and was not before."""
     expected = details.get("command") == "create database"
-    # As it was before: then the statement fails, or has nothing to do, and is to say so itself.
+    # As it was before: the statement runs again, and fails or has nothing to do.
     if details.get("there_before", not expected) == expected:
         return Resolution.NOT_DONE
     return _done_if(_has_database(session, database) == expected)
@@ -101,11 +102,11 @@ def _has_database(session: Session, name: str) -> bool:
 
 
 def resolve_in_doubt(context: MigrationSession, row: Row, entries: list[Entry]) -> list[Entry]:
-    """``entries``; the one that stands for ``row`` is no longer in doubt where the catalog resolves it."""
-    entry = standing(row, entries)
-    if entry is None or entry.in_doubt is None:
+    """``entries``, where the one that is ``standing`` for ``row`` is resolved if the catalog can tell."""
+    last = standing(row, entries)
+    if last is None or last.in_doubt is None:
         return entries
-    return [_resolved(context, one) if one is entry else one for one in entries]
+    return [_resolved(context, entry) if entry is last else entry for entry in entries]
 
 
 def _resolved(context: MigrationSession, entry: Entry) -> Entry:

@@ -1,8 +1,8 @@
 """What CONCURRENTLY statements can leave behind: an INVALID index, a pending detach.
 
-An invalid index goes on costing writes, and a failed UNIQUE build may go on enforcing uniqueness. Before the
-statement the table is resolved in the file's own session (search_path and all) and its indexes noted; after
-a failure only an invalid one that is new since then is dropped.
+An invalid index still slows writes down, and after a failed UNIQUE build it may still enforce uniqueness.
+Before the statement the table is resolved in the file's own session (search_path and all) and its indexes
+noted; after a failure only an invalid one that is new since then is dropped.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Target:
     """CREATE INDEX: the name it asks for."""
     if_not_exists: bool = False
     oid: int | None = None
-    """DROP INDEX, REINDEX INDEX: the index; DETACH: the partition, if it was one of this table."""
+    """DROP INDEX, REINDEX INDEX: the index; DETACH: the partition, if it was this table's."""
 
     def to_json(self) -> dict[str, Any]:
         """For the history's details."""
@@ -44,10 +44,10 @@ class Target:
     @classmethod
     def from_json(cls, details: dict[str, Any]) -> "Target | None":
         """What :meth:`to_json` wrote; None if it is something else."""
-        known = {key: value for key, value in details.items() if key in cls.__slots__}
-        if not isinstance(known.get("table"), int) or not isinstance(known.get("before"), list):
+        fields = {key: value for key, value in details.items() if key in cls.__slots__}
+        if not isinstance(fields.get("table"), int) or not isinstance(fields.get("before"), list):
             return None
-        return cls(**{**known, "before": tuple(known["before"])})
+        return cls(**{**fields, "before": tuple(fields["before"])})
 
 
 def resolve(session: Session, parsed: Outside) -> Target | None:
@@ -76,7 +76,7 @@ def resolve(session: Session, parsed: Outside) -> Target | None:
     return Target(
         parsed.command,
         table,
-        tuple(one for (one,) in before),
+        tuple(index_oid for (index_oid,) in before),
         parsed.index,
         parsed.if_not_exists,
         partition or (oid if parsed.is_index else None),
@@ -97,7 +97,7 @@ def _oid(session: Session, relation: tuple[str, ...]) -> int | None:
 
 
 def invalid(session: Session, table: int) -> list[tuple[int, str, str]]:
-    """Invalid ordinary indexes that nobody is building and no constraint needs: oid, schema and name.
+    """Invalid ordinary indexes that no session is building and no constraint needs: oid, schema and name.
 
     A build by another role shows without its index: then nothing in this database counts as abandoned.
     """
@@ -120,13 +120,14 @@ def invalid(session: Session, table: int) -> list[tuple[int, str, str]]:
 
 def drop_new_invalid(session: Session, target: Target) -> list[str]:
     """Drop, concurrently, the invalid indexes that were not there before; returns their names."""
-    return _drop(session, [one for one in invalid(session, target.table) if one[0] not in target.before])
+    indexes = invalid(session, target.table)
+    return _drop(session, [index for index in indexes if index[0] not in target.before])
 
 
 def drop_blocking(session: Session, target: Target, *, always: bool) -> list[str]:
     """Drop an invalid index of the very name that CREATE INDEX asks for.
 
-    With IF NOT EXISTS the statement would skip it in silence; otherwise it fails, unless ``always``
+    With IF NOT EXISTS the statement would skip it silently; otherwise it fails, unless ``always``
     because this run is a recovery.
     """
     return _drop(session, blocking(session, target, always=always))
@@ -136,7 +137,7 @@ def blocking(session: Session, target: Target, *, always: bool) -> list[tuple[in
     """What :func:`drop_blocking` would drop."""
     if target.command != "create" or target.index is None or not (target.if_not_exists or always):
         return []
-    return [one for one in invalid(session, target.table) if one[2] == target.index]
+    return [index for index in invalid(session, target.table) if index[2] == target.index]
 
 
 def _drop(session: Session, indexes: list[tuple[int, str, str]]) -> list[str]:
@@ -151,15 +152,15 @@ def _drop(session: Session, indexes: list[tuple[int, str, str]]) -> list[str]:
 
 
 def _wait_for(session: Session, statement: sql.Composed) -> None:
-    """Run a statement that waits for others' transactions; a signal that comes meanwhile may cancel it.
+    """Run a statement that waits for others' transactions; a signal that comes then may cancel it.
 
     Raises:
         Interrupted: it did.
         SqlFailure: the server refused it.
     """
     text = statement.as_bytes(session.pgconn)
-    tidying_up = session.stop.signal is not None
-    if tidying_up:  # after the statement that the signal ended
+    cleaning_up = session.stop.signal is not None
+    if cleaning_up:  # after the statement that the signal ended
         session.run_own(text)
         return
     try:
@@ -167,8 +168,8 @@ def _wait_for(session: Session, statement: sql.Composed) -> None:
     except SqlFailure as failure:
         if failure.sqlstate != failures.CANCELLED or session.stop.signal is None:
             raise
-        done = text.decode("utf-8", "replace")
-        raise Interrupted(f"{session.stop.signal} received: {done} was cancelled") from failure
+        cancelled = text.decode("utf-8", "replace")
+        raise Interrupted(f"{session.stop.signal} received: {cancelled} was cancelled") from failure
 
 
 def built(session: Session, target: Target) -> bool:
@@ -235,16 +236,16 @@ def _finalize(session: Session, table: tuple[str, str], partition: tuple[str, st
 
 @contextmanager
 def without_lock_timeout(session: Session) -> Iterator[None]:
-    """No limit: a CONCURRENTLY statement waits for old transactions, and those waits are lock waits."""
-    own = own_lock_timeout(session)
+    """Set lock_timeout aside: a CONCURRENTLY statement waits for old transactions, by their locks."""
+    file_timeout = own_lock_timeout(session)
     session.query("SELECT pg_catalog.set_config('lock_timeout', '0', false)")
     yield
     if session.lost:
         return
-    if own is None:
+    if file_timeout is None:
         session.query("RESET lock_timeout")
     else:
-        session.query("SELECT pg_catalog.set_config('lock_timeout', %s, false)", (own,))
+        session.query("SELECT pg_catalog.set_config('lock_timeout', %s, false)", (file_timeout,))
 
 
 def own_lock_timeout(session: Session) -> str | None:

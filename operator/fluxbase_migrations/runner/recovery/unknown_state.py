@@ -1,4 +1,4 @@
-"""A dirty row that nothing explains: another program wrote it, or a run that began from such a row."""
+"""A dirty row that the history does not explain: another program wrote it, or a run that began from it."""
 
 from collections.abc import Sequence
 from itertools import takewhile
@@ -43,32 +43,33 @@ def run_once(case: Case, entry: Entry | None, step: Step, why: str) -> RunAgain:
     Raises:
         Dirty: it was run already, or may have committed in part.
     """
-    how = manual_repair(case.row, entry)
+    hint = manual_repair(case.row, entry)
     if step.file is None:
         raise Dirty.of(
             case.row.version,
             f"{why}, and the source has no {step.direction} file of version {step.version}",
-            hint=how,
+            hint=hint,
         )
     if not case.policy.retry_unproven:
-        against = _earlier_try(case.entries, step, step.file) or _may_commit_in_part(case.prepare(step))
-        if against is not None:
-            raise Dirty.of(case.row.version, f"{why}; {against}", hint=how)
+        objection = _earlier_try(case.entries, step, step.file) or _may_commit_in_part(case.prepare(step))
+        if objection is not None:
+            raise Dirty.of(case.row.version, f"{why}; {objection}", hint=hint)
     note = _note_on_failed_down(case.row, entry, case.source)
     return RunAgain(step, False, f"{why}: running {step.file.name} once{note}")
 
 
 def _earlier_try(entries: Sequence[Entry], step: Step, file: MigrationFile) -> str | None:
-    """The earlier try, interrupted or crashed ones too, that speaks against another; None if none does."""
-    for one in takewhile(
-        lambda one: one.kind is EntryKind.OWNER or one.outcome != EntryOutcome.APPLIED, entries
+    """Why the file must not run again after an earlier run, interrupted or crashed ones too; or None."""
+    about = EntryKind.MIGRATION, step.version, step.direction
+    for entry in takewhile(
+        lambda entry: entry.kind is EntryKind.OWNER or entry.outcome != EntryOutcome.APPLIED, entries
     ):
-        if (one.kind, one.version, one.direction) != (EntryKind.MIGRATION, step.version, step.direction):
+        if (entry.kind, entry.version, entry.direction) != about:
             continue
-        if one.done or one.in_doubt is not None:
-            effect = drift.effect(one.done or 0, one.statements, one.in_doubt)
-            return f"in an earlier run of {one.file}, {effect}"
-        if not one.proven and one.checksum == file.checksum:
+        if entry.done or entry.in_doubt is not None:
+            effect = drift.effect(entry.done or 0, entry.statements, entry.in_doubt)
+            return f"in an earlier run of {entry.file}, {effect}"
+        if not entry.proven and entry.checksum == file.checksum:
             return f"{file.name} was run again once and failed"
     return None
 
@@ -94,7 +95,7 @@ def _note_on_failed_down(row: Row, entry: Entry | None, source: MigrationFiles) 
     """A dirty row may also be a failed down of the version above it; golang-migrate does not say which."""
     if entry is not None or row.version == NIL:
         return ""
-    above = next((one for one in source.versions if one > row.version), None)
+    above = next((version for version in source.versions if version > row.version), None)
     file = source.get(above, Direction.DOWN) if above is not None else None
     return (
         f" (taken for a failed up; if it was a failed down, {file.name} is the file to check)" if file else ""
