@@ -1,4 +1,4 @@
-"""What golang-migrate has from its language."""
+"""Go's notation, where golang-migrate uses it."""
 
 from collections.abc import Mapping
 from typing import Final

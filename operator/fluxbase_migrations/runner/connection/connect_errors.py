@@ -17,7 +17,7 @@ _CERTIFICATES: Final = re.compile(
     r"|alert (?:unknown ca|\w* ?certificate|bad certificate)|certificate revocation",
     re.IGNORECASE,
 )
-"""libpq gives no code for what OpenSSL says, and waiting mends none of it."""
+"""libpq gives no code for what OpenSSL says, and a retry never helps."""
 
 _LOGIN: Final = "28"
 """SQLSTATE class: invalid authorization."""

@@ -1,6 +1,6 @@
 """What psycopg does not offer of libpq: SQLSTATEs of a refused connection, and parameters as resolved.
 
-libpq keeps no code of an error that ends a connection attempt, and a server says it in its own language.
+libpq keeps no code of an error that ends a connection attempt, and the message is in the server's language.
 With verbosity ``VERBOSE``, which psycopg cannot set, the code is part of the message.
 """
 
@@ -229,7 +229,7 @@ def resolve(parameters: Mapping[str, str]) -> Resolved:
     resolved = resolved if ports == 1 else _resolve(parameters, hosts=ports)
     if resolved.problem is None or resolved.values.get(_GSS) != "require":
         return resolved
-    # It is what libpq refuses for a socket, of which the real host may be none.
+    # libpq refuses it for a socket, and the real host may not be one.
     without_gss = _resolve({**parameters, _GSS: "disable"}, hosts=ports)
     return Resolved({**without_gss.values, _GSS: "require"}, without_gss.problem)
 

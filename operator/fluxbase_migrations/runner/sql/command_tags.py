@@ -30,7 +30,7 @@ _SAME: Final = frozenset(
     b" CALL ANALYZE VACUUM CLUSTER REINDEX REFRESH EXPLAIN PREPARE DEALLOCATE DECLARE FETCH MOVE CLOSE"
     b" DISCARD LISTEN UNLISTEN NOTIFY LOAD SECURITY IMPORT REASSIGN CHECKPOINT".split()
 )
-"""First words that are their tag's first word, too. What else there may be has a tag of its own."""
+"""First words that are their tag's first word, too. Tags of other words are not checked."""
 
 
 def disagreement(
@@ -66,7 +66,7 @@ def complete(
     statements: Statements,
     specials: dict[int, Special],
 ) -> str | None:
-    """As :func:`disagreement`, for a message that succeeded: too few replies are one, too."""
+    """As :func:`disagreement`, for a message that succeeded: it must not lack replies either."""
     missing = sum(part.results for part in parts) - len(replies)
     if missing > 0:
         return f"it ran {missing} fewer statements than the file was taken to have"

@@ -42,7 +42,7 @@ class Literal:
     def as_bytes(self, pgconn: abc.PGconn) -> bytes:
         """Quoted by libpq, where it is a string."""
         if isinstance(self._value, int):
-            return b" %d" % self._value  # a minus must not meet another one
+            return b" %d" % self._value  # two minus signs would begin a comment
         return pq.Escaping(pgconn).escape_literal(_encoded(self._value, pgconn))
 
 

@@ -82,17 +82,17 @@ def cannot_end_transactions(statement: bytes) -> bool:
 
 
 def _close(stack: list[_Block]) -> int:
-    """End the innermost block; what it leaves belongs to the next. Returns what is refused for sure."""
+    """End the innermost block; what remains of it counts for the next. Returns how many are refused."""
     if len(stack) == 1:
         return 0
     block = stack.pop()
     outer = stack[-1]
     refused = block.ends if block.handlers else 0
-    left = block.later if block.handlers else block.ends
+    remaining = block.later if block.handlers else block.ends
     if outer.handlers:
-        outer.later += left
+        outer.later += remaining
     else:
-        outer.ends += left
+        outer.ends += remaining
     return refused
 
 

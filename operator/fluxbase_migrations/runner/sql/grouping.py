@@ -128,7 +128,7 @@ class _Grouping:
         self.current = Group(index + 1)
 
     def _begin(self, index: int, special: Special) -> None:
-        """The file opens a transaction: within an open one its BEGIN says nothing, but its modes do."""
+        """The file opens a transaction: inside an open one its BEGIN has no effect, its modes have."""
         if special.modes and not self._modes_can_be_set():
             if self.current.explicit:
                 raise self._refusal(

@@ -1,7 +1,7 @@
 """What kind each statement of a file is, as far as transactions are concerned (see ``grouping``).
 
-The first words decide; PostgreSQL has the last word (see ``engine``), so a kind that is wrong here costs
-one repetition, never correctness. Most statements are plain, and the first word shows it. Only what is
+The first words decide; PostgreSQL's errors correct a kind that is wrong here (see ``file_execution``), at the
+cost of one repetition. Most statements are plain, and the first word shows it. Only what is
 a transaction's beginning or end to its last word is left out or moved (see ``transaction_grammar``).
 """
 
