@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from kubernetes.aio import client, config
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 
 LIMIT = 120.0
@@ -47,27 +48,28 @@ class Event:
         return self.body["metadata"].get("labels") or {}
 
 
+WATCHED: Final = {
+    "set": Resource.SETS,
+    "job": Resource.JOBS,
+    "pod": Resource.PODS,
+    "configmap": Resource.CONFIG_MAPS,
+}
+
+
 class Watches:
     """Everything that watches of a namespace's sets, Jobs, pods and ConfigMaps have shown."""
 
     def __init__(self, kube: Kube, namespace: str) -> None:
         self._kube = kube
-        self._paths = {
-            "set": paths.sets(namespace),
-            "job": paths.jobs(namespace),
-            "pod": paths.pods(namespace),
-            "configmap": paths.config_maps(namespace),
-        }
+        self._namespace = namespace
         self._came = asyncio.Event()
         self.events: list[Event] = []
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Watches"]:
         """Watch for as long as the block lasts."""
-        versions = {kind: await self._version(path) for kind, path in self._paths.items()}
-        tasks = [
-            asyncio.create_task(self._watch(kind, path, versions[kind])) for kind, path in self._paths.items()
-        ]
+        versions = {kind: await self._version(kind) for kind in WATCHED}
+        tasks = [asyncio.create_task(self._watch(kind, versions[kind])) for kind in WATCHED]
         try:
             yield self
         finally:
@@ -75,12 +77,13 @@ class Watches:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _version(self, path: str) -> str:
-        return str((await self._kube.get(path, {"limit": 1}))["metadata"]["resourceVersion"])
+    async def _version(self, kind: str) -> str:
+        newest = await self._kube.get(WATCHED[kind], self._namespace, query={"limit": 1})
+        return str(newest["metadata"]["resourceVersion"])
 
-    async def _watch(self, kind: str, path: str, version: str) -> None:
-        query: dict[str, str | int] = {"watch": "true", "resourceVersion": version}
-        async for line in self._kube.lines(path, query, None, LIMIT):
+    async def _watch(self, kind: str, version: str) -> None:
+        query = {"resourceVersion": version}
+        async for line in self._kube.watch(WATCHED[kind], self._namespace, query, silence=LIMIT):
             event = json.loads(line)
             self.events.append(Event(time.monotonic(), kind, event["type"] == "DELETED", event["object"]))
             self._came.set()

@@ -14,8 +14,8 @@ from bench.scale.node import WatchingNode
 from bench.scale.operator_process import OperatorProcess
 from dev.postgres_server import Server, start_server
 from dev.programs import Program
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.chaos.world import start_controllers
@@ -80,7 +80,7 @@ class ControlPlane:
         await asyncio.to_thread(create_database, server.endpoint, database, LOGIN)
         url = server.dsn(database, LOGIN)
         secret = {"metadata": {"name": name}, "stringData": {"url": url}}
-        await self.kube.create(f"/api/v1/namespaces/{namespace}/secrets", secret)
+        await self.kube.create("/api/v1/secrets", namespace, secret)
         return url
 
     async def make_set(self, namespace: str, name: str, tracks: Json) -> None:
@@ -88,7 +88,7 @@ class ControlPlane:
         secret = {"secretKeyRef": {"name": name, "key": "url"}}
         spec = {"database": {"urlFrom": secret}, "tracks": tracks}
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
-        await self.kube.create(paths.sets(namespace), body)
+        await self.kube.create(Resource.SETS, namespace, body)
 
     def operator(
         self, namespaces: str, own: str, *, slots: int = SLOTS, pod: str = "operator", progress: bool = False
@@ -134,17 +134,23 @@ def ready(body: Json) -> bool:
     )
 
 
-async def follow(plane: ControlPlane, path: str, see: Callable[[float, Json], bool], patience: float) -> None:
+async def follow(
+    plane: ControlPlane,
+    resource: Resource,
+    namespace: str,
+    see: Callable[[float, Json], bool],
+    patience: float,
+) -> None:
     """Show ``see`` each object that a watch shows, and when, until it returns True; deletions are not shown.
 
     Raises:
         TimeoutError: ``patience`` seconds are over.
     """
-    query = {"watch": "true", "resourceVersion": "0"}
+    query = {"resourceVersion": "0"}
     async with asyncio.timeout(patience):
         while True:
             with contextlib.suppress(KubeError):
-                async for line in plane.kube.lines(path, query, None, silence=patience):
+                async for line in plane.kube.watch(resource, namespace, query, silence=patience):
                     event = json.loads(line)
                     shown = event["type"] in ("ADDED", "MODIFIED")
                     if shown and see(time.monotonic(), event["object"]):

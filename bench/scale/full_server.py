@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bench.scale.control_plane import SLOTS, ControlPlane, follow, ready
 from bench.scale.stage import set_name
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import Phase
 from fluxbase_migrations.core.result import Outcome
@@ -84,7 +84,9 @@ async def measure(plane: ControlPlane, sets: int, connections: int, hold: float)
         "max_wal_senders": "0",
     }
     async with plane.namespace() as (namespace, _), plane.postgres(settings) as server:
-        await plane.kube.create(paths.config_maps(namespace), {"metadata": {"name": "files"}, "data": files})
+        await plane.kube.create(
+            Resource.CONFIG_MAPS, namespace, {"metadata": {"name": "files"}, "data": files}
+        )
         names = [set_name(number) for number in range(sets)]
         for name in names:
             await plane.database(server, namespace, name)
@@ -94,7 +96,7 @@ async def measure(plane: ControlPlane, sets: int, connections: int, hold: float)
             begun = time.monotonic()
             for name in names:
                 await plane.make_set(namespace, name, {"system": {"enabled": False}, "user": source})
-            await follow(plane, paths.sets(namespace), seen.see, PATIENCE)
+            await follow(plane, Resource.SETS, namespace, seen.see, PATIENCE)
             seconds = time.monotonic() - begun
         refused = server.log.read_text(errors="replace").count("FATAL:  ")
     return Full(

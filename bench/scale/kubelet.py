@@ -90,14 +90,14 @@ async def kubelet(kube: Kube, node: WatchingNode, directory: Path) -> AsyncItera
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
-    made = await kube.create("/api/v1/nodes", {"metadata": {"name": NAME}})
+    made = await kube.create("/api/v1/nodes", None, {"metadata": {"name": NAME}})
     status = {
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
     }
-    await kube.patch(f"/api/v1/nodes/{NAME}/status", {"status": status})
+    await kube.patch("/api/v1/nodes", None, NAME, {"status": status}, "status")
     try:
         yield
     finally:
-        await kube.delete(f"/api/v1/nodes/{NAME}", made["metadata"]["uid"], "Background")
+        await kube.delete("/api/v1/nodes", None, NAME, made["metadata"]["uid"], "Background")
         await runner.cleanup()

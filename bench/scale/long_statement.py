@@ -17,7 +17,7 @@ from bench.scale.control_plane import ControlPlane, follow, ready
 from bench.scale.kubelet import kubelet
 from bench.scale.node import WatchingNode
 from bench.scale.operator_process import OperatorProcess
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.process.lease import DEFAULT_NAME
 from fluxbase_migrations.core.json_names import Json
 from tests.controller.cluster import until
@@ -75,7 +75,7 @@ async def measure(plane: ControlPlane, seconds: float, *, kill: bool = True) -> 
         with psycopg.connect(url) as connection:
             connection.execute("CREATE TABLE executed (file text NOT NULL)")
         files = {"metadata": {"name": "files"}, "data": _files(seconds)}
-        await plane.kube.create(paths.config_maps(namespace), files)
+        await plane.kube.create(Resource.CONFIG_MAPS, namespace, files)
         operators = [
             plane.operator(namespace, namespace, pod=f"replica-{number}", progress=True) for number in (1, 2)
         ]
@@ -181,12 +181,11 @@ class _Run:
         self._plane.controllers.start()
 
     async def _led_by(self, pod: str) -> bool:
-        path = f"{paths.leases(self._namespace)}/{DEFAULT_NAME}"
-        holder = (await self._plane.kube.get(path))["spec"].get("holderIdentity") or ""
-        return str(holder).startswith(pod)
+        lease = await self._plane.kube.get(Resource.LEASES, self._namespace, DEFAULT_NAME)
+        return str(lease["spec"].get("holderIdentity") or "").startswith(pod)
 
     async def _track(self) -> Json:
-        body = await self._plane.kube.get(paths.one_set(self._namespace, SET))
+        body = await self._plane.kube.get(Resource.SETS, self._namespace, SET)
         found: Json = ((body.get("status") or {}).get("tracks") or {}).get("user") or {}
         return found
 
@@ -212,7 +211,7 @@ class _Run:
             found.append(body)
             return ready(body)
 
-        await follow(self._plane, paths.sets(self._namespace), see, self._seconds + SETTLES)
+        await follow(self._plane, Resource.SETS, self._namespace, see, self._seconds + SETTLES)
         return found[-1]
 
     def _counts(self) -> tuple[dict[str, int], dict[str, int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.scale import audit
 from bench.scale.control_plane import ControlPlane, follow, ready
 from bench.scale.stage import FILES, tracks
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from tests.controller.conftest import fresh_namespace
@@ -98,15 +98,17 @@ async def _model(plane: ControlPlane) -> Json:
 
     async with plane.namespace() as (namespace, _), plane.postgres() as server:
         await plane.database(server, namespace, SET)
-        await plane.kube.create(paths.config_maps(namespace), {"metadata": {"name": "files"}, "data": FILES})
+        await plane.kube.create(
+            Resource.CONFIG_MAPS, namespace, {"metadata": {"name": "files"}, "data": FILES}
+        )
         async with plane.operator(namespace, namespace).running():
             await plane.make_set(namespace, SET, tracks("files"))
-            await follow(plane, paths.sets(namespace), see, SETTLES)
+            await follow(plane, Resource.SETS, namespace, see, SETTLES)
         return found[-1]
 
 
 async def _at_rest(plane: ControlPlane, namespace: str, model: Json) -> None:
-    await plane.kube.create(paths.config_maps(namespace), {"metadata": {"name": "files"}, "data": FILES})
+    await plane.kube.create(Resource.CONFIG_MAPS, namespace, {"metadata": {"name": "files"}, "data": FILES})
     body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": SET}, "spec": model["spec"]}
-    made = await plane.kube.create(paths.sets(namespace), body)
-    await plane.kube.replace(paths.set_status(namespace, SET), {**made, "status": model["status"]})
+    made = await plane.kube.create(Resource.SETS, namespace, body)
+    await plane.kube.replace(Resource.SETS, namespace, SET, {**made, "status": model["status"]}, "status")

@@ -6,8 +6,8 @@ import json
 import random
 from pathlib import Path
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 from tests.chaos.node import Node
 
@@ -27,7 +27,6 @@ class WatchingNode(Node):
         """Where each container has one of its own, by the pod's uid."""
         self.present: dict[str, Json] = {}
         """The pods that there are, by uid."""
-        self._path = paths.pods(namespace)
 
     async def run(self) -> None:
         """Look after pods until cancelled; then every process is killed."""
@@ -44,14 +43,14 @@ class WatchingNode(Node):
     async def _watch(self) -> None:
         while True:
             with contextlib.suppress(KubeError):
-                there = await self._kube.get(self._path)
+                there = await self._kube.get(Resource.PODS, self.namespace)
                 self.present = {pod["metadata"]["uid"]: pod for pod in there["items"]}
                 await self._follow(there["metadata"]["resourceVersion"])
             await asyncio.sleep(AGAIN)
 
     async def _follow(self, version: str) -> None:
-        query = {"watch": "true", "resourceVersion": version}
-        async for line in self._kube.lines(self._path, query, None, SILENCE):
+        query = {"resourceVersion": version}
+        async for line in self._kube.watch(Resource.PODS, self.namespace, query, silence=SILENCE):
             event = json.loads(line)
             if event["type"] == "ERROR":
                 return

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from bench.scale.control_plane import ControlPlane, follow
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import GROUP
 
@@ -27,7 +27,7 @@ async def measure(
     async with plane.namespace() as (namespace, _):
         for body in needed:
             kind = "configmaps" if "data" in body else "secrets"
-            await plane.kube.create(f"/api/v1/namespaces/{namespace}/{kind}", body)
+            await plane.kube.create(f"/api/v1/{kind}", namespace, body)
         return await _Batch(plane, namespace, template, count, slots).run()
 
 
@@ -45,8 +45,8 @@ class _Batch:
 
     async def run(self) -> list[float]:
         async with asyncio.TaskGroup() as group:
-            group.create_task(follow(self._plane, paths.pods(self._namespace), self._pod, PATIENCE))
-            group.create_task(follow(self._plane, paths.jobs(self._namespace), self._job, PATIENCE))
+            group.create_task(follow(self._plane, Resource.PODS, self._namespace, self._pod, PATIENCE))
+            group.create_task(follow(self._plane, Resource.JOBS, self._namespace, self._job, PATIENCE))
             begun = time.monotonic()
             group.create_task(self._create())
         return sorted(at - begun for at in self._complete.values())
@@ -56,7 +56,7 @@ class _Batch:
             for number in range(self._count):
                 await self._free.acquire()
                 body = {**self._template, "metadata": {"name": f"nothing-{number:04}"}}
-                group.create_task(self._plane.kube.create(paths.jobs(self._namespace), body))
+                group.create_task(self._plane.kube.create(Resource.JOBS, self._namespace, body))
 
     def _pod(self, at: float, pod: Json) -> bool:
         uid = pod["metadata"]["uid"]

@@ -18,7 +18,7 @@ from bench.scale.control_plane import SLOTS, ControlPlane, follow, ready
 from bench.scale.operator_process import OperatorProcess
 from bench.scale.stage import FILES, set_name, tracks
 from dev.postgres_server import Server
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import LABEL_SET, LABEL_TRACK
 
@@ -85,7 +85,7 @@ async def measure(plane: ControlPlane, count: int) -> AtOnce:
     """Run the three batches."""
     async with plane.namespace() as (namespace, _), plane.postgres() as server:
         files = {"metadata": {"name": "files"}, "data": FILES}
-        await plane.kube.create(paths.config_maps(namespace), files)
+        await plane.kube.create(Resource.CONFIG_MAPS, namespace, files)
         names = [set_name(number) for number in range(count)]
         urls = {name: await plane.database(server, namespace, name) for name in [FIRST, *names]}
         async with plane.operator(namespace, namespace).running() as operator:
@@ -132,7 +132,7 @@ async def _model(plane: ControlPlane, namespace: str) -> Json:
     """Bring one set to Applied; its user track's Job becomes one that does nothing."""
     await _sets(plane, namespace, [FIRST])
     query = {"labelSelector": f"{LABEL_SET}={FIRST},{LABEL_TRACK}=user"}
-    [job] = (await plane.kube.get(paths.jobs(namespace), query))["items"]
+    [job] = (await plane.kube.get(Resource.JOBS, namespace, query=query))["items"]
     return nothing.job_that_does_nothing(job)
 
 
@@ -145,7 +145,7 @@ async def _sets(plane: ControlPlane, namespace: str, names: Sequence[str]) -> li
             at.setdefault(body["metadata"]["name"], now)
         return len(at) == len(names)
 
-    watching = asyncio.create_task(follow(plane, paths.sets(namespace), see, PATIENCE))
+    watching = asyncio.create_task(follow(plane, Resource.SETS, namespace, see, PATIENCE))
     begun = time.monotonic()
     await asyncio.gather(*(plane.make_set(namespace, name, tracks("files")) for name in names))
     await watching

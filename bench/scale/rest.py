@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.scale.stage import Stage, set_name
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.names import ANNOTATION_SET
 
 CHANGES = 100
@@ -91,19 +91,20 @@ async def _changes(stage: Stage, count: int) -> list[float]:
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+    namespace = stage.cluster.namespace
     for number in chosen:
-        body = await stage.cluster.get_set(set_name(number))
-        path = paths.one_set(stage.cluster.namespace, set_name(number))
-        await stage.kube.delete(path, body["metadata"]["uid"], "Background")
+        name = set_name(number)
+        uid = (await stage.cluster.get_set(name))["metadata"]["uid"]
+        await stage.kube.delete(Resource.SETS, namespace, name, uid, "Background")
         stage.gone.add(number)
     return found
 
 
 async def _watch_jobs(stage: Stage, arrived: asyncio.Queue[tuple[str, float]]) -> None:
-    path = paths.jobs(stage.cluster.namespace)
-    newest = await stage.kube.get(path, {"limit": 1})
-    query = {"watch": "true", "resourceVersion": newest["metadata"]["resourceVersion"]}
-    async for line in stage.kube.lines(path, query, None, silence=600.0):
+    namespace = stage.cluster.namespace
+    newest = await stage.kube.get(Resource.JOBS, namespace, query={"limit": 1})
+    query = {"resourceVersion": newest["metadata"]["resourceVersion"]}
+    async for line in stage.kube.watch(Resource.JOBS, namespace, query, silence=600.0):
         event = json.loads(line)
         if event["type"] == "ADDED":
             name = event["object"]["metadata"]["annotations"][ANNOTATION_SET]

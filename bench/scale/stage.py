@@ -16,8 +16,8 @@ from pathlib import Path
 
 from bench.scale.operator_process import OperatorProcess
 from dev.programs import Program
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.watch.config_map_reader import version_of
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
@@ -60,14 +60,14 @@ class Stage:
         await self.cluster.run("system", 1, done(6, pending=0), "template")
         await self.cluster.run("user", 1, done(4, pending=0), "template")
         await self.cluster.reaches("user", "Applied", name="template")
-        for pod in (await self.kube.get(paths.pods(self.cluster.namespace)))["items"]:
+        for pod in (await self.kube.get(Resource.PODS, self.cluster.namespace))["items"]:
             await self.cluster.remove_pod(pod)
         for job in await self.cluster.jobs():
-            path = paths.job(self.cluster.namespace, job["metadata"]["name"])
-            await self.kube.delete(path, job["metadata"]["uid"], "Background")
+            name, uid = job["metadata"]["name"], job["metadata"]["uid"]
+            await self.kube.delete(Resource.JOBS, self.cluster.namespace, name, uid, "Background")
         self.template = await self.cluster.get_set("template")
         await self.kube.delete(
-            paths.one_set(self.cluster.namespace, "template"), self.template["metadata"]["uid"], "Background"
+            Resource.SETS, self.cluster.namespace, "template", self.template["metadata"]["uid"], "Background"
         )
 
     async def grow(self, size: int) -> None:
@@ -91,10 +91,10 @@ class Stage:
         files = await self.cluster.config_map(f"files-{name}", FILES)
         spec = {**self.template["spec"], "tracks": tracks(f"files-{name}")}
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
-        made = await self.kube.create(paths.sets(namespace), body)
+        made = await self.kube.create(Resource.SETS, namespace, body)
         status = copy.deepcopy(self.template["status"])
         status["tracks"]["user"].get("source", {})["objects"] = [version_of(files)]
-        await self.kube.replace(paths.set_status(namespace, name), {**made, "status": status})
+        await self.kube.replace(Resource.SETS, namespace, name, {**made, "status": status}, "status")
 
 
 def set_name(number: int) -> str:

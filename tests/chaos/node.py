@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.controller.watch.parsing import labels, run_number
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import ENV_JOB, LABEL_SET, LABEL_SET_UID, LABEL_TRACK, MIGRATIONS_ROOT
@@ -115,7 +115,7 @@ class Node:
 
     async def _pods(self) -> dict[str, Json]:
         """The pods that there are, by uid."""
-        found = (await self._kube.get(paths.pods(self._namespace)))["items"]
+        found = (await self._kube.get(Resource.PODS, self._namespace))["items"]
         return {pod["metadata"]["uid"]: pod for pod in found}
 
     def _stop(self, container: Container) -> None:
@@ -127,31 +127,30 @@ class Node:
     async def _remove(self, container: Container, pod: Json) -> None:
         """End a deletion, once nothing of the pod is left to be looked after."""
         if container.over and pod["metadata"].get("deletionGracePeriodSeconds") != 0:
-            path = f"{paths.pods(self._namespace)}/{container.pod}"
+            path = path_of(Resource.PODS, self._namespace, container.pod)
             body = {"gracePeriodSeconds": 0, "preconditions": {"uid": container.uid}}
             with contextlib.suppress(KubeError):
                 await self._kube._request("DELETE", path, body=body)
 
     async def _care(self, container: Container) -> None:
         """A pod's whole life."""
-        path = f"{paths.pods(self._namespace)}/{container.pod}"
         target = {"apiVersion": "v1", "kind": "Node", "name": NAME}
         binding = {"metadata": {"name": container.pod}, "target": target}
-        await self._insist(lambda: self._kube.create(f"{path}/binding", binding))
+        await self._insist(lambda: self._kube.create("/api/v1/bindings", self._namespace, binding))
         await asyncio.sleep(self._chance.uniform(0.0, SLOWEST_START))
-        pod, environment = await self._prepare(container, path)
+        pod, environment = await self._prepare(container)
         if pod is not None:
-            await self._execute(container, path, pod, environment)
+            await self._execute(container, pod, environment)
         else:
             # The kubelet's last word on what never started; of a pod without a node, the pod collector's.
-            await self._report(path, {"phase": "Failed"})
+            await self._report(container, {"phase": "Failed"})
         container.over = True
 
-    async def _prepare(self, container: Container, path: str) -> tuple[Json | None, dict[str, str]]:
+    async def _prepare(self, container: Container) -> tuple[Json | None, dict[str, str]]:
         """Mount and look up what the container needs, however long that takes; None: not needed any more."""
         while not container.deleted:
             try:
-                pod = await self._kube.find(path)
+                pod = await self._kube.find(Resource.PODS, self._namespace, container.pod)
                 if pod is None or pod["metadata"].get("deletionTimestamp"):
                     container.deleted = True
                     break
@@ -180,7 +179,7 @@ class Node:
 
     async def _mount(self, config_map: str, directory: Path) -> None:
         """As the kubelet does: the files in a directory of their own, behind two links."""
-        found = await self._kube.get(paths.config_map(self._namespace, config_map))
+        found = await self._kube.get(Resource.CONFIG_MAPS, self._namespace, config_map)
         content = directory / f"..{time.monotonic_ns()}"
         content.mkdir(parents=True)
         for name, text in (found.get("data") or {}).items():
@@ -200,19 +199,19 @@ class Node:
         """
         if "secretKeyRef" in source:
             reference = source["secretKeyRef"]
-            path = f"/api/v1/namespaces/{self._namespace}/secrets/{reference['name']}"
+            where = "/api/v1/secrets", self._namespace, reference["name"]
         else:
             reference = source["configMapKeyRef"]
-            path = paths.config_map(self._namespace, reference["name"])
-        found = await (self._kube.find(path) if reference.get("optional") else self._kube.get(path))
+            where = Resource.CONFIG_MAPS, self._namespace, reference["name"]
+        found = await (self._kube.find(*where) if reference.get("optional") else self._kube.get(*where))
         text: str | None = (found or {}).get("data", {}).get(reference["key"])
         if text is None:
             if reference.get("optional"):
                 return None
-            raise KubeError(404, "NotFound", f"{path} has no key {reference['key']}")
+            raise KubeError(404, "NotFound", f"{where} has no key {reference['key']}")
         return base64.b64decode(text).decode() if "secretKeyRef" in source else text
 
-    async def _execute(self, container: Container, path: str, pod: Json, environment: dict[str, str]) -> None:
+    async def _execute(self, container: Container, pod: Json, environment: dict[str, str]) -> None:
         (spec,) = pod["spec"]["containers"]
         container.started = int(pod["metadata"]["resourceVersion"])
         begun = _now()
@@ -233,7 +232,7 @@ class Node:
             process.send_signal(signal.SIGTERM)
         try:
             running = {"running": {"startedAt": begun}}
-            await self._report(path, {"phase": "Running", **_statuses(spec, running)})
+            await self._report(container, {"phase": "Running", **_statuses(spec, running)})
             container.seen_running = time.time()
             code = await process.wait()
             container.exited = time.time()
@@ -250,13 +249,15 @@ class Node:
             "finishedAt": _now(),
         }
         phase = "Failed" if code else "Succeeded"
-        answer = await self._report(path, {"phase": phase, **_statuses(spec, {"terminated": terminated})})
+        statuses = _statuses(spec, {"terminated": terminated})
+        answer = await self._report(container, {"phase": phase, **statuses})
         container.seen_ended = time.time()
         if answer is not None:
             container.ended = int(answer["metadata"]["resourceVersion"])
 
-    async def _report(self, path: str, status: Json) -> Json | None:
-        return await self._insist(lambda: self._kube.patch(f"{path}/status", {"status": status}))
+    async def _report(self, container: Container, status: Json) -> Json | None:
+        where, body = (Resource.PODS, self._namespace, container.pod), {"status": status}
+        return await self._insist(lambda: self._kube.patch(*where, body, "status"))
 
     async def _insist(self, request: Callable[[], Awaitable[Json]]) -> Json | None:
         """Repeat until the API server has answered; None: there is no such pod, or it is done already."""

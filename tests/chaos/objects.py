@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 
@@ -24,32 +24,32 @@ class Objects:
     async def secret(self, name: str, url: str) -> None:
         """Create one with a database's URL."""
         body = {"metadata": {"name": name}, "stringData": {"url": url}}
-        await self._create(f"/api/v1/namespaces/{self._namespace}/secrets", body)
+        await self._create("/api/v1/secrets", body)
 
     async def exchange(self, name: str, url: str) -> None:
         """Put another URL into a Secret."""
-        path = f"/api/v1/namespaces/{self._namespace}/secrets/{name}"
-        await self._insist(lambda: self._kube.patch(path, {"stringData": {"url": url}}))
+        body = {"stringData": {"url": url}}
+        await self._insist(lambda: self._kube.patch("/api/v1/secrets", self._namespace, name, body))
 
     async def config_map(self, name: str, files: Mapping[str, str]) -> None:
         """Create one."""
         body = {"metadata": {"name": name}, "data": files}
-        await self._create(paths.config_maps(self._namespace), body)
+        await self._create(Resource.CONFIG_MAPS, body)
 
     async def write(self, name: str, files: Mapping[str, str]) -> None:
         """Add and replace files of a ConfigMap."""
-        path = paths.config_map(self._namespace, name)
-        await self._insist(lambda: self._kube.patch(path, {"data": files}))
+        body = {"data": files}
+        await self._insist(lambda: self._kube.patch(Resource.CONFIG_MAPS, self._namespace, name, body))
 
     async def make_set(self, name: str, spec: Json) -> None:
         """Create one."""
         metadata = {"name": name, "namespace": self._namespace}
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
-        await self._create(paths.sets(self._namespace), body)
+        await self._create(Resource.SETS, body)
 
     async def patch_set(self, name: str, patch: Json) -> None:
         """Change one."""
-        await self._insist(lambda: self._kube.patch(paths.one_set(self._namespace, name), patch))
+        await self._insist(lambda: self._kube.patch(Resource.SETS, self._namespace, name, patch))
 
     async def annotate(self, name: str, annotation: str, value: str | None) -> None:
         """Set an annotation of a set; None: remove it."""
@@ -57,16 +57,16 @@ class Objects:
 
     async def delete_set(self, name: str) -> None:
         """Delete a set, and wait until it is gone."""
-        await self._delete(paths.one_set(self._namespace, name))
+        await self._delete(Resource.SETS, name)
 
     async def delete_config_map(self, name: str) -> None:
         """Delete a ConfigMap, and wait until it is gone."""
-        await self._delete(paths.config_map(self._namespace, name))
+        await self._delete(Resource.CONFIG_MAPS, name)
 
     async def find_set(self, name: str) -> Json | None:
         """The set; None: there is none, or nobody answers."""
         try:
-            return await self._kube.find(paths.one_set(self._namespace, name))
+            return await self._kube.find(Resource.SETS, self._namespace, name)
         except KubeError:
             return None
 
@@ -80,24 +80,26 @@ class Objects:
             await asyncio.sleep(EVERY)
         return None
 
-    async def _create(self, path: str, body: Json) -> None:
+    async def _create(self, resource: str, body: Json) -> None:
         """Create; that it exists means that an earlier try was cut off from its answer."""
 
         async def create() -> None:
             try:
-                await self._kube.create(path, body)
+                await self._kube.create(resource, self._namespace, body)
             except KubeError as error:
                 if error.status != 409:
                     raise
 
         await self._insist(create)
 
-    async def _delete(self, path: str) -> None:
+    async def _delete(self, resource: Resource, name: str) -> None:
+        where = resource, self._namespace, name
+
         async def delete() -> None:
-            found = await self._kube.find(path)
+            found = await self._kube.find(*where)
             if found is not None:
-                await self._kube.delete(path, found["metadata"]["uid"], "Background")
-                raise KubeError(0, "Deleting", path)
+                await self._kube.delete(*where, found["metadata"]["uid"], "Background")
+                raise KubeError(0, "Deleting", name)
 
         await self._insist(delete)
 

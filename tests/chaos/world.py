@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dev.postgres_server import Server, start_server
 from dev.programs import Program
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import GROUP, PLURAL
 from tests.chaos import database
@@ -196,11 +196,11 @@ class World:
                 with contextlib.suppress(ProcessLookupError):
                     one.process.kill()
             return told
-        path, uid = f"{paths.pods(self.namespace)}/{one.pod}", one.uid
+        resource, name, uid = Resource.PODS, one.pod, one.uid
         if kill.victim is Victim.JOB:
-            path, uid = paths.job(self.namespace, one.job), one.job_uid
+            resource, name, uid = Resource.JOBS, one.job, one.job_uid
         try:
-            await self.kube.delete(path, uid, "Background")
+            await self.kube.delete(resource, self.namespace, name, uid, "Background")
         except KubeError as error:
             return f"{told}; not deleted: {error}"
         return told

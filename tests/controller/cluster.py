@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.core.job import JobSpec
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, ENV_JOB, KIND, LABEL_TRACK
 from fluxbase_migrations.core.result import Result
 from tests.support.expansion import environment
 
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 WAIT_SECONDS = 20.0
 
 
@@ -53,13 +54,13 @@ class Cluster:
             "metadata": {"name": name, "namespace": self.namespace},
             "spec": {"database": database, **spec},
         }
-        return await self.kube.create(paths.sets(self.namespace), body)
+        return await self.kube.create(Resource.SETS, self.namespace, body)
 
     async def patch_set(self, name: str = "shop", **patch: Any) -> Json:
-        return await self.kube.patch(paths.one_set(self.namespace, name), patch)
+        return await self.kube.patch(Resource.SETS, self.namespace, name, patch)
 
     async def get_set(self, name: str = "shop") -> Json:
-        return await self.kube.get(paths.one_set(self.namespace, name))
+        return await self.kube.get(Resource.SETS, self.namespace, name)
 
     async def status(self, name: str = "shop") -> Json:
         status: Json = (await self.get_set(name)).get("status", {})
@@ -92,15 +93,15 @@ class Cluster:
 
     async def config_map(self, name: str, files: dict[str, str], **more: Any) -> Json:
         body = {"metadata": {"name": name}, "data": files, **more}
-        return await self.kube.create(paths.config_maps(self.namespace), body)
+        return await self.kube.create(Resource.CONFIG_MAPS, self.namespace, body)
 
     async def edit_config_map(self, name: str, files: dict[str, str | None]) -> Json:
-        return await self.kube.patch(paths.config_map(self.namespace, name), {"data": files})
+        return await self.kube.patch(Resource.CONFIG_MAPS, self.namespace, name, {"data": files})
 
     async def jobs(self, track: str | None = None) -> list[Json]:
         """Jobs in the order of their creation."""
         query = {"labelSelector": f"{LABEL_TRACK}={track}"} if track else {}
-        found = await self.kube.get(paths.jobs(self.namespace), query)
+        found = await self.kube.get(Resource.JOBS, self.namespace, query=query)
         items: list[Json] = found["items"]
         return sorted(items, key=lambda job: int(job["metadata"]["resourceVersion"]))
 
@@ -123,7 +124,7 @@ class Cluster:
 
     async def uid(self) -> str:
         """Of the namespace: what claims name the cluster by."""
-        found = await self.kube.get(paths.namespace(self.namespace))
+        found = await self.kube.get(Resource.NAMESPACES, None, self.namespace)
         return str(found["metadata"]["uid"])
 
     # What the Job controller, the scheduler and the kubelet do
@@ -139,11 +140,11 @@ class Cluster:
             "controller": True,
         }
         template["metadata"] |= {"generateName": f"{job['metadata']['name']}-", "ownerReferences": [owner]}
-        return await self.kube.create(paths.pods(self.namespace), template)
+        return await self.kube.create(Resource.PODS, self.namespace, template)
 
     async def pod_status(self, pod: Json, **status: Any) -> None:
-        path = f"{paths.pods(self.namespace)}/{pod['metadata']['name']}/status"
-        await self.kube.patch(path, {"status": status})
+        name = pod["metadata"]["name"]
+        await self.kube.patch(Resource.PODS, self.namespace, name, {"status": status}, "status")
 
     async def waiting(self, pod: Json, reason: str, message: str) -> None:
         state = {"waiting": {"reason": reason, "message": message}}
@@ -174,11 +175,9 @@ class Cluster:
     async def complete(self, pod: Json) -> None:
         """What the Job controller writes when it has seen that the pod has ended."""
         (owner,) = pod["metadata"]["ownerReferences"]
-        path = paths.job(self.namespace, owner["name"])
-        failed = (await self.kube.get(f"{paths.pods(self.namespace)}/{pod['metadata']['name']}"))["status"]
-        types = (
-            ("FailureTarget", "Failed") if failed["phase"] == "Failed" else ("SuccessCriteriaMet", "Complete")
-        )
+        ended = await self.kube.get(Resource.PODS, self.namespace, pod["metadata"]["name"])
+        failed = ended["status"]["phase"] == "Failed"
+        types = ("FailureTarget", "Failed") if failed else ("SuccessCriteriaMet", "Complete")
         status = {
             "startTime": now(),
             "conditions": [
@@ -187,7 +186,7 @@ class Cluster:
             ],
             **({"failed": 1} if types[1] == "Failed" else {"succeeded": 1, "completionTime": now()}),
         }
-        await self.kube.patch(f"{path}/status", {"status": status})
+        await self.kube.patch(Resource.JOBS, self.namespace, owner["name"], {"status": status}, "status")
 
     async def run(
         self, track: str, run: int, result: Result, name: str = "shop", *, routine: bool = False
@@ -209,24 +208,24 @@ class Cluster:
         uid, name = job["metadata"]["uid"], job["metadata"]["name"]
 
         async def deleting() -> Any:
-            found = await self.kube.find(paths.job(self.namespace, name))
+            found = await self.kube.find(Resource.JOBS, self.namespace, name)
             return found is None or found["metadata"].get("deletionTimestamp")
 
         await until(f"the Job {name} is being deleted", deleting)
-        pods = await self.kube.get(paths.pods(self.namespace))
+        pods = await self.kube.get(Resource.PODS, self.namespace)
         for pod in pods["items"]:
             if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences", ())):
                 await self.remove_pod(pod)
-        found = await self.kube.find(paths.job(self.namespace, name))
+        found = await self.kube.find(Resource.JOBS, self.namespace, name)
         if found:
-            await self.kube.patch(paths.job(self.namespace, name), {"metadata": {"finalizers": None}})
+            await self.kube.patch(Resource.JOBS, self.namespace, name, {"metadata": {"finalizers": None}})
 
     async def remove_pod(self, pod: Json) -> None:
-        path = f"{paths.pods(self.namespace)}/{pod['metadata']['name']}"
+        path = path_of(Resource.PODS, self.namespace, pod["metadata"]["name"])
         await self.kube._request("DELETE", path, body={"gracePeriodSeconds": 0})
 
     async def events(self) -> list[Json]:
-        found = await self.kube.get(paths.events(self.namespace))
+        found = await self.kube.get(Resource.EVENTS, self.namespace)
         items: list[Json] = found["items"]
         return items
 

@@ -16,9 +16,10 @@ import yaml
 
 from fluxbase_migrations.controller.app import Operator
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.process.settings import Settings
 from tests.controller import api_server
-from tests.controller.cluster import Cluster, until
+from tests.controller.cluster import RBAC, Cluster, until
 from tests.controller.watched import every_write_checked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +49,7 @@ async def install(started: api_server.ApiServer) -> None:
     with credentials(started, admin=True):
         kube = await Kube.connect()
         try:
-            await kube.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _crd())
+            await kube.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", None, _crd())
             await until("our resource is served", lambda: _served(kube))
         finally:
             await kube.close()
@@ -61,7 +62,7 @@ def _crd() -> dict[str, Any]:
 
 async def _served(kube: Kube) -> bool:
     try:
-        return await kube.find("/apis/fluxbase.io/v1alpha1/fluxbasemigrationsets") is not None
+        return "items" in await kube.get(Resource.SETS)
     except KubeError:  # 429 while its storage is being set up
         return False
 
@@ -100,11 +101,12 @@ async def fresh_namespace(kube: Kube) -> str:
     """The name of one in which only restricted pods are let in, with the operator's rights and no more."""
     namespace = f"test-{secrets.token_hex(4)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    await kube.create("/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}})
-    group = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
-    await kube.create(f"{group}/roles", {"metadata": {"name": "operator"}, "rules": documented_rules()})
+    await kube.create(Resource.NAMESPACES, None, {"metadata": {"name": namespace, "labels": labels}})
+    role = {"metadata": {"name": "operator"}, "rules": documented_rules()}
+    await kube.create(f"{RBAC}/roles", namespace, role)
     await kube.create(
-        f"{group}/rolebindings",
+        f"{RBAC}/rolebindings",
+        namespace,
         {
             "metadata": {"name": "operator"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
@@ -190,9 +192,9 @@ async def start_operator(
         requests: list[tuple[str, str]] = []
         send = connected._send
 
-        async def counted(method: str, path: str, **more: Any) -> Any:
+        async def counted(method: str, path: str, *more: Any, **options: Any) -> Any:
             requests.append((method, path))
-            return await send(method, path, **more)
+            return await send(method, path, *more, **options)
 
         connected._send = counted  # type: ignore[method-assign]
         operator = Operator(replace(settings, **changes), connected)

@@ -6,8 +6,8 @@ import pytest
 
 from fluxbase_migrations.api.spec import Spec
 from fluxbase_migrations.cli.kubectl import steering
-from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import MERGE_PATCH, Kube, KubeError
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile import jobs
 from fluxbase_migrations.core.job import JobSpec, SetRef
@@ -176,7 +176,7 @@ REFUSED = {
 async def test_refused(cluster: Cluster, spec: dict[str, Any], why: str) -> None:
     body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "shop"}, "spec": spec}
     with pytest.raises(KubeError, match=why) as refused:
-        await cluster.kube.create(paths.sets(cluster.namespace), body, {"dryRun": "All"})
+        await cluster.kube.create(Resource.SETS, cluster.namespace, body, {"dryRun": "All"})
     assert refused.value.status == 422
     for internal in ("rule:", "no such overload", "evaluation", "strconv"):
         assert internal not in refused.value.message
@@ -186,7 +186,7 @@ async def test_refused(cluster: Cluster, spec: dict[str, Any], why: str) -> None
 async def test_timeouts_that_are_taken(cluster: Cluster, text: str) -> None:
     spec = {"database": URL, "lockTimeout": text, "ddlLockTimeout": text, "statementTimeout": text}
     body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "shop"}, "spec": spec}
-    await cluster.kube.create(paths.sets(cluster.namespace), body, {"dryRun": "All"})
+    await cluster.kube.create(Resource.SETS, cluster.namespace, body, {"dryRun": "All"})
 
 
 FULL = {
@@ -243,7 +243,7 @@ FULL = {
 
 async def test_every_field_is_taken_as_it_is_written(cluster: Cluster) -> None:
     body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "shop"}, "spec": FULL}
-    made = await cluster.kube.create(paths.sets(cluster.namespace), body, {"fieldValidation": "Strict"})
+    made = await cluster.kube.create(Resource.SETS, cluster.namespace, body, {"fieldValidation": "Strict"})
     assert contains(made["spec"], FULL)
     assert contains(Spec.model_validate(made["spec"]).model_dump(mode="json", by_alias=True), FULL)
 
@@ -267,7 +267,7 @@ async def test_defaults_are_filled_in_and_a_new_set_does_not_look_current(cluste
 async def test_a_table_shows_what_matters(cluster: Cluster) -> None:
     await cluster.make_set()
     accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
-    table = await cluster.kube.get(paths.sets(cluster.namespace), accept=accept)
+    table = await cluster.kube.get(Resource.SETS, cluster.namespace, accept=accept)
     shown = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 0]
     wide = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 1]
     assert shown == ["Name", "Ready", "Phase", "System", "User", "Dirty", "Pending", "Age"]
@@ -289,21 +289,23 @@ async def test_jobs_and_their_pods_are_let_into_a_restricted_namespace(
             parsed, settings, told, name="job", inputs_digest="sha256:i", template="sha256:t"
         )
         made = await kube.create(
-            paths.jobs(cluster.namespace), body, {"dryRun": "All", "fieldValidation": "Strict"}
+            Resource.JOBS, cluster.namespace, body, {"dryRun": "All", "fieldValidation": "Strict"}
         )
         pod = {**made["spec"]["template"], "apiVersion": "v1", "kind": "Pod"}
         pod["metadata"] = {**pod["metadata"], "name": "pod"}
-        await kube.create(paths.pods(cluster.namespace), pod, {"dryRun": "All", "fieldValidation": "Strict"})
+        await kube.create(
+            Resource.PODS, cluster.namespace, pod, {"dryRun": "All", "fieldValidation": "Strict"}
+        )
 
 
 async def test_a_rollback_of_the_plugin_leaves_nothing_behind(cluster: Cluster) -> None:
     """The API server's own record of who wrote which field tells what may be taken back."""
     made = await cluster.make_set(tracks={"user": {"source": FILES}})
-    path = paths.one_set(cluster.namespace, "shop")
+    path = path_of(Resource.SETS, cluster.namespace, "shop")
 
     async def patched(found: dict[str, Any], target: int | None) -> dict[str, Any]:
         body, query = steering.rollback(found, Track.USER, target), {"fieldManager": steering.MANAGER}
-        return await cluster.kube._request("PATCH", path, query=query, body=body, content_type=MERGE_PATCH)
+        return await cluster.kube._request("PATCH", path, query=query, body=body)
 
     back = await patched(made, 1)
     track = back["spec"]["tracks"]["user"]

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.job import JobSpec
 from fluxbase_migrations.core.names import ENV_JOB
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.core.text import visible
 from tests.controller.api_server import ApiServer
-from tests.controller.cluster import Cluster
+from tests.controller.cluster import RBAC, Cluster
 from tests.controller.conftest import Running, credentials
 from tests.support.expansion import environment
 
@@ -24,16 +24,16 @@ ESCAPE = "\x1b]0;owned\x07\nERROR a line of its own\u202e"
 @pytest.fixture
 async def tenant(server: ApiServer, cluster: Cluster) -> AsyncIterator[Cluster]:
     """The same namespace, as a user with two rights."""
-    group = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{cluster.namespace}"
     rules = [
         {"apiGroups": ["fluxbase.io"], "resources": ["fluxbasemigrationsets"], "verbs": ["create", "get"]}
     ]
     subject = {"kind": "User", "name": "tenant", "apiGroup": "rbac.authorization.k8s.io"}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tenant"}
-    await cluster.kube.create(f"{group}/roles", {"metadata": {"name": "tenant"}, "rules": rules})
     await cluster.kube.create(
-        f"{group}/rolebindings", {"metadata": {"name": "tenant"}, "roleRef": role, "subjects": [subject]}
+        f"{RBAC}/roles", cluster.namespace, {"metadata": {"name": "tenant"}, "rules": rules}
     )
+    binding = {"metadata": {"name": "tenant"}, "roleRef": role, "subjects": [subject]}
+    await cluster.kube.create(f"{RBAC}/rolebindings", cluster.namespace, binding)
     with credentials(server, admin=True):
         connected = await Kube.connect()
     connected._api.default_headers["Impersonate-User"] = "tenant"
@@ -43,9 +43,9 @@ async def tenant(server: ApiServer, cluster: Cluster) -> AsyncIterator[Cluster]:
 
 async def test_the_tenant_may_read_neither_secrets_nor_jobs(tenant: Cluster) -> None:
     """Otherwise the test below would prove nothing."""
-    for path in (f"/api/v1/namespaces/{tenant.namespace}/secrets", paths.jobs(tenant.namespace)):
+    for resource in ("/api/v1/secrets", Resource.JOBS):
         with pytest.raises(KubeError) as refused:
-            await tenant.kube.get(path)
+            await tenant.kube.get(resource, tenant.namespace)
         assert refused.value.status == 403
 
 
@@ -72,7 +72,7 @@ async def test_no_secret_and_no_escape_comes_back_by_a_hostile_set(
     await cluster.event("InvalidSource")
     shown: list[Any] = [await tenant.get_set(), await cluster.events(), caplog.messages]
     accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
-    shown.append((await cluster.kube.get(paths.sets(cluster.namespace), accept=accept))["rows"])
+    shown.append((await cluster.kube.get(Resource.SETS, cluster.namespace, accept=accept))["rows"])
     text = json.dumps(shown[:2] + shown[3:], ensure_ascii=False)
     assert visible(text) == text
     assert "canary-51c2" not in text + "".join(caplog.messages)

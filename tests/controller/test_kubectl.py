@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from tests.controller.api_server import ApiServer
@@ -147,7 +147,7 @@ async def test_a_name_that_is_taken_leaves_nothing_behind(
     refused = await kubectl(*creating(directory))
     assert refused.code == 1
     assert '"shop" already exists' in refused.err
-    maps = (await cluster.kube.get(paths.config_maps(cluster.namespace)))["items"]
+    maps = (await cluster.kube.get(Resource.CONFIG_MAPS, cluster.namespace))["items"]
     assert "shop-migrations" not in [one["metadata"]["name"] for one in maps]
 
 
@@ -164,8 +164,8 @@ async def test_what_a_client_dry_run_prints_is_what_the_api_server_takes(
 ) -> None:
     printed = await kubectl(*creating(directory, "--dry-run=client", "-o", "json"))
     config_map, found = json.loads(printed.out)["items"]
-    await cluster.kube.create(paths.config_maps(cluster.namespace), config_map)
-    await cluster.kube.create(paths.sets(cluster.namespace), found)
+    await cluster.kube.create(Resource.CONFIG_MAPS, cluster.namespace, config_map)
+    await cluster.kube.create(Resource.SETS, cluster.namespace, found)
     await cluster.run("system", 1, done(6))
     job = await cluster.next_job("user", 1)
     assert job["metadata"]["namespace"] == cluster.namespace

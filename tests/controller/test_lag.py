@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.watch.namespace_watch import Watch
 from fluxbase_migrations.controller.watch.store import ObjectKind, Stored
 from fluxbase_migrations.core.names import LABEL_NAME
@@ -85,10 +85,10 @@ async def test_a_job_that_lost_its_label_for_a_while_is_known_again(
     running = await start_operator()
     await cluster.make_set()
     job = await cluster.next_job("system", 1)
-    store, path = running.operator._store, paths.job(cluster.namespace, job["metadata"]["name"])
+    store, where = running.operator._store, (Resource.JOBS, cluster.namespace, job["metadata"]["name"])
 
     async def label(value: str | None) -> None:
-        await cluster.kube.patch(path, {"metadata": {"labels": {LABEL_NAME: value}}})
+        await cluster.kube.patch(*where, {"metadata": {"labels": {LABEL_NAME: value}}})
 
     async def known() -> bool:
         return any(one.uid == job["metadata"]["uid"] for one in store.all(ObjectKind.JOB))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.names import ANNOTATIONS_UNDISTURBED
 from fluxbase_migrations.core.result import AppliedFile, ErrorInfo, Outcome, Result
@@ -327,8 +327,8 @@ async def test_a_set_made_again_waits_for_the_pods_of_its_predecessor(
     pod = await cluster.make_pod(first)
     await cluster.running(pod)
     await cluster.reaches("system", "Running")
-    path = paths.one_set(cluster.namespace, "shop")
-    await cluster.kube.delete(path, (await cluster.get_set())["metadata"]["uid"], "Background")
+    uid = (await cluster.get_set())["metadata"]["uid"]
+    await cluster.kube.delete(Resource.SETS, cluster.namespace, "shop", uid, "Background")
     await cluster.make_set()
     await cluster.reaches("system", "Pending", "WaitingForPreviousPods")
     await cluster.remove_pod(pod)
@@ -430,7 +430,7 @@ async def test_a_sidecar_that_never_ends_keeps_neither_the_next_run_nor_its_node
     await cluster.reaches("system", "Applied")
 
     async def free() -> bool:
-        found = await cluster.kube.get(paths.pod(cluster.namespace, pod["metadata"]["name"]))
+        found = await cluster.kube.get(Resource.PODS, cluster.namespace, pod["metadata"]["name"])
         return not ANNOTATIONS_UNDISTURBED.keys() & found["metadata"]["annotations"].keys()
 
     assert ANNOTATIONS_UNDISTURBED.keys() <= pod["metadata"]["annotations"].keys()

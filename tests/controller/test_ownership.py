@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fluxbase_migrations.api import conditions, status_json
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import KubeError
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.result import Outcome, Result
@@ -67,8 +67,8 @@ async def test_a_set_takes_over_when_the_owner_is_deleted(cluster: Cluster, oper
     owner = await first(cluster)
     assert f"{cluster.namespace}/first. Delete that set" in await stalled(cluster, owner, await cluster.uid())
     await no_other_job(cluster, operator)
-    path = paths.one_set(cluster.namespace, "first")
-    await cluster.kube.delete(path, owner["metadata"]["uid"], "Background")
+    where = Resource.SETS, cluster.namespace, "first"
+    await cluster.kube.delete(*where, owner["metadata"]["uid"], "Background")
     job = await cluster.next_job("system", 2, "shop")
     assert told(job).take_over_from == owner["metadata"]["uid"]
 
@@ -96,10 +96,10 @@ async def test_an_owner_that_cannot_be_looked_at_has_not_let_go(cluster: Cluster
     owner = await first(cluster)
     await stalled(cluster, owner, await cluster.uid())
     await cluster.patch_set("first", spec={"operator": "another"})  # so that nobody mends it meanwhile
-    path = paths.one_set(cluster.namespace, "first")
+    where = Resource.SETS, cluster.namespace, "first"
 
     async def said() -> bool:
-        body = await cluster.kube.get(path)
+        body = await cluster.kube.get(*where)
         body["status"]["tracks"]["system"] |= {"phase": "Skipped", "reason": "Disabled"}
         generation = body["metadata"]["generation"]
         told = conditions.failing((), generation, datetime.now(UTC).replace(microsecond=0), "forbidden")
@@ -109,7 +109,7 @@ async def test_an_owner_that_cannot_be_looked_at_has_not_let_go(cluster: Cluster
             "conditions": status_json.write_conditions(told),
         }
         try:
-            await cluster.kube.replace(paths.set_status(cluster.namespace, "first"), body)
+            await cluster.kube.replace(*where, body, "status")
         except KubeError as error:
             return error.status != 409
         return True
@@ -156,7 +156,7 @@ async def test_an_owner_that_may_not_be_looked_up_is_named_with_the_command(
 ) -> None:
     """Moving a set to another namespace, which the old one's operator does not share."""
     forbidden = f"test-{secrets.token_hex(4)}"
-    await cluster.kube.create("/api/v1/namespaces", {"metadata": {"name": forbidden}})
+    await cluster.kube.create(Resource.NAMESPACES, None, {"metadata": {"name": forbidden}})
     owner: Json = {"metadata": {"namespace": forbidden, "name": "shop", "uid": "uid-1"}}
     text = await stalled(cluster, owner, "uid-of-namespace")
     assert f"{forbidden}/shop, in a namespace that this operator may not read" in text

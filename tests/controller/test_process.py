@@ -11,12 +11,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.process.lease import DEFAULT_NAME
 from fluxbase_migrations.core.names import GROUP, PLURAL, Track
 from tests.controller.api_server import ApiServer, free_port
-from tests.controller.cluster import Cluster, until
+from tests.controller.cluster import RBAC, Cluster, until
 from tests.controller.conftest import fresh_namespace, install
 
 UNRELATED = int(os.environ.get("UNRELATED_CONFIG_MAPS", "500"))
@@ -131,30 +131,33 @@ async def test_an_operator_that_is_refused_at_its_start_asks_again(
     server: ApiServer, cluster: Cluster
 ) -> None:
     """As for a moment by an API server that has just started itself."""
-    bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{cluster.namespace}/rolebindings"
-    binding = await cluster.kube.get(f"{bindings}/operator")
-    await cluster.kube.delete(f"{bindings}/operator", binding["metadata"]["uid"], "Background")
+    where = f"{RBAC}/rolebindings", cluster.namespace
+    binding = await cluster.kube.get(*where, "operator")
+    await cluster.kube.delete(*where, "operator", binding["metadata"]["uid"], "Background")
     await cluster.make_set()
     async with process(server, cluster) as (running, port):
         await healthy(port)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(running.wait(), 2)
-        await cluster.kube.create(bindings, {**binding, "metadata": {"name": "operator"}})
+        await cluster.kube.create(*where, {**binding, "metadata": {"name": "operator"}})
         await cluster.next_job("system", 1)
 
 
 async def test_a_watch_that_fails_begins_anew(server: ApiServer, kube: Kube) -> None:
     """Here because there is nothing to watch any more, for a while."""
     cluster = Cluster(kube, await fresh_namespace(kube))
-    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    path = f"{definitions}/{PLURAL}.{GROUP}"
+    where = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", None, f"{PLURAL}.{GROUP}"
+
+    async def gone() -> bool:
+        return await kube.find(*where) is None
+
     async with process(server, cluster) as (running, port):
         await healthy(port)
         await cluster.make_set("first")
         await cluster.next_job("system", 1)
-        found = await cluster.kube.get(path)
-        await cluster.kube.delete(path, found["metadata"]["uid"], "Background")
-        await until("the resource is gone", lambda: _is_gone(cluster, path), 40)
+        found = await kube.get(*where)
+        await kube.delete(*where, found["metadata"]["uid"], "Background")
+        await until("the resource is gone", gone, 40)
         await install(server)
         await cluster.make_set("second")
 
@@ -165,15 +168,9 @@ async def test_a_watch_that_fails_begins_anew(server: ApiServer, kube: Kube) -> 
         assert running.returncode is None
 
 
-async def _is_gone(cluster: Cluster, path: str) -> bool:
-    return await cluster.kube.find(path) is None
-
-
 async def test_of_two_replicas_one_leads_and_the_other_follows(server: ApiServer, cluster: Cluster) -> None:
-    lease = f"{paths.leases(cluster.namespace)}/{DEFAULT_NAME}"
-
     async def holder() -> str:
-        found = await cluster.kube.find(lease)
+        found = await cluster.kube.find(Resource.LEASES, cluster.namespace, DEFAULT_NAME)
         name: str = found["spec"]["holderIdentity"] if found else ""
         return name
 

@@ -6,13 +6,13 @@ from typing import Any
 import kopf
 import pytest
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.watch import handlers, namespace_watch
 from fluxbase_migrations.core.job import JobSpec, SetRef
 from fluxbase_migrations.core.names import API_VERSION, ENV_JOB, KIND, Track
 from fluxbase_migrations.decisions.actions import job_name
-from tests.controller.cluster import Cluster, until
+from tests.controller.cluster import RBAC, Cluster, until
 from tests.controller.conftest import Running, fresh_namespace
 from tests.controller.test_lifecycle import SOURCE, applied, done
 
@@ -79,7 +79,7 @@ async def test_labels_and_annotations_of_a_job_are_anybodys(
     await cluster.config_map("files", {"001_a.up.sql": "select 1"})
     made = await cluster.make_set(tracks=SOURCE, suspend=True)
     for number, change in enumerate(HOSTILE.values()):
-        await cluster.kube.create(paths.jobs(cluster.namespace), forged(made, number, change))
+        await cluster.kube.create(Resource.JOBS, cluster.namespace, forged(made, number, change))
     if before:
         await start_operator()
     await cluster.patch_set(spec={"suspend": False})
@@ -147,9 +147,9 @@ async def test_rights_that_were_lost_are_tried_again_and_the_readiness_tells(
     await cluster.next_job("system", 1)
     await other.next_job("system", 1)
     assert running.operator.readiness_error() is None
-    bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{other.namespace}/rolebindings"
-    binding = await kube.get(f"{bindings}/operator")
-    await kube.delete(f"{bindings}/operator", binding["metadata"]["uid"], "Background")
+    where = f"{RBAC}/rolebindings", other.namespace
+    binding = await kube.get(*where, "operator")
+    await kube.delete(*where, "operator", binding["metadata"]["uid"], "Background")
     await other.patch_set(spec={"retry": {"limit": 3}})
 
     async def readiness_error() -> bool:
@@ -161,7 +161,7 @@ async def test_rights_that_were_lost_are_tried_again_and_the_readiness_tells(
     await cluster.event("Requested", "now")
     restored = {**copy.deepcopy(binding), "metadata": {"name": "operator"}}
     await other.patch_set(metadata={"annotations": {"fluxbase.io/requested-at": "now"}})
-    await kube.create(bindings, restored)
+    await kube.create(*where, restored)
     await until("it goes on", lambda: _told(other), seconds=15)
 
     async def ready() -> bool:
@@ -205,12 +205,12 @@ async def test_a_namespace_that_may_not_be_watched_any_more_gives_its_slot_back_
     await other.reaches("system", "Running")
     await cluster.make_set()
     await cluster.reaches("system", "Pending", "Queued")
-    bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{other.namespace}/rolebindings"
-    binding = await kube.get(f"{bindings}/operator")
-    await kube.delete(f"{bindings}/operator", binding["metadata"]["uid"], "Background")
+    where = f"{RBAC}/rolebindings", other.namespace
+    binding = await kube.get(*where, "operator")
+    await kube.delete(*where, "operator", binding["metadata"]["uid"], "Background")
     await cluster.next_job("system", 1, seconds=60)  # after three refusals, one second and more apart
     assert "forbidden" in str(running.operator.readiness_error())
-    await kube.create(bindings, {**binding, "metadata": {"name": "operator"}})
+    await kube.create(*where, {**binding, "metadata": {"name": "operator"}})
     slots = running.operator._reconciler._slots
 
     async def counted() -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import KubeError
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.controller.watch.parsing import set_of
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
@@ -56,7 +56,7 @@ async def test_an_idle_set_costs_nothing(cluster: Cluster, operator: Running) ->
     looks = operator.looks()
     await cluster.edit_config_map("files", {"README": "not a migration"})
     await operator.looks_again(looks)
-    assert operator.requests == [("GET", paths.config_map(cluster.namespace, "files"))]
+    assert operator.requests == [("GET", path_of(Resource.CONFIG_MAPS, cluster.namespace, "files"))]
     operator.requests.clear()
     key = (cluster.namespace, "shop")
     for _ in range(3):

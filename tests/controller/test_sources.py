@@ -3,6 +3,7 @@
 from typing import Any
 
 from fluxbase_migrations.controller.client.kube import KubeError
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.controller.cluster import Cluster, told
 from tests.controller.conftest import Running
@@ -19,7 +20,7 @@ async def claim(cluster: Cluster, mode: str) -> None:
         "metadata": {"name": "files"},
         "spec": {"accessModes": [mode], "resources": {"requests": {"storage": "1Mi"}}},
     }
-    await cluster.kube.create(f"/api/v1/namespaces/{cluster.namespace}/persistentvolumeclaims", body)
+    await cluster.kube.create(Resource.CLAIMS, cluster.namespace, body)
 
 
 async def test_a_claim_that_is_not_there_is_the_schedulers_to_report(
@@ -152,7 +153,7 @@ async def test_secrets_are_never_asked_for(cluster: Cluster, operator: Running, 
         attributes = {"verb": verb, "resource": "secrets", "namespace": cluster.namespace}
         body = {"spec": {"user": "operator", "resourceAttributes": attributes}}
         try:
-            review = await cluster.kube.create(reviews, body)
+            review = await cluster.kube.create(reviews, None, body)
         except KubeError as error:  # pragma: no cover - the administrator may ask
             raise AssertionError(str(error)) from error
         assert review["status"]["allowed"] is False

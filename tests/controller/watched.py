@@ -5,8 +5,8 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 from tests.support import kstatus
 from tests.support.kstatus_program import read_by_kstatus
@@ -24,8 +24,8 @@ async def every_write_checked(kube: Kube, namespace: str) -> AsyncIterator[None]
     before: dict[str, Json] = {}
 
     async def watch() -> None:
-        query = {"watch": "true", "resourceVersion": "0"}
-        async for line in kube.lines(paths.sets(namespace), query, None, silence=600.0):
+        query = {"resourceVersion": "0"}
+        async for line in kube.watch(Resource.SETS, namespace, query, silence=600.0):
             event = json.loads(line)
             body: Json = event["object"]
             if event["type"] not in ("ADDED", "MODIFIED"):

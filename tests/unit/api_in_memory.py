@@ -1,15 +1,15 @@
-"""An API server in memory, behind the operator's own client: just what the operator asks of a real one."""
+"""An API server in memory, below the operator's own client: just what the operator asks of a real one."""
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
-from fluxbase_migrations.controller.client.kube import Kube, KubeError, Query
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader, version_of
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
 from fluxbase_migrations.core.json_names import Json
+from tests.support.api_transport import Request, answered_by
 
 COLLECTIONS = frozenset(
     {"fluxbasemigrationsets", "jobs", "pods", "configmaps", "persistentvolumeclaims", "events"}
@@ -24,6 +24,7 @@ class ApiInMemory(Kube):
     """Objects by their path. ``on_status`` is called with each set whose status is written."""
 
     def __init__(self, clock: Callable[[], datetime], on_status: Callable[[Json], None]) -> None:
+        super().__init__(answered_by(self._answer))
         self.objects: dict[str, Json] = {}
         self.writes_left: int | None = None
         """After so many more writes the operator dies; None: it lives."""
@@ -38,29 +39,24 @@ class ApiInMemory(Kube):
         self._on_status = on_status
         self._version = 0
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query | None = None,
-        body: Json | None = None,
-        content_type: str | None = None,
-        accept: str | None = None,
-    ) -> Json:
-        if method == "GET":
+    async def _answer(self, request: Request) -> Json:
+        path = request.path
+        if request.method == "GET":
             if path.rsplit("/", 1)[1] in COLLECTIONS:
-                items = copy.deepcopy(self.select(path, dict(query or {})))
-                return {"metadata": {"resourceVersion": str(self._version)}, "items": items}
+                return {
+                    "metadata": {"resourceVersion": str(self._version)},
+                    "items": self.select(path, request.query),
+                }
             self.reads[path.rsplit("/", 2)[1]] += 1
-            return copy.deepcopy(self._found(path))
+            return self._found(path)
         if self.writes_left is not None:
             if self.writes_left == 0:
                 raise OperatorDied
             self.writes_left -= 1
-        return copy.deepcopy(getattr(self, f"_{method.lower()}")(path, copy.deepcopy(body)))
+        written: Json = getattr(self, f"_{request.method.lower()}")(path, request.body)
+        return written
 
-    def select(self, collection: str, query: dict[str, Any]) -> list[Json]:
+    def select(self, collection: str, query: Mapping[str, str]) -> list[Json]:
         """The objects of a collection; label selectors of equality, Events of one object, one name."""
         wanted = dict(pair.split("=", 1) for pair in query.get("labelSelector", "").split(",") if pair)
         involved = query.get("fieldSelector", "").partition("involvedObject.uid=")[2]

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from fluxbase_migrations.api.spec import Database, Spec
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import KubeError
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE, condition_message
 from fluxbase_migrations.core.names import API_VERSION, KIND, Track
@@ -75,7 +75,7 @@ class World:
             "spec": spec,
             "status": status,
         }
-        self.api.put(paths.one_set(*KEY), body)
+        self.api.put(path_of(Resource.SETS, *KEY), body)
 
     def look(self) -> None:
         async def one() -> None:
@@ -93,7 +93,7 @@ class World:
         return self.operator._metrics._registry.get_sample_value(f"fluxbase_migrations_{name}", labels)
 
     def events(self) -> list[dict[str, Any]]:
-        return self.api.select(paths.events("fluxbase"), {})
+        return self.api.select(path_of(Resource.EVENTS, "fluxbase"), {})
 
 
 def test_a_stored_set_that_our_models_refuse_says_so_once() -> None:
@@ -181,8 +181,8 @@ def test_what_was_corrected_while_the_failure_was_told_is_looked_at_at_once() ->
     """The watch shows it when the store has a later state already, and no news in it."""
     world = World({"observedGeneration": -1})
     world.look()
-    body = world.api.objects[paths.one_set(*KEY)]
-    world.api.put(paths.one_set(*KEY), {**body, "spec": {**body["spec"], "retry": {"limit": 1}}})
+    body = world.api.objects[path_of(Resource.SETS, *KEY)]
+    world.api.put(path_of(Resource.SETS, *KEY), {**body, "spec": {**body["spec"], "retry": {"limit": 1}}})
     error = unreadable()
     asyncio.run(world.operator._failed(KEY, error))
     assert len(world.operator._queue) == 1, "it is due"

@@ -12,13 +12,14 @@ from typing import Final
 import pytest
 from aiohttp import web
 
-from fluxbase_migrations.controller.client.kube import Kube, KubeError, Query
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
 from fluxbase_migrations.controller.watch import handlers
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader
 from fluxbase_migrations.controller.watch.reflector import Gone, Reflector
 from fluxbase_migrations.controller.watch.store import ObjectKind
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import GROUP, KIND, PLURAL, VERSION
+from tests.support.api_transport import Request, answered_by
 
 NAMESPACE = "apps"
 RESOURCES: Final = {
@@ -130,15 +131,18 @@ class Impatient(Kube):
     """An API server that ends each watch of ConfigMaps at once, as ``ends``."""
 
     def __init__(self, ends: Exception | None) -> None:
+        super().__init__(answered_by(self._answer))
         self.asked: Counter[str] = Counter()
         self._ends = ends
 
-    async def get(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
+    async def _answer(self, request: Request) -> Json | AsyncIterator[bytes]:
+        if "watch" in request.query:
+            self.asked["watch"] += 1
+            return self._lines_of_a_watch()
         self.asked["list"] += 1
         return {"items": [], "metadata": {"resourceVersion": "5"}}
 
-    async def lines(self, *_: object) -> AsyncIterator[bytes]:
-        self.asked["watch"] += 1
+    async def _lines_of_a_watch(self) -> AsyncIterator[bytes]:
         if self._ends:
             raise self._ends
         bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "6"}}}

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxbase_migrations.controller.client.kube import Kube, KubeError, Query
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
 from fluxbase_migrations.controller.process import lease
 from fluxbase_migrations.controller.process.lease import DURATION, GIVE_UP_AFTER, Lease
 from fluxbase_migrations.core.json_names import Json
 from tests.support import virtual_time
+from tests.support.api_transport import Request, answered_by
 
 QUICK = (0.01, 0.01, True)
 
@@ -52,21 +53,13 @@ class Network(Kube):
     """One candidate's way to the store: slow as ``delays`` say, then quick."""
 
     def __init__(self, store: Store, delays: Sequence[tuple[float, float, bool]] = ()) -> None:
+        super().__init__(answered_by(self._answer))
         self._store = store
         self._delays = list(delays)
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query | None = None,
-        body: Json | None = None,
-        content_type: str | None = None,
-        accept: str | None = None,
-    ) -> Json:
+    async def _answer(self, request: Request) -> Json:
         before, after, arrives = self._delays.pop(0) if self._delays else QUICK
-        sent = asyncio.ensure_future(self._take_effect(before, method, copy.deepcopy(body)))
+        sent = asyncio.ensure_future(self._take_effect(before, request.method, request.body))
         sent.add_done_callback(lambda done: done.cancelled() or done.exception())
         answer = await asyncio.shield(sent)
         await asyncio.sleep(after)

@@ -6,14 +6,16 @@ from typing import Any, cast
 
 import pytest
 
-from fluxbase_migrations.controller.client.kube import Kube, KubeError, Query
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.observe import Observer
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapIndex, ConfigMapReader
 from fluxbase_migrations.controller.watch.parsing import parse_job, parse_pod
 from fluxbase_migrations.controller.watch.store import Store
+from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.result import Outcome, Result
 from fluxbase_migrations.decisions.job_state import Container, InFlight, state
+from tests.support.api_transport import Request, answered_by
 
 AT = "2026-01-01T00:00:00Z"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -95,17 +97,17 @@ def test_a_job_says_how_it_ended() -> None:
 
 def test_a_cluster_that_may_not_be_read_yet_is_asked_for_again() -> None:
     """The right may come later than the operator; what was read once holds as long as the set."""
-    answers: list[Any] = [KubeError(403, "Forbidden", "no"), {"metadata": {"uid": "cluster"}}]
+    answers: list[KubeError | Json] = [KubeError(403, "Forbidden", "no"), {"metadata": {"uid": "cluster"}}]
 
-    class Asked(Kube):
-        async def get(self, path: str, query: Query | None = None, accept: str | None = None) -> Any:
-            answer = answers.pop(0)
-            if isinstance(answer, KubeError):
-                raise answer
-            return answer
+    async def answer(request: Request) -> Json:
+        assert request.path == "/api/v1/namespaces/fluxbase"
+        given = answers.pop(0)
+        if isinstance(given, KubeError):
+            raise given
+        return given
 
     observer = Observer(
-        Asked(cast("Any", None)),
+        Kube(answered_by(answer)),
         Settings(image="image"),
         Store(),
         ConfigMapIndex(),

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import cast
 
 import pytest
 
@@ -14,6 +13,7 @@ from fluxbase_migrations.controller.watch.workqueue import WorkQueue
 from fluxbase_migrations.core import log_lines
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.runner.log import Log, LogFormat
+from tests.support.api_transport import Request, answered_by
 
 KEY = ("ns", "shop")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -118,14 +118,24 @@ def test_any_other_line_is_not(line: bytes) -> None:
 
 
 class Broken:
-    """An API server whose stream of a log ends as ``ends``, after one line."""
+    """An API server that refuses to show a log, or whose stream of it ends as ``ends``, after one line."""
 
     def __init__(self, ends: KubeError | None) -> None:
+        self.kube = Kube(answered_by(self._answer))
         self.ends = ends
         self.asked = 0
 
-    async def lines(self, *_: object) -> AsyncIterator[bytes]:
+    async def _answer(self, request: Request) -> AsyncIterator[bytes]:
+        assert request.path in (
+            "/api/v1/namespaces/ns/pods/pod/log",
+            "/api/v1/namespaces/ns/pods/another/log",
+        )
         self.asked += 1
+        if self.ends and self.ends.status:
+            raise self.ends
+        return self._lines()
+
+    async def _lines(self) -> AsyncIterator[bytes]:
         yield STAMP + b"INFO Applying migration file=001_a.up.sql number=1 total=2 source=user"
         if self.ends:
             raise self.ends
@@ -136,10 +146,10 @@ class Following:
 
     def __init__(self, ends: KubeError | None) -> None:
         self.now = 0.0
-        self.kube = Broken(ends)
+        self.api = Broken(ends)
         self.queue: WorkQueue[NamespacedName] = WorkQueue(lambda: self.now)
         self.asked: list[float] = []
-        self.follower = LogFollower(cast("Kube", self.kube), self._requeue, lambda: self.now)
+        self.follower = LogFollower(self.api.kube, self._requeue, lambda: self.now)
 
     def _requeue(self, key: NamespacedName, delay: float) -> None:
         self.asked.append(delay)
@@ -162,23 +172,25 @@ class Following:
 
 
 @pytest.mark.parametrize(
-    ("ends", "again"),
+    ("ends", "due"),
     [
-        (None, True),
-        (KubeError(0, "Broken", "the stream broke"), True),
-        (KubeError(429, "TooManyRequests", "later"), True),
-        (KubeError(403, "Forbidden", "no"), False),
+        (None, [EVERY, RECONNECT]),
+        (KubeError(0, "Broken", "the stream broke"), [EVERY, RECONNECT]),
+        (KubeError(429, "TooManyRequests", "later"), [RECONNECT]),
+        (KubeError(403, "Forbidden", "no"), []),
     ],
     ids=["the server shuts down", "the connection breaks", "the server is busy", "we may not read logs"],
 )
-async def test_a_log_that_ends_before_its_pod_is_followed_again(ends: KubeError | None, again: bool) -> None:
+async def test_a_log_that_ends_before_its_pod_is_followed_again(
+    ends: KubeError | None, due: list[float]
+) -> None:
     """Otherwise the progress stands still from then on, for as long as the migration takes."""
     following = Following(ends)
     await following.look()
-    assert following.asked == [EVERY, RECONNECT] if again else following.asked == [EVERY]
+    assert following.asked == due
     following.now += RECONNECT
     await following.look()
-    assert following.kube.asked == 2, "it is followed anew"
+    assert following.api.asked == 2, "it is followed anew"
     await following.follower.close()
 
 
@@ -187,9 +199,9 @@ async def test_a_log_that_ends_at_once_again_and_again_is_asked_for_at_its_pace(
     following = Following(None)
     following.queue.add(KEY)
     await following.run(60.0)
-    assert 4 <= following.kube.asked <= 1 + 60 / RECONNECT
-    await following.look("of another run")
-    assert following.kube.asked <= 2 + 60 / RECONNECT, "another pod's log need not wait"
+    assert 4 <= following.api.asked <= 1 + 60 / RECONNECT
+    await following.look("another")
+    assert following.api.asked <= 2 + 60 / RECONNECT, "another pod's log need not wait"
     await following.follower.close()
 
 
@@ -197,5 +209,5 @@ async def test_looks_for_other_reasons_do_not_ask_for_a_log_that_has_just_ended(
     following = Following(None)
     for _ in range(10):
         await following.look()
-    assert following.kube.asked == 1
+    assert following.api.asked == 1
     await following.follower.close()

@@ -21,8 +21,8 @@ from fluxbase_migrations.api import status_json
 from fluxbase_migrations.api.commands import parse_force
 from fluxbase_migrations.api.status import SetStatus
 from fluxbase_migrations.api.transitions import line_of
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import NamespacedName
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.controller.process.metrics import Metrics
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.events import EventRecorder
@@ -56,9 +56,9 @@ from tests.unit.api_in_memory import ApiInMemory, OperatorDied
 
 NAMESPACE, NAME = "fluxbase", "shop"
 KEY = (NAMESPACE, NAME)
-SET = paths.one_set(*KEY)
+SET = path_of(Resource.SETS, *KEY)
 CLUSTER = "cluster"
-OTHER = paths.one_set(NAMESPACE, "other")
+OTHER = path_of(Resource.SETS, NAMESPACE, "other")
 """Another set, with the same database."""
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 TRACKS = st.sampled_from(list(Track))
@@ -222,7 +222,9 @@ class Life(RuleBasedStateMachine):
         self.config_maps_lag = False
         self.loop = asyncio.new_event_loop()
         self.api = ApiInMemory(lambda: self.now, self.check_write)
-        self.api.put(paths.namespace(NAMESPACE), {"metadata": {"name": NAMESPACE, "uid": CLUSTER}})
+        self.api.put(
+            path_of(Resource.NAMESPACES, None, NAMESPACE), {"metadata": {"name": NAMESPACE, "uid": CLUSTER}}
+        )
         self.restart()
 
     @initialize(enabled=st.booleans(), ends=st.lists(ENDS, max_size=8))
@@ -361,7 +363,7 @@ class Life(RuleBasedStateMachine):
 
     def write_files(self, track: Track, count: int, flavour: str = "") -> None:
         data = {f"00{number}_x.up.sql": f"{number}{flavour}" for number in range(1, count + 1)}
-        path = paths.config_map(NAMESPACE, track)
+        path = path_of(Resource.CONFIG_MAPS, NAMESPACE, track)
         self.api.put(path, {"metadata": {"name": str(track)}, "data": data})
 
     @rule(track=TRACKS, count=st.integers(0, 3), flavour=st.sampled_from("ab"))
@@ -370,7 +372,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(track=TRACKS)
     def delete_source(self, track: Track) -> None:
-        self.api.remove(paths.config_map(NAMESPACE, track))
+        self.api.remove(path_of(Resource.CONFIG_MAPS, NAMESPACE, track))
 
     def change(self, **spec: Any) -> None:
         found = self.api.objects[SET]
@@ -513,18 +515,20 @@ class Life(RuleBasedStateMachine):
     def delete_jobs_by_hand(self, track: Track) -> None:
         """With their pods, at once, whatever they are at."""
         for job in self.jobs(track):
-            self.api.remove(paths.job(NAMESPACE, job["metadata"]["name"]))
+            self.api.remove(path_of(Resource.JOBS, NAMESPACE, job["metadata"]["name"]))
             self.api.remove(self.pod_path(job))
             self.in_flight.discard(job["metadata"]["name"])
 
     # Kubernetes
 
     def jobs(self, track: Track) -> list[Json]:
-        found = self.api.select(paths.jobs(NAMESPACE), {"labelSelector": f"fluxbase.io/track={track}"})
+        found = self.api.select(
+            path_of(Resource.JOBS, NAMESPACE), {"labelSelector": f"fluxbase.io/track={track}"}
+        )
         return sorted(found, key=lambda job: int(job["metadata"]["labels"]["fluxbase.io/run"]))
 
     def pod_path(self, job: Json) -> str:
-        return f"{paths.pods(NAMESPACE)}/{job['metadata']['name']}-pod"
+        return f"{path_of(Resource.PODS, NAMESPACE)}/{job['metadata']['name']}-pod"
 
     def pod(self, job: Json) -> Json | None:
         return self.api.objects.get(self.pod_path(job))
@@ -591,7 +595,7 @@ class Life(RuleBasedStateMachine):
             name, track = job["metadata"]["name"], Track(job["metadata"]["labels"]["fluxbase.io/track"])
             if name not in self.in_flight:
                 continue
-            files = self.api.objects.get(paths.config_map(NAMESPACE, track), {}).get("data", {})
+            files = self.api.objects.get(path_of(Resource.CONFIG_MAPS, NAMESPACE, track), {}).get("data", {})
             content = {file: text.encode() for file, text in files.items()}
             result: Result | None
             if outcome in (Outcome.APPLIED, Outcome.SQL_ERROR):
@@ -614,9 +618,9 @@ class Life(RuleBasedStateMachine):
             name, pod = job["metadata"]["name"], self.pod(job)
             if pod and pod["status"]["phase"] == "Succeeded":
                 job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
-                self.api.touch(paths.job(NAMESPACE, name))
+                self.api.touch(path_of(Resource.JOBS, NAMESPACE, name))
             if _deleted(job) and name not in self.in_flight:
-                self.api.remove(paths.job(NAMESPACE, name))
+                self.api.remove(path_of(Resource.JOBS, NAMESPACE, name))
                 self.api.remove(self.pod_path(job))
 
     # What must always hold

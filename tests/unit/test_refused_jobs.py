@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import KubeError
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE
 from fluxbase_migrations.core.json_names import Json
@@ -48,7 +48,7 @@ class World:
         self.reconciler._clock = self.reconciler._actions._clock = lambda: self.now
         database = {"urlFrom": SECRET}
         self.api.put(
-            paths.one_set(*KEY),
+            path_of(Resource.SETS, *KEY),
             {
                 "apiVersion": API_VERSION,
                 "kind": KIND,
@@ -62,7 +62,7 @@ class World:
         for _ in range(times):
             self.api.show(self.store)
             asyncio.run(self.reconciler.reconcile(KEY))
-        track: dict[str, Any] = self.api.objects[paths.one_set(*KEY)]["status"]["tracks"]["system"]
+        track: dict[str, Any] = self.api.objects[path_of(Resource.SETS, *KEY)]["status"]["tracks"]["system"]
         return track
 
 
@@ -98,8 +98,10 @@ def test_a_name_that_another_ones_job_has_is_told() -> None:
     """Whoever made it: it is not this set's, so it will not end for it."""
     world = World(KubeError(409, "AlreadyExists", 'jobs.batch "x" already exists'))
     world.look()
-    planned = world.api.objects[paths.one_set(*KEY)]["status"]["tracks"]["system"]["job"]["name"]
-    world.api.put(paths.job("fluxbase", planned), {"metadata": {"name": planned, "namespace": "fluxbase"}})
+    planned = world.api.objects[path_of(Resource.SETS, *KEY)]["status"]["tracks"]["system"]["job"]["name"]
+    world.api.put(
+        path_of(Resource.JOBS, "fluxbase", planned), {"metadata": {"name": planned, "namespace": "fluxbase"}}
+    )
     track = world.look(times=3)
     assert (track["phase"], track["reason"]) == ("Pending", "JobRefused")
     assert "already exists" in track["message"]

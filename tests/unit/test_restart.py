@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fluxbase_migrations.api.commands import Annotation, inputs_digest
 from fluxbase_migrations.api.status import JobReference, Progress, SetStatus, TracksStatus, TrackStatus
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.core.config_maps import RULES
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import Outcome, Result
@@ -22,7 +22,7 @@ from fluxbase_migrations.decisions.job_state import Container, ObservedJob, Obse
 from fluxbase_migrations.decisions.observed import ObservedTrack
 from tests.unit.test_reconcile_machine import NAMESPACE, SET, Life
 
-USER = paths.config_map(NAMESPACE, "user")
+USER = path_of(Resource.CONFIG_MAPS, NAMESPACE, "user")
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 WANT = DesiredRun("content", "template", versions=(1, 2, 3))
 
@@ -83,7 +83,9 @@ def made_again(life: Life) -> None:
 def copied(life: Life) -> None:
     """A backup tool has made the ConfigMaps anew, with uids of their own, and put the set's status back."""
     for track in Track:
-        life.api.objects[paths.config_map(NAMESPACE, track)]["metadata"]["uid"] = f"copy-of-{track}"
+        life.api.objects[path_of(Resource.CONFIG_MAPS, NAMESPACE, track)]["metadata"]["uid"] = (
+            f"copy-of-{track}"
+        )
 
 
 def aimed_lower(life: Life) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from fluxbase_migrations.api.status import Progress
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import KubeError
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
@@ -21,7 +21,7 @@ from tests.unit.api_in_memory import ApiInMemory, OperatorDied
 
 NAMESPACE = "fluxbase"
 KEY = (NAMESPACE, "shop")
-SET = paths.one_set(*KEY)
+SET = path_of(Resource.SETS, *KEY)
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 APPLIED = Result(Outcome.APPLIED, version=6, observed=True, latest=6, pending=0)
 
@@ -68,7 +68,7 @@ class World:
         asyncio.run(one())
 
     def jobs(self) -> list[Json]:
-        return self.api.select(paths.jobs(NAMESPACE), {})
+        return self.api.select(path_of(Resource.JOBS, NAMESPACE), {})
 
     @property
     def track(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class World:
 
     def pod(self, phase: str, state: Json) -> None:
         """The Job's pod is there, or has changed."""
-        path = f"{paths.pods(NAMESPACE)}/{self.job['metadata']['name']}-pod"
+        path = f"{path_of(Resource.PODS, NAMESPACE)}/{self.job['metadata']['name']}-pod"
         metadata = {**self.job["spec"]["template"]["metadata"], "name": path.rpartition("/")[2]}
         status = {"phase": phase, "containerStatuses": [{"name": CONTAINER, "state": state}]}
         self.api.put(path, {"metadata": metadata, "status": status})
@@ -92,7 +92,7 @@ class World:
         """The pod has its result, and the Job controller has noted that."""
         terminated = {"exitCode": 0, "finishedAt": NOW.isoformat(), "message": APPLIED.to_json()}
         self.pod("Succeeded", {"terminated": terminated})
-        path = paths.job(NAMESPACE, self.job["metadata"]["name"])
+        path = path_of(Resource.JOBS, NAMESPACE, self.job["metadata"]["name"])
         self.api.objects[path]["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
         self.api.touch(path)
 
@@ -178,7 +178,7 @@ def test_what_was_written_counts_before_a_watch_shows_it() -> None:
 def test_a_job_that_was_planned_before_is_not_created_when_the_set_was_suspended_meanwhile() -> None:
     """No status is written when its creation is tried again: that would tell that the set has changed."""
     world = World()
-    world.api.remove(paths.job(NAMESPACE, world.job["metadata"]["name"]))
+    world.api.remove(path_of(Resource.JOBS, NAMESPACE, world.job["metadata"]["name"]))
     world.restart()
     world.api.objects[SET]["status"] = {"observedGeneration": -1}
     world.api.writes_left = 1

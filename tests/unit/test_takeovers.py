@@ -8,7 +8,7 @@ from typing import Any
 
 from fluxbase_migrations.api.status import Owner, TrackStatus
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.takeovers import Takeovers
 from fluxbase_migrations.core.names import API_VERSION, KIND, Track
@@ -76,7 +76,7 @@ def migration_set(name: str, status: Mapping[str, Any] | None = None) -> dict[st
 
 def test_the_operator_keeps_nothing_of_sets_that_are_gone() -> None:
     api = ApiInMemory(lambda: NOW, lambda _: None)
-    api.put(paths.namespace("fluxbase"), {"metadata": {"name": "fluxbase"}})
+    api.put(path_of(Resource.NAMESPACES, None, "fluxbase"), {"metadata": {"name": "fluxbase"}})
     operator = Operator(Settings(image="image", namespaces=("fluxbase",)), api)
     reconciler = operator._reconciler
 
@@ -92,7 +92,7 @@ def test_the_operator_keeps_nothing_of_sets_that_are_gone() -> None:
         return {name for name, store in stores.items() if len(store)}  # type: ignore[arg-type]
 
     async def live_and_die(name: str, status: Mapping[str, Any] | None) -> None:
-        path = paths.one_set("fluxbase", name)
+        path = path_of(Resource.SETS, "fluxbase", name)
         for _ in range(2):  # and the next one of that name
             api.put(path, migration_set(name, status))
             api.show(operator._store)

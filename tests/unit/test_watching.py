@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fluxbase_migrations.api.status import SourceRead
-from fluxbase_migrations.controller.client import paths
-from fluxbase_migrations.controller.client.kube import Kube, Query
+from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader
 from fluxbase_migrations.controller.watch.handlers import Lists
 from fluxbase_migrations.controller.watch.namespace_watch import Watch
@@ -16,9 +16,10 @@ from fluxbase_migrations.controller.watch.reflector import Reflector
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
 from fluxbase_migrations.core.config_maps import RULES
 from fluxbase_migrations.core.json_names import Json
+from tests.support.api_transport import Request, answered_by
 
 NAMESPACE = "fluxbase"
-SETS = paths.sets(NAMESPACE)
+SETS = path_of(Resource.SETS, NAMESPACE)
 
 
 def a_set(name: str, version: int, uid: str | None = None) -> Json:
@@ -132,6 +133,7 @@ class ConfigMaps(Kube):
     """ConfigMaps that count how they are read."""
 
     def __init__(self) -> None:
+        super().__init__(answered_by(self._answer))
         self.there: dict[str, int] = {}
         """The resourceVersion of each."""
         self.version = 100
@@ -139,17 +141,18 @@ class ConfigMaps(Kube):
         self.meanwhile: list[Any] = []
         """What happens between a read and its answer."""
 
-    async def get(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
-        self.reads["list"] += 1
-        items = [self._body(name) for name in self.there] or None  # as the API server says it of metadata
-        return {"items": items, "metadata": {"resourceVersion": str(self.version)}}
-
-    async def find(self, path: str, accept: str | None = None) -> Json | None:
-        name = path.rpartition("/")[2]
-        self.reads["metadata" if accept else "body"] += 1
+    async def _answer(self, request: Request) -> Json:
+        name = request.path.rpartition("/")[2]
+        if name == "configmaps":
+            self.reads["list"] += 1
+            items = [self._body(name) for name in self.there] or None  # as the API server says it of metadata
+            return {"items": items, "metadata": {"resourceVersion": str(self.version)}}
+        self.reads["metadata" if request.only_metadata else "body"] += 1
         found = self._body(name) if name in self.there else None
         while self.meanwhile:
             self.meanwhile.pop()()
+        if found is None:
+            raise KubeError(404, "NotFound", f"{name} not found")
         return found
 
     def _body(self, name: str) -> Json:

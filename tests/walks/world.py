@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxbase_migrations.controller.app import Operator
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND
@@ -17,7 +17,7 @@ from tests.unit.api_in_memory import ApiInMemory
 
 NAMESPACE = "fluxbase"
 KEY = (NAMESPACE, "shop")
-SET = paths.one_set(*KEY)
+SET = path_of(Resource.SETS, *KEY)
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SPEC = {
     "database": {"urlFrom": {"secretKeyRef": {"name": "shop-db", "key": "url"}}},
@@ -33,8 +33,10 @@ class World:
         settings = Settings(image="image", namespaces=(NAMESPACE,), progress=False)
         self.operator = Operator(settings, self.api)
         self.operator._reconciler._clock = lambda: NOW
-        self.api.put(paths.namespace(NAMESPACE), {"metadata": {"name": NAMESPACE}})
-        self.api.put(paths.config_map(NAMESPACE, "files"), {"metadata": {"name": "files"}, "data": files})
+        self.api.put(path_of(Resource.NAMESPACES, None, NAMESPACE), {"metadata": {"name": NAMESPACE}})
+        self.api.put(
+            path_of(Resource.CONFIG_MAPS, NAMESPACE, "files"), {"metadata": {"name": "files"}, "data": files}
+        )
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "shop", "namespace": NAMESPACE}}
         self.api.put(SET, {**body, "spec": SPEC, "status": {"observedGeneration": -1}})
 
@@ -51,7 +53,7 @@ class World:
 
     def run_job(self, database: Database, termination_log: Path) -> None:
         """What the kubelet and the Job controller do: start the container, and report its end."""
-        (job,) = self.api.select(paths.jobs(NAMESPACE), {})
+        (job,) = self.api.select(path_of(Resource.JOBS, NAMESPACE), {})
         (container,) = job["spec"]["template"]["spec"]["containers"]
         environment = {one["name"]: self._value(one) for one in container["env"]}
         given = {"DATABASE_URL": database.dsn, runner.ENV_TERMINATION_LOG: str(termination_log)}
@@ -64,7 +66,9 @@ class World:
             "containerStatuses": [{"name": CONTAINER, "state": {"terminated": terminated}}],
         }
         metadata = {**job["spec"]["template"]["metadata"], "name": f"{name}-pod"}
-        self.api.put(paths.pod(NAMESPACE, f"{name}-pod"), {"metadata": metadata, "status": status})
+        self.api.put(
+            path_of(Resource.PODS, NAMESPACE, f"{name}-pod"), {"metadata": metadata, "status": status}
+        )
         job["status"] = {"conditions": [{"type": "Failed" if code else "Complete", "status": "True"}]}
 
     def _value(self, variable: dict[str, Any]) -> str:
@@ -73,5 +77,5 @@ class World:
         reference = variable["valueFrom"].get("configMapKeyRef")
         if reference is None:  # the Secret's, which the caller replaces
             return ""
-        data = self.api.objects[paths.config_map(NAMESPACE, reference["name"])]["data"]
+        data = self.api.objects[path_of(Resource.CONFIG_MAPS, NAMESPACE, reference["name"])]["data"]
         return os.fsdecode(data[reference["key"]].encode())

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.process import http
 from fluxbase_migrations.controller.process.lease import Lease
 from fluxbase_migrations.controller.process.metrics import Metrics
@@ -188,7 +188,7 @@ class Operator:
         refused: KubeError | None = None
         for one in self._watches:
             try:
-                await self._kube.get(paths.sets(one.namespace), {"limit": 1})
+                await self._kube.get(Resource.SETS, one.namespace, query={"limit": 1})
             except KubeError as error:
                 if error.status == 404:
                     message = (

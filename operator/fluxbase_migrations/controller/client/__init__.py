@@ -1,1 +1,1 @@
-"""The API server: requests, and the paths of its resources."""
+"""The API server: requests, and what they are about."""

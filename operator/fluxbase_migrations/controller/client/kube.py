@@ -8,6 +8,7 @@ from typing import Any, Final
 import aiohttp
 from kubernetes.aio import client, config
 
+from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.core.json_names import Json
 
 TIMEOUT: Final = 30.0
@@ -65,68 +66,94 @@ class Kube:
         """Close the connections."""
         await self._api.close()  # type: ignore[no-untyped-call]
 
-    async def get(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
-        """Read an object or a list."""
-        return await self._request("GET", path, query=query, accept=accept)
+    async def get(
+        self,
+        resource: str,
+        namespace: str | None = None,
+        name: str | None = None,
+        *,
+        query: Query | None = None,
+        accept: str | None = None,
+    ) -> Json:
+        """Read an object, or without ``name`` a list."""
+        return await self._request("GET", path_of(resource, namespace, name), query=query, accept=accept)
 
-    async def find(self, path: str, accept: str | None = None) -> Json | None:
+    async def find(
+        self, resource: str, namespace: str | None, name: str, *, accept: str | None = None
+    ) -> Json | None:
         """Read an object; None if there is none."""
         try:
-            return await self.get(path, accept=accept)
+            return await self.get(resource, namespace, name, accept=accept)
         except KubeError as error:
             if error.status == 404:
                 return None
             raise
 
-    async def create(self, path: str, body: Json, query: Query | None = None) -> Json:
-        """POST ``body`` to the collection at ``path``."""
-        return await self._request("POST", path, query=query, body=body)
+    async def create(
+        self, resource: str, namespace: str | None, body: Json, query: Query | None = None
+    ) -> Json:
+        """POST ``body`` to the collection."""
+        return await self._request("POST", path_of(resource, namespace), query=query, body=body)
 
-    async def replace(self, path: str, body: Json) -> Json:
+    async def replace(
+        self, resource: str, namespace: str | None, name: str, body: Json, subresource: str = ""
+    ) -> Json:
         """PUT ``body``; its resourceVersion decides whether somebody was faster (409)."""
-        return await self._request("PUT", path, body=body)
+        return await self._request("PUT", path_of(resource, namespace, name, subresource), body=body)
 
-    async def patch(self, path: str, body: Json) -> Json:
+    async def patch(
+        self, resource: str, namespace: str | None, name: str, body: Json, subresource: str = ""
+    ) -> Json:
         """Merge ``body`` into the object."""
-        return await self._request("PATCH", path, body=body, content_type=MERGE_PATCH)
+        return await self._request("PATCH", path_of(resource, namespace, name, subresource), body=body)
 
-    async def delete(self, path: str, uid: str, propagation: str) -> Json | None:
+    async def delete(
+        self, resource: str, namespace: str | None, name: str, uid: str, propagation: str
+    ) -> Json | None:
         """Delete the object if it is still the one with ``uid``; none is fine too.
 
         Returns the object while it is being deleted, or a Status when it is gone; None if there was none.
         """
         body = {"propagationPolicy": propagation, "preconditions": {"uid": uid}}
         try:
-            return await self._request("DELETE", path, body=body)
+            return await self._request("DELETE", path_of(resource, namespace, name), body=body)
         except KubeError as error:
             if error.status not in (404, 409):
                 raise
             # A webhook, too, may answer 409.
-            existing = await self.find(path) if error.status == 409 else None
+            existing = await self.find(resource, namespace, name) if error.status == 409 else None
             if existing is not None and existing["metadata"]["uid"] == uid:
                 raise
             return None
 
-    async def list(self, path: str, query: Query | None = None, accept: str | None = None) -> Json:
-        """Read a collection, in as many requests as it takes."""
-        items: list[Json] = []
-        page: Json = {}
-        async for page in self.pages(path, query, accept):
-            items += page["items"]
-        return {**page, "items": items}
-
     async def pages(
-        self, path: str, query: Query | None = None, accept: str | None = None
+        self, resource: str, namespace: str | None, accept: str | None = None
     ) -> AsyncIterator[Json]:
-        """Read a collection, and yield each answer: for those that keep little of it."""
+        """Read a collection in as many requests as it takes, and yield each answer."""
         following: str | None = ""
         while following is not None:
-            asked = {**(query or {}), "limit": CHUNK, **({"continue": following} if following else {})}
-            page = await self.get(path, asked, accept)
+            query: Query = {"limit": CHUNK, **({"continue": following} if following else {})}
+            page = await self.get(resource, namespace, query=query, accept=accept)
             following = page["metadata"].get("continue") or None
             yield {**page, "items": page["items"] or []}  # of metadata, an empty list is null
 
-    async def lines(
+    def watch(
+        self,
+        resource: str,
+        namespace: str | None,
+        query: Query,
+        *,
+        accept: str | None = None,
+        silence: float,
+    ) -> AsyncIterator[bytes]:
+        """Events of a collection, each a line of JSON; see :meth:`_lines`."""
+        return self._lines(path_of(resource, namespace), {"watch": "true", **query}, accept, silence)
+
+    def log(self, namespace: str, pod: str, query: Query, *, silence: float) -> AsyncIterator[bytes]:
+        """Lines of a pod's log; see :meth:`_lines`."""
+        return self._lines(path_of(Resource.PODS, namespace, pod, "log"), query, None, silence)
+
+    async def _lines(
         self, path: str, query: Query, accept: str | None, silence: float
     ) -> AsyncIterator[bytes]:
         """Lines of a streamed answer until it ends, or nothing came for ``silence`` seconds.
@@ -135,7 +162,7 @@ class Kube:
             KubeError: refused, or the connection broke.
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=silence)
-        response = await self._send("GET", path, query=query, accept=accept, limits=limits)
+        response = await self._send("GET", path, limits, query=query, accept=accept)
         try:
             if response.status >= 400:
                 raise _error(response.status, response.reason, await response.read())
@@ -146,20 +173,8 @@ class Kube:
         finally:
             response.response.close()
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query | None = None,
-        body: Json | None = None,
-        content_type: str | None = None,
-        accept: str | None = None,
-    ) -> Json:
-        limits = aiohttp.ClientTimeout(total=TIMEOUT)
-        response = await self._send(
-            method, path, query=query, body=body, content_type=content_type, accept=accept, limits=limits
-        )
+    async def _request(self, method: str, path: str, **options: Any) -> Json:
+        response = await self._send(method, path, aiohttp.ClientTimeout(total=TIMEOUT), **options)
         try:
             raw = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -173,30 +188,31 @@ class Kube:
         self,
         method: str,
         path: str,
-        *,
         limits: aiohttp.ClientTimeout,
+        *,
         query: Query | None = None,
         body: Json | None = None,
-        content_type: str | None = None,
         accept: str | None = None,
     ) -> Any:
         headers = {"Accept": accept or "application/json"}
         if body is not None:
-            headers["Content-Type"] = content_type or "application/json"
+            headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
         pairs = [(name, str(value)) for name, value in (query or {}).items()]
-        method, url, headers, content, form = await self._api.param_serialize(
+        request = await self._api.param_serialize(
             method, path, query_params=pairs, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         try:
-            return await self._api.call_api(method, url, headers, content, form, _request_timeout=limits)
+            return await self._api.call_api(*request, _request_timeout=limits)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error
 
 
-async def get_if_allowed(kube: Kube, path: str, query: Query | None = None) -> Json | None:
+async def get_if_allowed(
+    kube: Kube, resource: str, namespace: str | None, name: str | None = None, query: Query | None = None
+) -> Json | None:
     """What only helps to explain: None where there is none, or where we may not look."""
     try:
-        return await kube.get(path, query)
+        return await kube.get(resource, namespace, name, query=query)
     except KubeError as error:
         if error.status in (403, 404):
             return None

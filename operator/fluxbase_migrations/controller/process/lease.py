@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any, Final
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, number
+from fluxbase_migrations.controller.client.resources import Resource
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Lease:
         self._namespace = namespace
         self._name = name
         self._identity = identity
-        self._path = f"{paths.leases(namespace)}/{name}"
+        self._own = Resource.LEASES, namespace, name
         self._seen: tuple[str, float] = ("", 0.0)
         self._version = 0
         """Its resourceVersion, as it was seen last."""
@@ -96,10 +96,10 @@ class Lease:
     async def release(self) -> None:
         """Let another candidate lead at once."""
         try:
-            stored = await self._kube.find(self._path)
+            stored = await self._kube.find(*self._own)
             if stored and stored["spec"].get("holderIdentity") == self._identity:
                 stored["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-                await self._kube.replace(self._path, stored)
+                await self._kube.replace(*self._own, stored)
         except KubeError as error:
             logger.debug("lease not released: %s", error)
 
@@ -108,16 +108,16 @@ class Lease:
         asked = _now()
         try:
             async with asyncio.timeout(ATTEMPT_LIMIT):
-                stored = await self._kube.find(self._path)
+                stored = await self._kube.find(*self._own)
                 if stored is None:
-                    written = await self._kube.create(paths.leases(self._namespace), self._body())
+                    written = await self._kube.create(Resource.LEASES, self._namespace, self._body())
                 elif self._has_gone_back(stored) and renew:
                     return _Try.RESTORED
                 elif self._is_anothers(stored, renew=renew):
                     return _Try.OTHERS
                 else:
                     spec = self._spec(stored.get("spec") or {})
-                    written = await self._kube.replace(self._path, {**stored, "spec": spec})
+                    written = await self._kube.replace(*self._own, {**stored, "spec": spec})
                 if self._has_gone_back(written) and renew:
                     return _Try.RESTORED
         except (KubeError, TimeoutError) as error:

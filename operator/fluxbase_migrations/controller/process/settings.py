@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import NAME
 from fluxbase_migrations.controller.process.lease import DEFAULT_NAME
 from fluxbase_migrations.core.names import ENV_LOG_FORMAT
 
@@ -89,7 +89,7 @@ class Settings:
 
 def _name(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "").strip()
-    if value and paths.NAME.fullmatch(value) is None:
+    if value and NAME.fullmatch(value) is None:
         raise ValueError(
             f"invalid {name} {value!r}: only lower case letters, digits, '-' and '.' are allowed"
         )

@@ -1,7 +1,7 @@
 """Apply: carry out what was decided about a set."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,8 +9,8 @@ from typing import Final
 from fluxbase_migrations.api.commands import parse_force, parse_take_over
 from fluxbase_migrations.api.reasons import backoff
 from fluxbase_migrations.api.status import JobReference
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.process.metrics import Metrics
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile import jobs
@@ -80,10 +80,11 @@ class Actions:
             case SetTtl(name):
                 ttl = observation.spec.job.ttl_seconds_after_finished
                 body = {"spec": {"ttlSecondsAfterFinished": ttl}}
-                await self._patch(ObjectKind.JOB, paths.job(key[0], name), body)
+                await self._tidy_up(ObjectKind.JOB, self._kube.patch(Resource.JOBS, key[0], name, body))
             case FreePod(name):
                 gone = {"metadata": {"annotations": dict.fromkeys(ANNOTATIONS_UNDISTURBED)}}
-                await self._patch(ObjectKind.POD, paths.pod(key[0], name), gone, allowed=(403, 404))
+                patch = self._kube.patch(Resource.PODS, key[0], name, gone)
+                await self._tidy_up(ObjectKind.POD, patch, allowed=(403, 404))
 
     async def _delete(
         self, key: NamespacedName, observation: Observation, name: str, uid: str, *, wait: bool
@@ -92,18 +93,19 @@ class Actions:
         if wait and await self._observer.has_changed(key, observation.set, uid):
             self._requeue(key, 0.0)
             return
-        answer = await self._kube.delete(paths.job(key[0], name), uid, "Foreground" if wait else "Background")
+        propagation = "Foreground" if wait else "Background"
+        answer = await self._kube.delete(Resource.JOBS, key[0], name, uid, propagation)
         if answer is None or answer.get("kind") != "Job":
             self._store.remove(ObjectKind.JOB, uid)
         else:
             self._store.keep(ObjectKind.JOB, answer)
 
-    async def _patch(
-        self, kind: ObjectKind, path: str, body: Json, allowed: tuple[int, ...] = (404,)
+    async def _tidy_up(
+        self, kind: ObjectKind, patch: Awaitable[Json], allowed: tuple[int, ...] = (404,)
     ) -> None:
-        """Tidy up: not needed where the object is gone, and for a pod not worth a failure."""
+        """Patch: not needed where the object is gone, and for a pod not worth a failure."""
         try:
-            self._store.keep(kind, await self._kube.patch(path, body))
+            self._store.keep(kind, await patch)
         except KubeError as error:
             if error.status not in allowed:
                 raise
@@ -115,7 +117,7 @@ class Actions:
         track = action.track
         body = await self._manifest(key, observation, action)
         try:
-            job = await self._kube.create(paths.jobs(key[0]), body)
+            job = await self._kube.create(Resource.JOBS, key[0], body)
         except KubeError as error:
             if error.status not in (400, 403, 409, 422, 500):
                 raise
@@ -135,7 +137,7 @@ class Actions:
     async def _exists(self, key: NamespacedName, observation: Observation, name: str) -> bool:
         """Whether the Job is there and this set's, or just gone. A webhook, too, may answer 409."""
         query = {"fieldSelector": f"metadata.name={name}"}
-        jobs = (await self._kube.get(paths.jobs(key[0]), query))["items"]
+        jobs = (await self._kube.get(Resource.JOBS, key[0], query=query))["items"]
         for body in jobs:
             self._store.keep(ObjectKind.JOB, body)
         return all(is_ours(body, observation.set.uid, key[1]) for body in jobs)

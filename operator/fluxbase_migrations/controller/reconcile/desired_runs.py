@@ -8,8 +8,8 @@ from fluxbase_migrations.api.commands import digest
 from fluxbase_migrations.api.reasons import Reason
 from fluxbase_migrations.api.spec import ClaimSource, SourceSpec, Spec, TrackSpec
 from fluxbase_migrations.api.status import SourceRead
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, NamespacedName, get_if_allowed
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile import jobs
 from fluxbase_migrations.controller.watch.config_map_reader import (
@@ -128,7 +128,7 @@ class DesiredRuns:
         usable = {one for one in self._usable.get(key, ()) if one[:2] == fit}
         if (*fit, source.claim_name) in usable:
             return None
-        claim = await get_if_allowed(self._kube, paths.claim(metadata["namespace"], source.claim_name))
+        claim = await get_if_allowed(self._kube, Resource.CLAIMS, key[0], source.claim_name)
         modes = (claim or {}).get("spec", {}).get("accessModes") or []
         if modes != ["ReadWriteOncePod"]:
             if claim:

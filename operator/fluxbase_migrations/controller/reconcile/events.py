@@ -6,8 +6,8 @@ from collections import OrderedDict
 from datetime import datetime
 from typing import Final
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import API_VERSION, KIND
 from fluxbase_migrations.core.text import cut, visible
@@ -58,17 +58,17 @@ class EventRecorder:
 
     async def _write(self, event: Json, count: int) -> int:
         """Create the Event, or count it once more; returns its count."""
-        path = paths.events(event["metadata"]["namespace"])
+        namespace, name = event["metadata"]["namespace"], event["metadata"]["name"]
         if count == 0:
             try:
-                await self._kube.create(path, event)
+                await self._kube.create(Resource.EVENTS, namespace, event)
                 return 1
             except KubeError as error:
                 if error.status != 409:
                     raise
                 count = 1  # created before this process was started
         newer = {"lastTimestamp": event["lastTimestamp"], "count": count + 1}
-        await self._kube.patch(f"{path}/{event['metadata']['name']}", newer)
+        await self._kube.patch(Resource.EVENTS, namespace, name, newer)
         return count + 1
 
     def _event(self, body: Json, name: str, note: EventNote, message: str, now: datetime) -> Json:

@@ -12,8 +12,8 @@ from fluxbase_migrations.api import conditions, status_json
 from fluxbase_migrations.api.reasons import EventReason
 from fluxbase_migrations.api.spec import Database
 from fluxbase_migrations.api.status import Condition, SetStatus
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.reconcile.events import EventRecorder
 from fluxbase_migrations.controller.watch.store import ObjectKind, Store, Stored
 from fluxbase_migrations.core.json_names import Json
@@ -91,7 +91,7 @@ class FailingSets:
         """
         try:
             async with asyncio.timeout(_WRITE_LIMIT):
-                body = await self._kube.find(paths.one_set(*key))
+                body = await self._kube.find(Resource.SETS, *key)
                 if body is None or not responsible(body):
                     return None
                 if self._store.put(Stored.of(ObjectKind.SET, body)):
@@ -112,13 +112,13 @@ class FailingSets:
         if status == before:
             return _readable(status)
         try:
-            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": status})
+            answer = await self._kube.replace(Resource.SETS, *key, {**body, "status": status}, "status")
         except KubeError as error:
             if error.status != 422:
                 raise
             # The stored status has another shape than the schema: it is replaced.
             status = {"observedGeneration": generation, "phase": Phase.PENDING, "conditions": written}
-            answer = await self._kube.replace(paths.set_status(*key), {**body, "status": status})
+            answer = await self._kube.replace(Resource.SETS, *key, {**body, "status": status}, "status")
         self._store.put(Stored.of(ObjectKind.SET, answer))
         for note in (EventNote(True, EventReason.RECONCILE_ERROR, message), *notes):
             await self._recorder.event(body, note, now)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fluxbase_migrations.api.status import Progress
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName
 from fluxbase_migrations.core import log_lines
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN
@@ -124,7 +123,7 @@ class LogFollower:
         query: dict[str, str | int] = {"container": CONTAINER, "follow": "true", "timestamps": "true"}
         query["tailLines"] = 5
         try:
-            async for line in self._kube.lines(paths.log(key[0], pod), query, None, _SILENCE):
+            async for line in self._kube.log(key[0], pod, query, silence=_SILENCE):
                 known_run, before = self._latest[key].get(track, (run, None))
                 progress = parse(line, before if known_run == run else None)
                 # A log that is followed again begins with its last lines.

@@ -14,8 +14,8 @@ from fluxbase_migrations.api import status_json
 from fluxbase_migrations.api.commands import Annotation
 from fluxbase_migrations.api.spec import Spec
 from fluxbase_migrations.api.status import JobReference, Progress, SetStatus, TrackStatus
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, NamespacedName, get_if_allowed
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile import competing_operators, owned_objects
 from fluxbase_migrations.controller.reconcile.competing_operators import CompetingOperator
@@ -264,7 +264,7 @@ class Observer:
             return None
         uid = own[0].uid if own else job.uid
         query = {"fieldSelector": f"involvedObject.uid={uid}"}
-        events = await get_if_allowed(self._kube, paths.events(namespace), query)
+        events = await get_if_allowed(self._kube, Resource.EVENTS, namespace, query=query)
         if not events or not events["items"]:
             return None
         newest = max(events["items"], key=_event_time)

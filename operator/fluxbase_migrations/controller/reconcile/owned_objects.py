@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from fluxbase_migrations.api.status import SetStatus, TrackStatus
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, NamespacedName, number
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.reconcile import jobs
 from fluxbase_migrations.controller.watch.parsing import SELECTOR, is_ours, parse_job, parse_pod, track_of
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
@@ -56,7 +56,9 @@ async def refresh(kube: Kube, store: Store, key: NamespacedName) -> None:
         KubeError: it does not answer.
     """
     query = {"labelSelector": f"{SELECTOR},{LABEL_SET}={jobs.set_label(key[1])}"}
-    answers = await asyncio.gather(kube.get(paths.jobs(key[0]), query), kube.get(paths.pods(key[0]), query))
+    answers = await asyncio.gather(
+        *(kube.get(resource, key[0], query=query) for resource in (Resource.JOBS, Resource.PODS))
+    )
     for kind, answer in zip((ObjectKind.JOB, ObjectKind.POD), answers, strict=True):
         listed = Listed(
             [Stored.of(kind, body) for body in answer["items"]],

@@ -15,8 +15,8 @@ from functools import partial
 
 from fluxbase_migrations.api import status_json
 from fluxbase_migrations.api.status import SetStatus, with_sources
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName, number
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.process.metrics import Metrics
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.apply import Actions, Remembered
@@ -196,7 +196,8 @@ class Reconciler:
             return
         if not competitor.steps_back and not competitor.marked:
             mark = {"metadata": {"annotations": {ANNOTATION_CONTESTED: self._settings.installation}}}
-            self._store.keep(ObjectKind.JOB, await self._kube.patch(paths.job(key[0], competitor.job), mark))
+            job = await self._kube.patch(Resource.JOBS, key[0], competitor.job, mark)
+            self._store.keep(ObjectKind.JOB, job)
         note = competitor.note(self._settings, key[0])
         logger.warning("%s/%s %s: %s", *key, note.reason, note.message)
         await self._recorder.event(observation.body, note, observation.set.now)
@@ -268,7 +269,8 @@ class Reconciler:
             "metadata": {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")},
             "status": status_json.write(status),
         }
-        self._store.keep(ObjectKind.SET, await self._kube.replace(paths.set_status(*key), body))
+        written = await self._kube.replace(Resource.SETS, *key, body, "status")
+        self._store.keep(ObjectKind.SET, written)
         self._metrics.status_written()
 
     async def _reread(self, key: NamespacedName, observation: Observation) -> bool:
@@ -276,7 +278,7 @@ class Reconciler:
 
         Otherwise a webhook refuses what was written, and would do so again at once.
         """
-        body, uid = await self._kube.find(paths.one_set(*key)), observation.set.uid
+        body, uid = await self._kube.find(Resource.SETS, *key), observation.set.uid
         gone = body is None or body["metadata"]["uid"] != uid
         if gone:
             self._store.remove(ObjectKind.SET, uid)

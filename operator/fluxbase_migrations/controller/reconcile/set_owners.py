@@ -3,8 +3,8 @@
 from fluxbase_migrations.api import conditions, status_json
 from fluxbase_migrations.api.reasons import Reason
 from fluxbase_migrations.api.status import Owner, TrackStatus
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import Kube, KubeError, NamespacedName, get_if_allowed
+from fluxbase_migrations.controller.client.resources import NAME, Resource
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
@@ -33,10 +33,10 @@ class SetOwners:
         if owner is None:
             return None
         namespace, _, name = owner.name.partition("/")
-        if not (paths.NAME.fullmatch(namespace) and paths.NAME.fullmatch(name)):
+        if not (NAME.fullmatch(namespace) and NAME.fullmatch(name)):
             return OwnerState.ELSEWHERE  # others may write into the database: nothing that can be looked up
         try:
-            body = await self._kube.find(paths.one_set(namespace, name))
+            body = await self._kube.find(Resource.SETS, namespace, name)
         except KubeError as error:
             if error.status == 403:
                 return OwnerState.UNREADABLE
@@ -64,7 +64,7 @@ class SetOwners:
         self._clusters.pop(uid, None)
 
     async def _namespace_uid(self, namespace: str) -> str | None:
-        body = await get_if_allowed(self._kube, paths.namespace(namespace))
+        body = await get_if_allowed(self._kube, Resource.NAMESPACES, None, namespace)
         return str(body["metadata"]["uid"]) if body else None
 
 

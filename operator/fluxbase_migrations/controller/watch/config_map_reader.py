@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from fluxbase_migrations.api.status import SourceRead
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import METADATA, Kube, NamespacedName, number
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.config_maps import RULES, is_read, merged
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.errors import InvalidSource
@@ -220,7 +220,7 @@ class ConfigMapReader:
         keys = [(namespace, name) for name in names]
         before = [self._current[key] for key in keys]
         found = await asyncio.gather(
-            *(self._kube.find(paths.config_map(*key), accept=accept) for key in keys)
+            *(self._kube.find(Resource.CONFIG_MAPS, *key, accept=accept) for key in keys)
         )
         there = {}
         for key, body, known in zip(keys, found, before, strict=True):

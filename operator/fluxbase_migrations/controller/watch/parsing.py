@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from fluxbase_migrations.controller.client import paths
+from fluxbase_migrations.controller.client.resources import NAME
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATION_DATABASE,
@@ -74,7 +74,7 @@ def track_of(body: Json) -> Track | None:
 def set_of(body: Json) -> str | None:
     """Name of the set that a Job or pod belongs to; None if it says nothing of use."""
     name: str | None = (body["metadata"].get("annotations") or {}).get(ANNOTATION_SET)
-    return name if name is not None and paths.NAME.fullmatch(name) else None
+    return name if name is not None and NAME.fullmatch(name) else None
 
 
 def is_ours(body: Json, uid: str, name: str) -> bool:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
-from fluxbase_migrations.controller.client import paths
 from fluxbase_migrations.controller.client.kube import (
     METADATA,
     METADATA_LIST,
@@ -15,6 +14,7 @@ from fluxbase_migrations.controller.client.kube import (
     NamespacedName,
     number,
 )
+from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapReader, version_of
 from fluxbase_migrations.core.json_names import Json
 
@@ -91,14 +91,16 @@ class Reflector:
 
         As long as nothing was, one object's metadata is all that it costs.
         """
-        path, accept = paths.config_maps(self._namespace), f"{METADATA_LIST},application/json"
+        accept = f"{METADATA_LIST},application/json"
         before = self._sources.asked_for()
         versions: dict[NamespacedName, str] = {}
         if any(self._namespace in (None, namespace) for namespace, _ in before):
-            async for found in self._kube.pages(path, accept=accept):
+            async for found in self._kube.pages(Resource.CONFIG_MAPS, self._namespace, accept):
                 versions |= _versions(found["items"], before)
         else:
-            found = await self._kube.get(path, {"limit": 1}, accept=accept)
+            found = await self._kube.get(
+                Resource.CONFIG_MAPS, self._namespace, query={"limit": 1}, accept=accept
+            )
         reached = str(found["metadata"]["resourceVersion"])
         for key in self._sources.listed(self._namespace, before, versions, number(reached)):
             self._changed(key)
@@ -107,13 +109,13 @@ class Reflector:
     async def _events(self, version: str) -> AsyncIterator[str]:
         """Yield the resourceVersion after each event, until the stream ends."""
         query: dict[str, str | int] = {
-            "watch": "true",
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": SERVER_TIMEOUT,
         }
-        path = paths.config_maps(self._namespace)
-        async for line in self._kube.lines(path, query, f"{METADATA},application/json", SILENCE):
+        accept = f"{METADATA},application/json"
+        watched = Resource.CONFIG_MAPS, self._namespace
+        async for line in self._kube.watch(*watched, query, accept=accept, silence=SILENCE):
             event = json.loads(line)
             found = event["object"]
             if event["type"] == "ERROR":
