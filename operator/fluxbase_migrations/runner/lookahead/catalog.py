@@ -1,7 +1,7 @@
 """The catalog's answers to a plan: which relations its names can mean, and what hangs on them.
 
 Every query only reads pg_catalog, which each role may. Sizes need a moment's ACCESS SHARE lock; where
-somebody holds the table exclusively, the estimate of the last VACUUM or ANALYZE takes their place.
+another session holds the table exclusively, the estimate of the last VACUUM or ANALYZE takes their place.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -131,7 +131,7 @@ _STARTS: Final[Mapping[str, LiteralString]] = {
 """By kind of object: where a DROP … CASCADE begins. The parameters are the name and the schemas."""
 _DEPENDENTS: Final[LiteralString] = """
     UNION
-    SELECT found.* FROM reached r CROSS JOIN LATERAL (
+    SELECT dependent.* FROM reached r CROSS JOIN LATERAL (
         SELECT d.classid, d.objid, d.objsubid FROM pg_catalog.pg_depend d
         WHERE d.refclassid = r.classid AND d.refobjid = r.objid
         AND (r.objsubid = 0 OR d.refobjsubid = r.objsubid) AND d.deptype <> 'x'
@@ -139,7 +139,7 @@ _DEPENDENTS: Final[LiteralString] = """
         SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, w.ev_class, 0 FROM pg_catalog.pg_rewrite w
         WHERE r.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND w.oid = r.objid
         AND w.rulename = '_RETURN'
-    ) AS found
+    ) AS dependent
 )
 SELECT oid, pg_catalog.bool_or(whole) FROM (
     SELECT r.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND r.objsubid = 0 AS whole,
@@ -169,23 +169,23 @@ def event_triggers(session: Session) -> list[str]:
 
 def read(session: Session, names: Iterable[str]) -> Facts:
     """What the catalog knows of ``names``, whatever kind of object they may mean."""
-    wanted = sorted(set(names))
+    sorted_names = sorted(set(names))
     facts = Facts(version=session.server_version // 10000)
     ((path, user),) = session.query(
         "SELECT pg_catalog.current_schemas(false)::text[], CURRENT_USER::pg_catalog.text"
     )
     facts.path, facts.user = [*path], user
     facts.links = _links(session)
-    for name, schema, volatile, internal, inlined in session.query(_FUNCTIONS, (wanted,)):
+    for name, schema, volatile, internal, inlined in session.query(_FUNCTIONS, (sorted_names,)):
         facts.functions.setdefault(name, []).append(Function(schema, volatile, internal, inlined))
-    seeds = {oid for (oid,) in session.query(_NAMED, (wanted,))}
-    for name, table in session.query(_STATISTICS, (wanted,)):
+    seeds = {oid for (oid,) in session.query(_NAMED, (sorted_names,))}
+    for name, table in session.query(_STATISTICS, (sorted_names,)):
         facts.statistics.setdefault(name, []).append(table)
         seeds.add(table)
-    for name, oid, schema, constrained, users in session.query(_TYPES, (wanted,)):
-        made = Type(oid, schema, constrained, tuple(map(int, users or ())))
-        facts.types.setdefault(name, []).append(made)
-        seeds.update(made.users)
+    for name, oid, schema, constrained, users in session.query(_TYPES, (sorted_names,)):
+        user_type = Type(oid, schema, constrained, tuple(map(int, users or ())))
+        facts.types.setdefault(name, []).append(user_type)
+        seeds.update(user_type.users)
     facts.binary_casts = frozenset((source, target) for source, target in session.query(_BINARY_CASTS))
     _load(session, facts, _closure(facts.links, seeds))
 
@@ -239,52 +239,54 @@ def _closure(links: Links, seeds: Collection[int]) -> set[int]:
         links,
     )
     further = {
-        other for oid in near for other in (*links.references.get(oid, ()), *links.referenced_by.get(oid, ()))
+        related
+        for oid in near
+        for related in (*links.references.get(oid, ()), *links.referenced_by.get(oid, ()))
     }
     return near | _reached(further, [links.children, links.parents, links.indexes, links.defaults], links)
 
 
 def _reached(seeds: Collection[int], ways: list[dict[int, list[int]]], links: Links) -> set[int]:
-    found: set[int] = set()
+    reached: set[int] = set()
     waiting = [*seeds]
     while waiting:
-        one = waiting.pop()
-        if one in found:
+        oid = waiting.pop()
+        if oid in reached:
             continue
-        found.add(one)
-        waiting += [other for way in ways for other in way.get(one, ())]
-        if one in links.table_of:
-            waiting.append(links.table_of[one])
-    return found
+        reached.add(oid)
+        waiting += [neighbour for way in ways for neighbour in way.get(oid, ())]
+        if oid in links.table_of:
+            waiting.append(links.table_of[oid])
+    return reached
 
 
 def _load(session: Session, facts: Facts, oids: Collection[int]) -> None:
-    wanted = [str(oid) for oid in sorted(oids)]
-    if not wanted:
+    parameter = [str(oid) for oid in sorted(oids)]
+    if not parameter:
         return
-    found: dict[int, CatalogRelation] = {}
+    loaded: dict[int, CatalogRelation] = {}
     for oid, schema, name, kind, persistence, is_partition, rows, size in session.query(
-        _RELATIONS, (wanted,)
+        _RELATIONS, (parameter,)
     ):
-        found[oid] = CatalogRelation(oid, schema, name, kind, size, rows, persistence, is_partition)
-    _measure(session, found, wanted)
-    for oid, name, kind, typmod, not_null in session.query(_COLUMNS, (wanted,)):
-        found[oid].columns[name] = Column(name, kind, typmod, not_null)
-    for oid, name, kind, valid, columns, target, check in session.query(_CONSTRAINTS, (wanted,)):
-        found[oid].constraints[name] = Constraint(name, kind, valid, tuple(columns), target, check or "")
-    for oid, name, bits in session.query(_TRIGGERS, (wanted,)):
-        found[oid].triggers = (*found[oid].triggers, Trigger(name, bits))
-    for oid, name in session.query(_RULES, (wanted,)):
-        found[oid].rules = (*found[oid].rules, name)
-    for relation in found.values():
+        loaded[oid] = CatalogRelation(oid, schema, name, kind, size, rows, persistence, is_partition)
+    _measure(session, loaded, parameter)
+    for oid, name, kind, typmod, not_null in session.query(_COLUMNS, (parameter,)):
+        loaded[oid].columns[name] = Column(name, kind, typmod, not_null)
+    for oid, name, kind, valid, columns, target, check in session.query(_CONSTRAINTS, (parameter,)):
+        loaded[oid].constraints[name] = Constraint(name, kind, valid, tuple(columns), target, check or "")
+    for oid, name, bits in session.query(_TRIGGERS, (parameter,)):
+        loaded[oid].triggers = (*loaded[oid].triggers, Trigger(name, bits))
+    for oid, name in session.query(_RULES, (parameter,)):
+        loaded[oid].rules = (*loaded[oid].rules, name)
+    for relation in loaded.values():
         facts.add(relation)
 
 
-def _measure(session: Session, found: dict[int, CatalogRelation], wanted: list[str]) -> None:
+def _measure(session: Session, loaded: dict[int, CatalogRelation], parameter: list[str]) -> None:
     session.query("SAVEPOINT sizes")
     try:
-        for oid, size in session.query(_SIZES, (wanted,)):
-            found[oid].bytes = size
+        for oid, size in session.query(_SIZES, (parameter,)):
+            loaded[oid].bytes = size
     except errors.LockNotAvailable:
         session.query("ROLLBACK TO SAVEPOINT sizes")
     session.query("RELEASE SAVEPOINT sizes")

@@ -75,67 +75,69 @@ HANDLERS: Final[Mapping[str, Callable[[Findings, Any], None]]] = {
 
 def classify(facts: Facts, statement: bytes, tag: str) -> Effect:
     """What one statement does on the catalog as it is then; ``facts`` becomes what it leaves."""
-    found = Findings(facts)
+    findings = Findings(facts)
     if len(statement) > LARGEST:
-        found.unknown.append("what it does: it is too large to be looked at")
-        return found.effect(tag)
+        findings.unknown.append("what it does: it is too large to be looked at")
+        return findings.effect(tag)
     tree = grammar.parsed(statement)
     if tree is None:
-        found.unknown.append("what it does: PostgreSQL 18's grammar does not know it, or it nests too deeply")
-        return found.effect(tag)
-    for one in tree.stmts:
-        gather(found, one.stmt)
-    return found.effect(tag)
+        findings.unknown.append(
+            "what it does: PostgreSQL 18's grammar does not know it, or it nests too deeply"
+        )
+        return findings.effect(tag)
+    for statement_node in tree.stmts:
+        gather(findings, statement_node.stmt)
+    return findings.effect(tag)
 
 
-def gather(found: Findings, node: Any) -> None:
-    """What a statement does, whatever kind it is of."""
+def gather(findings: Findings, node: Any) -> None:
+    """Add what a statement of any kind does to ``findings``."""
     kind, statement = unwrapped(node)
     if kind == "select_stmt":
-        _select(found, statement)
+        _select(findings, statement)
     elif kind == "variable_set_stmt":
-        _set(found, statement)
+        _set(findings, statement)
     elif (handler := HANDLERS.get(kind)) is not None:
-        handler(found, statement)
+        handler(findings, statement)
     elif kind in rules.UNKNOWN:
-        found.unknown.append(rules.UNKNOWN[kind])
+        findings.unknown.append(rules.UNKNOWN[kind])
     elif kind not in rules.NO_RELATION:
-        found.unknown.append("what it does")
+        findings.unknown.append("what it does")
 
 
-def _select(found: Findings, statement: Any) -> None:
+def _select(findings: Findings, statement: Any) -> None:
     """SELECT; set_config with constants is a SET, and SELECT INTO makes a table."""
-    for one in descendants(statement):
-        if is_a(one, "FuncCall") and one.funcname and one.funcname[-1].string.sval == "set_config":
-            values = [constant_text(argument) for argument in one.args[:2]]
+    for node in descendants(statement):
+        if is_a(node, "FuncCall") and node.funcname and node.funcname[-1].string.sval == "set_config":
+            values = [constant_text(argument) for argument in node.args[:2]]
             if values[:1] == ["search_path"]:
-                _search_path(found, values[1])
-    creating.lost(found, statement)
+                _search_path(findings, values[1])
+    creating.lost(findings, statement)
     if statement.HasField("into_clause"):
         into = statement.into_clause.rel
-        found.facts.create(name_of(into), "r", temporary=into.relpersistence == "t")
+        findings.facts.create(name_of(into), "r", temporary=into.relpersistence == "t")
 
 
-def _set(found: Findings, statement: Any) -> None:
+def _set(findings: Findings, statement: Any) -> None:
     if statement.name != "search_path" and enum("VariableSetKind", statement.kind) != "VAR_RESET_ALL":
         return
     if enum("VariableSetKind", statement.kind) in _RESETS:
-        found.facts.reset_path()
+        findings.facts.reset_path()
         return
-    values = [constant_text(one) for one in statement.args]
+    values = [constant_text(argument) for argument in statement.args]
     if not values or None in values:
-        found.facts.path_known = False
-        found.notes.append("which schemas names without one are looked for in is not known from here on")
+        findings.facts.path_known = False
+        findings.notes.append("which schemas names without one are looked for in is not known from here on")
     else:
-        found.facts.set_path([str(one) for one in values])
+        findings.facts.set_path([str(schema) for schema in values])
 
 
-def _search_path(found: Findings, value: str | None) -> None:
+def _search_path(findings: Findings, value: str | None) -> None:
     if value is None:
-        found.facts.path_known = False
+        findings.facts.path_known = False
         return
     schemas = [part.strip().strip('"') for part in value.split(",")]
-    found.facts.set_path([one for one in schemas if one])
+    findings.facts.set_path([schema for schema in schemas if schema])
 
 
 def words(statement: bytes) -> set[str]:
@@ -143,15 +145,15 @@ def words(statement: bytes) -> set[str]:
     if len(statement) > LARGEST:
         return set()
     tree = grammar.parsed(statement)
-    found = set()
-    for one in tree.stmts if tree is not None else ():
-        for message in descendants(one.stmt):
+    names = set()
+    for statement_node in tree.stmts if tree is not None else ():
+        for message in descendants(statement_node.stmt):
             if is_a(message, "RangeVar"):
-                found.add(message.relname)
+                names.add(message.relname)
             elif is_a(message, "String"):
-                found.add(message.sval)
+                names.add(message.sval)
             elif is_a(message, "IndexStmt"):
-                found.add(message.idxname)
+                names.add(message.idxname)
             elif is_a(message, "Constraint"):
-                found.add(message.indexname)
-    return found
+                names.add(message.indexname)
+    return names

@@ -22,25 +22,25 @@ _WIDER: Final = ((21, 23, 20, _NUMERIC), (700, 701), (18, 1042, _VARCHAR, 25), (
 _CHANGES_WITH_ZONE: Final = frozenset(((_TIMESTAMP, _TIMESTAMPTZ), (_TIMESTAMPTZ, _TIMESTAMP)))
 
 
-def changed(found: Findings, relation: CatalogRelation | None, command: Any) -> Work:
+def changed(findings: Findings, relation: CatalogRelation | None, command: Any) -> Work:
     """Of one command ALTER COLUMN … TYPE."""
     definition = getattr(command, "def").column_def
     name = command.name
-    work = _work(found, relation, name, definition)
-    if work is Work.REWRITE and not _holds_all(found, relation, name, definition):
+    work = _work(findings, relation, name, definition)
+    if work is Work.REWRITE and not _holds_all(findings, relation, name, definition):
         what = f"values of column {name} are converted: what the new type cannot hold is lost"
-        found.lose(relation, what)
+        findings.lose(relation, what)
     elif work is Work.MAY_REWRITE and not (relation is not None and relation.is_new):
-        found.notes.append(f"whether column {name} is converted depends on its types")
+        findings.notes.append(f"whether column {name} is converted depends on its types")
     if definition.HasField("raw_default"):
-        calls(found, definition.raw_default)
+        calls(findings, definition.raw_default)
     return work
 
 
-def _work(found: Findings, relation: CatalogRelation | None, name: str, definition: Any) -> Work:
+def _work(findings: Findings, relation: CatalogRelation | None, name: str, definition: Any) -> Work:
     column = relation.columns.get(name) if relation is not None else None
     type_name = definition.type_name
-    target = None if type_name.array_bounds else found.facts.type_of(strings(type_name.names))
+    target = None if type_name.array_bounds else findings.facts.type_of(strings(type_name.names))
     if column is None or target is None or definition.HasField("coll_clause"):
         return Work.MAY_REWRITE
     if definition.HasField("raw_default") and not _is_plain_cast(definition.raw_default, name):
@@ -49,16 +49,16 @@ def _work(found: Findings, relation: CatalogRelation | None, name: str, definiti
         return Work.REWRITE
     if (column.type, target.oid) in _CHANGES_WITH_ZONE:
         return Work.MAY_REWRITE  # not where TimeZone is UTC
-    if target.oid != column.type and (column.type, target.oid) not in found.facts.binary_casts:
+    if target.oid != column.type and (column.type, target.oid) not in findings.facts.binary_casts:
         return Work.REWRITE
-    return _length(column, target, [unwrapped(one) for one in type_name.typmods])
+    return _length(column, target, [unwrapped(modifier) for modifier in type_name.typmods])
 
 
-def _holds_all(found: Findings, relation: CatalogRelation | None, name: str, definition: Any) -> bool:
+def _holds_all(findings: Findings, relation: CatalogRelation | None, name: str, definition: Any) -> bool:
     """Whether the new type has every value of the old one, so that nothing can be lost."""
     column = relation.columns.get(name) if relation is not None else None
     type_name = definition.type_name
-    target = found.facts.type_of(strings(type_name.names))
+    target = findings.facts.type_of(strings(type_name.names))
     if column is None or target is None or type_name.typmods or definition.HasField("raw_default"):
         return False
     return any(column.type in line and target.oid in line[line.index(column.type) :] for line in _WIDER)

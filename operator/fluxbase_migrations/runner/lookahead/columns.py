@@ -17,10 +17,10 @@ _VOLATILE = "v"
 _STORED = "s"
 
 
-def added(found: Findings, column: Any) -> Work:
-    """ADD COLUMN: only a volatile default, an identity or a stored expression writes every row anew."""
-    kinds = {enum("ConstrType", one.constraint.contype): one.constraint for one in column.constraints}
-    grades = [Work.CATALOG, _type(found, column), _default(found, kinds.get("CONSTR_DEFAULT"))]
+def added(findings: Findings, column: Any) -> Work:
+    """ADD COLUMN: only a volatile default, an identity or a stored expression rewrites the table."""
+    kinds = {enum("ConstrType", node.constraint.contype): node.constraint for node in column.constraints}
+    grades = [Work.CATALOG, _type(findings, column), _default(findings, kinds.get("CONSTR_DEFAULT"))]
     if "CONSTR_IDENTITY" in kinds:
         grades.append(Work.REWRITE)
     if (generated := kinds.get("CONSTR_GENERATED")) is not None:
@@ -35,36 +35,36 @@ def added(found: Findings, column: Any) -> Work:
     return max(grades, key=lambda work: work.grade)
 
 
-def _type(found: Findings, column: Any) -> Work:
+def _type(findings: Findings, column: Any) -> Work:
     name = strings(column.type_name.names)
     if name and name[-1] in _SERIAL and len(name) == 1:
         return Work.REWRITE
     if column.type_name.array_bounds:
         return Work.CATALOG
-    known = found.facts.type_of(name)
+    known = findings.facts.type_of(name)
     if known is None:
         return Work.CATALOG if name[0] == "pg_catalog" else Work.MAY_REWRITE
     return Work.REWRITE if known.constrained else Work.CATALOG
 
 
-def _default(found: Findings, constraint: Any) -> Work:
+def _default(findings: Findings, constraint: Any) -> Work:
     """A default that is the same for all rows is kept in the catalog."""
     if constraint is None:
         return Work.CATALOG
     grades = [Work.CATALOG]
-    calls(found, constraint.raw_expr)
-    for one in descendants(constraint.raw_expr):
-        if is_a(one, "FuncCall"):
-            functions = found.facts.functions_of(strings(one.funcname))
-            volatile = {each.volatile == _VOLATILE for each in functions}
-            certain = volatile == {True} and not any(each.inlined for each in functions)
+    calls(findings, constraint.raw_expr)
+    for node in descendants(constraint.raw_expr):
+        if is_a(node, "FuncCall"):
+            functions = findings.facts.functions_of(strings(node.funcname))
+            volatile = {function.volatile == _VOLATILE for function in functions}
+            certain = volatile == {True} and not any(function.inlined for function in functions)
             grades.append(
                 Work.REWRITE if certain else Work.CATALOG if volatile == {False} else Work.MAY_REWRITE
             )
     return max(grades, key=lambda work: work.grade)
 
 
-def set_not_null(found: Findings, relation: CatalogRelation | None, name: str) -> Work:
+def set_not_null(findings: Findings, relation: CatalogRelation | None, name: str) -> Work:
     """No scan where the column is that already, or a valid CHECK says so."""
     if relation is None:
         return Work.MAY_SCAN
@@ -72,8 +72,12 @@ def set_not_null(found: Findings, relation: CatalogRelation | None, name: str) -
     if column is not None and column.not_null:
         return Work.CATALOG
     quoted = re.compile(rf'\(\(?"?{re.escape(name)}"? IS NOT NULL\)?\)', re.IGNORECASE)
-    checks = [one for one in relation.constraints.values() if one.type == "c" and one.valid]
-    if any(quoted.search(one.check) and " OR " not in one.check for one in checks):
+    checks = [
+        constraint
+        for constraint in relation.constraints.values()
+        if constraint.type == "c" and constraint.valid
+    ]
+    if any(quoted.search(constraint.check) and " OR " not in constraint.check for constraint in checks):
         return Work.CATALOG
     return Work.SCAN
 
@@ -116,27 +120,28 @@ def _is_checked(constraint: Any) -> bool:
     return not constraint.skip_validation and bool(enforced)
 
 
-def references_of(found: Findings, relation: CatalogRelation | None, column: Any) -> None:
+def references_of(findings: Findings, relation: CatalogRelation | None, column: Any) -> None:
     """The foreign keys of a column that is added."""
-    for one in column.constraints:
-        if enum("ConstrType", one.constraint.contype) == "CONSTR_FOREIGN":
+    for node in column.constraints:
+        if enum("ConstrType", node.constraint.contype) == "CONSTR_FOREIGN":
             has_default = any(
-                enum("ConstrType", each.constraint.contype) == "CONSTR_DEFAULT" for each in column.constraints
+                enum("ConstrType", other.constraint.contype) == "CONSTR_DEFAULT"
+                for other in column.constraints
             )
-            reference(found, relation, one.constraint, checks=has_default)
+            reference(findings, relation, node.constraint, checks=has_default)
 
 
 def reference(
-    found: Findings, relation: CatalogRelation | None, constraint: Any, *, checks: bool | None = None
+    findings: Findings, relation: CatalogRelation | None, constraint: Any, *, checks: bool | None = None
 ) -> None:
     """A foreign key also locks the table that it refers to, because that gets triggers."""
     scans = _is_checked(constraint) if checks is None else checks
     work = Work.ROWS if scans else Work.CATALOG
     lock = Lock.SHARE_ROW_EXCLUSIVE
-    target = found.touch(name_of(constraint.pktable), lock, work, why="referenced by the foreign key")
+    target = findings.touch(name_of(constraint.pktable), lock, work, why="referenced by the foreign key")
     if target is None:
         return
-    others = found.facts.descendants(target.oid)
-    found.lock_all(others, lock, work, why="referenced by the foreign key")
+    partitions = findings.facts.descendants(target.oid)
+    findings.lock_all(partitions, lock, work, why="referenced by the foreign key")
     if relation is not None:
-        found.facts.refer(relation, target)
+        findings.facts.refer(relation, target)

@@ -1,4 +1,4 @@
-"""What looking ahead needs of a command's configuration."""
+"""What the plan needs of a command's configuration."""
 
 from typing import Protocol
 
@@ -32,10 +32,10 @@ class Configuration(Protocol):
         """The version table: the one named, or the track's own."""
 
     def connect(self) -> Session:
-        """A session of our own.
+        """Open a session.
 
         Raises:
-            MigrationError: there is none to be had.
+            MigrationError: no connection.
         """
 
     def guard(self, track: Track) -> Guard:

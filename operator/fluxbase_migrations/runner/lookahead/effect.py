@@ -16,7 +16,7 @@ class Work(StrEnum):
     ROWS = "reads or changes rows"
     """As its query's plan needs."""
     EMPTIED = "is emptied"
-    """Without looking at its rows."""
+    """Without reading its rows."""
     MAY_SCAN = "may be scanned"
     SCAN = "is scanned"
     MAY_REWRITE = "may be rewritten"
@@ -24,7 +24,7 @@ class Work(StrEnum):
 
     @property
     def grade(self) -> int:
-        """Of two kinds of work on one relation, the one with the higher number is told."""
+        """Of two kinds of work on one relation, the one with the higher number is shown."""
         return tuple(Work).index(self)
 
 
@@ -75,21 +75,21 @@ class Effect:
     destructive: tuple[str, ...] = ()
     """What is lost."""
     unknown: tuple[str, ...] = ()
-    """What cannot be told without running it."""
+    """What cannot be known without running it."""
     notes: tuple[str, ...] = ()
 
 
 def merged(touches: Iterable[Touch]) -> tuple[Touch, ...]:
     """One touch per relation: its strongest lock and its hardest work, in order of first mention."""
-    found: dict[tuple[int, str], Touch] = {}
+    strongest: dict[tuple[int, str], Touch] = {}
     for touch in touches:
         key = touch.relation.oid, touch.relation.name
-        before = found.get(key)
-        found[key] = touch if before is None else _both(before, touch)
-    return tuple(found.values())
+        known = strongest.get(key)
+        strongest[key] = touch if known is None else _both(known, touch)
+    return tuple(strongest.values())
 
 
-def _both(one: Touch, other: Touch) -> Touch:
-    stronger = max(one, other, key=lambda touch: (touch.lock.strength, touch.certain))
-    harder = max(one.work, other.work, key=lambda work: work.grade)
-    return replace(stronger, work=harder, why=one.why if not one.why else stronger.why or other.why)
+def _both(first: Touch, second: Touch) -> Touch:
+    stronger = max(first, second, key=lambda touch: (touch.lock.strength, touch.certain))
+    harder = max(first.work, second.work, key=lambda work: work.grade)
+    return replace(stronger, work=harder, why=first.why if not first.why else stronger.why or second.why)

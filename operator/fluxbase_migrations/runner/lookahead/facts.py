@@ -82,7 +82,7 @@ class CatalogRelation:
 
 @dataclass(slots=True)
 class Links:
-    """How relations hang together, by OID."""
+    """How relations depend on each other, by OID."""
 
     children: dict[int, list[int]] = field(default_factory=dict)
     parents: dict[int, list[int]] = field(default_factory=dict)
@@ -105,20 +105,20 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function of some name."""
+    """One of the functions that have a name."""
 
     schema: str
     volatile: str
     """pg_proc's provolatile."""
     internal: bool
-    """It is C code of the server itself, which runs no SQL of anybody's."""
+    """It is C code of the server itself, which runs no SQL of a user's."""
     inlined: bool = False
     """It is SQL, whose body PostgreSQL may put in the place of the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """One type of some name."""
+    """One of the types that have a name."""
 
     oid: int
     schema: str
@@ -169,13 +169,13 @@ class Facts:
         return None
 
     def is_system(self, name: Name) -> bool:
-        """Whether it is one of PostgreSQL's own relations, whose locks nobody waits for."""
+        """Whether it is one of PostgreSQL's own relations, whose locks the plan leaves out."""
         if len(name) > 1:
             return name[-2] in _SYSTEM_SCHEMAS
         return name[0].startswith("pg_") and self.find(name) is None
 
     def shown(self, relation: CatalogRelation) -> Relation:
-        """As it is told; a partitioned table has the size of its partitions."""
+        """As the plan shows it; a partitioned table has the size of its partitions."""
         name = qualified(relation.schema, relation.name)
         if relation.is_new:
             return Relation(name, state=State.NEW, oid=relation.oid)
@@ -187,20 +187,20 @@ class Facts:
         )
 
     def named(self, name: Name) -> Relation:
-        """What a name means, found or not."""
-        found = self.find(name)
-        return Relation(qualified(*name), state=State.UNKNOWN) if found is None else self.shown(found)
+        """What a name means, known or not."""
+        relation = self.find(name)
+        return Relation(qualified(*name), state=State.UNKNOWN) if relation is None else self.shown(relation)
 
     def descendants(self, oid: int) -> Iterator[int]:
         """Partitions and children of a table, and theirs."""
         waiting = [*self.links.children.get(oid, ())]
         seen = set()
         while waiting:
-            one = waiting.pop(0)
-            if one not in seen:
-                seen.add(one)
-                yield one
-                waiting += self.links.children.get(one, ())
+            child = waiting.pop(0)
+            if child not in seen:
+                seen.add(child)
+                yield child
+                waiting += self.links.children.get(child, ())
 
     # What the plan's statements change.
 
@@ -213,7 +213,7 @@ class Facts:
     def set_path(self, schemas: list[str]) -> None:
         """SET search_path."""
         self._first_path = self.path if self._first_path is None else self._first_path
-        self.path = [self.user if one == "$user" else one for one in schemas]
+        self.path = [self.user if schema == "$user" else schema for schema in schemas]
 
     def reset_path(self) -> None:
         """RESET search_path."""
@@ -225,12 +225,12 @@ class Facts:
         self._last -= 1
         *schema, relname = name[-2:]
         place = _TEMPORARY if temporary else schema[0] if schema else self.path[0] if self.path else "?"
-        made = CatalogRelation(self._last, place, relname, kind)
-        self.add(made)
+        relation = CatalogRelation(self._last, place, relname, kind)
+        self.add(relation)
         if table:
-            self.links.table_of[made.oid] = table
-            self.links.indexes.setdefault(table, []).append(made.oid)
-        return made
+            self.links.table_of[relation.oid] = table
+            self.links.indexes.setdefault(table, []).append(relation.oid)
+        return relation
 
     def drop(self, relation: CatalogRelation) -> None:
         """A statement of the plan drops it, with its partitions, indexes and sequences."""
@@ -250,8 +250,8 @@ class Facts:
             self.links.references,
             self.links.owned,
         ):
-            for others in links.values():
-                others[:] = [oid for oid in others if oid != relation.oid]
+            for oids in links.values():
+                oids[:] = [oid for oid in oids if oid != relation.oid]
 
     def move(self, relation: CatalogRelation, *, schema: str | None = None, name: str | None = None) -> None:
         """A statement of the plan renames it, or moves it to another schema."""
@@ -279,15 +279,17 @@ class Facts:
         """The type that a name means; None where it is not there, or not certain."""
         candidates = self.types.get(name[-1], [])
         places = [name[-2]] if len(name) > 1 else ["pg_catalog", *self.path]
-        return next((one for place in places for one in candidates if one.schema == place), None)
+        return next(
+            (candidate for place in places for candidate in candidates if candidate.schema == place), None
+        )
 
     def functions_of(self, name: Name) -> list[Function]:
         """Every function that such a call may mean."""
         candidates = self.functions.get(name[-1], [])
         if len(name) > 1:
-            return [one for one in candidates if one.schema == name[-2]]
+            return [function for function in candidates if function.schema == name[-2]]
         places = {"pg_catalog", *self.path}
-        return [one for one in candidates if one.schema in places]
+        return [function for function in candidates if function.schema in places]
 
 
 def qualified(*parts: str) -> str:

@@ -12,7 +12,7 @@ from fluxbase_migrations.runner.lookahead.tree import Name
 
 @dataclass(slots=True)
 class Findings:
-    """One statement's, on the catalog as the statements before it leave it."""
+    """What one statement does, on the catalog as the statements before it leave it."""
 
     facts: Facts
     touches: list[Touch] = field(default_factory=list)
@@ -31,10 +31,10 @@ class Findings:
         """The statement locks what this name means; returns it if it is known."""
         if not name or self.facts.is_system(name):
             return None
-        found = self.facts.find(name)
-        if found is not None:
-            self.lock(found, lock, work, certain=certain, why=why)
-            return found
+        relation = self.facts.find(name)
+        if relation is not None:
+            self.lock(relation, lock, work, certain=certain, why=why)
+            return relation
         self.touches.append(Touch(self.facts.named(name), lock, work, certain, why))
         return None
 
@@ -53,18 +53,18 @@ class Findings:
     def lock_all(
         self, oids: Iterable[int], lock: Lock, work: Work = Work.CATALOG, *, certain: bool = True, why: str
     ) -> None:
-        """The statement locks these, too."""
+        """The statement locks these relations, too."""
         for oid in oids:
             if oid in self.facts.relations:
                 self.lock(self.facts.relations[oid], lock, work, certain=certain, why=why)
 
     def lose(self, relation: CatalogRelation | None, what: str) -> None:
-        """What of a relation nobody can bring back, unless the plan itself has made it."""
+        """Note what of a relation is lost for good, unless the plan itself created it."""
         if relation is None or not relation.is_new:
             self.destructive.append(what)
 
     def effect(self, tag: str) -> Effect:
-        """What was gathered."""
+        """The effect of the statement, each thing once."""
         return Effect(
             tag,
             merged(self.touches),

@@ -1,4 +1,4 @@
-"""PostgreSQL's table lock modes, and whom each of them blocks (its manual, "Explicit Locking")."""
+"""PostgreSQL's table lock modes, and what each of them blocks (its manual, "Explicit Locking")."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -12,7 +12,7 @@ from fluxbase_migrations.runner.lookahead.facts import qualified
 from fluxbase_migrations.runner.lookahead.modes import Lock
 
 EVERY: Final = 0.001
-"""Seconds between two looks at a statement that runs outside a transaction."""
+"""Seconds between two samples of a statement that runs outside a transaction."""
 _RELATIONS: Final = (
     "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -29,23 +29,23 @@ Locks = Mapping[str, Lock]
 
 
 def relations(session: Session) -> dict[int, str]:
-    """The names of all that are there now, by OID; what the files create is nobody else's yet."""
+    """The names of all existing relations by OID; no other session can wait for what the files create."""
     return {oid: qualified(schema, name) for oid, schema, name in session.query(_RELATIONS)}
 
 
 def locks(session: Session, pid: int, names: Mapping[int, str]) -> dict[str, Lock]:
     """What the backend ``pid`` has, or waits for."""
-    found: dict[str, Lock] = {}
+    strongest: dict[str, Lock] = {}
     for oid, mode in session.query(_LOCKS, (pid,)):
         lock = Lock.of_pg_locks(mode)
         if oid in names and lock is not None:
-            found[names[oid]] = stronger(found.get(names[oid]), lock)
-    return found
+            strongest[names[oid]] = stronger(strongest.get(names[oid]), lock)
+    return strongest
 
 
-def stronger(one: Lock | None, other: Lock) -> Lock:
+def stronger(first: Lock | None, second: Lock) -> Lock:
     """The stronger of two."""
-    return other if one is None or other.strength > one.strength else one
+    return second if first is None or second.strength > first.strength else first
 
 
 def added(before: Locks, after: Locks) -> dict[str, Lock]:
@@ -55,17 +55,17 @@ def added(before: Locks, after: Locks) -> dict[str, Lock]:
 
 @dataclass(slots=True)
 class Sampler:
-    """Looks at the locks of another session, on a connection of its own."""
+    """Samples the locks of another session, on a connection of its own."""
 
     session: Session
     names: Mapping[int, str]
-    found: dict[str, Lock] = field(default_factory=dict)
+    strongest: dict[str, Lock] = field(default_factory=dict)
 
     @contextmanager
     def watching(self, pid: int) -> Iterator[None]:
-        """While the block runs; what it has seen is in :attr:`found` afterwards."""
-        self.found = {}
-        self._look(pid)  # whatever a query imports is imported before the thread begins
+        """Sample while the block runs; :attr:`strongest` has the result afterwards."""
+        self.strongest = {}
+        self._sample(pid)  # whatever a query imports is imported before the thread begins
         ended = threading.Event()
         thread = threading.Thread(target=self._until, args=(pid, ended.wait), daemon=True)
         thread.start()
@@ -78,10 +78,10 @@ class Sampler:
     def _until(self, pid: int, ended: Callable[[float], bool]) -> None:
         while not ended(EVERY):
             try:
-                self._look(pid)
-            except Exception:  # the statement goes on, whoever looks
+                self._sample(pid)
+            except Exception:  # the statement goes on without its locks being sampled
                 return
 
-    def _look(self, pid: int) -> None:
+    def _sample(self, pid: int) -> None:
         for name, lock in locks(self.session, pid, self.names).items():
-            self.found[name] = stronger(self.found.get(name), lock)
+            self.strongest[name] = stronger(self.strongest.get(name), lock)

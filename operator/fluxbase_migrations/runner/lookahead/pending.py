@@ -29,7 +29,7 @@ BEGIN: Final = (
     "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '2s';"
     " SET LOCAL jit = off"
 )
-"""One view of the catalog; whoever holds a lock that this needs is not waited for."""
+"""One snapshot of the catalog; a lock that another session holds is waited for at most 2 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class TrackPlan:
     @property
     def failed(self) -> bool:
         """Whether a run would be refused, at the start or at some file."""
-        return self.error is not None or any(one.error for one in self.files)
+        return self.error is not None or any(file.error for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Target:
 
 @dataclass(slots=True)
 class _Outlook:
-    """A track whose files are not looked into yet."""
+    """A track whose files are not classified yet."""
 
     label: str
     table: TableName
@@ -140,9 +140,9 @@ def _plans(
     }
     names = {
         name
-        for one in prepared.values()
-        if isinstance(one, Prepared)
-        for statement in one.statements
+        for file in prepared.values()
+        if isinstance(file, Prepared)
+        for statement in file.statements
         for name in words(statement)
     }
     facts = catalog.read(session, names) if names else Facts(version=session.server_version // 10000)
@@ -242,17 +242,17 @@ def file_plan(
     has_down = source.get(step.version, Direction.DOWN) is not None or step.direction is Direction.DOWN
     if isinstance(prepared, ErrorInfo):
         return FilePlan(step, has_down=has_down, dirty=dirty, error=prepared)
-    found = prepared.statements
+    sql = prepared.statements
     groups = _groups(prepared)
     facts.begin_file()
     planned = tuple(
         StatementPlan(
             index + 1,
-            lexer.line_column(found.sql, found.starts[index])[0],
+            lexer.line_column(sql.sql, sql.starts[index])[0],
             groups(index),
-            classify(facts, found.text(index), statements.tag(found, index)),
+            classify(facts, sql.text(index), statements.tag(sql, index)),
         )
-        for index in range(len(found))
+        for index in range(len(sql))
     )
     return FilePlan(step, prepared.atomic, _why(prepared), planned, has_down, dirty)
 
@@ -268,9 +268,9 @@ def _groups(prepared: Prepared) -> Callable[[int], int]:
 
 def _why(prepared: Prepared) -> str:
     """Why a file is not one transaction, or may turn out not to be."""
-    found = prepared.statements
+    sql = prepared.statements
     for index, special in sorted(prepared.specials.items()):
-        where = f"statement {index + 1}, {statements.tag(found, index)}"
+        where = f"statement {index + 1}, {statements.tag(sql, index)}"
         if special.kind is StatementKind.ALONE:
             return f"{where}: cannot run in a transaction"
         if (
@@ -278,8 +278,8 @@ def _why(prepared: Prepared) -> str:
             and not prepared.atomic
         ):
             return f"{where}: ends the transaction"
-    for index in range(len(found)):
-        tag = statements.tag(found, index)
-        if tag == "CALL" or (tag == "DO" and do_blocks.ends_transactions(found.text(index))):
+    for index in range(len(sql)):
+        tag = statements.tag(sql, index)
+        if tag == "CALL" or (tag == "DO" and do_blocks.ends_transactions(sql.text(index))):
             return f"statement {index + 1}, {tag}: in groups if it commits"
     return "" if prepared.atomic else "more than one transaction"

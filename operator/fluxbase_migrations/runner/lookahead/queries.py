@@ -28,105 +28,105 @@ _RUNS_SQL: Final = frozenset(
         *("table_to_xml", "schema_to_xml", "database_to_xml", "ts_stat", "ts_rewrite"),
     )
 )
-"""The server's own functions that read whatever their arguments say."""
+"""The server's own functions that read the relations which their arguments name."""
 _ON_CONFLICT_UPDATE: Final = 3
 _SEQUENCE: Final = frozenset(("nextval", "setval"))
 _LOCKS_SESSION: Final = frozenset(("pg_advisory_lock", "pg_advisory_xact_lock", "pg_advisory_lock_shared"))
 
 
-def query(found: Findings, statement: Any, lock: Lock = Lock.ACCESS_SHARE) -> None:
+def query(findings: Findings, statement: Any, lock: Lock = Lock.ACCESS_SHARE) -> None:
     """Everything that one query, or statement with queries in it, locks and calls."""
-    _visit(found, statement, frozenset(), lock)
-    calls(found, statement)
+    _visit(findings, statement, frozenset(), lock)
+    calls(findings, statement)
 
 
-def calls(found: Findings, expression: Any) -> None:
+def calls(findings: Findings, expression: Any) -> None:
     """What the functions called anywhere in an expression may do."""
-    for one in descendants(expression):
-        if is_a(one, "FuncCall"):
-            _call(found, one)
+    for node in descendants(expression):
+        if is_a(node, "FuncCall"):
+            _call(findings, node)
 
 
-def _call(found: Findings, call: Any) -> None:
+def _call(findings: Findings, call: Any) -> None:
     name = strings(call.funcname)
     if not name:
         return
-    candidates = found.facts.functions_of(name)
-    shown = ".".join(name)
+    candidates = findings.facts.functions_of(name)
+    written = ".".join(name)
     if not candidates:
-        found.unknown.append(f"what {shown}() does: it is not found")
-    elif not all(one.internal for one in candidates) or name[-1] in _RUNS_SQL:
-        found.unknown.append(f"what {shown}() does")
+        findings.unknown.append(f"what {written}() does: it is not found")
+    elif not all(function.internal for function in candidates) or name[-1] in _RUNS_SQL:
+        findings.unknown.append(f"what {written}() does")
     elif name[-1] in _SEQUENCE:
-        _sequence(found, call)
+        _sequence(findings, call)
     elif name[-1] in _LOCKS_SESSION:
-        found.notes.append(f"{shown}() may wait for another session")
+        findings.notes.append(f"{written}() may wait for another session")
 
 
-def _sequence(found: Findings, call: Any) -> None:
+def _sequence(findings: Findings, call: Any) -> None:
     text = constant_text(call.args[0]) if call.args else None
     if text is None or '"' in text:
-        found.unknown.append("which sequence is used")
+        findings.unknown.append("which sequence is used")
         return
-    found.touch(tuple(text.lower().split(".")), Lock.ROW_EXCLUSIVE, why="sequence")
+    findings.touch(tuple(text.lower().split(".")), Lock.ROW_EXCLUSIVE, why="sequence")
 
 
-def _visit(found: Findings, node: Any, known: frozenset[str], lock: Lock) -> None:
+def _visit(findings: Findings, node: Any, known: frozenset[str], lock: Lock) -> None:
     """``known`` are the names of WITH queries that stand in the way of a table's."""
     if is_a(node, "RangeVar"):
         if node.schemaname or node.relname not in known:
-            read(found, name_of(node), lock, only=not node.inh)
+            read(findings, name_of(node), lock, only=not node.inh)
         return
     if is_a(node, "WithClause"):
         return  # its queries were visited with the statement
     if any(field.name == "with_clause" for field, _ in node.ListFields()):
-        names = [one.common_table_expr.ctename for one in node.with_clause.ctes]
-        for position, one in enumerate(node.with_clause.ctes):
+        names = [cte.common_table_expr.ctename for cte in node.with_clause.ctes]
+        for position, cte in enumerate(node.with_clause.ctes):
             inner = known.union(names if node.with_clause.recursive else names[:position])
-            _visit(found, one.common_table_expr, inner, Lock.ACCESS_SHARE)
+            _visit(findings, cte.common_table_expr, inner, Lock.ACCESS_SHARE)
         known = known.union(names)
     kind = node.DESCRIPTOR.name
     if kind in _WRITES:
-        write(found, name_of(node.relation), _WRITES[kind])
+        write(findings, name_of(node.relation), _WRITES[kind])
         on_conflict = kind == "InsertStmt" and node.HasField("on_conflict_clause")
         if on_conflict and node.on_conflict_clause.action == _ON_CONFLICT_UPDATE:
-            write(found, name_of(node.relation), ("UPDATE",))
+            write(findings, name_of(node.relation), ("UPDATE",))
         for field, inner in children(node):
             if field not in ("relation", "with_clause"):
-                _visit(found, inner, known, Lock.ACCESS_SHARE)
+                _visit(findings, inner, known, Lock.ACCESS_SHARE)
         return
     if kind == "SelectStmt":
-        _select(found, node, known, lock)
+        _select(findings, node, known, lock)
         return
     for _, inner in children(node):
-        _visit(found, inner, known, lock)
+        _visit(findings, inner, known, lock)
 
 
-def _select(found: Findings, node: Any, known: frozenset[str], lock: Lock) -> None:
+def _select(findings: Findings, node: Any, known: frozenset[str], lock: Lock) -> None:
     """FOR UPDATE and its like lock the tables of FROM, also those of its subqueries, or only some."""
     locked: set[str] = set()
     everything = lock is Lock.ROW_SHARE
     for clause in node.locking_clause:
-        names = [one.range_var.relname for one in clause.locking_clause.locked_rels]
+        names = [node.range_var.relname for node in clause.locking_clause.locked_rels]
         locked.update(names)
         everything = everything or not names
     for field, inner in children(node):
         if field in ("locking_clause", "into_clause"):
             continue
         if field != "from_clause":
-            _visit(found, inner, known, lock if field in ("larg", "rarg") else Lock.ACCESS_SHARE)
+            _visit(findings, inner, known, lock if field in ("larg", "rarg") else Lock.ACCESS_SHARE)
             continue
-        _from(found, inner, known, None if everything else locked)
+        _from(findings, inner, known, None if everything else locked)
 
 
-def _from(found: Findings, item: Any, known: frozenset[str], locked: set[str] | None) -> None:
+def _from(findings: Findings, item: Any, known: frozenset[str], locked: set[str] | None) -> None:
     """One item of FROM; ``locked`` are the names in FOR UPDATE OF, None: all."""
     if is_a(item, "JoinExpr"):
         for field, inner in children(item):
             if field in ("larg", "rarg"):
-                _from(found, inner, known, locked)
+                _from(findings, inner, known, locked)
             else:
-                _visit(found, inner, known, Lock.ACCESS_SHARE)
+                _visit(findings, inner, known, Lock.ACCESS_SHARE)
         return
     name = ""
     if is_a(item, "RangeVar"):
@@ -134,76 +134,76 @@ def _from(found: Findings, item: Any, known: frozenset[str], locked: set[str] | 
     elif is_a(item, "RangeSubselect"):
         name = item.alias.aliasname
     chosen = locked is None or name in locked
-    _visit(found, item, known, Lock.ROW_SHARE if chosen and name else Lock.ACCESS_SHARE)
+    _visit(findings, item, known, Lock.ROW_SHARE if chosen and name else Lock.ACCESS_SHARE)
 
 
-def read(found: Findings, name: Name, lock: Lock = Lock.ACCESS_SHARE, *, only: bool = False) -> None:
+def read(findings: Findings, name: Name, lock: Lock = Lock.ACCESS_SHARE, *, only: bool = False) -> None:
     """A query reads a relation; through a view also what the view reads."""
-    relation = found.touch(name, lock, Work.ROWS)
+    relation = findings.touch(name, lock, Work.ROWS)
     if relation is not None:
-        _behind(found, relation, lock, only=only)
+        _behind(findings, relation, lock, only=only)
 
 
-def _behind(found: Findings, relation: CatalogRelation, lock: Lock, *, only: bool) -> None:
-    facts = found.facts
+def _behind(findings: Findings, relation: CatalogRelation, lock: Lock, *, only: bool) -> None:
+    facts = findings.facts
     if not only:
         # Which partitions depends on the WHERE clause.
         certain = relation.kind != "p"
         why = "partition" if relation.kind == "p" else "child table"
-        found.lock_all(facts.descendants(relation.oid), lock, Work.ROWS, certain=certain, why=why)
+        findings.lock_all(facts.descendants(relation.oid), lock, Work.ROWS, certain=certain, why=why)
     if relation.kind != "v":
         return
     for oid in facts.links.uses.get(relation.oid, ()):
         used = facts.relations.get(oid)
         if used is not None:
             # A table that a view names within an expression is not locked for update with it.
-            found.lock(used, Lock.ACCESS_SHARE, Work.ROWS, why=f"behind the view {relation.name}")
+            findings.lock(used, Lock.ACCESS_SHARE, Work.ROWS, why=f"behind the view {relation.name}")
             if lock is not Lock.ACCESS_SHARE:
-                found.lock(used, lock, Work.ROWS, certain=False, why=f"behind the view {relation.name}")
-            _behind(found, used, lock, only=False)
+                findings.lock(used, lock, Work.ROWS, certain=False, why=f"behind the view {relation.name}")
+            _behind(findings, used, lock, only=False)
 
 
-def write(found: Findings, name: Name, events: tuple[str, ...]) -> None:
+def write(findings: Findings, name: Name, events: tuple[str, ...]) -> None:
     """A query changes a relation's rows."""
-    relation = found.touch(name, Lock.ROW_EXCLUSIVE, Work.ROWS)
+    relation = findings.touch(name, Lock.ROW_EXCLUSIVE, Work.ROWS)
     if relation is None:
         return
-    facts, links = found.facts, found.facts.links
+    facts, links = findings.facts, findings.facts.links
     parts = [relation.oid, *facts.descendants(relation.oid)]
     if relation.kind == "v":
-        _behind(found, relation, Lock.ROW_EXCLUSIVE, only=False)
+        _behind(findings, relation, Lock.ROW_EXCLUSIVE, only=False)
         parts += links.uses.get(relation.oid, ())
     if events != ("INSERT",) or relation.kind == "p":
         certain = relation.kind != "p"
         why = "partition" if relation.kind == "p" else "child table"
-        found.lock_all(parts[1:], Lock.ROW_EXCLUSIVE, Work.ROWS, certain=certain, why=why)
+        findings.lock_all(parts[1:], Lock.ROW_EXCLUSIVE, Work.ROWS, certain=certain, why=why)
     if events == ("INSERT",) and relation.is_partition:
-        found.lock_all(
+        findings.lock_all(
             links.parents.get(relation.oid, ()), Lock.ACCESS_SHARE, certain=False, why="its parent"
         )
     for oid in parts:
         if oid in facts.relations:
-            _consequences(found, facts.relations[oid], events)
+            _consequences(findings, facts.relations[oid], events)
 
 
-def _consequences(found: Findings, relation: CatalogRelation, events: tuple[str, ...]) -> None:
+def _consequences(findings: Findings, relation: CatalogRelation, events: tuple[str, ...]) -> None:
     """Sequences of defaults, the other side of foreign keys, triggers and rules."""
-    links = found.facts.links
+    links = findings.facts.links
     if "INSERT" in events:
         why = "sequence of a default"
-        found.lock_all(links.defaults.get(relation.oid, ()), Lock.ROW_EXCLUSIVE, certain=False, why=why)
+        findings.lock_all(links.defaults.get(relation.oid, ()), Lock.ROW_EXCLUSIVE, certain=False, why=why)
     if {"INSERT", "UPDATE"}.intersection(events):
         why = "referenced by a foreign key"
-        others = links.references.get(relation.oid, ())
-        found.lock_all(others, Lock.ROW_SHARE, Work.ROWS, certain=False, why=why)
+        tables = links.references.get(relation.oid, ())
+        findings.lock_all(tables, Lock.ROW_SHARE, Work.ROWS, certain=False, why=why)
     if {"UPDATE", "DELETE"}.intersection(events):
-        # ON DELETE CASCADE changes them, NO ACTION looks at them; either may have partitions.
+        # ON DELETE CASCADE changes them, NO ACTION reads them; either may have partitions.
         for oid in links.referenced_by.get(relation.oid, ()):
-            others = [oid, *found.facts.descendants(oid)]
+            tables = [oid, *findings.facts.descendants(oid)]
             why = "its foreign key refers here"
-            found.lock_all(others, Lock.ROW_EXCLUSIVE, Work.ROWS, certain=False, why=why)
+            findings.lock_all(tables, Lock.ROW_EXCLUSIVE, Work.ROWS, certain=False, why=why)
     for trigger in relation.triggers:
         if any(trigger.fires(event) for event in events):
-            found.unknown.append(f"what the trigger {trigger.name} on {relation.name} does")
+            findings.unknown.append(f"what the trigger {trigger.name} on {relation.name} does")
     for rule in relation.rules:
-        found.unknown.append(f"what the rule {rule} on {relation.name} does")
+        findings.unknown.append(f"what the rule {rule} on {relation.name} does")

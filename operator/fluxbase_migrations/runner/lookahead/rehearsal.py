@@ -36,7 +36,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What was seen."""
+    """The files that were run, and whether the schema is the same after up, down and up again."""
 
     database: str
     files: tuple[RanFile, ...] = ()
@@ -46,7 +46,9 @@ class Rehearsal:
     @property
     def failed(self) -> bool:
         """Whether a file failed, or the files do not lead back and forth."""
-        return any(file.error for file in self.files) or any(one.same is False for one in self.comparisons)
+        return any(file.error for file in self.files) or any(
+            comparison.same is False for comparison in self.comparisons
+        )
 
 
 def rehearse(
@@ -76,23 +78,23 @@ def _rehearse(
     warnings: Sequence[str],
 ) -> Rehearsal:
     initial = run.dump()
-    done = run.all(ups)
-    if done[-1].error is not None or any(step.direction is Direction.DOWN for step in ups):
-        return Rehearsal(name, tuple(done), warnings=tuple(warnings))
+    ran = run.all(ups)
+    if ran[-1].error is not None or any(step.direction is Direction.DOWN for step in ups):
+        return Rehearsal(name, tuple(ran), warnings=tuple(warnings))
     applied = run.dump()
     downs = _downs(ups, plans, sources)
     missing = [step.version for step in downs if step.file is None]
     if missing:
         why = f"no down file for version {', '.join(map(str, missing))}"
-        return Rehearsal(name, tuple(done), (Comparison("up, down", None, why),), tuple(warnings))
-    done += run.all(downs)
+        return Rehearsal(name, tuple(ran), (Comparison("up, down", None, why),), tuple(warnings))
+    ran += run.all(downs)
     comparisons = []
-    if done[-1].error is None:
+    if ran[-1].error is None:
         comparisons.append(_compared("up, down", initial, run.dump()))
-        done += run.all(ups)
-        if done[-1].error is None:
+        ran += run.all(ups)
+        if ran[-1].error is None:
             comparisons.append(_compared("up, down, up", applied, run.dump()))
-    return Rehearsal(name, tuple(done), tuple(comparisons), tuple(warnings))
+    return Rehearsal(name, tuple(ran), tuple(comparisons), tuple(warnings))
 
 
 def _downs(ups: Sequence[Step], plans: Sequence[TrackPlan], sources: Sequence[MigrationFiles]) -> list[Step]:
@@ -120,10 +122,10 @@ def _compared(what: str, before: Dump, after: Dump) -> Comparison:
 
 def _check(setup: Configuration, other: Configuration, plans: Sequence[TrackPlan]) -> Iterator[str]:
     """Refuse the target itself, and a copy of another state."""
-    target, found = _identity(setup), _identity(other)
-    if not differs(target, found):
+    target, copied = _identity(setup), _identity(other)
+    if not differs(target, copied):
         raise ServerRefused(
-            f"{found} cannot be told from the database that the plan is for",
+            f"{copied} cannot be told from the database that the plan is for",
             hint="rehearse on a copy that may be thrown away: createdb -T NAME COPY, or pg_dump into another "
             "database",
         )
@@ -156,7 +158,7 @@ class _Run:
 
     setup: Configuration
     session: Session = field(init=False)
-    """Looks on."""
+    """Reads locks and version tables; runs no file."""
     names: dict[int, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -167,16 +169,16 @@ class _Run:
         self.session.close()
 
     def dump(self) -> Dump:
-        found = schema_dump.dump(self.setup.parameters)
-        return Dump(found.lines, self.session.scrub(found.problem))
+        schema = schema_dump.dump(self.setup.parameters)
+        return Dump(schema.lines, self.session.scrub(schema.problem))
 
     def all(self, steps: Sequence[Step]) -> list[RanFile]:
         """Each file in a session of its own; the first error ends it."""
         self.names.clear()
         self.names.update(observing.relations(self.session))
-        done = []
+        ran = []
         for step in steps:
-            done.append(run_file(self.setup.connect, self.session, self.names, step))
-            if done[-1].error is not None:
+            ran.append(run_file(self.setup.connect, self.session, self.names, step))
+            if ran[-1].error is not None:
                 break
-        return done
+        return ran

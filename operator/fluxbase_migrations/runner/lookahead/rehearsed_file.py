@@ -32,7 +32,7 @@ class RanStatement:
     seconds: float
     locks: tuple[tuple[str, Lock], ...] = ()
     sampled: bool = False
-    """It ran outside a transaction and was looked at now and then: a short lock may have been missed."""
+    """It ran outside a transaction, its locks were sampled: a short lock may have been missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class RanFile:
 def run_file(
     connect: Callable[[], Session], observer: Session, names: Mapping[int, str], step: Step
 ) -> RanFile:
-    """Run one file in a session of its own, which ``observer`` looks at; an error is in what is returned."""
+    """Run one file in a session of its own, whose locks ``observer`` reads; an error is in the result."""
     session = connect()
     conforming = session.standard_conforming_strings
     prepared = prepare(step, standard_conforming_strings=conforming)
@@ -152,7 +152,7 @@ class _File:
                 self._send(index)
         except SqlFailure as failure:
             raise self._failed(index, failure) from None
-        self._note(index, time.monotonic() - began, sampler.found, sampled=True)
+        self._note(index, time.monotonic() - began, sampler.strongest, sampled=True)
 
     def _locks(self) -> dict[str, Lock]:
         pid = self.session.server_pid or self.session.pgconn.backend_pid
@@ -162,14 +162,14 @@ class _File:
         self.session.run([QueryPart(self.prepared.statements.text(index), 1, 0, index)], atomic=False)
 
     def _note(self, index: int, seconds: float, locks: observing.Locks, *, sampled: bool = False) -> None:
-        found = self.prepared.statements
+        sql = self.prepared.statements
         self.done[index] = RanStatement(
-            index + 1, self._line(index), statements.tag(found, index), seconds, tuple(locks.items()), sampled
+            index + 1, self._line(index), statements.tag(sql, index), seconds, tuple(locks.items()), sampled
         )
 
     def _line(self, index: int) -> int:
-        found = self.prepared.statements
-        return lexer.line_column(found.sql, found.starts[index])[0]
+        sql = self.prepared.statements
+        return lexer.line_column(sql.sql, sql.starts[index])[0]
 
     def _failed(self, index: int, failure: SqlFailure) -> StatementFailed:
         return StatementFailed(

@@ -11,50 +11,50 @@ _RELATIONS: Final = frozenset(("TABLE", "VIEW", "MATVIEW", "SEQUENCE", "FOREIGN_
 _WITHIN: Final = frozenset(("COLUMN", "TABCONSTRAINT", "TRIGGER", "POLICY", "RULE", "ATTRIBUTE"))
 
 
-def rename(found: Findings, statement: Any) -> None:
+def rename(findings: Findings, statement: Any) -> None:
     """A relation, or something of a table."""
     kind = enum("ObjectType", statement.rename_type).removeprefix("OBJECT_")
     if kind not in _RELATIONS and kind not in _WITHIN:
         return
     name = name_of(statement.relation)
-    relation = found.facts.find(name)
+    relation = findings.facts.find(name)
     is_index = kind == "INDEX" or (relation is not None and relation.kind in "iI" and kind in _RELATIONS)
-    relation = found.touch(name, Lock.SHARE_UPDATE_EXCLUSIVE if is_index else Lock.ACCESS_EXCLUSIVE)
+    relation = findings.touch(name, Lock.SHARE_UPDATE_EXCLUSIVE if is_index else Lock.ACCESS_EXCLUSIVE)
     if relation is None:
         return
     if kind in _RELATIONS:
-        if found.facts.find((relation.schema, statement.newname)) is None:
-            found.facts.move(relation, name=statement.newname)
-        found.notes.append(f"running versions of an application that use {name[-1]} fail from here on")
+        if findings.facts.find((relation.schema, statement.newname)) is None:
+            findings.facts.move(relation, name=statement.newname)
+        findings.notes.append(f"running versions of an application that use {name[-1]} fail from here on")
     elif kind == "ATTRIBUTE":
-        others = found.facts.links.typed.get(relation.oid, ())
-        found.lock_all(others, Lock.ACCESS_EXCLUSIVE, why="a table of the type")
+        tables = findings.facts.links.typed.get(relation.oid, ())
+        findings.lock_all(tables, Lock.ACCESS_EXCLUSIVE, why="a table of the type")
     elif kind in ("COLUMN", "TABCONSTRAINT") and statement.relation.inh:
         why = "partition or child table"
-        found.lock_all(found.facts.descendants(relation.oid), Lock.ACCESS_EXCLUSIVE, why=why)
+        findings.lock_all(findings.facts.descendants(relation.oid), Lock.ACCESS_EXCLUSIVE, why=why)
         if kind == "COLUMN":
-            found.notes.append(
+            findings.notes.append(
                 f"running versions of an application that use {statement.subname} fail from here on"
             )
             relation.columns.pop(statement.subname, None)
     elif kind == "TRIGGER" and statement.relation.inh:
-        parts = found.facts.descendants(relation.oid)
-        found.lock_all(parts, Lock.ACCESS_EXCLUSIVE, certain=relation.kind == "p", why="partition")
+        parts = findings.facts.descendants(relation.oid)
+        findings.lock_all(parts, Lock.ACCESS_EXCLUSIVE, certain=relation.kind == "p", why="partition")
 
 
-def set_schema(found: Findings, statement: Any) -> None:
+def set_schema(findings: Findings, statement: Any) -> None:
     """A relation, with its sequences."""
     kind = enum("ObjectType", statement.object_type).removeprefix("OBJECT_")
     if kind not in _RELATIONS:
         return
-    relation = found.touch(name_of(statement.relation), Lock.ACCESS_EXCLUSIVE)
+    relation = findings.touch(name_of(statement.relation), Lock.ACCESS_EXCLUSIVE)
     if relation is not None:
-        owned = found.facts.links.owned.get(relation.oid, ())
-        found.lock_all(owned, Lock.ACCESS_EXCLUSIVE, why="its sequence")
-        found.facts.move(relation, schema=statement.newschema)
+        owned = findings.facts.links.owned.get(relation.oid, ())
+        findings.lock_all(owned, Lock.ACCESS_EXCLUSIVE, why="its sequence")
+        findings.facts.move(relation, schema=statement.newschema)
 
 
-def owner(found: Findings, statement: Any) -> None:
+def owner(findings: Findings, statement: Any) -> None:
     """OWNER TO of what is no relation; those are ALTER TABLE to the parser."""
     if statement.relation.relname:
-        found.touch(name_of(statement.relation), Lock.ACCESS_EXCLUSIVE)
+        findings.touch(name_of(statement.relation), Lock.ACCESS_EXCLUSIVE)

@@ -117,7 +117,7 @@ NO_RELATION: Final = frozenset(
         *("create_subscription_stmt", "drop_subscription_stmt"),
     )
 )
-"""Statements, by the parser's names, that lock no table, view, index or sequence of anybody's."""
+"""Statements, by the parser's names, that lock no table, view, index or sequence of a user's."""
 
 UNKNOWN: Final[Mapping[str, str]] = {
     "do_stmt": "what the block does",
@@ -132,4 +132,4 @@ UNKNOWN: Final[Mapping[str, str]] = {
     "alter_table_move_all_stmt": "which relations are in the tablespace",
     "alter_subscription_stmt": "what the publisher publishes",
 }
-"""Statements that say nothing of what they do."""
+"""Statements whose text does not say what they do, and what is not known of each."""

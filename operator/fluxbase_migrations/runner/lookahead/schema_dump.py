@@ -52,14 +52,14 @@ def dump(parameters: Mapping[str, str]) -> Dump:
 
 
 def _environment(parameters: Mapping[str, str]) -> dict[str, str]:
-    """The parameters as libpq's variables: a command line shows its words to everybody."""
-    variables = {one.keyword.decode(): one.envvar for one in pq.Conninfo.get_defaults()}
-    found = {}
+    """The parameters as libpq's variables: every user of the machine can read a command line."""
+    variables = {option.keyword.decode(): option.envvar for option in pq.Conninfo.get_defaults()}
+    environment = {}
     for keyword, value in parameters.items():
         variable = variables.get(keyword)
         if variable:
-            found[variable.decode()] = value
-    return found
+            environment[variable.decode()] = value
+    return environment
 
 
 def difference(before: Dump, after: Dump) -> list[str]:

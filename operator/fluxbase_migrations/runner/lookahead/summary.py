@@ -35,30 +35,30 @@ class Summary:
 
 
 def summary(tracks: Iterable[TrackPlan]) -> Summary:
-    """Count."""
+    """Count what the plan of all tracks does."""
     files = [file for track in tracks for file in track.files]
-    every = [(file, one) for file in files for one in file.statements]
-    found = [
-        Strongest(file, one, touch)
-        for file, one in every
-        for touch in one.effect.touches
+    statements = [(file, statement) for file in files for statement in file.statements]
+    locks = [
+        Strongest(file, statement, touch)
+        for file, statement in statements
+        for touch in statement.effect.touches
         if touch.relation.state is State.EXISTS
     ]
     return Summary(
         len(files),
-        len(every),
-        max(found, key=_weight, default=None),
-        _relations(found, Work.REWRITE),
-        _relations(found, Work.SCAN),
-        sum(bool(one.effect.destructive) for _, one in every),
-        sum(bool(one.effect.unknown) for _, one in every),
+        len(statements),
+        max(locks, key=_weight, default=None),
+        _relations(locks, Work.REWRITE),
+        _relations(locks, Work.SCAN),
+        sum(bool(statement.effect.destructive) for _, statement in statements),
+        sum(bool(statement.effect.unknown) for _, statement in statements),
     )
 
 
-def _weight(one: Strongest) -> tuple[int, int, int]:
-    touch = one.touch
+def _weight(strongest: Strongest) -> tuple[int, int, int]:
+    touch = strongest.touch
     return touch.lock.strength, touch.work.grade, touch.relation.bytes or 0
 
 
-def _relations(found: Sequence[Strongest], work: Work) -> int:
-    return len({one.touch.relation.name for one in found if one.touch.work is work})
+def _relations(locks: Sequence[Strongest], work: Work) -> int:
+    return len({lock.touch.relation.name for lock in locks if lock.touch.work is work})

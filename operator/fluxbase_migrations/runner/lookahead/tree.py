@@ -44,26 +44,26 @@ def object_name(node: Any) -> Name:
 
 
 def children(message: Any) -> Iterator[tuple[str, Any]]:
-    """The messages directly within one, each with the name of its field; ``Node`` is looked through."""
+    """The messages directly within a message, each with the name of its field; ``Node`` is unwrapped."""
     for field, value in message.ListFields():
         if field.type != _MESSAGE:
             continue
-        for one in (value,) if hasattr(value, "ListFields") else value:
-            if one.DESCRIPTOR.name == "Node":
-                inner = unwrapped(one)[1]
-                if inner is not one:
+        for child in (value,) if hasattr(value, "ListFields") else value:
+            if child.DESCRIPTOR.name == "Node":
+                inner = unwrapped(child)[1]
+                if inner is not child:
                     yield field.name, inner
             else:
-                yield field.name, one
+                yield field.name, child
 
 
 def descendants(message: Any) -> Iterator[Any]:
-    """Every message within one, itself first; deep expressions do not exhaust the stack."""
+    """Every message within a message, itself first; deep expressions do not exhaust the stack."""
     waiting = [message]
     while waiting:
-        one = waiting.pop()
-        yield one
-        waiting.extend(inner for _, inner in children(one))
+        node = waiting.pop()
+        yield node
+        waiting.extend(inner for _, inner in children(node))
 
 
 def is_a(message: Any, name: str) -> bool:
@@ -81,10 +81,10 @@ def option(definitions: Any, name: str) -> Any:
 
 def is_on(definitions: Any, name: str) -> bool:
     """Whether a Boolean option like VERBOSE or CONCURRENTLY is given and not switched off."""
-    found = option(definitions, name)
-    if found is None:
+    definition = option(definitions, name)
+    if definition is None:
         return False
-    kind, value = unwrapped(found.arg)
+    kind, value = unwrapped(definition.arg)
     match kind:
         case "string":
             return value.sval.lower() not in ("false", "off", "0")
