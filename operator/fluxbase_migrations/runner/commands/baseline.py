@@ -1,6 +1,6 @@
-"""The baseline that a set names: the version at which a database is that something else has migrated.
+"""The baseline that a set names: the version of a database that another tool has migrated.
 
-It is recorded once, in a database that has no version yet and where something is. In an empty one, such as a
+It is recorded once, in a database that has no version yet and is not empty. In an empty database, such as a
 new environment from the same manifest, every file runs: there the baseline would leave files out.
 """
 
@@ -16,7 +16,7 @@ from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutc
 from fluxbase_migrations.runner.history.gaps import refuse_gaps
 
 _OF_THE_PLATFORM: Final = ["auth", "webhooks", "storage", "jobs", "functions"]
-"""Schemas that the built-in system migrations make: what is there says nothing about the user track."""
+"""Schemas that the built-in system migrations create: what is in them says nothing about the user track."""
 
 _ANYTHING: Final = """
 SELECT n.nspname, c.relname
@@ -30,7 +30,7 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
                     AND d.deptype = 'e')
 LIMIT 1
 """
-"""A relation that neither an extension, nor the platform, nor any migration program has made."""
+"""A relation that neither an extension, nor the platform, nor any migration tool has created."""
 
 
 def record(
@@ -47,10 +47,10 @@ def record(
 
     Raises:
         TargetNotFound: the source has no such version.
-        OutOfOrderError: the tool that recorded it has left out one below it.
+        OutOfOrderError: the tool that recorded the version left out a file below it.
     """
     if track.row.xmin is not None or any(map(_has_moved, track.entries())):
-        return None  # it is for the first run alone: what rolled everything back must stay so
+        return None  # only for the first run: a database that was rolled back stays rolled back
     if _is_empty(track, name, known):
         track.log.info(
             "the database is empty: all files are run, the baseline is not recorded",

@@ -1,11 +1,11 @@
-"""Modules whose code waits until something of it is asked for.
+"""Modules that are executed when an attribute is first needed, not when they are imported.
 
 A run needs libpq, and of psycopg little more. But ``import psycopg.pq`` also executes psycopg's ``__init__``,
-which makes its whole interface with every adapter and imports asyncio for one half of it: more than half of
+which builds its whole interface with every adapter and imports asyncio for half of it: more than half of
 the time from a program's start to its first statement. A deferred module is in ``sys.modules`` with all that
-Python needs to find its submodules, and becomes complete by the first attribute that it lacks. So it is never
-wrong to use one, only slower, in a program that imports with one thread, as ours does: two that complete and
-import parts of one package at the same time wait for each other's locks for ever.
+Python needs to find its submodules, and becomes complete by the first attribute that it lacks. So a deferred
+module works as any other, only slower, in a program that imports with one thread, as ours does: two threads
+that complete and import parts of one package at the same time deadlock.
 
 What a release of psycopg needs of its ``__init__`` while it is imported may change: pyproject.toml admits the
 series that the tests have seen.
@@ -23,8 +23,8 @@ from typing import Any, Final
 
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 
-_NEVER_ASKED_FOR: Final = frozenset(("__path__", "__warningregistry__", "__wrapped__"))
-"""What the interpreter itself looks for in any module, and finds in few."""
+_NEVER_COMPLETES: Final = frozenset(("__path__", "__warningregistry__", "__wrapped__"))
+"""What the interpreter itself looks for in any module, and few modules have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Module:
     first: str = ""
     """The submodule that its own code imports before any other."""
     parts: Mapping[str, str] = field(default_factory=dict)
-    """Names that it has, each with the submodule that it takes it from."""
+    """Its names that are taken from a submodule without executing it, each with the submodule."""
 
 
 MODULES: Final = (
@@ -53,7 +53,7 @@ def defer_all() -> None:
 
 
 def defer(deferred: Module) -> None:
-    """Have a module wait, also while submodules of it are imported."""
+    """Put a module into ``sys.modules`` without executing it; importing its submodules does not, either."""
     if deferred.name in sys.modules:
         return
     spec = find_spec(deferred.name)
@@ -68,7 +68,7 @@ def defer(deferred: Module) -> None:
 
 
 class _Completion:
-    """The ``__getattr__`` of a module that waits; Python asks it for what the module lacks."""
+    """The ``__getattr__`` of a deferred module; Python calls it for a name that the module lacks."""
 
     def __init__(self, module: ModuleType, deferred: Module) -> None:
         self._module = module
@@ -78,14 +78,14 @@ class _Completion:
 
     def __call__(self, name: str) -> Any:
         with self._lock:
-            if not self._begun:  # else it is under way in this thread, and has come no further yet
+            if not self._begun:  # else this thread is executing it, and has not reached the name yet
                 if part := self._deferred.parts.get(name):
                     return getattr(import_module(part), name)
                 if self._is_submodule(name):
                     if self._deferred.first:
                         import_module(self._deferred.first)
                     return import_module(f"{self._deferred.name}.{name}")
-                if name not in _NEVER_ASKED_FOR:
+                if name not in _NEVER_COMPLETES:
                     self._complete()
         try:
             return self._module.__dict__[name]

@@ -5,7 +5,7 @@ tables. Policies apply to tables that have row-level security enabled, reached b
 table without it, a partition reached directly, a view that reads with its owner's rights, a materialized view
 or a foreign table, and not to TRUNCATE. A SECURITY DEFINER function runs with its owner's rights, too.
 
-This looks in the catalog and changes nothing; objects of extensions are theirs.
+It reads the catalog and changes nothing; objects that belong to extensions are left out.
 """
 
 from typing import Final, LiteralString
@@ -26,7 +26,7 @@ WITH request_roles AS (
 ),
 ours AS (
     SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace AS n
-    -- Without the roles nobody looks at the rest.
+    -- Without the roles there is nothing to check.
     WHERE EXISTS (SELECT FROM request_roles) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ),
 reached_relations AS (
@@ -82,16 +82,16 @@ definers AS (
            p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AS is_trigger,
            -- Each as it is written, but for the case and the quotes of pg_temp. The pattern has no backslash:
            -- this session may have standard_conforming_strings off.
-           (SELECT ARRAY(SELECT CASE WHEN pg_catalog.lower(one) IN ('pg_temp', '"pg_temp"')
-                                     THEN 'pg_temp' ELSE one END
+           (SELECT ARRAY(SELECT CASE WHEN pg_catalog.lower(schema) IN ('pg_temp', '"pg_temp"')
+                                     THEN 'pg_temp' ELSE schema END
                          FROM pg_catalog.regexp_matches(pg_catalog.substr(s, 13),
-                                                        '"(?:[^"]|"")*"|[^",]+', 'g') AS found,
-                              pg_catalog.btrim(found[1]) AS one
-                         WHERE one <> '')
+                                                        '"(?:[^"]|"")*"|[^",]+', 'g') AS match,
+                              pg_catalog.btrim(match[1]) AS schema
+                         WHERE schema <> '')
             FROM pg_catalog.unnest(p.proconfig) AS s WHERE s LIKE 'search_path=%') AS schemas,
            EXISTS (SELECT FROM pg_catalog.aclexplode(
                        coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS a
-                   WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE') AS everybody
+                   WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE') AS is_public
     FROM pg_catalog.pg_proc AS p
     JOIN ours AS n ON n.oid = p.pronamespace
     WHERE p.prosecdef
@@ -102,7 +102,7 @@ definers AS (
 functions AS (
     SELECT f.*,
            ARRAY(SELECT r.rolname::pg_catalog.text FROM request_roles AS r
-                 -- A trigger fires for whoever changes the table, and cannot be called otherwise.
+                 -- A trigger fires for each role that changes the table, and cannot be called otherwise.
                  WHERE CASE WHEN f.is_trigger
                             THEN EXISTS (
                                 SELECT FROM pg_catalog.pg_trigger AS t
@@ -117,7 +117,7 @@ functions AS (
                  ORDER BY 1) AS roles,
            pg_catalog.format('%I.%I(%s)', f.nspname, f.proname,
                              pg_catalog.pg_get_function_identity_arguments(f.oid)) AS name,
-           -- Unless it is named, the temporary schema, where everybody may create, comes first for relations.
+           -- Unless it is named, the temporary schema, where any role may create, comes first for relations.
            NOT coalesce(f.schemas = '{}' OR f.schemas = ARRAY['""']
                         OR pg_catalog.array_position(f.schemas, 'pg_temp')
                            = pg_catalog.cardinality(f.schemas), false) AS loose,
@@ -141,7 +141,7 @@ UNION ALL
 SELECT 'PUBLIC_FUNCTION', name, roles, '{EXECUTE}'::pg_catalog.text[],
        pg_catalog.format('REVOKE EXECUTE ON %s %s FROM PUBLIC',
                          CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, name)
-FROM functions WHERE roles <> '{}' AND everybody AND NOT is_trigger
+FROM functions WHERE roles <> '{}' AND is_public AND NOT is_trigger
 UNION ALL
 SELECT 'LOOSE_FUNCTION', name, roles, '{EXECUTE}'::pg_catalog.text[],
        pg_catalog.format('ALTER %s %s SET search_path = %s, pg_temp',
@@ -152,7 +152,7 @@ ORDER BY 2, 1
 """
 
 
-_TOLD: Final = 100
+_LOGGED: Final = 100
 """How many objects a log names."""
 NOT_PROTECTED: Final = "Not protected by row-level security"
 UNKNOWN: Final = "could not check what is reachable past row-level security"
@@ -170,11 +170,11 @@ def exposed(session: Session) -> list[Exposure]:
 
 
 def check(engine: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
-    """Look, once the files are applied, and warn about what is found; None: nobody has looked.
+    """Check, once the files are applied, and warn about each object; None: not checked.
 
     Raises:
-        Exposed: there is something and the policy is Fail.
-        ServerRefused, Transient: nobody could look and the policy is Fail.
+        Exposed: something is exposed and the policy is Fail.
+        ServerRefused, Transient: the check failed and the policy is Fail.
     """
     if policy is ExposurePolicy.IGNORE:
         return None
@@ -186,7 +186,7 @@ def check(engine: Engine, policy: ExposurePolicy) -> list[Exposure] | None:
         if policy is ExposurePolicy.FAIL:
             kind = Transient if isinstance(error, errors.OperationalError) else ServerRefused
             raise kind(f"{UNKNOWN}: {reason}", effect=f"all files are applied, {_version(track)}") from error
-        # The files are applied, whatever became of the look at what they left.
+        # The files are applied, even if what they left could not be checked.
         track.log.warn(UNKNOWN, reason=reason, source=track.label)
         engine.warnings.append(f"{UNKNOWN}: {reason}")
         return None
@@ -201,15 +201,15 @@ def _version(track: LockedTrack) -> str:
 
 
 def _warn(track: LockedTrack, exposures: list[Exposure]) -> None:
-    for one in exposures[:_TOLD]:
+    for exposure in exposures[:_LOGGED]:
         track.log.warn(
             NOT_PROTECTED,
-            object=one.name,
-            kind=one.kind,
-            roles=", ".join(one.roles),
-            privileges=", ".join(one.privileges),
-            close_with=one.statement,
+            object=exposure.name,
+            kind=exposure.kind,
+            roles=", ".join(exposure.roles),
+            privileges=", ".join(exposure.privileges),
+            close_with=exposure.statement,
             source=track.label,
         )
-    if len(exposures) > _TOLD:
-        track.log.warn(f"{NOT_PROTECTED}: {len(exposures) - _TOLD} more objects", source=track.label)
+    if len(exposures) > _LOGGED:
+        track.log.warn(f"{NOT_PROTECTED}: {len(exposures) - _LOGGED} more objects", source=track.label)

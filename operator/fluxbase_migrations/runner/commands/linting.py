@@ -1,8 +1,8 @@
-"""What is risky in migration files: squawk's rules, and what only who runs the files can know.
+"""What is risky in migration files: squawk's rules, and ours about the transactions that a run uses.
 
-squawk is a program of its own, made for this: its rules, its comments (``-- squawk-ignore``) and its
+squawk is a linter for PostgreSQL migrations: its rules, its comments (``-- squawk-ignore``) and its
 configuration file (``.squawk.toml``) are as its documentation says. Down files undo things, so they are not
-shown to it.
+checked.
 """
 
 import glob
@@ -28,15 +28,15 @@ from fluxbase_migrations.runner.sql.statements import StatementKind
 PROGRAM: Final = "squawk"
 _BATCH: Final = 1000
 """Files of one call: a command line is bounded."""
-_FOUND: Final = (0, 1)
-"""Exit codes: nothing, something."""
-_OURS: Final = frozenset(("syntax-error", "ban-concurrent-index-creation-in-transaction"))
-"""What PostgreSQL's own grammar and our own rules tell."""
+_RAN: Final = (0, 1)
+"""Exit codes: no violation, some violations."""
+_REPORTED_BY_VALIDATION: Final = frozenset(("syntax-error", "ban-concurrent-index-creation-in-transaction"))
+"""Rules of squawk whose violations PostgreSQL's grammar and our own rules already report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is handed on to squawk."""
+    """What is passed to squawk."""
 
     config: str | None = None
     exclude: tuple[str, ...] = ()
@@ -46,25 +46,25 @@ class Options:
 
     @property
     def arguments(self) -> list[str]:
-        """As squawk takes them."""
-        found = [f"--exclude={rule}" for rule in self.exclude]
-        found += [f"--config={self.config}"] if self.config else []
-        return found + ([f"--pg-version={self.pg_version}"] if self.pg_version else [])
+        """Squawk's command-line arguments."""
+        arguments = [f"--exclude={rule}" for rule in self.exclude]
+        arguments += [f"--config={self.config}"] if self.config else []
+        return arguments + ([f"--pg-version={self.pg_version}"] if self.pg_version else [])
 
 
 def program() -> str:
     """Where squawk is: beside our own interpreter, or on PATH.
 
     Raises:
-        MigrationError: nowhere.
+        MigrationError: it is not installed.
     """
     beside = Path(sysconfig.get_path("scripts")) / PROGRAM
-    found = str(beside) if beside.is_file() else shutil.which(PROGRAM)
-    if found is None:
+    path = str(beside) if beside.is_file() else shutil.which(PROGRAM)
+    if path is None:
         raise MigrationError(
             f"{PROGRAM} is not installed", hint=f"run: pip install '{PACKAGE}[{Extra.LINT}]'"
         )
-    return found
+    return path
 
 
 def findings(directory: Path, source: MigrationFiles, options: Options) -> list[Finding]:
@@ -73,9 +73,9 @@ def findings(directory: Path, source: MigrationFiles, options: Options) -> list[
     Raises:
         MigrationError: squawk cannot be run, or does not take the options.
     """
-    found: list[Finding] = []
-    together: list[MigrationFile] = []
-    apart: list[MigrationFile] = []
+    findings: list[Finding] = []
+    in_transaction: list[MigrationFile] = []
+    separate: list[MigrationFile] = []
     for file in source:
         if file.direction is not Direction.UP:
             continue
@@ -83,12 +83,14 @@ def findings(directory: Path, source: MigrationFiles, options: Options) -> list[
             prepared = Prepared.of(plan.Step(file.version, file.direction, NIL, file.version, file))
         except InvalidSource:
             continue  # what refuses a file is reported by validation
-        found += _in_own_transaction(prepared, file)
-        opens = any(one.kind is StatementKind.BEGIN for one in prepared.specials.values())
-        (together if prepared.atomic and not opens else apart).append(file)
-    found += _squawk(directory, together, [*options.arguments, "--assume-in-transaction"], options.program)
-    found += _squawk(directory, apart, options.arguments, options.program)
-    return sorted(found, key=lambda one: (one.file or "", one.line or 0, one.column or 0))
+        findings += _in_own_transaction(prepared, file)
+        opens = any(special.kind is StatementKind.BEGIN for special in prepared.specials.values())
+        (in_transaction if prepared.atomic and not opens else separate).append(file)
+    findings += _squawk(
+        directory, in_transaction, [*options.arguments, "--assume-in-transaction"], options.program
+    )
+    findings += _squawk(directory, separate, options.arguments, options.program)
+    return sorted(findings, key=lambda finding: (finding.file or "", finding.line or 0, finding.column or 0))
 
 
 def _in_own_transaction(prepared: Prepared, file: MigrationFile) -> Iterator[Finding]:
@@ -97,9 +99,9 @@ def _in_own_transaction(prepared: Prepared, file: MigrationFile) -> Iterator[Fin
         for index in group.send if group.explicit else ():
             special = prepared.specials.get(index)
             if special is not None and special.kind is StatementKind.ALONE:
-                found = prepared.statements
-                line, column = lexer.line_column(found.sql, found.starts[index])
-                message = f"{statements.tag(found, index)} cannot run in the transaction that the file opens"
+                sql = prepared.statements
+                line, column = lexer.line_column(sql.sql, sql.starts[index])
+                message = f"{statements.tag(sql, index)} cannot run in the transaction that the file opens"
                 yield Finding(f"{message}; remove its BEGIN and COMMIT", file.name, line, column)
 
 
@@ -108,7 +110,7 @@ def _squawk(
 ) -> Iterator[Finding]:
     for first in range(0, len(files), _BATCH):
         paths = [glob.escape(str(_path(directory, file.name))) for file in files[first : first + _BATCH]]
-        done = subprocess.run(
+        completed = subprocess.run(
             [program, "--reporter=json", *arguments, "--", *paths],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -117,12 +119,16 @@ def _squawk(
             check=False,
         )
         try:
-            reported = json.loads(done.stdout) if done.returncode in _FOUND else None
+            reported = json.loads(completed.stdout) if completed.returncode in _RAN else None
         except ValueError:
             reported = None
         if reported is None:
-            raise _failed(done.stderr or done.stdout)
-        yield from (_finding(one) for one in reported if one["rule_name"] not in _OURS)
+            raise _failed(completed.stderr or completed.stdout)
+        yield from (
+            _finding(violation)
+            for violation in reported
+            if violation["rule_name"] not in _REPORTED_BY_VALIDATION
+        )
 
 
 def _path(directory: Path, name: str) -> Path:
@@ -137,7 +143,7 @@ def _failed(text: str) -> MigrationError:
 
 
 def _finding(reported: dict[str, Any]) -> Finding:
-    """Its lines and columns begin with 0."""
+    """From squawk's JSON, whose lines and columns begin with 0."""
     advice = f"; {reported['help']}" if reported.get("help") else ""
     return Finding(
         f"{reported['rule_name']}: {reported['message']}{advice}",

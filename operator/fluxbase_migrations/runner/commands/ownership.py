@@ -20,10 +20,10 @@ class Owner:
 
 
 def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
-    """Record that this set owns the track of this database; returns whom it was taken from.
+    """Record that this set owns the track of this database; returns the previous owner if it was taken over.
 
     Raises:
-        Conflict: another set does, and no command allows to take it over.
+        Conflict: another set owns it, and no command allows to take it over.
     """
     mine, current = owner.set, owner_of(track.entries())
     if current is None:
@@ -43,7 +43,7 @@ def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
 
 
 def _pending_command(track: LockedTrack, owner: Owner) -> TakeOverCommand | None:
-    """The command, unless it was obeyed before: another set may have taken the track over since."""
+    """The command, unless it was carried out before: another set may have taken the track over since."""
     command = owner.take_over
     if command is None or track.is_obeyed(EntryKind.OWNER, command.token):
         return None

@@ -1,4 +1,4 @@
-"""Whether what the system track's recorded version made is still there.
+"""Whether what the system track's recorded version created is still there.
 
 A dump restored on a server without the platform's roles loses every policy and grant that names them, while
 the version table says that all is applied. ``system/contents.txt`` lists what each version makes, as this
@@ -72,8 +72,8 @@ SELECT 'policy "' || p.polname || '" of ' || r.name || ' for ' || role.name
 FROM pg_catalog.pg_policy AS p
 JOIN relations AS r ON r.oid = p.polrelid,
 LATERAL (SELECT coalesce(i.rolname::pg_catalog.text, 'PUBLIC')
-         FROM pg_catalog.unnest(p.polroles) AS one (oid)
-         LEFT JOIN pg_catalog.pg_roles AS i ON i.oid = one.oid) AS role (name)
+         FROM pg_catalog.unnest(p.polroles) AS grantee (oid)
+         LEFT JOIN pg_catalog.pg_roles AS i ON i.oid = grantee.oid) AS role (name)
 UNION ALL
 SELECT g.privilege || ' on ' || g.object || ' for ' || coalesce(i.rolname, 'PUBLIC')
 FROM grants AS g LEFT JOIN pg_catalog.pg_roles AS i ON i.oid = g.grantee
@@ -85,7 +85,7 @@ _VIEWS_SINCE: Final = 150000
 _VIEW: Final = "auth.users"
 _NAMED: Final = 5
 """How many missing things a message names."""
-_TOLD: Final = 100
+_LOGGED: Final = 100
 """How many missing things a log names."""
 
 
@@ -95,36 +95,36 @@ def facts(session: Session) -> set[str]:
 
 
 def missing(session: Session, version: int) -> list[str]:
-    """What the system track up to ``version`` makes and this database lacks, in the order of the file."""
+    """What the system track up to ``version`` creates and this database lacks, in the order of the file."""
     expected = [fact for since, fact in contents() if since <= version]
     if session.server_version < _VIEWS_SINCE:
         views = [fact.removeprefix("view ") for fact in expected if fact.startswith("view ")]
         expected = [fact for fact in expected if not any(view in fact.split() for view in views)]
-    there = facts(session)
-    return [fact for fact in expected if fact not in there]
+    present = facts(session)
+    return [fact for fact in expected if fact not in present]
 
 
 def require(engine: Engine, plan: Plan) -> None:
-    """See that what the recorded version makes is there, before ``plan`` goes on from it.
+    """Check that what the recorded version creates is there, before ``plan`` goes on from it.
 
-    A rollback goes on all the same: what is half there may have to be removed.
+    A rollback is not refused: what is left may have to be removed.
 
     Raises:
-        PlatformIncomplete: something is not.
+        PlatformIncomplete: something that the platform needs is missing.
     """
     track = engine.track
     version = track.row.version
     if version == NIL or (plan.steps and plan.steps[0].direction is Direction.DOWN):
         return
-    lacks = missing(track.session, version)
-    if not lacks:
+    lacking = missing(track.session, version)
+    if not lacking:
         return
-    for fact in lacks[:_TOLD]:
+    for fact in lacking[:_LOGGED]:
         track.log.warn("Missing in the database", object=fact, source=track.label)
-    required = [fact for fact in lacks if not _is_optional(fact)]
+    required = [fact for fact in lacking if not _is_optional(fact)]
     if required:
         raise PlatformIncomplete.of(version, required)
-    engine.warnings.append(_optional(lacks))
+    engine.warnings.append(_optional(lacking))
 
 
 def _is_optional(fact: str) -> bool:
@@ -136,6 +136,6 @@ def _is_optional(fact: str) -> bool:
     return fact.endswith(_VIEW) or f" {_VIEW} " in fact or " on new " in fact
 
 
-def _optional(lacks: list[str]) -> str:
-    more = f", and {len(lacks) - _NAMED} more" if len(lacks) > _NAMED else ""
-    return f"the database lacks what the system migrations make: {', '.join(lacks[:_NAMED])}{more}"
+def _optional(lacking: list[str]) -> str:
+    more = f", and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+    return f"the database lacks what the system migrations make: {', '.join(lacking[:_NAMED])}{more}"

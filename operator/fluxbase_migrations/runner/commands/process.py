@@ -29,12 +29,12 @@ def run(module: str) -> NoReturn:
         # None: closed before the program began.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    # Nothing is open any more: the kernel frees memory faster than Python takes its modules apart.
+    # Nothing is open any more: the kernel frees memory faster than Python tears its modules down.
     os._exit(code)
 
 
 def _code(module: str) -> int:
-    """The exit code, also where argparse ends the program, or somebody presses Ctrl-C before it listens."""
+    """The exit code, also where argparse ends the program, or Ctrl-C comes before it is handled."""
     try:
         code: int = import_module(module).main()
     except SystemExit as end:
@@ -52,7 +52,7 @@ def _code(module: str) -> int:
 
 
 def prepare_streams() -> None:
-    """No character is too foreign for a stream, and no file takes the place of a closed one."""
+    """Let streams take any character, and open those that are closed, so that no file gets their number."""
     for number in range(3):
         try:
             os.fstat(number)

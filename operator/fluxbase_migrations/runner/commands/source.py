@@ -14,11 +14,11 @@ from fluxbase_migrations.runner.execution import memory
 from fluxbase_migrations.runner.log import Log
 
 MAX_TOTAL: Final = 1 << 30
-"""Bytes of one source; a container that reads more would die without saying why."""
+"""Bytes of one source; a container that reads more would be killed without a message."""
 
 
 def scan(files: Mapping[str, bytes], unknown_files: UnknownFiles, log: Log) -> MigrationFiles:
-    """Sort what was read into migrations, and tell what is odd about it.
+    """Sort the files into migrations, and log a warning for what is unusual about them.
 
     Raises:
         InvalidSource: as :meth:`MigrationFiles.scan` does.
@@ -58,7 +58,7 @@ def read_directories(paths: Sequence[str | Path], log: Log, *, missing_ok: bool 
 
 
 def _require_room(files: Mapping[str, Path], available: int | None) -> None:
-    """See, before anything is read, that all files fit into the memory there is."""
+    """Check, before anything is read, that all files fit into the available memory."""
     total = sum(_size(path) for path in files.values())
     if total > MAX_TOTAL:
         raise InvalidSource(
@@ -76,11 +76,11 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return 0  # reading it says why it cannot be read
+        return 0  # reading it raises the error
 
 
 def _missing(path: Path) -> bool:
-    """Whether it is known not to be there; what may not be looked at is an error later."""
+    """Whether it certainly does not exist; where that cannot be determined, reading it fails later."""
     try:
         path.stat()
     except OSError as error:
@@ -95,9 +95,13 @@ def _list(path: Path, log: Log) -> list[tuple[str, Path]]:
     try:
         directory = data.resolve() if data.is_symlink() else path
     except OSError:
-        directory = path  # reading it says why it cannot be read
+        directory = path  # reading it raises the error
     files, subdirectories = _scan(directory, path)
-    nested = [(one.name, inner) for one in subdirectories if (inner := _scan_quietly(one))]
+    nested = [
+        (subdirectory.name, inner)
+        for subdirectory in subdirectories
+        if (inner := _scan_quietly(subdirectory))
+    ]
     if len(nested) == 1 and not any(_is_migration(name) for name, _ in files):
         log.info("no migration files there, reading its subdirectory", path=path, subdirectory=nested[0][0])
         return files + nested[0][1]
@@ -107,7 +111,7 @@ def _list(path: Path, log: Log) -> list[tuple[str, Path]]:
     return files
 
 
-def _scan(directory: Path, shown: Path) -> tuple[list[tuple[str, Path]], list[Path]]:
+def _scan(directory: Path, configured: Path) -> tuple[list[tuple[str, Path]], list[Path]]:
     """Migration files and other ``.sql`` files, and the visible subdirectories."""
     files, subdirectories = [], []
     try:
@@ -124,7 +128,7 @@ def _scan(directory: Path, shown: Path) -> tuple[list[tuple[str, Path]], list[Pa
                     files.append((name, Path(entry.path)))
     except OSError as error:
         raise InvalidSource(
-            f"cannot read the directory {shown}: {error.strerror}",
+            f"cannot read the directory {configured}: {error.strerror}",
             hint="check that it exists, is mounted, and may be read by the user that runs this",
         ) from None
     return sorted(files), sorted(subdirectories)

@@ -1,4 +1,4 @@
-"""What is wrong with migration files by themselves, without any database: for CI, and before a commit."""
+"""What is wrong with migration files, without a database: for CI, and before a commit."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,13 +31,13 @@ class Finding:
 
 
 def findings(source: MigrationFiles, sums: Mapping[str, str] | None) -> list[Finding]:
-    """All that can be said; ``sums`` are the checksums by file name that were recorded, None: none were."""
-    findings = [Finding(text, is_error=False) for text in source.warnings]
-    for file in sorted(source, key=lambda one: (one.version, one.direction is Direction.DOWN)):
-        findings += _of_file(file)
-    findings += _of_numbers(source)
-    findings += [] if sums is None else _of_sums(source, sums)
-    return findings
+    """All findings; ``sums`` are the recorded checksums by file name, None: none are recorded."""
+    results = [Finding(text, is_error=False) for text in source.warnings]
+    for file in sorted(source, key=lambda file: (file.version, file.direction is Direction.DOWN)):
+        results += _of_file(file)
+    results += _of_numbers(source)
+    results += [] if sums is None else _of_sums(source, sums)
+    return results
 
 
 def _of_file(file: MigrationFile) -> Iterator[Finding]:
@@ -70,7 +70,7 @@ def _of_statement(prepared: Prepared, index: int) -> Iterator[Finding]:
         line, column = lexer.line_column(statements.sql, at)
         yield Finding(error.message, file.name if file else None, line, column)
     except DecodeError:
-        return  # it is a statement, and its tree nests too deeply to be handed over
+        return  # it is a statement whose tree nests too deeply to be decoded
 
 
 def _of_numbers(source: MigrationFiles) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def _of_sums(source: MigrationFiles, sums: Mapping[str, str]) -> Iterator[Findin
 
 
 def of_error(info: ErrorInfo) -> Finding:
-    """What refuses a file before it runs."""
+    """The finding for an error that refuses a file before it runs."""
     where = ErrorInfo(info.message, statement=info.statement, detail=info.detail, hint=info.hint)
     return Finding(describe(where), info.file, info.line, info.column)
 
@@ -107,10 +107,12 @@ def read_sums(text: str) -> dict[str, str]:
     """Checksums by file name.
 
     Raises:
-        InvalidSource: a line that is none, with its number.
+        InvalidSource: a line that is not sha256sum's, with its number.
     """
     sums = {}
-    for number, ended in enumerate(text.split("\n"), 1):  # a name may hold what else Unicode ends lines with
+    for number, ended in enumerate(
+        text.split("\n"), 1
+    ):  # not splitlines: a name may contain Unicode's other line ends
         line = ended.removesuffix("\r")
         if not line.strip() or line.startswith("#"):
             continue
@@ -123,4 +125,4 @@ def read_sums(text: str) -> dict[str, str]:
 
 def write_sums(files: Iterable[MigrationFile]) -> str:
     """The content of :data:`SUMS`."""
-    return "".join(f"{one.checksum}  {one.name}\n" for one in sorted(files, key=lambda one: one.name))
+    return "".join(f"{file.checksum}  {file.name}\n" for file in sorted(files, key=lambda file: file.name))

@@ -42,7 +42,7 @@ from fluxbase_migrations.runner.sql.simple_query import ConnectionLost
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Everything a command needs, however it was configured."""
+    """Everything a command needs, from arguments, environment and files."""
 
     parameters: dict[str, str] = field(repr=False)
     hidden: list[str] = field(repr=False)
@@ -56,12 +56,12 @@ class Setup:
     out_of_order: OutOfOrderPolicy = OutOfOrderPolicy.WARN
     exposure: ExposurePolicy = ExposurePolicy.WARN
     foreign_tables: tuple[TableName, ...] = ()
-    """Version tables of other programs."""
+    """Version tables of other tools."""
     built_in: bool = False
-    """The track's files are those of the image, which are recorded nowhere but in the track's own table."""
+    """The track's files are those of the image, which are recorded only in the track's own table."""
 
     def connect(self) -> Session:
-        """A session of our own; see :func:`fluxbase_migrations.runner.connection.connect.connect`."""
+        """Open a session; see :func:`fluxbase_migrations.runner.connection.connect.connect`."""
         return connect.connect(self.parameters, self.settings, self.hidden, self.stop, self.log)
 
     @property
@@ -126,7 +126,7 @@ def down(setup: Setup, source: MigrationFiles, limit: int | None) -> int:
             return plan.down(source, current)
         return plan.down(source, current, limit - ran) if limit > ran else Plan()
 
-    # What a failed up would have done is the first thing to undo, and there is nothing of it.
+    # A failed up that left nothing counts as the first step: there is nothing of it to undo.
     return _migrate(
         setup,
         source,
@@ -140,20 +140,20 @@ def down(setup: Setup, source: MigrationFiles, limit: int | None) -> int:
 def goto(setup: Setup, source: MigrationFiles, version: int) -> int:
     """Go up or down to ``version``."""
 
-    def wanted(step: Step) -> bool:
+    def is_on_the_way(step: Step) -> bool:
         return step.to_version <= version if step.direction is Direction.UP else step.to_version >= version
 
     def make_plan(current: int, _ran: int) -> Plan:
         return plan.goto(source, current, version)
 
-    return _migrate(setup, source, make_plan, wanted, None, guarded=True)
+    return _migrate(setup, source, make_plan, is_on_the_way, None, guarded=True)
 
 
 def _migrate(
     setup: Setup,
     source: MigrationFiles,
     make_plan: Callable[[int, int], Plan],
-    wanted: Callable[[Step], bool],
+    should_run: Callable[[Step], bool],
     limit: int | None,
     *,
     guarded: bool = False,
@@ -168,15 +168,15 @@ def _migrate(
         engine = Engine(track, source, options)
         engine.check_files()
 
-        def checked_plan(current: int, already: int) -> Plan:
-            made = make_plan(current, already)
+        def checked_plan(current: int, ran: int) -> Plan:
+            pending = make_plan(current, ran)
             if setup.built_in:
-                platform.require(engine, made)
-            return made
+                platform.require(engine, pending)
+            return pending
 
-        ran = engine.migrate(checked_plan, wanted)
-        if ran:
-            setup.log.info("Migrations finished", source=track.label, version=track.row.version, files=ran)
+        files = engine.migrate(checked_plan, should_run)
+        if files:
+            setup.log.info("Migrations finished", source=track.label, version=track.row.version, files=files)
         else:
             setup.log.info("no change", source=track.label, version=track.row.version)
         if setup.track is Track.USER:
@@ -185,7 +185,7 @@ def _migrate(
 
 
 def force(setup: Setup, version: int) -> int:
-    """Record ``version``, clean; -1 is nothing applied. No file is looked at."""
+    """Record ``version``, clean; -1 is nothing applied. No file is read."""
     with setup.locked() as track:
         before = track.row
         track.force(version)
@@ -196,17 +196,17 @@ def force(setup: Setup, version: int) -> int:
 def baseline(
     setup: Setup, version: int | None, other: TableName | None, source: MigrationFiles | None = None
 ) -> int:
-    """Record the version of a database that something else migrated: ``version``, or that of ``other``.
+    """Record the version of a database that another tool migrated: ``version``, or that of ``other``.
 
     Where there is a ``source``, it must have nothing below that version which was left out there.
     """
     with setup.locked() as track:
-        found = version if other is None else recorded(track.session, other)
-        if other is not None and found is not None and source is not None:
-            refuse_gaps(track.session, found, source.versions, other.resolved(track.session), ())
-        if found is None:
+        recorded_version = version if other is None else recorded(track.session, other)
+        if other is not None and recorded_version is not None and source is not None:
+            refuse_gaps(track.session, recorded_version, source.versions, other.resolved(track.session), ())
+        if recorded_version is None:
             raise AssertionError("one of the two is given")
-        track.baseline(found, other)
+        track.baseline(recorded_version, other)
         track.log.info("baseline recorded", source=track.label, version=track.row.version)
     return 0
 
@@ -222,7 +222,7 @@ def version(setup: Setup) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class TrackOverview:
-    """One track as it stands."""
+    """The version and the migrations of one track."""
 
     label: str
     table: str
@@ -258,8 +258,8 @@ def history(setup: Setup, limit: int | None, version: int | None = None) -> list
         history = HistoryTable(setup.tracking.resolved(session))
         if not history.exists(session):
             return []
-        found = history.entries(session, newest_first=True, limit=limit, version=version)
-        return list(reversed(found))
+        entries = history.entries(session, newest_first=True, limit=limit, version=version)
+        return list(reversed(entries))
     finally:
         session.close()
 
@@ -303,5 +303,5 @@ def _run_track(setup: Setup, track: Track, read: Callable[[], MigrationFiles]) -
     guard = setup.guard(track) if track is Track.USER else None  # system: the built-in files
     built_in = track is Track.SYSTEM
     limit = setup.lock_timeout
-    wish = RunRequest(track, options, limit, table, guard, built_in=built_in, exposure=setup.exposure)
-    return run_track(wish, source, setup.connect, setup.log, setup.stop)
+    request = RunRequest(track, options, limit, table, guard, built_in=built_in, exposure=setup.exposure)
+    return run_track(request, source, setup.connect, setup.log, setup.stop)
