@@ -1,4 +1,4 @@
-"""Completion in shells: the script that a shell evaluates, and what the program answers when it asks.
+"""Completion in shells: the script that a shell evaluates, and the program's answers to the shell.
 
 The shell runs the program for each TAB (argcomplete's protocol), so that nothing can be out of date.
 """
@@ -11,7 +11,7 @@ from fluxbase_migrations.cli import output
 from fluxbase_migrations.core.extras import Extra, missing
 
 ASKED: Final = "_ARGCOMPLETE"
-"""The variable with which the shell asks."""
+"""The environment variable that the shell sets when it asks for completions."""
 
 
 def script(program: str, shell: str) -> int:
@@ -25,7 +25,7 @@ def script(program: str, shell: str) -> int:
 
 
 def answer(parser: argparse.ArgumentParser) -> None:
-    """Tell the shell what may stand at the cursor, and end the process; without argcomplete, nothing may."""
+    """Give the shell the possible words at the cursor, and end the process; none without argcomplete."""
     try:
         import argcomplete
         from argcomplete.completers import ChoicesCompleter, DirectoriesCompleter
@@ -40,19 +40,19 @@ def answer(parser: argparse.ArgumentParser) -> None:
             return ChoicesCompleter(dict.fromkeys(metavar.split("|"), ""))
         return None if action.choices or metavar == "FILE" else _nothing
 
-    for one in _parsers(parser):
-        for action in one._actions:
-            found = completer(action)
-            if found is not None:
-                action.completer = found  # type: ignore[attr-defined]
+    for command_parser in _parsers(parser):
+        for action in command_parser._actions:
+            value_completer = completer(action)
+            if value_completer is not None:
+                action.completer = value_completer  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser, always_complete_options=False)
 
 
 def _nothing(**_typed: Any) -> list[str]:
-    """A number, a URL, a name: not the files that a shell would offer."""
+    """No completions for a number, a URL or a name, where a shell would offer files."""
     return []
 
 
 def _parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    subparsers = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
-    return [parser, *(command for one in subparsers for command in one.choices.values())]
+    subparsers = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return [parser, *(command for action in subparsers for command in action.choices.values())]

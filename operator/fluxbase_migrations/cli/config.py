@@ -27,7 +27,7 @@ _YAML_KEYS: Final = {
 
 
 class ConfigError(Exception):
-    """A setting that cannot be understood; the message says where it stands."""
+    """A setting that cannot be parsed; the message says where it is."""
 
 
 def load(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
@@ -37,7 +37,7 @@ def load(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
     that a higher layer gives.
 
     Raises:
-        ConfigError: a file that cannot be read as what it is.
+        ConfigError: a file cannot be read or parsed.
     """
     return {name: value for name, (value, _) in located(environment, directory).items()}
 
@@ -74,15 +74,15 @@ def _dotenv(path: Path) -> dict[str, str]:
         return {}
     from dotenv.parser import parse_stream  # only where there is such a file
 
-    found = {}
+    variables = {}
     for binding in parse_stream(io.StringIO(text)):
         if binding.error or (binding.key is not None and binding.value is None):
             leading = len(binding.original.string) - len(binding.original.string.lstrip())
             line = binding.original.line + binding.original.string.count("\n", 0, leading)
             raise ConfigError(f"{path}:{line}: expected NAME=value")
         if binding.key is not None and binding.value is not None:
-            found[binding.key] = binding.value
-    return found
+            variables[binding.key] = binding.value
+    return variables
 
 
 def _yaml(path: Path) -> dict[str, str]:
@@ -100,12 +100,12 @@ def _yaml(path: Path) -> dict[str, str]:
     database: Any = document.get("database") if isinstance(document, dict) else None
     if not isinstance(database, dict):
         return {}
-    found = {}
+    variables = {}
     for key, value in database.items():
         name = _YAML_KEYS.get(re.sub(r"[_-]", "", str(key)).lower())
         if name is not None and value is not None:
-            found[name] = str(value)
-    return found
+            variables[name] = str(value)
+    return variables
 
 
 def _text(path: Path) -> str:

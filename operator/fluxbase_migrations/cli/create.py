@@ -1,4 +1,4 @@
-"""``fluxbase-migrate create``: an empty pair of files, numbered like those that are there."""
+"""``fluxbase-migrate create``: an empty pair of files, numbered like the existing ones."""
 
 import argparse
 import re
@@ -29,7 +29,7 @@ class _Calendar:
     step: timedelta
 
     def read(self, prefix: str) -> datetime | None:
-        """The moment that ``prefix`` is; None if it is none, or long before anybody wrote migrations."""
+        """The moment that ``prefix`` is; None if it is none, or before 1970."""
         if len(prefix) != self.digits or prefix < "1970":
             return None
         try:
@@ -80,17 +80,17 @@ _TIMESTAMPS: Final = (
     _Unix(10, 1),
     _Unix(13, 1000),
 )
-"""How people number migrations by the clock; no two of them have the same number of digits."""
+"""The usual timestamps in the names of migrations; no two have the same number of digits."""
 
 
 def next_prefix(names: list[str], now: datetime) -> str:
-    """What the name of the next file begins with, in the form of the highest version (seed: ``001``).
+    """The prefix of the next file's name, in the form of the highest version (seed: ``001``).
 
-    A timestamp is now's, or where that is not above the highest the one that follows it; a number is the
-    highest and one, with as many digits.
+    A timestamp is that of ``now``, or the one after the highest version where that is later; a number is the
+    highest plus one, with as many digits.
 
     Raises:
-        InvalidSource: no version of that form is left, or one that is there is too large.
+        InvalidSource: no version of that form is left, or an existing one is too large.
     """
     highest, prefix = 0, ""
     for name in names:
@@ -144,38 +144,38 @@ class GolangNumbers:
     zone: ZoneInfo
 
     @classmethod
-    def of(cls, given: argparse.Namespace) -> "GolangNumbers | None":
-        """The options as they were given; None: without -ext.
+    def of(cls, arguments: argparse.Namespace) -> "GolangNumbers | None":
+        """From the command's arguments; None: without -ext.
 
         Raises:
             ValueError: what golang-migrate refuses, too, or an extension that is not run.
         """
-        names = {"seq", "digits", "format", "tz", "dir"} & vars(given).keys()
-        if "ext" not in given:
+        names = {"seq", "digits", "format", "tz", "dir"} & vars(arguments).keys()
+        if "ext" not in arguments:
             if names:
                 raise ValueError(
                     f"-{min(names)} is an option of golang-migrate's create, which needs -ext sql"
                 )
             return None
-        if given.ext.removeprefix(".") != "sql":
-            raise ValueError(f"-ext {given.ext}: the files' extension is sql")
-        if "seq" in given and "format" in given:
+        if arguments.ext.removeprefix(".") != "sql":
+            raise ValueError(f"-ext {arguments.ext}: the files' extension is sql")
+        if "seq" in arguments and "format" in arguments:
             raise ValueError("-seq and -format cannot be combined")
-        digits = getattr(given, "digits", 6)
+        digits = getattr(arguments, "digits", 6)
         if not 1 <= digits <= _MOST_DIGITS:
             raise ValueError(f"-digits {digits}: it must be between 1 and {_MOST_DIGITS}")
-        layout, name = getattr(given, "format", "20060102150405"), getattr(given, "tz", "UTC")
+        layout, name = getattr(arguments, "format", "20060102150405"), getattr(arguments, "tz", "UTC")
         try:
             zone = ZoneInfo(name or "UTC")  # as Go reads no name
         except (ZoneInfoNotFoundError, ValueError, OSError):  # a directory of zones, like America
             raise ValueError(f"-tz {name}: no time zone of that name") from None
-        return cls(digits if "seq" in given else None, layout, zone)
+        return cls(digits if "seq" in arguments else None, layout, zone)
 
     def prefix(self, names: list[str], now: datetime) -> str:
-        """What the name of the next file begins with.
+        """The prefix of the next file's name.
 
         Raises:
-            InvalidSource: no such number is left, or it is there already.
+            InvalidSource: no such number is left, or the version exists already.
         """
         versions = [parsed.version for name in names if (parsed := parse_name(name)) is not None]
         prefix = self._sequence(versions) if self.sequence_digits else self._stamp(now)
@@ -198,30 +198,30 @@ class GolangNumbers:
         if self.layout == "unixNano":
             return str(int(now.timestamp() * 1_000_000) * 1000)
         form = self.layout.replace("%", "%%")
-        for go, ours in _GO_LAYOUT:
-            form = form.replace(go, ours)
+        for go, directive in _GO_LAYOUT:
+            form = form.replace(go, directive)
         return now.astimezone(self.zone).strftime(form)
 
 
 def create(directory: Path, name: str, prefix_of: Callable[[list[str], datetime], str] = next_prefix) -> int:
-    """Make the two files and print their paths; returns the exit code.
+    """Create the two files and print their paths; returns the exit code.
 
-    ``prefix_of`` says what their names begin with, from the names that are there and the time.
+    ``prefix_of`` gives the prefix of their names, from the existing names and the time.
     """
     title = re.sub(r"[^\w]+", "_", name.strip()).strip("_")
     if not title:
         print(f"ERROR {name!r} is no name for a file", file=sys.stderr)
         return 2
-    made = []
+    paths = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
         prefix = prefix_of([path.name for path in directory.iterdir()], datetime.now(UTC))
         for direction in Direction:
             path = directory / f"{prefix}_{title}.{direction}.sql"
             with path.open("x", encoding="utf-8"):
-                made.append(visible(str(path)))
+                paths.append(visible(str(path)))
     except (OSError, ValueError, InvalidSource) as error:
-        shown = visible(f"cannot create a migration in {directory}: {error}")
-        print(f"ERROR {shown}", file=sys.stderr)
+        message = visible(f"cannot create a migration in {directory}: {error}")
+        print(f"ERROR {message}", file=sys.stderr)
         return 1
-    return output.answer(made)
+    return output.answer(paths)

@@ -1,4 +1,4 @@
-"""``fluxbase-migrate config``: which settings hold, and where each comes from. Nothing secret is shown."""
+"""``fluxbase-migrate config``: the effective settings, and where each comes from. Nothing secret is shown."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ _KEYWORDS: Final = (
 """Those of libpq that say which database is meant; each may come from another place."""
 _SECRET: Final = frozenset(("password",))
 _ALWAYS: Final = frozenset(("host", "port", "dbname", "user"))
-"""Parameters that are shown even where nothing gives them."""
+"""Parameters that are shown even where they are not set."""
 
 Located = Mapping[str, tuple[str, str]]
 """Variables with their values, and the layers that these come from."""
@@ -38,7 +38,7 @@ Located = Mapping[str, tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as it holds."""
+    """One effective setting."""
 
     name: str
     value: str
@@ -48,43 +48,45 @@ class Setting:
     """The flag or the variable."""
 
 
-def show(given: argparse.Namespace, located: Located) -> int:
-    """Print every setting; returns 1 where the database's cannot be read."""
+def show(arguments: argparse.Namespace, located: Located) -> int:
+    """Print every setting; returns 1 if the database's settings cannot be read."""
     settings, problem, database = list[Setting](), None, None
     try:
-        database = _read(given, located)
-        settings += _parameters(database, given, located)
+        database = _read(arguments, located)
+        settings += _parameters(database, arguments, located)
     except dsn.NotConfigured:
         settings.append(Setting("database", "not configured", DEFAULT))
     except ServerRefused as error:
         problem = str(error)
-        settings.append(Setting("database", problem, *_url_place(given, located)))
-    options = {option.name: _option(option, given, located) for option in OPTIONS if option.name != _URL}
-    settings += (options | _by_track(options, given) | _by_url(options, database, given, located)).values()
-    code = output.answer(_json(settings) if given.form == "json" else _table(settings))
+        settings.append(Setting("database", problem, *_url_place(arguments, located)))
+    options = {option.name: _option(option, arguments, located) for option in OPTIONS if option.name != _URL}
+    settings += (
+        options | _by_track(options, arguments) | _by_url(options, database, arguments, located)
+    ).values()
+    code = output.answer(_json(settings) if arguments.form == "json" else _table(settings))
     return 1 if problem else code
 
 
-def _read(given: argparse.Namespace, located: Located) -> Dsn:
-    """The database that is meant.
+def _read(arguments: argparse.Namespace, located: Located) -> Dsn:
+    """The database's settings.
 
     Raises:
-        ServerRefused: that cannot be read.
+        ServerRefused: they cannot be read.
     """
     variables = {name: decoded(value) for name, (value, _) in located.items()}
-    url = _given_url(given)
+    url = _given_url(arguments)
     return dsn.read(variables, None if url is None else decoded(url))
 
 
-def _given_url(given: argparse.Namespace) -> str | None:
-    url: str | None = getattr(given, golang_arguments.DATABASE, getattr(given, _URL, None))
+def _given_url(arguments: argparse.Namespace) -> str | None:
+    url: str | None = getattr(arguments, golang_arguments.DATABASE, getattr(arguments, _URL, None))
     return url
 
 
-def _parameters(database: Dsn, given: argparse.Namespace, located: Located) -> Iterator[Setting]:
-    """Those of the connection."""
+def _parameters(database: Dsn, arguments: argparse.Namespace, located: Located) -> Iterator[Setting]:
+    """The settings of the connection."""
     variables = {name: decoded(value) for name, (value, _) in located.items()}
-    url = _given_url(given)
+    url = _given_url(arguments)
     with_url = bool(url or variables.get("DATABASE_URL", "").strip())
     parts = {keyword: variable for variable, keyword in dsn.PARTS.items()}
     known = {option.keyword.decode(): option for option in pq.Conninfo.get_defaults()}
@@ -93,7 +95,7 @@ def _parameters(database: Dsn, given: argparse.Namespace, located: Located) -> I
         variable = (known[keyword].envvar or b"").decode()
         place: tuple[str, str] = DEFAULT, ""
         if value and with_url and not (keyword == "user" and value == variables.get(variable, "").strip()):
-            place = _url_place(given, located)
+            place = _url_place(arguments, located)
         elif value and located.get(parts.get(keyword, ""), ("", ""))[0].strip():
             place = located[parts[keyword]][1], parts[keyword]
         elif variable in located:
@@ -101,45 +103,45 @@ def _parameters(database: Dsn, given: argparse.Namespace, located: Located) -> I
         else:
             value = value or (known[keyword].val or b"").decode(errors="replace")
         if value or keyword in _ALWAYS:
-            shown = MASKED if keyword in _SECRET else scrub_connection_error(value or "", database.hidden)
-            yield Setting(f"database.{keyword}", shown, *place)
+            printable = MASKED if keyword in _SECRET else scrub_connection_error(value or "", database.hidden)
+            yield Setting(f"database.{keyword}", printable, *place)
 
 
-def _by_track(options: Mapping[str, Setting], given: argparse.Namespace) -> dict[str, Setting]:
-    """The tracking table where nothing but the track decides on it."""
+def _by_track(options: Mapping[str, Setting], arguments: argparse.Namespace) -> dict[str, Setting]:
+    """The tracking table where only the track decides on it."""
     track = Track(options["track"].value)
     if options["table"].place != DEFAULT:
         return {}
-    if golang_arguments.DATABASE in given and track is Track.USER:
+    if golang_arguments.DATABASE in arguments and track is Track.USER:
         return {"table": Setting("table", golang_arguments.DEFAULT_TABLE, FLAG, "-database")}
     return {"table": Setting("table", ".".join(TRACKING_TABLE[track]), DEFAULT)}
 
 
 def _by_url(
-    options: Mapping[str, Setting], database: Dsn | None, given: argparse.Namespace, located: Located
+    options: Mapping[str, Setting], database: Dsn | None, arguments: argparse.Namespace, located: Located
 ) -> dict[str, Setting]:
     """What the URL says of the table and the time limit, where no option does."""
-    url, place = database.url if database else Extensions(), _url_place(given, located)
-    found = {}
+    url, place = database.url if database else Extensions(), _url_place(arguments, located)
+    settings = {}
     if url.table is not None and options["table"].place == DEFAULT and options["track"].value == Track.USER:
-        found["table"] = Setting("table", str(url.table), *place)
+        settings["table"] = Setting("table", str(url.table), *place)
     if url.statement_timeout is not None and options["statement_timeout"].place == DEFAULT:
-        found["statement_timeout"] = Setting("statement-timeout", _text(url.statement_timeout), *place)
-    return found
+        settings["statement_timeout"] = Setting("statement-timeout", _text(url.statement_timeout), *place)
+    return settings
 
 
-def _url_place(given: argparse.Namespace, located: Located) -> tuple[str, str]:
-    if golang_arguments.DATABASE in given:
+def _url_place(arguments: argparse.Namespace, located: Located) -> tuple[str, str]:
+    if golang_arguments.DATABASE in arguments:
         return FLAG, "-database"
-    if _URL in given:
+    if _URL in arguments:
         return FLAG, "--database-url"
     return located.get("DATABASE_URL", ("", DEFAULT))[1], "DATABASE_URL" if "DATABASE_URL" in located else ""
 
 
-def _option(option: Option, given: argparse.Namespace, located: Located) -> Setting:
+def _option(option: Option, arguments: argparse.Namespace, located: Located) -> Setting:
     name = option.flag.removeprefix("--")
-    if option.name in given:
-        return Setting(name, _text(getattr(given, option.name)), FLAG, option.flag)
+    if option.name in arguments:
+        return Setting(name, _text(getattr(arguments, option.name)), FLAG, option.flag)
     for variable in (option.variable, *((SOURCE_VARIABLE,) if option.name == "source" else ())):
         value, place = located.get(variable, ("", ""))
         if value:
@@ -163,15 +165,24 @@ def _text(value: Any) -> str:
 
 def _table(settings: list[Setting]) -> list[str]:
     rows = [
-        (one.name, visible(one.value), f"{one.given_by} ({one.place})" if one.given_by else one.place)
-        for one in settings
+        (
+            setting.name,
+            visible(setting.value),
+            f"{setting.given_by} ({setting.place})" if setting.given_by else setting.place,
+        )
+        for setting in settings
     ]
     return output.table([("SETTING", "VALUE", "FROM"), *rows])
 
 
 def _json(settings: list[Setting]) -> list[str]:
     documents = [
-        {"setting": one.name, "value": visible(one.value), "from": one.place, "givenBy": one.given_by or None}
-        for one in settings
+        {
+            "setting": setting.name,
+            "value": visible(setting.value),
+            "from": setting.place,
+            "givenBy": setting.given_by or None,
+        }
+        for setting in settings
     ]
     return [json.dumps(documents, indent=2, ensure_ascii=False)]

@@ -1,7 +1,7 @@
 """golang-migrate's own arguments, which a script may go on using when it changes the program's name.
 
 Go takes an option with one dash or two. What an option cannot mean here is refused; what has no effect here
-is taken. The names and defaults are those that golang-migrate's `-help` prints.
+is accepted. The names and defaults are those that golang-migrate's `-help` prints.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from fluxbase_migrations.core.golang import BOOLEANS
 
 DATABASE: Final = "golang_database"
-"""Where the URL of `-database` is left; the tracking table is then golang-migrate's."""
+"""The argument that holds the URL of `-database`; the tracking table is then golang-migrate's."""
 DEFAULT_TABLE: Final = "schema_migrations"
 """In the connection's current schema, unless the URL's x-migrations-table names another one."""
 
@@ -51,12 +51,12 @@ def source_directory(text: str) -> str:
 
 
 def add_options(
-    to: argparse.ArgumentParser, url: Callable[[str], str], seconds: Callable[[str], float]
+    parser: argparse.ArgumentParser, url: Callable[[str], str], seconds: Callable[[str], float]
 ) -> None:
     """The options that stand before golang-migrate's commands; `--help` does not show them."""
 
     def hidden(*flags: str, **options: Any) -> None:
-        to.add_argument(*flags, help=argparse.SUPPRESS, default=argparse.SUPPRESS, **options)
+        parser.add_argument(*flags, help=argparse.SUPPRESS, default=argparse.SUPPRESS, **options)
 
     hidden("-path", "--path", "-source", dest="source", type=source_directory)
     hidden("-database", "--database", dest=DATABASE, type=url)
@@ -65,9 +65,9 @@ def add_options(
     hidden("-verbose", "--verbose", dest="verbose", action="store_true")
 
 
-def add_create_options(to: argparse.ArgumentParser) -> None:
-    """The options of golang-migrate's `create`; the first of them is needed for the others to count."""
-    group = to.add_argument_group("as golang-migrate's create")
+def add_create_options(parser: argparse.ArgumentParser) -> None:
+    """The options of golang-migrate's `create`; the others need the first."""
+    group = parser.add_argument_group("as golang-migrate's create")
 
     def option(name: str, **options: Any) -> None:
         group.add_argument(f"-{name}", f"--{name}", default=argparse.SUPPRESS, **options)

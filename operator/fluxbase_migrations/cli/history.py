@@ -95,9 +95,9 @@ def _applied(version: int | None) -> int | None:
 
 
 def _for_programs(documents: list[dict[str, Any]], form: str) -> list[str]:
-    shown = visible_in(documents)
+    printable = visible_in(documents)
     if form == "json":
-        return [json.dumps(shown, indent=2, ensure_ascii=False)]
-    import yaml  # only where it is asked for
+        return [json.dumps(printable, indent=2, ensure_ascii=False)]
+    import yaml  # slow to import, needed for this form only
 
-    return [yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip("\n")]
+    return [yaml.safe_dump(printable, sort_keys=False, allow_unicode=True).rstrip("\n")]

@@ -12,18 +12,18 @@ from fluxbase_migrations.runner.commands.source import read_directories, scan
 from fluxbase_migrations.runner.log import Log
 
 
-def lint(directory: Path, given: argparse.Namespace, unknown_files: UnknownFiles, log: Log) -> int:
-    """Print what was found; returns 1 if anything was."""
-    silent = Log(write=lambda _line: None)  # what it would say is among the findings
+def lint(directory: Path, arguments: argparse.Namespace, unknown_files: UnknownFiles, log: Log) -> int:
+    """Print the findings; returns 1 if there are any."""
+    silent = Log(write=lambda _line: None)  # its warnings are among the findings
     try:
         program = linting.program()
         try:
             source = scan(read_directories([str(directory)], silent), unknown_files, silent)
         except MigrationError as error:
-            return show(directory, [validation.of_error(error.info)], 0, given.form)
-        options = Options(given.config, tuple(given.exclude or ()), given.pg_version, program)
-        found = [*validation.findings(source, None), *linting.findings(directory, source, options)]
+            return show(directory, [validation.of_error(error.info)], 0, arguments.form)
+        options = Options(arguments.config, tuple(arguments.exclude or ()), arguments.pg_version, program)
+        findings = [*validation.findings(source, None), *linting.findings(directory, source, options)]
     except MigrationError as error:
         log.error(describe(error.info))
         return 1
-    return 1 if show(directory, found, len(source), given.form) or found else 0
+    return 1 if show(directory, findings, len(source), arguments.form) or findings else 0

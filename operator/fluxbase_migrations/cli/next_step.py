@@ -1,6 +1,6 @@
-"""After a failure: the next step as a command that can be typed as it is.
+"""After a failure: the next step as a command that can be copied.
 
-Only where it is known what to do. What an error's hint says already as a command is not said again.
+Only where it is known what to do, and not where the error's hint already gives a command.
 """
 
 import argparse
@@ -16,33 +16,33 @@ from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome
 
 _AGAIN: Final = frozenset((Outcome.INTERRUPTED, Outcome.TRANSIENT, Outcome.SOURCE_CHANGED))
-"""What may pass by itself: the same command goes on where it stopped."""
+"""Outcomes that a retry may resolve: the same command goes on where it stopped."""
 _RUNNING: Final = ("run", "up", "down", "goto")
 
 
 class Typed:
     """The command as it was typed, to be typed again or with another verb."""
 
-    def __init__(self, given: argparse.Namespace) -> None:
-        self._given = given
-        self.runs_files = given.command in _RUNNING
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self.runs_files = arguments.command in _RUNNING
 
     def again(self) -> str:
-        """The same once more, with the options that say which files and table are meant."""
-        given = self._given
-        words = [getattr(given, name, None) for name in ("target", "count")]
-        switches = ["--all"] if getattr(given, "all", False) else []
-        return self.other(given.command, *(str(word) for word in words if word is not None), *switches)
+        """The same command, with the options that say which files and table are meant."""
+        arguments = self._arguments
+        words = [getattr(arguments, name, None) for name in ("target", "count")]
+        switches = ["--all"] if getattr(arguments, "all", False) else []
+        return self.other(arguments.command, *(str(word) for word in words if word is not None), *switches)
 
     def other(self, command: str, *words: str, track: Track | None = None) -> str:
         """Another command on the same track. A URL is never repeated: it may hold a password."""
         options: list[str] = []
-        if golang_arguments.DATABASE in self._given:
+        if golang_arguments.DATABASE in self._arguments:
             options += ["-database", "…"]
-        elif "database_url" in self._given:
+        elif "database_url" in self._arguments:
             options += ["--database-url", "…"]
         for name in ("source", "track", "table"):
-            value: Any = track if name == "track" and track else getattr(self._given, name, None)
+            value: Any = track if name == "track" and track else getattr(self._arguments, name, None)
             if value is not None and (name != "source" or command not in ("force", "version")):
                 options += [f"--{name}", str(value)]
         return (
@@ -61,16 +61,16 @@ def next_step(
     track: Track | None = None,
     built_in: bool = False,
 ) -> str | None:
-    """What to type next; None where nothing is known to help.
+    """The command to type next; None where no command is known to help.
 
     Args:
         outcome: How the command ended.
         info: Its error.
         typed: The command itself.
         versions: The versions of the source in order; called only where they matter.
-        dirty_version: The dirty version that stands recorded, if that is why.
-        track: The track that failed, where another than the command's own may be meant.
-        built_in: The files are the program's own: nobody is to correct them.
+        dirty_version: The recorded dirty version, if that is why it failed.
+        track: The track that failed, where it may not be the command's own.
+        built_in: The files are the program's own: the user is not told to correct them.
     """
     match outcome:
         case Outcome.DIRTY | Outcome.UNPROVEN:
@@ -93,14 +93,14 @@ def _force(
     dirty_version: int | None,
     track: Track | None,
 ) -> str | None:
-    """A force for each answer that somebody who has looked at the database may give."""
+    """A force command for each state in which the user may find the database."""
     match = MIGRATION_PATTERN.fullmatch(info.file or "")
     if match is None:
         if dirty_version is None:
             return None
         return f"if version {dirty_version} is complete: {_forced(typed, dirty_version, track)}"
     version = int(match[1])
-    before = max((one for one in versions() if one < version), default=NIL)
+    before = max((known for known in versions() if known < version), default=NIL)
     complete, undone = (version, before) if match[3] == "up" else (before, version)
     return (
         f"if what {info.file} does is complete: {_forced(typed, complete, track)}; "

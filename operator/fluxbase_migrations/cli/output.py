@@ -1,4 +1,4 @@
-"""What a command was asked to print."""
+"""Printing a command's result to standard output."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def is_terminal() -> bool:
-    """Whether standard output is a terminal on which a line can be written anew."""
+    """Whether standard output is a terminal on which a line can be rewritten."""
     try:
         return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
     except (ValueError, AttributeError):
@@ -35,7 +35,7 @@ def terminal_width() -> int | None:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """``rows`` in columns as wide as need be; the first is the heading."""
+    """``rows`` in columns as wide as their widest cell; the first row is the heading."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -52,7 +52,7 @@ def took(entry: "Entry") -> str:
 def answer(lines: Iterable[str]) -> int:
     """Print ``lines``; the exit code is 1 where they cannot be written.
 
-    A reader that has seen enough (``| head``) is no error.
+    A reader that closes the pipe early (``| head``) is no error.
     """
     text = "".join(f"{line}\n" for line in lines)
     try:

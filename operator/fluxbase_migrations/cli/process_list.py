@@ -1,4 +1,4 @@
-"""A connection string on the command line can be read by everybody on the machine (``ps``): blank it."""
+"""A connection string on the command line can be read by every user of the machine (``ps``): blank it."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ _ARGUMENTS_START = 48 - 3
 
 def hide(argument: str) -> None:
     """Overwrite an option's value where the kernel shows it; without /proc nothing happens."""
-    wanted = argument.encode("utf-8", "surrogateescape")
+    value = argument.encode("utf-8", "surrogateescape")
     try:
-        shown = Path("/proc/self/cmdline").read_bytes()
+        command_line = Path("/proc/self/cmdline").read_bytes()
         stat = Path("/proc/self/stat").read_text()
-        place = int(stat.rpartition(")")[2].split()[_ARGUMENTS_START])
+        address = int(stat.rpartition(")")[2].split()[_ARGUMENTS_START])
         with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
-            for one in shown.split(b"\0"):
-                place += len(one) + 1
-                if one == wanted or (one.startswith(b"-") and one.partition(b"=")[2] == wanted):
-                    memory.seek(place - 1 - len(wanted))
-                    memory.write(b"*" * len(wanted))
+            for word in command_line.split(b"\0"):
+                address += len(word) + 1
+                if word == value or (word.startswith(b"-") and word.partition(b"=")[2] == value):
+                    memory.seek(address - 1 - len(value))
+                    memory.write(b"*" * len(value))
     except OSError:
         return

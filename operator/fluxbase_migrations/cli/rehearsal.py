@@ -1,4 +1,4 @@
-"""``fluxbase-migrate plan --rehearse``: what the files really did on a copy."""
+"""``fluxbase-migrate plan --rehearse``: what the files did on a copy of the database."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -12,27 +12,27 @@ from fluxbase_migrations.runner.lookahead.rehearsed_file import RanFile, RanStat
 
 _LINES: Final = 20
 """Of a difference between two schemas."""
-Foretold = Mapping[tuple[str, int], Mapping[str, int]]
+PlannedLocks = Mapping[tuple[str, int], Mapping[str, int]]
 """By file and statement, the strength of the lock that the plan has for each relation."""
 
 
-def text(seen: Rehearsal, tracks: Sequence[TrackPlan]) -> Iterator[str]:
+def text(rehearsal: Rehearsal, tracks: Sequence[TrackPlan]) -> Iterator[str]:
     """For people; the second time that a file runs is one line."""
     yield ""
-    yield from wrapped(f"rehearsal on database {seen.database}", 0)
-    for warning in seen.warnings:
+    yield from wrapped(f"rehearsal on database {rehearsal.database}", 0)
+    for warning in rehearsal.warnings:
         yield from wrapped(f"warning: {warning}", 2)
-    known = foretold(tracks)
-    again: set[str] = set()
-    for file in seen.files:
+    known = planned_locks(tracks)
+    shown: set[str] = set()
+    for file in rehearsal.files:
         yield from wrapped(f"{file.name}: {file.seconds:.3f}s, {_transactions(file.transactions)}", 2)
-        if file.name not in again:
-            for one in file.statements:
-                yield from _statement(file, one, known)
+        if file.name not in shown:
+            for statement in file.statements:
+                yield from _statement(file, statement, known)
         if file.error is not None:
             yield from wrapped(f"error: {describe(file.error)}", 4)
-        again.add(file.name)
-    for comparison in seen.comparisons:
+        shown.add(file.name)
+    for comparison in rehearsal.comparisons:
         yield from _comparison(comparison)
 
 
@@ -40,54 +40,57 @@ def _transactions(count: int) -> str:
     return "1 transaction" if count == 1 else f"{count} transactions"
 
 
-def _statement(file: RanFile, one: RanStatement, known: Foretold) -> Iterator[str]:
-    locks = ", ".join(f"{lock} on {name}" for name, lock in one.locks) or "no further lock on what exists"
-    sampled = " (sampled)" if one.sampled else ""
-    yield from wrapped(f"{one.number} {one.tag} (line {one.line}) {one.seconds:.3f}s: {locks}{sampled}", 4)
-    more = surprises(file, one, known)
+def _statement(file: RanFile, statement: RanStatement, known: PlannedLocks) -> Iterator[str]:
+    locks = (
+        ", ".join(f"{lock} on {name}" for name, lock in statement.locks) or "no further lock on what exists"
+    )
+    sampled = " (sampled)" if statement.sampled else ""
+    which = f"{statement.number} {statement.tag} (line {statement.line})"
+    yield from wrapped(f"{which} {statement.seconds:.3f}s: {locks}{sampled}", 4)
+    more = unplanned(file, statement, known)
     if more:
         yield from wrapped(f"not in the plan: {', '.join(more)}", 8)
 
 
-def _comparison(one: Comparison) -> Iterator[str]:
-    if one.same is None:
-        yield from wrapped(f"{one.what}: schema not compared, {one.why}", 2)
+def _comparison(comparison: Comparison) -> Iterator[str]:
+    if comparison.same is None:
+        yield from wrapped(f"{comparison.what}: schema not compared, {comparison.why}", 2)
         return
-    yield from wrapped(f"{one.what}: {'the same schema' if one.same else 'another schema'}", 2)
-    for line in one.difference[:_LINES]:
+    yield from wrapped(f"{comparison.what}: {'the same schema' if comparison.same else 'another schema'}", 2)
+    for line in comparison.difference[:_LINES]:
         yield from wrapped(line, 6)
-    if more := one.difference[_LINES:]:
+    if more := comparison.difference[_LINES:]:
         yield from wrapped(f"and {len(more)} more lines", 6)
 
 
-def foretold(tracks: Sequence[TrackPlan]) -> Foretold:
-    """What the plan has for each statement, by file and number."""
+def planned_locks(tracks: Sequence[TrackPlan]) -> PlannedLocks:
+    """The locks that the plan has for each statement."""
     return {
-        (file.step.label, one.number): {
+        (file.step.label, statement.number): {
             touch.relation.name: touch.lock.strength
-            for touch in one.effect.touches
+            for touch in statement.effect.touches
             if touch.relation.state is State.EXISTS
         }
         for track in tracks
         for file in track.files
-        for one in file.statements
+        for statement in file.statements
     }
 
 
-def surprises(file: RanFile, one: RanStatement, known: Foretold) -> list[str]:
-    """The locks that are stronger than the plan has them, or that it has not at all."""
-    planned = known.get((file.name, one.number))
+def unplanned(file: RanFile, statement: RanStatement, known: PlannedLocks) -> list[str]:
+    """The locks that are stronger than in the plan, or not in the plan at all."""
+    planned = known.get((file.name, statement.number))
     if planned is None:  # a down file, run only to go back
         return []
-    return [f"{lock} on {name}" for name, lock in one.locks if lock.strength > planned.get(name, 0)]
+    return [f"{lock} on {name}" for name, lock in statement.locks if lock.strength > planned.get(name, 0)]
 
 
-def as_json(seen: Rehearsal, tracks: Sequence[TrackPlan]) -> dict[str, Any]:
+def as_json(rehearsal: Rehearsal, tracks: Sequence[TrackPlan]) -> dict[str, Any]:
     """For programs."""
-    known = foretold(tracks)
+    known = planned_locks(tracks)
     return {
-        "database": seen.database,
-        "warnings": list(seen.warnings),
+        "database": rehearsal.database,
+        "warnings": list(rehearsal.warnings),
         "files": [
             {
                 "file": file.name,
@@ -98,21 +101,26 @@ def as_json(seen: Rehearsal, tracks: Sequence[TrackPlan]) -> dict[str, Any]:
                 "error": describe(file.error) if file.error else None,
                 "statements": [
                     {
-                        "number": one.number,
-                        "line": one.line,
-                        "tag": one.tag,
-                        "seconds": round(one.seconds, 6),
-                        "locks": {name: lock.value for name, lock in one.locks},
-                        "sampled": one.sampled,
-                        "notInThePlan": surprises(file, one, known),
+                        "number": statement.number,
+                        "line": statement.line,
+                        "tag": statement.tag,
+                        "seconds": round(statement.seconds, 6),
+                        "locks": {name: lock.value for name, lock in statement.locks},
+                        "sampled": statement.sampled,
+                        "notInThePlan": unplanned(file, statement, known),
                     }
-                    for one in file.statements
+                    for statement in file.statements
                 ],
             }
-            for file in seen.files
+            for file in rehearsal.files
         ],
         "schema": [
-            {"after": one.what, "same": one.same, "why": one.why, "difference": list(one.difference)}
-            for one in seen.comparisons
+            {
+                "after": comparison.what,
+                "same": comparison.same,
+                "why": comparison.why,
+                "difference": list(comparison.difference),
+            }
+            for comparison in rehearsal.comparisons
         ],
     }

@@ -18,7 +18,7 @@ from fluxbase_migrations.core.text import visible
 class _Reader:
     convert: Callable[[Mapping[str, str]], Conversion]
     table: str
-    """Where the tool keeps its version unless it is told otherwise."""
+    """Where the tool keeps its version by default."""
     directories: bool = False
     """It reads directories below, too."""
 
@@ -32,24 +32,24 @@ _READERS: Final = {
 _UNREAD: Final = frozenset(
     (".go", ".java", ".class", ".kt", ".groovy", ".py", ".sh", ".bash", ".ps1", ".cmd", ".bat")
 )
-"""Endings of files that matter, but whose content does not."""
+"""Endings of files whose names matter, but whose content is not read."""
 _READ: Final = frozenset((".sql", ".conf", ".plan"))
 
 
 def import_files(tool: Tool, directory: Path, target: Path, *, dry_run: bool) -> int:
-    """Convert; prints the report, and returns 1 where nothing was written because something is in the way."""
+    """Convert the files and print the report; returns 1 if nothing was written because of an error."""
     reader = _READERS[tool]
     try:
         files, unreadable = _read(directory, reader.directories)
         conversion = reader.convert(files)
-        made = numbered(conversion)
-        contents = dict(file for one in made for file in one.files())
-        remarks = [*unreadable, *conversion.remarks, *_in_the_way(target)]
-        if not any(one.is_error for one in remarks):
+        migrations = numbered(conversion)
+        contents = dict(file for migration in migrations for file in migration.files())
+        remarks = [*unreadable, *conversion.remarks, *_existing_files(target)]
+        if not any(remark.is_error for remark in remarks):
             remarks += _checked(contents)
-        if not made and not any(one.is_error for one in remarks):
+        if not migrations and not any(remark.is_error for remark in remarks):
             remarks.append(Remark(f"there are no migrations of {tool}'s in {directory}"))
-        refused = any(one.is_error for one in remarks)
+        refused = any(remark.is_error for remark in remarks)
         if not refused and not dry_run:
             _write(target, contents)
     except OSError as error:
@@ -60,10 +60,10 @@ def import_files(tool: Tool, directory: Path, target: Path, *, dry_run: bool) ->
     if refused:
         print("nothing was written", file=sys.stderr)
         return 1
-    done = "would be written" if dry_run else "written"
-    counts = f"{_counted(len(made), 'migration')}, {_counted(len(contents), 'file')}"
-    print(f"{counts} {done} to {visible(str(target))}", file=sys.stderr)
-    return output.answer(map(visible, _report(made, _next(conversion, made, reader.table))))
+    verb = "would be written" if dry_run else "written"
+    counts = f"{_counted(len(migrations), 'migration')}, {_counted(len(contents), 'file')}"
+    print(f"{counts} {verb} to {visible(str(target))}", file=sys.stderr)
+    return output.answer(map(visible, _report(migrations, _next(conversion, migrations, reader.table))))
 
 
 def _counted(count: int, what: str) -> str:
@@ -71,21 +71,21 @@ def _counted(count: int, what: str) -> str:
 
 
 def _read(directory: Path, below: bool) -> tuple[dict[str, str], list[Remark]]:
-    """The texts by path below ``directory``, and what is no text."""
-    found, remarks = {}, []
-    paths = list(directory.iterdir())  # rglob() would take one that is missing for empty
+    """The texts by path below ``directory``, and a remark for each file that is not UTF-8."""
+    texts, remarks = {}, []
+    paths = list(directory.iterdir())  # raises for a missing directory, where rglob() finds nothing
     for path in sorted(directory.rglob("*") if below else paths):
         name = path.relative_to(directory).as_posix()
         if not path.is_file() or path.suffix not in _READ | _UNREAD:
             continue
         try:
-            found[name] = path.read_bytes().decode("utf-8-sig") if path.suffix in _READ else ""
+            texts[name] = path.read_bytes().decode("utf-8-sig") if path.suffix in _READ else ""
         except UnicodeDecodeError as error:
             remarks.append(Remark(f"it is not UTF-8: {error.reason} at offset {error.start}", name))
-    return found, remarks
+    return texts, remarks
 
 
-def _in_the_way(target: Path) -> list[Remark]:
+def _existing_files(target: Path) -> list[Remark]:
     if not target.is_dir():
         return []
     present = sorted(path.name for path in target.iterdir() if path.suffix == ".sql")
@@ -95,25 +95,25 @@ def _in_the_way(target: Path) -> list[Remark]:
 
 
 def _checked(contents: Mapping[str, Section]) -> list[Remark]:
-    """What the runner would refuse of the files, with its place in the original."""
+    """What the runner would refuse in the files, with its place in the original."""
     from fluxbase_migrations.runner.commands import validation
 
-    if strange := [name for name in contents if parse_name(name) is None]:
-        return [Remark(f"{name} is no name for a migration") for name in strange]
+    if unknown := [name for name in contents if parse_name(name) is None]:
+        return [Remark(f"{name} is no name for a migration") for name in unknown]
     try:
-        source = MigrationFiles.scan({name: one.text.encode() for name, one in contents.items()})
+        source = MigrationFiles.scan({name: section.text.encode() for name, section in contents.items()})
     except MigrationError as error:
         return [Remark(str(error))]
-    found = (one for one in validation.findings(source, None) if one.is_error and one.file)
+    errors = (finding for finding in validation.findings(source, None) if finding.is_error and finding.file)
     return [
-        Remark(one.message, origin.file, one.line and origin.line + one.line - 1)
-        for one in found
-        if one.file and (origin := contents[one.file])
+        Remark(finding.message, origin.file, finding.line and origin.line + finding.line - 1)
+        for finding in errors
+        if finding.file and (origin := contents[finding.file])
     ]
 
 
 def _write(target: Path, contents: Mapping[str, Section]) -> None:
-    """All of them; what was written is taken away again where one cannot be.
+    """Write all files; if one cannot be written, those written before are removed.
 
     Raises:
         OSError: as the system says.
@@ -121,27 +121,28 @@ def _write(target: Path, contents: Mapping[str, Section]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     try:
-        for name, one in contents.items():
+        for name, section in contents.items():
             path = target / name
             with path.open("x", encoding="utf-8", newline="") as file:
                 written.append(path)
-                file.write(one.text)
+                file.write(section.text)
     except OSError:
         for path in written:
             path.unlink(missing_ok=True)
         raise
 
 
-def _report(made: Sequence[Numbered], last: Sequence[str]) -> list[str]:
+def _report(migrations: Sequence[Numbered], advice: Sequence[str]) -> list[str]:
     rows = [("VERSION", "FROM", "TO")]
-    for one in made:
-        rows += [(one.migration.version, origin.file, name) for name, origin in one.files()]
-    return [*output.table(rows), "", *last]
+    for numbered_migration in migrations:
+        version = numbered_migration.migration.version
+        rows += [(version, origin.file, name) for name, origin in numbered_migration.files()]
+    return [*output.table(rows), "", *advice]
 
 
-def _next(conversion: Conversion, made: Sequence[Numbered], table: str) -> list[str]:
-    """What takes a database over that the tool has migrated."""
-    newest = made[-1]
+def _next(conversion: Conversion, migrations: Sequence[Numbered], table: str) -> list[str]:
+    """The command that takes over a database which the tool has migrated."""
+    newest = migrations[-1]
     if conversion.keep_numbers or table == _READERS[Tool.SQITCH].table:
         return [f"a database that has them: fluxbase-migrate baseline --from {table}"]
     return [

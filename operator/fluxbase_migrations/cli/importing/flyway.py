@@ -45,26 +45,26 @@ def convert(files: Mapping[str, str]) -> Conversion:
         elif kind == "B":
             remarks.append(Remark("a baseline migration stands for others: import the others instead", path))
         elif match[4] == "sql":
-            place = _place(version)
-            versions.setdefault(f"{kind}{'.'.join(map(str, place))}", []).append(path)
+            key = _place(version)
+            versions.setdefault(f"{kind}{'.'.join(map(str, key))}", []).append(path)
             remarks += _placeholders(path, files[path])
             remarks += _settings(path, files.get(f"{path}.conf", ""))
             if kind == "V":
-                ups[place] = Migration(version, match[3] or NO_TITLE, Section(files[path], path), None)
+                ups[key] = Migration(version, match[3] or NO_TITLE, Section(files[path], path), None)
             else:
-                downs[place] = path
+                downs[key] = path
     remarks += duplicates(versions)
-    lost = (path for place, path in downs.items() if place not in ups)
-    remarks += [Remark("it undoes a version that has no file", path) for path in lost]
-    found = [
-        replace(one, down=Section(files[downs[place]], downs[place])) if place in downs else one
-        for place, one in sorted(ups.items())
+    orphans = (path for key, path in downs.items() if key not in ups)
+    remarks += [Remark("it undoes a version that has no file", path) for path in orphans]
+    migrations = [
+        replace(migration, down=Section(files[downs[key]], downs[key])) if key in downs else migration
+        for key, migration in sorted(ups.items())
     ]
-    return Conversion(found, remarks, are_in_order(one.version for one in found))
+    return Conversion(migrations, remarks, are_in_order(migration.version for migration in migrations))
 
 
 def _place(version: str) -> tuple[int, ...]:
-    """Where a version stands among others: zeros at its end make no difference."""
+    """A version's sort key: zeros at its end make no difference."""
     parts = [int(part) for part in version.split(".")]
     while len(parts) > 1 and not parts[-1]:
         parts.pop()
@@ -83,15 +83,15 @@ def _unnamed(path: str, name: str) -> list[Remark]:
 
 
 def _placeholders(path: str, text: str) -> list[Remark]:
-    """The first of a file; Flyway puts values for them everywhere, in strings and comments, too."""
+    """A remark on the first of a file; Flyway replaces them everywhere, in strings and comments, too."""
     for number, line in lines(text):
-        if found := _PLACEHOLDER.search(line):
-            return [Remark(f"the placeholder {found[0]}: put its value into the file", path, number)]
+        if match := _PLACEHOLDER.search(line):
+            return [Remark(f"the placeholder {match[0]}: put its value into the file", path, number)]
     return []
 
 
 def _settings(path: str, text: str) -> list[Remark]:
-    """Those of a script's own configuration file."""
+    """Remarks on the settings of a script's own configuration file."""
     remarks = []
     for number, line in lines(text):
         match = _SETTING.fullmatch(line)

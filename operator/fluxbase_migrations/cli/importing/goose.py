@@ -1,6 +1,6 @@
 """goose: ``00001_name.sql`` with ``-- +goose Up``, ``Down``, ``StatementBegin`` and so on.
 
-Its markers are lines, wherever they stand: goose knows no quotes and no comments when it looks for them.
+Its markers are whole lines, also in quotes and comments: goose does not parse SQL when it searches for them.
 """
 
 import re
@@ -29,7 +29,7 @@ _GO: Final = re.compile(r"[0-9]+_.*(?<!_test)\.go", re.DOTALL)
 def convert(files: Mapping[str, str]) -> Conversion:
     """The migrations of a directory's files, name → content."""
     remarks: list[Remark] = []
-    found: list[Migration] = []
+    migrations: list[Migration] = []
     versions: dict[str, list[str]] = {}
     for name, text in sorted(files.items()):
         if _GO.fullmatch(name):
@@ -49,10 +49,10 @@ def convert(files: Mapping[str, str]) -> Conversion:
         if file.up is not None:
             up = section(name, *file.up)
             down = section(name, *file.down) if file.down is not None else None
-            found.append(Migration(match[1], match[2] or NO_TITLE, up, down))
+            migrations.append(Migration(match[1], match[2] or NO_TITLE, up, down))
     remarks += duplicates(versions)
-    found.sort(key=lambda one: int(one.version))
-    return Conversion(found, remarks, are_in_order(one.version for one in found))
+    migrations.sort(key=lambda migration: int(migration.version))
+    return Conversion(migrations, remarks, are_in_order(migration.version for migration in migrations))
 
 
 @dataclass(slots=True)
@@ -111,13 +111,13 @@ class _File:
         return None
 
     def _add(self, line: str) -> None:
-        """A line in a marker's place, so that lines keep their distance."""
+        """Add a line in place of a marker, so that line numbers stay the same."""
         current = self.down or self.up
         if current is not None:
             current[1].append(line)
 
     def _is_ended(self) -> bool:
-        """Whether the block ends with a semicolon; without one, the next statement would go on with it."""
+        """Whether the block ends with a semicolon; without it, the next statement would be part of it."""
         current = self.down or self.up
-        written = [line for line in current[1] if line.strip()] if current else []
-        return bool(written) and written[-1].rstrip().endswith(";") and not is_comment(written[-1])
+        text_lines = [line for line in current[1] if line.strip()] if current else []
+        return bool(text_lines) and text_lines[-1].rstrip().endswith(";") and not is_comment(text_lines[-1])

@@ -1,4 +1,4 @@
-"""What another tool's files are turned into."""
+"""What other tools' files are converted to."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,9 +9,9 @@ from fluxbase_migrations.core.files import MAX_VERSION
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 
 _DIGITS: Final = 3
-"""At least so many has a number that we give."""
+"""The least number of digits where the migrations get new numbers."""
 NO_TITLE: Final = "migration"
-"""For a file that has none in its name."""
+"""The title of a file that has none in its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Migration:
     title: str
     up: Section
     down: Section | None
-    """None: there is none, which is no down file here."""
+    """None: no down file is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,18 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """All of a directory."""
+    """The migrations of a directory, and the remarks on them."""
 
     migrations: Sequence[Migration]
     """In the tool's own order."""
     remarks: Sequence[Remark]
     keep_numbers: bool = True
-    """The versions are numbers in this very order; otherwise they become 1, 2, 3 and so on."""
+    """The versions are numbers in ascending order; otherwise they become 1, 2, 3 and so on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A migration with the number that it has here, as digits."""
+    """A migration with its number in the new files, as digits."""
 
     number: str
     migration: Migration
@@ -77,11 +77,14 @@ class Numbered:
 
 
 def numbered(conversion: Conversion) -> list[Numbered]:
-    """The migrations with their numbers here."""
+    """The migrations with their numbers in the new files."""
     if conversion.keep_numbers:
-        return [Numbered(one.version, one) for one in conversion.migrations]
+        return [Numbered(migration.version, migration) for migration in conversion.migrations]
     width = max(_DIGITS, len(str(len(conversion.migrations))))
-    return [Numbered(str(number).zfill(width), one) for number, one in enumerate(conversion.migrations, 1)]
+    return [
+        Numbered(str(number).zfill(width), migration)
+        for number, migration in enumerate(conversion.migrations, 1)
+    ]
 
 
 def are_in_order(versions: Iterable[str]) -> bool:
@@ -104,9 +107,9 @@ def is_comment(line: str) -> bool:
     return not line.strip() or line.lstrip().startswith("--")
 
 
-def section(file: str, first: int, found: Sequence[str]) -> Section:
+def section(file: str, first: int, text_lines: Sequence[str]) -> Section:
     """A section of whole lines; ``first`` is the number of the first one."""
-    return Section("\n".join(found).rstrip() + "\n", file, first)
+    return Section("\n".join(text_lines).rstrip() + "\n", file, first)
 
 
 def duplicates(versions: Mapping[str, Sequence[str]]) -> list[Remark]:
@@ -122,4 +125,4 @@ ATOMIC: Final = (
     "runs outside a transaction there; here its statements run in transactions as far as PostgreSQL allows, "
     "consecutive ones in one"
 )
-"""What becomes of a file that asks for no transaction."""
+"""What happens to a file that asks for no transaction."""

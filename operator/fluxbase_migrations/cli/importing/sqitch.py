@@ -31,9 +31,9 @@ def convert(files: Mapping[str, str]) -> Conversion:
     if PLAN not in files:
         return Conversion((), (Remark(f"there is no {PLAN}"),), keep_numbers=False)
     remarks = _of_configuration(files.get(_CONFIGURATION, ""))
-    changes, tags, told = _read(files[PLAN])
-    remarks += told
-    found = []
+    changes, tags, plan_remarks = _read(files[PLAN])
+    remarks += plan_remarks
+    migrations = []
     for index, change in enumerate(changes):
         script = _script(change, changes[index + 1 :], tags, files)
         if script is None:
@@ -44,7 +44,7 @@ def convert(files: Mapping[str, str]) -> Conversion:
             why = f"there is no {down}: it cannot be reverted"
             remarks.append(Remark(why, PLAN, change.line, is_error=False))
         title = script.replace("/", "_")
-        found.append(
+        migrations.append(
             Migration(
                 script,
                 title,
@@ -55,7 +55,7 @@ def convert(files: Mapping[str, str]) -> Conversion:
     if any(path.startswith("verify/") for path in files):
         why = "the scripts in verify/ are left out: there is nothing here that would run them"
         remarks.append(Remark(why, is_error=False))
-    return Conversion(found, remarks, keep_numbers=False)
+    return Conversion(migrations, remarks, keep_numbers=False)
 
 
 def _read(plan: str) -> tuple[list[_Change], list[str], list[Remark]]:
@@ -73,8 +73,8 @@ def _read(plan: str) -> tuple[list[_Change], list[str], list[Remark]]:
         if match is None or match[1] == "-":
             remarks.append(Remark("not a line that is understood", PLAN, number))
             continue
-        if foreign := [one for one in (match[3] or "").split() if ":" in one]:
-            why = f"it needs {foreign[0]} of another project: import that first, and remove this"
+        if foreign_changes := [name for name in (match[3] or "").split() if ":" in name]:
+            why = f"it needs {foreign_changes[0]} of another project: import that first, and remove this"
             remarks.append(Remark(why, PLAN, number))
         changes.append(_Change(match[2], number, len(tags)))
     return changes, tags, remarks
@@ -83,10 +83,10 @@ def _read(plan: str) -> tuple[list[_Change], list[str], list[Remark]]:
 def _script(
     change: _Change, later: Sequence[_Change], tags: Sequence[str], files: Mapping[str, str]
 ) -> str | None:
-    """The name of its scripts. A change that was reworked keeps the old ones under name@tag."""
+    """The name of the change's scripts. Sqitch keeps those of a reworked change under name@tag."""
     names = [change.name]
-    if again := next((one for one in later if one.name == change.name), None):
-        names = [f"{change.name}@{tag}" for tag in reversed(tags[change.tags : again.tags])]
+    if reworked := next((other for other in later if other.name == change.name), None):
+        names = [f"{change.name}@{tag}" for tag in reversed(tags[change.tags : reworked.tags])]
     return next((name for name in names if f"deploy/{name}.sql" in files), None)
 
 
