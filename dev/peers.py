@@ -38,9 +38,9 @@ class Finished:
 
     @property
     def command(self) -> str:
-        """What was run and what it said, without the connection string, for a failed assertion."""
-        shown = [re.sub(r"://[^@]*@", "://…@", word) for word in self.argv]
-        return f"{' '.join(shown)}\nexit code {self.code}\n{self.output}"
+        """The command and its output, without the connection string, for a failed assertion."""
+        words = [re.sub(r"://[^@]*@", "://…@", word) for word in self.argv]
+        return f"{' '.join(words)}\nexit code {self.code}\n{self.output}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Ours(Peer):
 
     options: Sequence[str] = ()
     prefork: Prefork | None = None
-    """Fork from it instead of starting anew."""
+    """Fork from it instead of starting a new interpreter."""
 
     def run(self, *command: str, stdin: str = "", timeout: float = LIMIT) -> Finished:
         """Run to the end; a process that exceeds ``timeout`` seconds is killed and the test fails."""

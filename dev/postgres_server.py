@@ -14,7 +14,7 @@ there. The rest are fetched once with Maven and kept::
 
     python3 -m dev.postgres_server install 14 16 17 18
 
-A server that cannot be had is an error, never a reason to skip a test.
+A server that is not available is an error, never a reason to skip a test.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ STOP_SIGNALS: Mapping[StopMode, signal.Signals] = {
 }
 
 
-# Outlives us: our end of its standard input closes when we end, however that happens, and then it cleans up.
+# Outlives us: its standard input closes when our process ends, even if it is killed, and then it cleans up.
 WATCHDOG = """
 read -r _
 kill -QUIT "$1" 2>/dev/null
@@ -167,7 +167,7 @@ class Server:
     def start(self) -> None:
         """Start on the data directory as it is and wait until connections are accepted.
 
-        The port stays the same across `kill` and `start`, unless somebody else has taken it meanwhile.
+        The port stays the same across `kill` and `start`, unless another process has taken it in between.
         """
         if self._process is not None:
             raise PostgresServerError(f"PostgreSQL {self.version} is running already")
@@ -256,7 +256,7 @@ class Server:
         return False
 
     def _watch(self, pid: int) -> None:
-        """See to it that the server does not outlive a test run that was killed."""
+        """Start the watchdog, so that the server does not outlive a test run that was killed."""
         command = ["/bin/sh", "-c", WATCHDOG, "watchdog", str(pid), str(self.directory)]
         self._watchdog = subprocess.Popen(
             command,
@@ -268,7 +268,7 @@ class Server:
         )
 
     def _ended(self) -> None:
-        """The server's process is gone, and its number may be somebody else's soon."""
+        """Forget the server's process and end its watchdog: its process id may be used again soon."""
         self._process = None
         if self._watchdog is not None:
             self._watchdog.kill()
@@ -284,7 +284,7 @@ class Server:
         command += ["--auth-local=trust", "--auth-host=scram-sha-256"]
         command += ["--encoding=UTF8", "--no-locale", "--no-sync"]
         _give(self.directory)
-        done = subprocess.run(
+        completed = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -292,9 +292,9 @@ class Server:
             timeout=START_TIMEOUT,
             **_as_owner(),
         )
-        if done.returncode != 0:
+        if completed.returncode != 0:
             raise PostgresServerError(
-                f"initdb of PostgreSQL {self.version} failed\n{done.stdout}{done.stderr}"
+                f"initdb of PostgreSQL {self.version} failed\n{completed.stdout}{completed.stderr}"
             )
         password_file.unlink()
         settings = {
@@ -346,7 +346,7 @@ def start_server(
     return server
 
 
-# Servers that nobody has stopped yet, ended with the interpreter: a failed test leaves no process behind.
+# Servers that run, ended with the interpreter: a failed test leaves no process behind.
 _running: set[Server] = set()
 
 
@@ -407,7 +407,7 @@ def _fetch(release: str, home: Path) -> None:
             f"-DoutputDirectory={scratch}",
         ]
         try:
-            done = subprocess.run(
+            completed = subprocess.run(
                 command,
                 cwd=scratch,
                 stdin=subprocess.DEVNULL,
@@ -418,8 +418,10 @@ def _fetch(release: str, home: Path) -> None:
         except subprocess.TimeoutExpired:
             raise PostgresServerError(f"fetching {artifact} took more than {INSTALL_TIMEOUT:g} s") from None
         jars = list(scratch.glob("*.jar"))
-        if done.returncode != 0 or not jars:
-            raise PostgresServerError(f"fetching {artifact} failed\n{(done.stdout + done.stderr)[-2000:]}")
+        if completed.returncode != 0 or not jars:
+            raise PostgresServerError(
+                f"fetching {artifact} failed\n{(completed.stdout + completed.stderr)[-2000:]}"
+            )
         unpacked = scratch / "unpacked"
         unpacked.mkdir()
         _unpack(jars[0], unpacked)
@@ -432,7 +434,7 @@ def _unpack(jar: Path, target: Path) -> None:
     with zipfile.ZipFile(jar) as outer:
         inner = next(name for name in outer.namelist() if name.endswith(".txz"))
         with outer.open(inner) as compressed, tarfile.open(fileobj=compressed, mode="r:xz") as archive:
-            # Newer Pythons want to be told how far the archive is trusted; older ones do not know the word.
+            # Newer Pythons warn where no filter is set; older ones do not have the attribute.
             archive.extraction_filter = getattr(tarfile, "tar_filter", None)
             archive.extractall(target)  # noqa: S202  # the registry's own archive
 
@@ -454,7 +456,7 @@ def _cache_directory() -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the wait is bounded by the other's own limit."""
+    """Hold a file lock; waits for another process at most as long as an installation may take."""
     with path.open("w") as handle:
 
         def taken() -> bool:
@@ -472,7 +474,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _owner() -> pwd.struct_passwd | None:
-    """Whom the server runs as, if not as ourselves: PostgreSQL refuses root."""
+    """The user that the server runs as; None: the current user. PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -523,15 +525,15 @@ def _ready(pid_file: Path, pid: int) -> bool:
 
 
 def _children(parent: int) -> list[int]:
-    found = []
+    children = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 # "pid (name) state ppid …", where the name may hold spaces and parentheses.
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[1]) == parent:
-                    found.append(int(entry.name))
-    return found
+                    children.append(int(entry.name))
+    return children
 
 
 def _alive(pid: int) -> bool:

@@ -1,8 +1,8 @@
-"""Our command line in a process that has been started already: forked from one that has imported it.
+"""Our command line, forked from a process that has already imported it.
 
 Starting Python and importing the runner is most of what a short command costs; a test with hundreds of
-commands pays it once. What is forked is the program itself, with arguments, environment and streams of its
-own. Where the start belongs to what is tested, tests run the installed command instead.
+commands pays it once. The fork is the program itself, with arguments, environment and streams of its
+own. Where the start itself is tested, tests run the installed command instead.
 """
 
 import json
@@ -42,10 +42,10 @@ class Prefork:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
             code = int(self._process.stdout.readline())
-            said = Path(output.name).read_text(errors="replace")
+            printed = Path(output.name).read_text(errors="replace")
         if code == -signal.SIGKILL:
-            raise AssertionError(f"killed after {timeout:g} s: {arguments[-1]}\n{said}")
-        return code, said
+            raise AssertionError(f"killed after {timeout:g} s: {arguments[-1]}\n{printed}")
+        return code, printed
 
     def __enter__(self) -> Self:
         return self
@@ -75,10 +75,10 @@ def serve() -> None:
 
 def _become(order: Mapping[str, str]) -> None:
     """Streams, directory and arguments as a shell would give them."""
-    with tempfile.TemporaryFile() as typed:
-        typed.write(order["stdin"].encode())
-        typed.seek(0)
-        os.dup2(typed.fileno(), 0)
+    with tempfile.TemporaryFile() as standard_input:
+        standard_input.write(order["stdin"].encode())
+        standard_input.seek(0)
+        os.dup2(standard_input.fileno(), 0)
     output = os.open(order["output"], os.O_WRONLY | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -89,7 +89,7 @@ def _become(order: Mapping[str, str]) -> None:
 
 
 def _exit_code(main: object, arguments: Sequence[str]) -> int:
-    """What the interpreter would end with."""
+    """The exit code that the interpreter would end with."""
     try:
         code = main(arguments)  # type: ignore[operator]
     except SystemExit as end:

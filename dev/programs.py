@@ -12,7 +12,7 @@ END_SECONDS = 10.0
 class Program:
     """One process at a time of one command line; as a context manager it runs throughout the block.
 
-    ``environment`` is all that it gets; None: our own. Everything that it says is appended to ``log``.
+    ``environment`` is its whole environment; None: our own. Its output is appended to ``log``.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """Its process's."""
+        """The id of its process."""
         assert self._process is not None, "it was never started"
         return self._process.pid
 
@@ -63,7 +63,7 @@ class Program:
             self.kill()
 
     def log_tail(self, lines: int = 30) -> str:
-        """The last lines that it said."""
+        """The last lines of its output."""
         if not self._log.exists():
             return "(it has said nothing)"
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])

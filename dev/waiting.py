@@ -7,11 +7,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(what: str, look: Callable[[], T | None], timeout: float = 60, every: float = 0.02) -> T:
-    """Look until there is something true to return; fail with ``what`` was awaited after ``timeout`` s."""
+def eventually(what: str, probe: Callable[[], T | None], timeout: float = 60, every: float = 0.02) -> T:
+    """Call ``probe`` until it returns something true, and return that; fail after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while True:
-        result = look()
+        result = probe()
         if result:
             return result
         if time.monotonic() > deadline:

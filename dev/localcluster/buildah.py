@@ -137,27 +137,27 @@ def pip_configuration() -> tuple[str, list[str]]:
         kept["find-links"] = "\n".join(links)
     if not kept:
         return "", []
-    written = configparser.RawConfigParser()
-    written["global"] = kept
+    parser = configparser.RawConfigParser()
+    parser["global"] = kept
     text = io.StringIO()
-    written.write(text)
+    parser.write(text)
     return text.getvalue(), links
 
 
 def _pip_settings() -> dict[str, str]:
     """Pip's global settings on this machine, from its files and PIP_ variables, the latter winning."""
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     if shutil.which("pip"):
-        listed = subprocess.run(["pip", "config", "list"], capture_output=True, text=True, check=False).stdout
-        for line in listed.splitlines():
+        output = subprocess.run(["pip", "config", "list"], capture_output=True, text=True, check=False).stdout
+        for line in output.splitlines():
             name, _, value = line.partition("=")
             if name.startswith(("global.", "install.")):
-                found[name.partition(".")[2]] = value.strip("'")
+                settings[name.partition(".")[2]] = value.strip("'")
     else:
         parser = configparser.RawConfigParser()
         parser.read(["/etc/pip.conf", Path.home() / ".config/pip/pip.conf", Path.home() / ".pip/pip.conf"])
-        found |= dict(parser["global"]) if parser.has_section("global") else {}
+        settings |= dict(parser["global"]) if parser.has_section("global") else {}
     for variable, value in os.environ.items():
         if variable.startswith("PIP_"):
-            found[variable[4:].lower().replace("_", "-")] = value
-    return found
+            settings[variable[4:].lower().replace("_", "-")] = value
+    return settings

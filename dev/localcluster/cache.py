@@ -1,7 +1,7 @@
-"""Built things, each in a directory under a key of everything that it was built from.
+"""The build cache: each result in a directory under a key of all inputs of its build.
 
 A directory appears under its key by one rename, when it is complete: an interrupted build leaves nothing that
-a later one could take for finished.
+a later one could mistake for a complete result.
 """
 
 import contextlib
@@ -49,11 +49,11 @@ class Cache:
         self.progress = progress
 
     def path(self, name: str, key: str) -> Path:
-        """Where the thing called `name`, made from the inputs behind `key`, is or will be."""
+        """The directory of the result called `name` of the inputs behind `key`, built or not."""
         return self.root / "built" / f"{name}-{key}"
 
     def build(self, name: str, key: str, make: Callable[[Path, Path], None]) -> Path:
-        """The directory of a built thing, made now if it is not there.
+        """The directory of a build's result; builds it if it does not exist.
 
         Args:
             name: What is built; also the name of its log.
@@ -82,9 +82,9 @@ class Cache:
         return final
 
     def forget_old(self, name: str, keep: int) -> list[Path]:
-        """Remove all but the `keep` most recently used builds of a name; returns what went."""
-        found = sorted(self.root.glob(f"built/{name}-????????????"), key=lambda path: path.stat().st_mtime)
-        old = found[:-keep] if keep else found
+        """Remove all but the `keep` most recently used builds of a name; returns those removed."""
+        builds = sorted(self.root.glob(f"built/{name}-????????????"), key=lambda path: path.stat().st_mtime)
+        old = builds[:-keep] if keep else builds
         for path in old:
             shutil.rmtree(path, ignore_errors=True)
         return old
@@ -96,7 +96,7 @@ class Cache:
 
 @contextlib.contextmanager
 def lock(path: Path, what: str, progress: Progress) -> Iterator[None]:
-    """Hold a file lock, which ends with the process however it ends.
+    """Hold a file lock, which the kernel releases when the process ends.
 
     Raises:
         ClusterError: Another process held it for too long; says which.
@@ -127,9 +127,9 @@ def lock(path: Path, what: str, progress: Progress) -> Iterator[None]:
 
 
 def contained(argv: list[str | Path]) -> list[str | Path]:
-    """A command in mount and process namespaces of its own, which end with whoever started it.
+    """A command in mount and process namespaces of its own, which end with the calling process.
 
-    Interrupted, such a command leaves neither mounts nor processes behind, even if it is we who are killed.
+    It leaves neither mounts nor processes behind, even if the calling process is killed.
     """
     return [
         *("setpriv", "--pdeathsig", "KILL", "--"),

@@ -25,7 +25,7 @@ POSTGRES_HOST = f"postgres.{POSTGRES_NAMESPACE}.svc.{DOMAIN}"
 
 @dataclass(frozen=True)
 class External:
-    """A cluster and images that somebody else made, from KUBECONFIG, IMAGE and RUNNER_IMAGE."""
+    """An existing cluster and images, from KUBECONFIG, IMAGE and RUNNER_IMAGE."""
 
     kubeconfig: Path
     image: str
@@ -44,7 +44,7 @@ def external() -> External | None:
 class Cluster:
     """A running cluster.
 
-    For one that is not ours, `node` and `ports` are None, and what concerns its parts raises ClusterError.
+    For an external one, `node` and `ports` are None, and methods about its parts raise ClusterError.
 
     Attributes:
         kubeconfig: Usable from this machine's own network.
@@ -81,8 +81,8 @@ class Cluster:
 
     def apply(self, *objects: manifests.Object) -> None:
         """Create or change objects, whatever their size."""
-        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=listed)
+        document = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=document)
 
     @property
     def env(self) -> dict[str, str]:
@@ -93,13 +93,13 @@ class Cluster:
 
     def password(self, role: str = FLUXBASE) -> str:
         """The password of a role of the local cluster's PostgreSQL."""
-        found: dict[str, str] = json.loads((self.local().where.state / "passwords.json").read_text())
-        return found[role]
+        passwords: dict[str, str] = json.loads((self.local().where.state / "passwords.json").read_text())
+        return passwords[role]
 
     def dsn(self, *, database: str = FLUXBASE, role: str = FLUXBASE, inside: bool = False) -> str:
         """The URL of a database, as this machine reaches it, or as pods do (`inside`).
 
-        Of a cluster that is not ours it is DATABASE_URL, for both.
+        For an external cluster it is DATABASE_URL in both cases.
         """
         if self.node is None or self.ports is None:
             if "DATABASE_URL" not in os.environ:
@@ -119,15 +119,15 @@ class Cluster:
     # Images
 
     def ensure_image(self, progress: Progress | None = None) -> str:
-        """Build the operator's image if an input changed, give it to the node, and return its name."""
-        if (given := external()) is not None:
-            return given.image
+        """Build the operator's image if an input changed, load it into the node, and return its name."""
+        if (external_cluster := external()) is not None:
+            return external_cluster.image
         return self._ensure(Images.operator, progress)
 
     def ensure_runner_image(self, progress: Progress | None = None) -> str:
         """The same for the image of the Jobs."""
-        if (given := external()) is not None:
-            return given.runner_image
+        if (external_cluster := external()) is not None:
+            return external_cluster.runner_image
         return self._ensure(Images.runner, progress)
 
     def _ensure(self, make: Callable[[Images], Image], progress: Progress | None) -> str:
@@ -140,18 +140,18 @@ class Cluster:
 
     def chart_images(self, progress: Progress | None = None) -> list[str]:
         """The chart's values that name both images."""
-        named = {
+        images = {
             "image": self.ensure_image(progress),
             "runnerImage": self.ensure_runner_image(progress),
         }
         values = []
-        for value, image in named.items():
+        for value, image in images.items():
             repository, _, tag = image.rpartition(":")
             values += [f"{value}.repository={repository}", f"{value}.tag={tag}"]
         return values
 
     def load_image(self, image: Image) -> None:
-        """Give the node an image, unless it has it."""
+        """Load an image into the node's containerd, unless it has it."""
         if image.ref not in run([*self.ctr(), "images", "ls", "-q"]).split():
             run([*self.ctr(), "images", "import", image.archive], timeout=300)
 
@@ -163,7 +163,7 @@ class Cluster:
     # Faults
 
     def start(self, part: str) -> None:
-        """Start a component, or PostgreSQL's pod (`postgres`), and wait until it is of use again."""
+        """Start a component, or PostgreSQL's pod (`postgres`), and wait until it is ready."""
         if part == "postgres":
             self._scale_postgres(1)
             return
@@ -172,7 +172,7 @@ class Cluster:
             wait_until("the API server", self.api_ready, timeout=60, why_not=lambda: self.logs(part))
 
     def stop(self, part: str, number: signal.Signals = signal.SIGTERM) -> None:
-        """Send a component a signal and wait for its end; `postgres` takes the pod away, keeping the data."""
+        """Send a component a signal and wait for its end; `postgres` removes the pod and keeps the data."""
         if part == "postgres":
             self._scale_postgres(0)
         else:
@@ -187,10 +187,10 @@ class Cluster:
         return run(self.local().enter(list(argv)), timeout=timeout)
 
     def refresh_volumes(self) -> None:
-        """Empty the PersistentVolumes that are no longer claimed, and offer them anew."""
+        """Empty the PersistentVolumes that are no longer claimed, and create them again."""
         where = self.local().where
-        listed = json.loads(self.kubectl("get", "persistentvolumes", "-o", "json"))["items"]
-        phases = {item["metadata"]["name"]: item["status"].get("phase") for item in listed}
+        volumes = json.loads(self.kubectl("get", "persistentvolumes", "-o", "json"))["items"]
+        phases = {item["metadata"]["name"]: item["status"].get("phase") for item in volumes}
         used = [name for name in manifests.volume_names() if phases.get(name) in ("Released", "Failed")]
         if used:
             self.kubectl("delete", "persistentvolumes", *used, "--wait=true")
@@ -213,10 +213,10 @@ class Cluster:
         """Whether the API server says that it is ready; raises ClusterError if it has ended."""
         self.local().check_running("kube-apiserver")
         argv = [str(self.tools["kubectl"]), "get", "--raw", "/readyz"]
-        done = subprocess.run(
+        completed = subprocess.run(
             argv, env={**os.environ, **self.env}, capture_output=True, timeout=30, check=False
         )
-        return done.returncode == 0
+        return completed.returncode == 0
 
     def _part(self, name: str) -> Component:
         if name not in self.parts:
@@ -226,7 +226,7 @@ class Cluster:
         return self.parts[name]
 
     def local(self) -> Node:
-        """The local node; raises ClusterError if the cluster is not ours."""
+        """The local node; raises ClusterError if the cluster is external."""
         if self.node is None:
             raise ClusterError("this is for the local cluster; KUBECONFIG and IMAGE name another")
         return self.node

@@ -101,7 +101,7 @@ def _kubelet(where: Layout) -> object:
         "cgroupRoot": f"/{where.node}",
         "failCgroupV1": False,
         "failSwapOn": False,
-        # The machine's disk is not the node's to keep free.
+        # Keeping the machine's disk free is not this node's task.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
         "imageGCHighThresholdPercent": 100,
         "maxPods": 250,
@@ -121,8 +121,8 @@ def _kube_proxy(where: Layout) -> object:
 
 
 def _corefile(where: Layout) -> str:
-    # No cache: a name that a test asks for too early is there as soon as its Service is. A name outside the
-    # cluster does not exist, as a mistyped one would not if there were somebody to ask.
+    # No cache: a name that a test asks for too early resolves as soon as its Service exists. A name outside
+    # the cluster does not exist: there is no other DNS server.
     return f"""
 {DOMAIN} in-addr.arpa ip6.arpa {{
     bind {NODE_ADDRESS}
@@ -158,7 +158,7 @@ def components(where: Layout, programs: Path, coredns: Path, ports: Ports) -> di
     def known_as(name: str) -> str:
         return f"--kubeconfig={pki / name}.kubeconfig"
 
-    found = [
+    ordered = [
         Component("containerd", ["containerd", "--config", str(where.etc / "containerd.toml")]),
         kube(
             "etcd",
@@ -166,7 +166,7 @@ def components(where: Layout, programs: Path, coredns: Path, ports: Ports) -> di
             f"--listen-client-urls={ETCD}",
             f"--advertise-client-urls={ETCD}",
             "--listen-peer-urls=http://127.0.0.1:2380",
-            # A cluster that is made anew when its machine restarts need not survive that.
+            # The cluster is created again after a restart of the machine: its data need not survive that.
             "--unsafe-no-fsync",
             "--log-level=warn",
         ),
@@ -211,7 +211,7 @@ def components(where: Layout, programs: Path, coredns: Path, ports: Ports) -> di
         *_forward("api", ports.api, API_SOCKET, f"{NODE_ADDRESS}:{API_PORT}"),
         *_forward("postgres", ports.postgres, POSTGRES_SOCKET, f"{POSTGRES_SERVICE}:5432"),
     ]
-    return {component.name: component for component in found}
+    return {component.name: component for component in ordered}
 
 
 def _forward(name: str, port: int, path: str, target: str) -> list[Component]:

@@ -56,16 +56,16 @@ def apply_shop(cluster: Cluster) -> None:
 
 
 def write_files(cluster: Cluster, *directories: str) -> None:
-    """Have the ConfigMap hold the files of these directories of the example."""
+    """Put the files of these directories of the example into the ConfigMap."""
     files = [f"--from-file={SHOP / directory}" for directory in directories]
-    made = cluster.kubectl(
+    config_map = cluster.kubectl(
         "create", "configmap", "user-migrations", *files, "-n", NAMESPACE, "--dry-run=client", "-o", "json"
     )
-    cluster.apply(json.loads(made))
+    cluster.apply(json.loads(config_map))
 
 
 def undo_failure(cluster: Cluster) -> None:
-    """Roll the example back to where it was before ``make demo-failure``, wherever that stopped."""
+    """Roll the example back to its version before ``make demo-failure``, even if that was interrupted."""
     version = cluster.kubectl("get", *SET, "-o", "jsonpath={.status.tracks.user.version}")
     if version != "5":
         return
@@ -86,25 +86,25 @@ def set_target(cluster: Cluster, version: int | None) -> None:
 
 
 def await_user(cluster: Cluster, *phases: str) -> None:
-    """Wait until the example is in one of these phases for what its ConfigMap and spec say now."""
+    """Wait until the example is in one of these phases for its current ConfigMap and spec."""
 
     def status() -> str:
         return cluster.kubectl("get", *SET, "-o", "jsonpath={.status}")
 
-    def there() -> bool:
-        found = json.loads(cluster.kubectl("get", *SET, "-o", "json"))
-        made = json.loads(
+    def is_reached() -> bool:
+        migration_set = json.loads(cluster.kubectl("get", *SET, "-o", "json"))
+        config_map = json.loads(
             cluster.kubectl("get", "configmap", "user-migrations", "-n", NAMESPACE, "-o", "json")
         )
-        state = found.get("status", {})
-        current = state.get("observedGeneration") == found["metadata"]["generation"]
-        digest = source_digest({name: text.encode() for name, text in made["data"].items()})
+        state = migration_set.get("status", {})
+        current = state.get("observedGeneration") == migration_set["metadata"]["generation"]
+        digest = source_digest({name: text.encode() for name, text in config_map["data"].items()})
         read = state.get("tracks", {}).get("user", {}).get("sourceDigest") == digest
         return bool(current and read) and state.get("phase") in phases
 
     wait_until(
         f"fbms/shop to be {' or '.join(phases)}",
-        there,
+        is_reached,
         timeout=APPLIED_TIMEOUT_SECONDS,
         why_not=status,
         interval=0.3,

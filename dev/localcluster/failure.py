@@ -1,4 +1,4 @@
-"""``make demo-failure``: a migration that fails, what a person sees of it, and its repair."""
+"""``make demo-failure``: a migration that fails, what a user sees of it, and its repair."""
 
 import shlex
 
@@ -8,9 +8,9 @@ from dev.localcluster.report import Progress
 
 
 def show(cluster: Cluster, progress: Progress) -> None:
-    """Play the failure through on the running demo, showing each step as a user would type it.
+    """Run the failure on the running demo, showing each step as a user would type it.
 
-    The example is left where it was found, so this can be run again.
+    The example is left at the version that it had, so this can be run again.
     """
     undo_failure(cluster)
     progress.say("kubectl create configmap user-migrations --from-file=… # now with 005, which fails: 42804")

@@ -30,9 +30,9 @@ def _machine() -> str:
 
 def _version(go: str) -> tuple[int, ...]:
     """The version of a go command; zeros if it does not answer."""
-    done = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, cwd="/", check=False)
-    found = re.match(r"go(\d+)\.(\d+)", done.stdout)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    completed = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, cwd="/", check=False)
+    match = re.match(r"go(\d+)\.(\d+)", completed.stdout)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def find_go() -> str | None:
@@ -126,16 +126,16 @@ def tool_key(tool: GoTool) -> str:
     return content_key(tool.package, tool.version, tool.tags, LINKER_FLAGS)
 
 
-def tool(cache: Cache, wanted: GoTool) -> Path:
+def tool(cache: Cache, go_tool: GoTool) -> Path:
     """The path of a program built with `go install` at its pinned version."""
 
     def make(work: Path, log: Path) -> None:
         env = {**_environment(), "GOBIN": str(work), "GOFLAGS": _flags_without_mod()}
         argv: list[str | Path] = [go_command(cache), "install", "-trimpath", "-ldflags", LINKER_FLAGS]
-        argv += ["-tags", wanted.tags, f"{wanted.package}@{wanted.version}"]
+        argv += ["-tags", go_tool.tags, f"{go_tool.package}@{go_tool.version}"]
         run(contained(argv), log=log, cwd=Path("/"), env=env, timeout=BUILD_TIMEOUT_SECONDS)
 
-    return cache.build(wanted.name, tool_key(wanted), make) / wanted.name
+    return cache.build(go_tool.name, tool_key(go_tool), make) / go_tool.name
 
 
 def _flags_without_mod() -> str:

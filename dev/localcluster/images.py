@@ -20,7 +20,7 @@ PREFIX = "fluxbase.local"
 OPERATOR = "fluxbase-migrations"
 RUNNER = f"{OPERATOR}-runner"
 KEEP_OPERATOR_IMAGES = 5
-# Raise to have the base and everything on it built anew.
+# Increment to rebuild the base and all images on it.
 BASE_REVISION = "1"
 
 
@@ -33,7 +33,7 @@ class Image:
 
 
 class Images:
-    """Builds the images and knows their names."""
+    """Builds the images and returns their names."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
@@ -146,11 +146,11 @@ def _debian_mirror() -> list[str]:
     """The mirror that this machine's apt uses for the suite; nothing, for debootstrap's own default."""
     form = "$(RELEASE) $(COMPONENT) $(REPO_URI)"
     try:
-        listed = run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
+        targets = run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
     except ClusterError:
         return []
-    wanted = f"{parts.DEBIAN_SUITE} main "
-    return [line.removeprefix(wanted) for line in listed.splitlines() if line.startswith(wanted)][:1]
+    prefix = f"{parts.DEBIAN_SUITE} main "
+    return [line.removeprefix(prefix) for line in targets.splitlines() if line.startswith(prefix)][:1]
 
 
 def dockerfile_inputs(context: Path) -> list[Path]:
@@ -161,9 +161,9 @@ def dockerfile_inputs(context: Path) -> list[Path]:
     dockerfile = context / "Dockerfile"
     if not dockerfile.is_file():
         raise ClusterError(f"there is no {dockerfile} to build the operator's image from")
-    found = {dockerfile}
+    files = {dockerfile}
     if (ignore := context / ".dockerignore").is_file():
-        found.add(ignore)
+        files.add(ignore)
     for line in dockerfile.read_text().replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True) if line.upper().startswith(("COPY ", "ADD ")) else []
         if any(word.startswith("--from=") for word in words):
@@ -173,8 +173,8 @@ def dockerfile_inputs(context: Path) -> list[Path]:
             if not matches:
                 raise ClusterError(f"{dockerfile} copies {source}, which does not exist")
             for match in matches:
-                found |= {match} if match.is_file() else set(_files_below(match))
-    return sorted(found)
+                files |= {match} if match.is_file() else set(_files_below(match))
+    return sorted(files)
 
 
 def _files_below(directory: Path) -> list[Path]:

@@ -1,7 +1,7 @@
-"""Where everything lives, and the addresses inside the node's network namespace.
+"""The directories of the cluster, and the addresses inside the node's network namespace.
 
 There are two directories. The cache holds what is built, each thing under a key of its inputs; it outlives
-the cluster. The state holds one running cluster and goes with it: nothing in it is worth keeping.
+the cluster. The state holds one running cluster and is removed with it.
 """
 
 import os

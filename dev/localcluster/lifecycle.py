@@ -1,7 +1,7 @@
-"""Bring the cluster up, find it again, and end it.
+"""Start the cluster, connect to it, and end it.
 
-A cluster whose process 1 is gone, or that was made from other versions of its parts, is made anew; one that
-is alive is completed, so that `up` can be interrupted anywhere and run again.
+A cluster whose process 1 is gone, or that was made from other versions of its parts, is created again; a
+cluster that is alive is completed, so that `up` can be interrupted anywhere and run again.
 """
 
 import json
@@ -26,7 +26,7 @@ from dev.localcluster.node import Node
 from dev.localcluster.pki import kubeconfig, make_certificates
 from dev.localcluster.report import ClusterError, Progress, run, wait_until
 
-# Tried first, so that an address that was noted down mostly stays right.
+# Tried first, so that the address of the cluster rarely changes.
 USUAL_PORTS = Ports(api=16443, postgres=15432)
 IMAGES_TIMEOUT_SECONDS = 300
 # What `connect` needs to know, in the state directory.
@@ -37,7 +37,7 @@ DEFINITION = ("components", "layout", "manifests", "node", "nodeinit", "pki")
 
 @dataclass(frozen=True)
 class Built:
-    """Everything that is built before a cluster starts."""
+    """The results of all builds that a cluster starts with."""
 
     programs: Path
     coredns: Path
@@ -89,7 +89,7 @@ def up(progress: Progress | None = None, *, operator_image: bool = True) -> Clus
 
 
 def _cluster_lock(where: Layout, progress: Progress) -> AbstractContextManager[None]:
-    """Held to start or end a cluster; apart from that of the builds, which a start need not keep waiting."""
+    """Held to start or end a cluster; the builds have another lock, so that a start does not block them."""
     return lock(where.cache / f"lock-{where.name}", "the other run to end", progress)
 
 
@@ -99,8 +99,8 @@ def connect() -> Cluster:
     Raises:
         ClusterError: There is none.
     """
-    if (given := external()) is not None:
-        return _connect_external(given)
+    if (external_cluster := external()) is not None:
+        return _connect_external(external_cluster)
     where = layout()
     node = Node(where)
     if not (where.state / RECORD).exists() or not node.alive():
@@ -126,21 +126,21 @@ def down(progress: Progress, *, purge: bool = False) -> None:
                 parent.rmdir()
 
 
-def _connect_external(given: External) -> Cluster:
-    if not given.kubeconfig.is_file():
-        raise ClusterError(f"KUBECONFIG is {given.kubeconfig}, which is no file")
-    tools = {name: Path(found) for name in ("kubectl", "helm", "migrate") if (found := shutil.which(name))}
+def _connect_external(external_cluster: External) -> Cluster:
+    if not external_cluster.kubeconfig.is_file():
+        raise ClusterError(f"KUBECONFIG is {external_cluster.kubeconfig}, which is no file")
+    tools = {name: Path(path) for name in ("kubectl", "helm", "migrate") if (path := shutil.which(name))}
     missing = [name for name in ("kubectl", "helm") if name not in tools]
     if missing:
         raise ClusterError(f"with KUBECONFIG and IMAGE, {' and '.join(missing)} must be on PATH")
-    return Cluster(given.kubeconfig, tools)
+    return Cluster(external_cluster.kubeconfig, tools)
 
 
 def _build(cache: Cache, *, operator_image: bool) -> Built:
     """Build what is missing: Go programs in one thread, images, which mostly wait for disks, in another."""
     images = Images(cache)
     programs: dict[str, Path] = {}
-    found: dict[str, Image] = {}
+    images_built: dict[str, Image] = {}
 
     def go_programs() -> None:
         programs["programs"] = golang.kube(cache)
@@ -148,13 +148,13 @@ def _build(cache: Cache, *, operator_image: bool) -> Built:
             programs[tool.name] = golang.tool(cache, tool)
 
     def debian_images() -> None:
-        found["postgres"] = images.postgres()
+        images_built["postgres"] = images.postgres()
         if operator_image:
-            found.update(operator=images.operator(), runner=images.runner())
+            images_built.update(operator=images.operator(), runner=images.runner())
 
     _in_parallel(go_programs, debian_images)
-    postgres = found.pop("postgres")
-    return Built(pause=images.pause(), postgres=postgres, own=tuple(found.values()), **programs)
+    postgres = images_built.pop("postgres")
+    return Built(pause=images.pause(), postgres=postgres, own=tuple(images_built.values()), **programs)
 
 
 def _in_parallel(*tasks: Callable[[], None]) -> None:
@@ -180,9 +180,9 @@ def _in_parallel(*tasks: Callable[[], None]) -> None:
 
 def _start(where: Layout, built: Built, progress: Progress) -> Cluster:
     node = Node(where)
-    mark = where.state / "fingerprint"
-    if node.alive() and mark.exists() and mark.read_text() == built.fingerprint:
-        begun = False
+    fingerprint = where.state / "fingerprint"
+    if node.alive() and fingerprint.exists() and fingerprint.read_text() == built.fingerprint:
+        is_new = False
     else:
         if node.holder() is not None:
             progress.say(
@@ -190,16 +190,16 @@ def _start(where: Layout, built: Built, progress: Progress) -> Cluster:
             )
         elif where.state.exists() and any(where.state.iterdir()):
             progress.say("the processes of the last cluster are gone: making it anew")
-        begun = True
-    if begun:
+        is_new = True
+    if is_new:
         with progress.step("namespaces, certificates, configuration"):
             node.end()
             where.state.mkdir(parents=True, mode=0o700)
             _prepare(where, built)
             node.begin()
-            mark.write_text(built.fingerprint)
+            fingerprint.write_text(built.fingerprint)
     cluster = _cluster(node)
-    images_given = threading.Event()
+    images_loaded = threading.Event()
 
     def control_plane_and_node() -> None:
         with progress.step("control plane"):
@@ -211,7 +211,7 @@ def _start(where: Layout, built: Built, progress: Progress) -> Cluster:
             for component in cluster.parts.values():
                 node.start(component)
             _await_node(cluster)
-        if not images_given.wait(IMAGES_TIMEOUT_SECONDS):
+        if not images_loaded.wait(IMAGES_TIMEOUT_SECONDS):
             raise ClusterError(f"containerd did not take the images\n{cluster.logs('containerd')}")
         with progress.step("PostgreSQL"):
             _await_postgres(cluster, built.postgres.ref)
@@ -222,7 +222,7 @@ def _start(where: Layout, built: Built, progress: Progress) -> Cluster:
         with progress.step("images"):
             for image in (built.pause, built.postgres):
                 cluster.load_image(image)
-        images_given.set()
+        images_loaded.set()
         if built.own:
             with progress.step("the operator's and the Jobs' image"):
                 for image in built.own:
@@ -274,7 +274,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _free_port(usual: int) -> int:
-    """The usual port if nobody listens on it, else any free one."""
+    """The usual port if it is free, else any free one."""
     for port in (usual, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -333,8 +333,8 @@ def _await_postgres(cluster: Cluster, image: str) -> None:
 
     def why_not() -> str:
         pod = ("-n", POSTGRES_NAMESPACE, "pod/postgres-0")
-        described = run([cluster.tools["kubectl"], "describe", *pod], env=cluster.env)
-        return "\n".join(described.splitlines()[-12:])
+        description = run([cluster.tools["kubectl"], "describe", *pod], env=cluster.env)
+        return "\n".join(description.splitlines()[-12:])
 
     def answers() -> bool:
         # By the Service and the forward, as its users reach it.

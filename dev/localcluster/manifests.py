@@ -1,4 +1,4 @@
-"""What is in the cluster from the start: DNS, storage, and PostgreSQL."""
+"""The objects that are in the cluster from the start: DNS, storage, and PostgreSQL."""
 
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,10 @@ def storage_classes() -> list[Object]:
 
 def volume_names() -> dict[str, str]:
     """PersistentVolume → its StorageClass; PostgreSQL's has none, and is claimed by name."""
-    found = {
+    names = {
         f"{name}-{number}": name for name in STORAGE_CLASSES for number in range(1, VOLUMES_PER_CLASS + 1)
     }
-    return {**found, POSTGRES_VOLUME: ""}
+    return {**names, POSTGRES_VOLUME: ""}
 
 
 def volume(name: str) -> Object:
@@ -210,7 +210,7 @@ def _postgres_pod(image: str) -> Object:
         ],
         "volumes": [
             {"name": "socket", "emptyDir": {}},
-            # Readable by the pod's group and nobody else: PostgreSQL takes no key that is open to all.
+            # Readable by the pod's group only: PostgreSQL refuses a key that others can read.
             {"name": "tls", "secret": {"secretName": "postgres-tls", "defaultMode": 0o440}},
         ],
     }

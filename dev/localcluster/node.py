@@ -1,7 +1,7 @@
-"""The node: the namespaces that hold everything, and the way to its process 1.
+"""The node: its namespaces, and the requests to its process 1.
 
-The processes of the node hang on one holder process. Its process id and start time are on record, so that a
-later run ends that process and never another one that got its number.
+The node's processes end with one holder process. Its process id and start time are recorded, so that a later
+run ends that process and never another one that got the same id.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ from dev.localcluster.layout import NODE_ADDRESS, OWN_FILES, SERVICE_SUBNET, Lay
 from dev.localcluster.report import ClusterError, run, tail, wait_until
 
 CGROUPS = Path("/sys/fs/cgroup")
-# What the node sees at these places is its own, in the state directory.
+# The node has its own directories at these paths, in the state directory.
 OWN_PLACES = ("/run", "/var/lib", "/var/log")
 
-# The shell puts itself on record before it becomes the holder: there is no moment when the holder exists and
-# a run that was killed has not written it down. Descriptor 3 is the machine's network, see nodeinit.py.
+# The shell records itself before it becomes the holder: a run that is killed never leaves a holder that is
+# not recorded. Descriptor 3 is the machine's network, see nodeinit.py.
 HOLDER = """
 cat /proc/$$/stat > "$1.new" && mv "$1.new" "$1" && exec 3< /proc/$$/ns/net && shift && exec unshare \
     --net --mount --propagation private --pid --fork --kill-child --mount-proc -- "$@"
@@ -98,7 +98,7 @@ class Node:
                 for own, place in zip((self.where.run, self.where.lib, node_log), OWN_PLACES, strict=True)
             ),
             ["ip", "link", "set", "lo", "up"],
-            # There is no dummy device everywhere; a bridge without ports holds an address just as well.
+            # Not every kernel has dummy devices; a bridge without ports holds an address just as well.
             ["ip", "link", "add", "node0", "type", "bridge"],
             ["ip", "address", "add", f"{NODE_ADDRESS}/32", "dev", "node0"],
             ["ip", "link", "set", "node0", "up"],
@@ -115,7 +115,7 @@ class Node:
         config.write_text(json.dumps({"socket": "/run/init.sock", "setup": setup}))
         make_cgroups(self.where.node)
         with log.open("ab") as out:
-            # --fork: nobody's child, so that nobody is warned of a child that was never waited for.
+            # --fork: it is not our child, so that Python does not warn about a child that is still running.
             subprocess.run(
                 [
                     "setsid",
@@ -182,8 +182,8 @@ class Node:
 
     def children(self) -> dict[str, dict[str, Any]]:
         """Every component that was started: its pid within the node, and `exit` (None while it runs)."""
-        found: dict[str, dict[str, Any]] = self._request({"do": "status"})["children"]
-        return found
+        children: dict[str, dict[str, Any]] = self._request({"do": "status"})["children"]
+        return children
 
     def running(self, name: str) -> bool:
         """Whether a component runs."""
@@ -191,7 +191,7 @@ class Node:
         return child is not None and child["exit"] is None
 
     def check_running(self, name: str) -> None:
-        """Raise ClusterError with the component's last words if it has ended."""
+        """Raise ClusterError with the component's last log lines if it has ended."""
         child = self.children().get(name)
         if child and child["exit"] is not None:
             raise ClusterError(f"{name} ended with exit code {child['exit']}\n{self.log_tail(name)}")
@@ -245,7 +245,7 @@ def _kill_and_wait(pid: int) -> None:
 
 
 def _mounts_below(directory: Path) -> list[str]:
-    """Mount points below a directory; there are none unless somebody made them by hand."""
+    """Mount points below a directory; none unless a user mounted something there by hand."""
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return [point for point in points if Path(point).is_relative_to(directory)]
 

@@ -2,7 +2,7 @@
 
 It runs by itself, with nothing but the standard library, in the node's own process, mount and network
 namespaces. Being process 1 there, its end is the end of every process of the node, containers included, and
-of all its mounts and interfaces: whatever happens to it, nothing is left to clean up by name or by guess.
+of all its mounts and interfaces: however it ends, nothing is left to clean up.
 
 Usage: nodeinit.py CONFIG, a JSON file with `socket`, the path to listen on, and `setup`, commands to run
 first. The file descriptor 3 must be the network namespace of the machine. A request is one line of JSON, and
@@ -117,7 +117,7 @@ def serve(path: Path) -> None:
 
 
 def converse(init: Init, listener: socket.socket) -> None:
-    """Answer one request; a client that misbehaves gets the error, and nobody else is bothered."""
+    """Answer one request; an invalid request gets an error and does not affect other clients."""
     connection, _ = listener.accept()
     with connection, contextlib.suppress(OSError):
         connection.settimeout(5)

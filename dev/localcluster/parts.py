@@ -1,4 +1,4 @@
-"""The table of the cluster's parts: the one place that names versions, packages and sources.
+"""The table of the cluster's parts: the only place that names versions, packages and sources.
 
 ``python3 -m dev.localcluster parts`` prints it as the table in ``docs/local-cluster.md``.
 """
@@ -52,7 +52,7 @@ MIGRATE = GoTool(
 )
 GO_TOOLS = (COREDNS, HELM, MIGRATE)
 
-# The names under which the one Kubernetes binary is installed; it behaves as the one it is called by.
+# The names under which the Kubernetes binary is installed; it acts as the program whose name it is called by.
 KUBE_PROGRAMS = (
     "etcd",
     "kube-apiserver",

@@ -32,7 +32,7 @@ POSTGRES_NAMES = (
 
 @dataclass(frozen=True)
 class Identity:
-    """Somebody with a certificate: the user and group that Kubernetes sees in it, or the names it serves."""
+    """The owner of a certificate: its user and group for Kubernetes, or the names that it serves."""
 
     name: str
     user: str
@@ -41,7 +41,7 @@ class Identity:
 
 
 def identities(node: str) -> tuple[Identity, ...]:
-    """Everybody who gets a certificate."""
+    """The owners of all certificates."""
     return (
         Identity("kube-apiserver", "kube-apiserver", serves=API_NAMES),
         Identity("postgres", "postgres", serves=POSTGRES_NAMES),
@@ -56,7 +56,7 @@ def identities(node: str) -> tuple[Identity, ...]:
 
 
 def make_certificates(where: Layout) -> None:
-    """Make every key, certificate and kubeconfig that is not there yet."""
+    """Create every key, certificate and kubeconfig that does not exist yet."""
     pki = where.pki
     pki.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (pki / "service-account.key").exists():
@@ -83,8 +83,8 @@ def make_certificates(where: Layout) -> None:
         if not (pki / f"{identity.name}.crt").exists():
             _issue(pki, identity)
         if not identity.serves:
-            inside = kubeconfig(where, identity.name, f"https://{NODE_ADDRESS}:{API_PORT}")
-            (pki / f"{identity.name}.kubeconfig").write_text(inside)
+            config = kubeconfig(where, identity.name, f"https://{NODE_ADDRESS}:{API_PORT}")
+            (pki / f"{identity.name}.kubeconfig").write_text(config)
 
 
 def _new_key(key: Path) -> list[str | Path]:

@@ -1,4 +1,4 @@
-"""What the machine must have: checked first, installed where that is possible, and named where it is not."""
+"""What the machine must have: checked first, then installed with apt, or named in the error."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def check_root() -> None:
 
 
 def check_disk(where: Layout, *, cold: bool) -> None:
-    """Refuse to start on a disk that would fill up on the way."""
+    """Refuse to start on a disk with too little free space."""
     needed = COLD_GIGABYTES if cold else WARM_GIGABYTES
     for directory in (where.cache, where.state):
         directory.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def check_disk(where: Layout, *, cold: bool) -> None:
 
 
 def check_namespaces() -> None:
-    """Refuse to go on where the kernel or a container around us forbids namespaces."""
+    """Refuse to go on where the kernel or the surrounding container forbids namespaces."""
     argv = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "true"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -49,7 +49,7 @@ def check_namespaces() -> None:
 
 
 def missing_packages() -> list[str]:
-    """Debian packages whose program or file is not there."""
+    """Debian packages whose program or file does not exist."""
     return sorted(
         package
         for package, proof in parts.DEBIAN_PACKAGES.items()

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees: steps with their times, commands that failed, waits that ran out."""
+"""What the user of the terminal sees: steps with their times, commands that failed, waits that timed out."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ HEARTBEAT_SECONDS = 30.0
 
 
 class ClusterError(Exception):
-    """Something the person at the terminal has to know: what happened, where, and what to do next."""
+    """An error for the user of the terminal: what happened, where, and what to do next."""
 
 
 class Progress:
@@ -62,13 +62,13 @@ class Progress:
 
 
 def tail(path: Path, lines: int = 15) -> str:
-    """The last lines of a log, indented for quoting; says so if there is none."""
+    """The last lines of a log, indented for quoting; a note if it is missing or empty."""
     try:
         text = path.read_bytes()[-65536:].decode(errors="replace")
     except OSError:
         return f"    ({path} does not exist)"
-    found = text.rstrip().splitlines()[-lines:]
-    return "\n".join(f"    {line[:400]}" for line in found) or f"    ({path} is empty)"
+    last = text.rstrip().splitlines()[-lines:]
+    return "\n".join(f"    {line[:400]}" for line in last) or f"    ({path} is empty)"
 
 
 def run(
@@ -98,7 +98,7 @@ def run(
     try:
         with contextlib.ExitStack() as stack:
             out = subprocess.PIPE if log is None else stack.enter_context(log.open("ab"))
-            done = subprocess.run(
+            completed = subprocess.run(
                 words,
                 input=(stdin or "").encode(),
                 stdout=out,
@@ -111,13 +111,15 @@ def run(
     except FileNotFoundError as error:
         raise ClusterError(f"{words[0]} is not installed or not on PATH ({error})") from error
     except subprocess.TimeoutExpired as error:
-        said = tail(log) if log else ""
-        raise ClusterError(f"gave up after {timeout:.0f} s waiting for: {' '.join(words)}\n{said}") from error
-    if done.returncode != 0:
-        last = (done.stderr or done.stdout or b"").decode(errors="replace").rstrip()[-4000:]
-        said = f"{log}:\n{tail(log)}" if log else last
-        raise ClusterError(f"exit code {done.returncode} from: {' '.join(words)[:500]}\n{said}")
-    return (done.stdout or b"").decode()
+        output = tail(log) if log else ""
+        raise ClusterError(
+            f"gave up after {timeout:.0f} s waiting for: {' '.join(words)}\n{output}"
+        ) from error
+    if completed.returncode != 0:
+        last = (completed.stderr or completed.stdout or b"").decode(errors="replace").rstrip()[-4000:]
+        output = f"{log}:\n{tail(log)}" if log else last
+        raise ClusterError(f"exit code {completed.returncode} from: {' '.join(words)[:500]}\n{output}")
+    return (completed.stdout or b"").decode()
 
 
 def wait_until(

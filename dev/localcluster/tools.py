@@ -9,7 +9,7 @@ from dev.localcluster.report import Progress
 
 
 def tool(name: str) -> Path:
-    """The program ``helm``, ``migrate``, ``kubectl`` or ``kstatus``, built if it is not in the cache yet.
+    """The program ``helm``, ``migrate``, ``kubectl`` or ``kstatus``, built if it is not in the cache.
 
     Raises:
         ClusterError: It does not build; says where the log is.
@@ -19,10 +19,10 @@ def tool(name: str) -> Path:
         return golang.kube(Cache(layout().cache, Progress())) / name
     if name == "kstatus":
         return golang.kstatus(Cache(layout().cache, Progress()))
-    wanted = {one.name: one for one in parts.GO_TOOLS}[name]
+    go_tool = {candidate.name: candidate for candidate in parts.GO_TOOLS}[name]
     cache = Cache(layout().cache, Progress())
-    built = cache.path(wanted.name, golang.tool_key(wanted)) / wanted.name
+    built = cache.path(go_tool.name, golang.tool_key(go_tool)) / go_tool.name
     if built.exists():
         return built
     with lock(cache.root / "lock", "another build to end", cache.progress):
-        return golang.tool(cache, wanted)
+        return golang.tool(cache, go_tool)
