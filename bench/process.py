@@ -44,6 +44,6 @@ def threads(process: int) -> int:
 
 
 def _number(process: int, what: str) -> int:
-    found = re.search(rf"^{what}:\s+(\d+)", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
-    assert found, what
-    return int(found[1])
+    match = re.search(rf"^{what}:\s+(\d+)", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    assert match, what
+    return int(match[1])

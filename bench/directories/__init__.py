@@ -1,1 +1,1 @@
-"""Directories as applications have them: the runner beside golang-migrate's command line on each."""
+"""Directories of real applications: the runner beside golang-migrate's command line on each."""

@@ -22,7 +22,7 @@ NAME_PARTS = 3
 """The last parts of a path that name a directory in the report."""
 
 
-def found(checkout: Path, least: int) -> Iterator[tuple[str, Path]]:
+def directories_in(checkout: Path, least: int) -> Iterator[tuple[str, Path]]:
     """Name and path of each directory that has at least so many up files."""
     for directory in sorted({path.parent for path in checkout.resolve().rglob("*.up.sql")}):
         if sum(1 for _ in directory.glob("*.up.sql")) >= least:
@@ -43,24 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--postgres", type=int, default=15, metavar="VERSION", help="default: 15")
     parser.add_argument("--replot", action="store_true", help="only write table and plot again")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
-    wanted = parser.parse_args(arguments)
-    if wanted.replot:
-        Report.read(wanted.results / "directories.json").write(wanted.results)
+    options = parser.parse_args(arguments)
+    if options.replot:
+        Report.read(options.results / "directories.json").write(options.results)
         return 0
-    machine = _machine(wanted.postgres)
-    compared = []
-    with tempfile.TemporaryDirectory() as scratch, start_server(wanted.postgres, fsync=True) as server:
-        directories = [one for checkout in wanted.checkouts for one in found(checkout, wanted.least)]
-        for size in map(int, filter(None, wanted.sizes.split(","))):
+    machine = _machine(options.postgres)
+    results = []
+    with tempfile.TemporaryDirectory() as scratch, start_server(options.postgres, fsync=True) as server:
+        directories = [
+            named for checkout in options.checkouts for named in directories_in(checkout, options.least)
+        ]
+        for size in map(int, filter(None, options.sizes.split(","))):
             directory = generated(Path(scratch), size)
             directories.append((directory.name, directory))
         for name, directory in directories:
-            compared.append(compare(server, name, directory, wanted.rounds))
-            print(f"{name}: {compared[-1].ratio} {compared[-1].outcome}", flush=True)
-    report = Report(machine, compared)
-    report.write(wanted.results)
+            results.append(compare(server, name, directory, options.rounds))
+            print(f"{name}: {results[-1].ratio} {results[-1].outcome}", flush=True)
+    report = Report(machine, results)
+    report.write(options.results)
     print(f"\n{report.markdown()}")
-    return int(any(one.outcome.startswith(("differs", "fluxbase-migrate")) for one in compared))
+    return int(any(result.outcome.startswith(("differs", "fluxbase-migrate")) for result in results))
 
 
 def _machine(version: int) -> str:

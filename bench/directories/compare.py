@@ -1,4 +1,4 @@
-"""One directory: both command lines on fresh databases, in turn, and what is there afterwards."""
+"""One directory: both command lines on fresh databases, in turn, and what each leaves there."""
 
 import random
 import re
@@ -18,7 +18,7 @@ from fluxbase_migrations.core.digest import source_digest
 from tests.support.databases import Database, fresh_database
 
 OURS, PEER = "fluxbase-migrate", "golang-migrate"
-# What pg_dump says of itself, and a word that newer ones draw at random.
+# pg_dump's comments, and a random word that newer releases write.
 _NOISE = re.compile(r"^(--.*|\\(un)?restrict .*|\s*)\n", re.MULTILINE)
 
 
@@ -41,10 +41,10 @@ class Compared:
     name: str
     files: int
     digest: str
-    """Of its files, as the operator counts them: whoever has the same one measures the same."""
+    """Of its files, as the operator computes it: the same digest means the same files."""
     seconds: dict[str, list[float]] = field(default_factory=lambda: {OURS: [], PEER: []})
     errors: dict[str, str] = field(default_factory=dict)
-    """Of who failed, the last thing that it said."""
+    """The last line of output of each command that failed."""
     same: bool = True
     """Whether both left the same, in every round."""
 
@@ -60,7 +60,7 @@ class Compared:
 
     @property
     def outcome(self) -> str:
-        """In words."""
+        """Whether both do the same, as text for the report."""
         if set(self.errors) == {OURS, PEER}:
             return f"both fail: {self.errors[PEER]}"
         if self.errors:
@@ -86,7 +86,7 @@ def _run(server: Server, directory: Path, who: str, compared: Compared) -> Left:
     with fresh_database(server.endpoint) as database:
         with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
             connection.execute("CREATE SCHEMA migrations")  # golang-migrate does not make it
-            connection.execute("CHECKPOINT")  # nobody pays for who ran before
+            connection.execute("CHECKPOINT")  # so that the run before has no effect on this one
         # As the superuser: what rights a real directory needs is not what is measured.
         url = database.admin_dsn
         peer = Ours(url, directory) if who == OURS else GolangMigrate(url, directory, driver="pgx5")
@@ -107,9 +107,9 @@ def _left(server: Server, database: Database) -> Left:
         rows = [
             (*table, *connection.execute(count.format(sql.Identifier(*table))).fetchall()) for table in tables
         ]
-        recorded = sql.SQL("SELECT version, dirty FROM {}").format(sql.Identifier(*APP))
-        row = connection.execute(recorded).fetchall() if APP in tables else []
+        version_row = sql.SQL("SELECT version, dirty FROM {}").format(sql.Identifier(*APP))
+        row = connection.execute(version_row).fetchall() if APP in tables else []
     argv = [str(server.bindir / "pg_dump"), "--schema-only", "--no-owner", "--no-privileges"]
     argv += ["--exclude-schema=migrations", "-d", database.admin_dsn]
-    dumped = subprocess.run(argv, check=True, capture_output=True, encoding="utf-8")
-    return Left(row, _NOISE.sub("", dumped.stdout), rows)
+    completed = subprocess.run(argv, check=True, capture_output=True, encoding="utf-8")
+    return Left(row, _NOISE.sub("", completed.stdout), rows)

@@ -1,4 +1,4 @@
-"""Directories made up like an application's history, for where no real one is at hand.
+"""Generated directories like an application's history, for where no real one is available.
 
 A service begins with tables, and goes on with columns, indexes, constraints, functions, views and changes of
 data, most of them one to three statements a file.
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 SIZES = (32, 100, 300, 692)
-"""Files: from a small service's to the longest history among public ones that are known to us."""
+"""Numbers of files: from a small service's to the longest public history that we know of."""
 
 
 class _History:
-    """What there is by now, so that the next file can change it."""
+    """The objects that the files so far create, so that the next file can change them."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance

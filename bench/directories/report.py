@@ -20,7 +20,7 @@ class Report:
 
     def ratios(self) -> list[float]:
         """Of the directories that both can apply."""
-        return [one.ratio for one in self.compared if one.ratio is not None]
+        return [compared.ratio for compared in self.compared if compared.ratio is not None]
 
     def markdown(self) -> str:
         """A row for each directory."""
@@ -46,7 +46,7 @@ class Report:
             "| directory | files | golang-migrate, s | fluxbase-migrate, s | ratio | outcome | digest |",
             "| --- | ---: | ---: | ---: | ---: | --- | --- |",
         ]
-        return "\n".join([*lines, *(_row(one) for one in self.compared), ""])
+        return "\n".join([*lines, *(_row(compared) for compared in self.compared), ""])
 
     def write(self, directory: Path) -> None:
         """Raw figures, table and plot."""
@@ -57,9 +57,9 @@ class Report:
 
     @classmethod
     def read(cls, path: Path) -> "Report":
-        """What `write` left."""
+        """Read the raw figures that `write` wrote."""
         raw = json.loads(path.read_text())
-        return cls(raw["machine"], [Compared(**one) for one in raw["compared"]])
+        return cls(raw["machine"], [Compared(**fields) for fields in raw["compared"]])
 
     def plot(self, path: Path) -> None:
         """The ratio over the number of files."""
@@ -67,10 +67,12 @@ class Report:
         from matplotlib.figure import Figure
 
         rcParams["svg.hashsalt"] = "directories"  # the same figures give the same file
-        shown = [(one.files, one.ratio) for one in self.compared if one.ratio is not None]
+        points = [
+            (compared.files, compared.ratio) for compared in self.compared if compared.ratio is not None
+        ]
         figure = Figure(figsize=(6, 3), layout="constrained")
         axes = figure.subplots()
-        axes.scatter([files for files, _ in shown], [ratio for _, ratio in shown], color="#1f6feb")
+        axes.scatter([files for files, _ in points], [ratio for _, ratio in points], color="#1f6feb")
         axes.axhline(MOST_GOAL, color="#8c959f", linewidth=1)
         axes.set_xlabel("files")
         axes.set_ylabel("wall time, of golang-migrate's")
@@ -80,9 +82,16 @@ class Report:
         figure.savefig(path, metadata={"Date": None})
 
 
-def _row(one: Compared) -> str:
-    seconds = ["-" if not one.seconds[who] else f"{one.median(who):.2f}" for who in (PEER, OURS)]
-    ratio = "-" if one.ratio is None else f"{one.ratio:.2f}"
-    digest = one.digest.removeprefix("sha256:")[:12]
-    cells = [one.name, f"{one.files:,}", *seconds, ratio, one.outcome.replace("|", "\\|"), f"`{digest}`"]
+def _row(compared: Compared) -> str:
+    seconds = ["-" if not compared.seconds[who] else f"{compared.median(who):.2f}" for who in (PEER, OURS)]
+    ratio = "-" if compared.ratio is None else f"{compared.ratio:.2f}"
+    digest = compared.digest.removeprefix("sha256:")[:12]
+    cells = [
+        compared.name,
+        f"{compared.files:,}",
+        *seconds,
+        ratio,
+        compared.outcome.replace("|", "\\|"),
+        f"`{digest}`",
+    ]
     return f"| {' | '.join(cells)} |"

@@ -1,4 +1,4 @@
-"""Measure what a user waits: ``python3 -m bench.latency [--rounds N]``."""
+"""Measure how long a user waits: ``python3 -m bench.latency [--rounds N]``."""
 
 import argparse
 import asyncio
@@ -28,7 +28,7 @@ NAMESPACE = "bench-latency"
 async def measure(
     cluster: Cluster, rounds: int, warm_up: int = 1, at_once: int = 0
 ) -> tuple[list[Trial], Many | None]:
-    """Rounds to warm up, then ``rounds`` that count, and so many sets at once."""
+    """Run ``warm_up`` rounds that do not count, ``rounds`` that do, and then ``at_once`` sets at once."""
     kube = kube_for(cluster, NAMESPACE)
     runtime = Runtime()
     with tempfile.TemporaryDirectory() as scratch:
@@ -39,28 +39,28 @@ async def measure(
                 await stage.set()  # the Jobs that do nothing are modelled on its
                 trials: list[Trial] = []
                 for number in range(warm_up + rounds):
-                    made = await _round(stage)
-                    trials += made if number >= warm_up else []
+                    round_trials = await _round(stage)
+                    trials += round_trials if number >= warm_up else []
                 return trials, await many.measure(stage, at_once) if at_once else None
 
 
 async def _round(stage: Stage) -> list[Trial]:
-    made: list[Trial] = []
+    trials: list[Trial] = []
     kinds = ["one", "two", "set"]
     random.shuffle(kinds)
     for kind in kinds:
         await stage.settle()
         match kind:
             case "one":
-                made.append(await stage.nothing(1))
+                trials.append(await stage.nothing(1))
             case "two":
-                made.append(await stage.nothing(2))
+                trials.append(await stage.nothing(2))
             case "set":
-                made += await stage.set()
+                trials += await stage.set()
         stage.watches.forget()
-    for trial in made:
+    for trial in trials:
         print(f"{trial.what}: {trial.seconds:.2f} s", flush=True)
-    return made
+    return trials
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--replot", action="store_true", help="only write tables and plot from latency.json again"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
-    wanted = parser.parse_args(arguments)
-    if wanted.replot:
-        Report.read(wanted.results / "latency.json").write(wanted.results)
+    options = parser.parse_args(arguments)
+    if options.replot:
+        Report.read(options.results / "latency.json").write(options.results)
         return 0
     if external() is not None:
         parser.error("it needs the local cluster, whose containerd it asks; unset KUBECONFIG and IMAGE")
@@ -86,10 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     install_chart(cluster, cluster.chart_images(), namespace=NAMESPACE)
     try:
         machine = _machine()
-        report = Report(machine, *asyncio.run(measure(cluster, wanted.rounds, wanted.warm_up, wanted.many)))
+        report = Report(
+            machine, *asyncio.run(measure(cluster, options.rounds, options.warm_up, options.many))
+        )
     finally:
         cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-    report.write(wanted.results)
+    report.write(options.results)
     print(f"\n{report.markdown()}")
     return 0
 

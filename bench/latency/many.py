@@ -26,7 +26,7 @@ class Many:
     """Until each Job that does nothing was Complete; all are created at once."""
 
     def sentence(self) -> str:
-        """The result for a person."""
+        """The result for the report."""
         whole = self.applied[-1]
         return (
             f"{len(self.applied)} sets at once: first Applied after {self.applied[0]:.1f} s, "
@@ -49,20 +49,22 @@ async def measure(stage: Stage, count: int) -> Many:
 
 async def _sets(stage: Stage, count: int) -> list[float]:
     with contextlib.ExitStack() as stack:
-        made = [
+        sets = [
             stack.enter_context(a_set(stage.cluster, stage.kube, f"many-{number}", stage.scratch))
             for number in range(count)
         ]
-        for one in made:
-            await asyncio.to_thread(one.write_secret)
-            await asyncio.to_thread(one.write_config_map, files(SHOP), True)
-        documents = [one.document() for one in made]
+        for migration_set in sets:
+            await asyncio.to_thread(migration_set.write_secret)
+            await asyncio.to_thread(migration_set.write_config_map, files(SHOP), True)
+        documents = [migration_set.document() for migration_set in sets]
         began = time.monotonic()
         await _apply(stage, documents)
         ends = await asyncio.gather(
             *(
-                stage.watches.until(f"{one.name} to be Applied", "set", applied(one, USER_FILES), began)
-                for one in made
+                stage.watches.until(
+                    f"{migration_set.name} to be Applied", "set", applied(migration_set, USER_FILES), began
+                )
+                for migration_set in sets
             )
         )
         return sorted(end.at - began for end in ends)

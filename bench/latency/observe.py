@@ -1,4 +1,4 @@
-"""What happens in a namespace and in its containers, and when: all times are seconds of one clock.
+"""Events of a namespace and of its containers; all times are seconds of the same clock.
 
 Objects' own timestamps have a resolution of a second, so an event counts from its arrival here. What the
 runtime and the history record has a finer one, on the same machine; it is put on the same clock.
@@ -21,7 +21,7 @@ from fluxbase_migrations.controller.client.resources import Resource
 from fluxbase_migrations.core.json_names import Json
 
 LIMIT = 120.0
-"""Seconds after which what is awaited counts as never coming."""
+"""Seconds after which waiting for an event is given up."""
 _WALL_MINUS_MONOTONIC = time.time() - time.monotonic()
 
 
@@ -62,7 +62,7 @@ class Watches:
     def __init__(self, kube: Kube, namespace: str) -> None:
         self._kube = kube
         self._namespace = namespace
-        self._came = asyncio.Event()
+        self._arrived = asyncio.Event()
         self.events: list[Event] = []
 
     @contextlib.asynccontextmanager
@@ -86,34 +86,39 @@ class Watches:
         async for line in self._kube.watch(WATCHED[kind], self._namespace, query, silence=LIMIT):
             event = json.loads(line)
             self.events.append(Event(time.monotonic(), kind, event["type"] == "DELETED", event["object"]))
-            self._came.set()
+            self._arrived.set()
 
-    async def until(self, what: str, kind: str, wanted: Callable[[Event], bool], since: float) -> Event:
-        """The first event of a kind, after ``since``, that is ``wanted``; waits for it.
+    async def until(self, what: str, kind: str, matches: Callable[[Event], bool], since: float) -> Event:
+        """The first event of a kind, after ``since``, that ``matches``; waits for it.
 
         Raises:
             RuntimeError: it did not come in time.
         """
-        deadline, looked = time.monotonic() + LIMIT, 0
+        deadline, checked = time.monotonic() + LIMIT, 0
         while True:
-            self._came.clear()
-            for event in self.events[looked:]:
-                if event.kind == kind and event.at >= since and wanted(event):
+            self._arrived.clear()
+            for event in self.events[checked:]:
+                if event.kind == kind and event.at >= since and matches(event):
                     return event
-            looked = len(self.events)
+            checked = len(self.events)
             if time.monotonic() > deadline:
                 raise RuntimeError(f"waited {LIMIT:.0f} s for {what}")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._came.wait(), 1.0)
+                await asyncio.wait_for(self._arrived.wait(), 1.0)
 
     def forget(self) -> None:
-        """Drop what came so far."""
+        """Drop the events so far."""
         self.events.clear()
 
-    def first(self, kind: str, wanted: Callable[[Event], bool], since: float) -> float | None:
-        """When the first such event came; None: there was none."""
+    def first(self, kind: str, matches: Callable[[Event], bool], since: float) -> float | None:
+        """When the first such event arrived; None: none has."""
         return next(
-            (one.at for one in self.events if one.kind == kind and one.at >= since and wanted(one)), None
+            (
+                event.at
+                for event in self.events
+                if event.kind == kind and event.at >= since and matches(event)
+            ),
+            None,
         )
 
 

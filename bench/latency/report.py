@@ -25,10 +25,10 @@ class Report:
     """Of the last run that measured it."""
 
     def of(self, what: str) -> list[Trial]:
-        return [one for one in self.trials if one.what == what]
+        return [trial for trial in self.trials if trial.what == what]
 
     def median(self, what: str, of: Callable[[Trial], float]) -> float:
-        return statistics.median(of(one) for one in self.of(what))
+        return statistics.median(of(trial) for trial in self.of(what))
 
     def markdown(self) -> str:
         """The table of times, and one of steps for each thing measured."""
@@ -47,7 +47,7 @@ class Report:
         ]
         base, base_created = (self.median(ONE_JOB, of) for of in (_seconds, _since_created))
         for what in ORDER:
-            times = [one.seconds for one in self.of(what)]
+            times = [trial.seconds for trial in self.of(what)]
             median, created = statistics.median(times), self.median(what, _since_created)
             goal = f"{GOALS[what]:.2f}" if what in GOALS else ""
             lines.append(
@@ -65,8 +65,8 @@ class Report:
         for (title, step), took in self._durations(what).items():
             at = statistics.median(
                 lap.steps[step]
-                for one in self.of(what)
-                for lap in one.laps
+                for trial in self.of(what)
+                for lap in trial.laps
                 if lap.title == title and step in lap.steps
             )
             lines.append(
@@ -78,21 +78,24 @@ class Report:
 
     def _durations(self, what: str) -> dict[tuple[str, str], list[float]]:
         """By lap and step: seconds since the step before, one value a round."""
-        found: dict[tuple[str, str], list[float]] = {}
+        durations: dict[tuple[str, str], list[float]] = {}
         for trial in self.of(what):
-            for title, step, took in _took(trial.laps):
-                found.setdefault((title, step), []).append(took)
-        return found
+            for title, step, seconds in _took(trial.laps):
+                durations.setdefault((title, step), []).append(seconds)
+        return durations
 
     def shares(self, what: str) -> dict[Whose, float]:
         """Medians of the seconds that each took in a round."""
         rounds = []
         for trial in self.of(what):
             by_whose = dict.fromkeys(Whose, 0.0)
-            for _, step, took in _took(trial.laps):
-                by_whose[STEPS[step]] += took
+            for _, step, seconds in _took(trial.laps):
+                by_whose[STEPS[step]] += seconds
             rounds.append(by_whose)
-        return {whose: statistics.median(one[whose] for one in rounds) for whose in Whose}
+        return {
+            whose: statistics.median(seconds_by_whose[whose] for seconds_by_whose in rounds)
+            for whose in Whose
+        }
 
     def write(self, directory: Path) -> None:
         """Raw figures, tables and plot."""
@@ -103,13 +106,15 @@ class Report:
 
     @classmethod
     def read(cls, path: Path) -> "Report":
-        """What `write` left."""
+        """Read the raw figures that `write` wrote."""
         raw = json.loads(path.read_text())
-        trials = [Trial(**{**one, "laps": [Lap(**lap) for lap in one["laps"]]}) for one in raw["trials"]]
+        trials = [
+            Trial(**{**fields, "laps": [Lap(**lap) for lap in fields["laps"]]}) for fields in raw["trials"]
+        ]
         return cls(raw["machine"], trials, Many(**raw["many"]) if raw.get("many") else None)
 
     def plot(self, path: Path) -> None:
-        """Bars of time, cut by whose it is."""
+        """Bars of time, divided by who was at work."""
         from matplotlib import rcParams
         from matplotlib.figure import Figure
 
@@ -144,10 +149,10 @@ def _since_created(trial: Trial) -> float:
 
 def _took(laps: Sequence[Lap]) -> list[tuple[str, str, float]]:
     """Title, step, and seconds since the step before, of each step of a trial."""
-    found, before = [], 0.0
+    durations, before = [], 0.0
     for lap in laps:
         for step in STEPS:
             if step in lap.steps:
-                found.append((lap.title, step, lap.steps[step] - before))
+                durations.append((lap.title, step, lap.steps[step] - before))
                 before = lap.steps[step]
-    return found
+    return durations

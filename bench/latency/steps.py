@@ -1,4 +1,4 @@
-"""Where the time goes: the steps of a Job's run, whose they are, and when each was reached."""
+"""The steps of a Job's run, who is at work until each, and when each was reached."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ def job_steps(watches: Watches, runtime: Runtime, job: str, since: float) -> dic
     def of_pod(event: Event) -> bool:
         return event.labels.get("batch.kubernetes.io/job-name") == job
 
-    found = {
+    moments = {
         "Job created": watches.first("job", lambda event: event.name == job, since),
         "pod scheduled": watches.first(
             "pod", lambda event: of_pod(event) and bool(event.body["spec"].get("nodeName")), since
@@ -58,11 +58,11 @@ def job_steps(watches: Watches, runtime: Runtime, job: str, since: float) -> dic
     ended = next(event for event in watches.events if of_pod(event) and "terminated" in _state(event))
     container = _state(ended)["terminated"]["containerID"].removeprefix("containerd://")
     lifetime = runtime.lifetimes[container]
-    found |= {"container started": lifetime.started, "container ended": lifetime.ended}
-    return {step: at for step, at in found.items() if at is not None}
+    moments |= {"container started": lifetime.started, "container ended": lifetime.ended}
+    return {step: at for step, at in moments.items() if at is not None}
 
 
 def _state(event: Event) -> dict[str, dict[str, str]]:
     statuses = event.body.get("status", {}).get("containerStatuses") or [{}]
-    found: dict[str, dict[str, str]] = statuses[0].get("state") or {}
-    return found
+    state: dict[str, dict[str, str]] = statuses[0].get("state") or {}
+    return state

@@ -39,7 +39,7 @@ class Trial:
 
 @dataclass
 class Stage:
-    """Where trials take place."""
+    """The cluster and the observers that trials use."""
 
     cluster: Cluster
     kube: Kube
@@ -66,43 +66,45 @@ class Stage:
 
     async def set(self) -> tuple[Trial, Trial]:
         """A set on a fresh database until it is Applied, and then one file more."""
-        with a_set(self.cluster, self.kube, "bench", self.scratch) as made:
-            await asyncio.to_thread(made.write_secret)
-            await asyncio.to_thread(made.write_config_map, files(SHOP), True)
+        with a_set(self.cluster, self.kube, "bench", self.scratch) as migration_set:
+            await asyncio.to_thread(migration_set.write_secret)
+            await asyncio.to_thread(migration_set.write_config_map, files(SHOP), True)
             began = time.monotonic()
-            await asyncio.to_thread(made.apply)
-            end = await self.watches.until("the set to be Applied", "set", applied(made, USER_FILES), began)
-            created = await self._created("set", made.name, began)
+            await asyncio.to_thread(migration_set.apply)
+            end = await self.watches.until(
+                "the set to be Applied", "set", applied(migration_set, USER_FILES), began
+            )
+            created = await self._created("set", migration_set.name, began)
             laps = [
-                await self._lap(made, track, began, count)
+                await self._lap(migration_set, track, began, count)
                 for track, count in ((Track.SYSTEM, SYSTEM_FILES), (Track.USER, USER_FILES))
             ]
             laps[0] = Lap(laps[0].title, {"object seen": created - began, **laps[0].steps})
             fresh = Trial(FRESH, end.at - began, end.at - created, laps)
-            self.pod = self.pod or await asyncio.to_thread(self._pod_of, made)
+            self.pod = self.pod or await asyncio.to_thread(self._pod_of, migration_set)
             await self._pause()
-            changed = await self._change(made)
+            changed = await self._change(migration_set)
             await asyncio.to_thread(
-                made.kube.run, "delete", "fbms", made.name, "--cascade=foreground", "--wait"
+                migration_set.kube.run, "delete", "fbms", migration_set.name, "--cascade=foreground", "--wait"
             )
             return fresh, changed
 
-    async def _change(self, made: MigrationSet) -> Trial:
+    async def _change(self, migration_set: MigrationSet) -> Trial:
         content = {name: text.decode() for name, text in files(SHOP, FIXED).items()}
         document = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": made.config_map, "namespace": self.kube.namespace},
+            "metadata": {"name": migration_set.config_map, "namespace": self.kube.namespace},
             "data": content,
         }
         text = json.dumps(document)
         began = time.monotonic()
         await asyncio.to_thread(self.kube.run, "replace", "-f", "-", stdin=text)
         end = await self.watches.until(
-            "the change to be Applied", "set", applied(made, USER_FILES + 1), began
+            "the change to be Applied", "set", applied(migration_set, USER_FILES + 1), began
         )
-        seen = await self._created("configmap", made.config_map, began)
-        lap = await self._lap(made, Track.USER, began, 1)
+        seen = await self._created("configmap", migration_set.config_map, began)
+        lap = await self._lap(migration_set, Track.USER, began, 1)
         return Trial(
             CHANGE,
             end.at - began,
@@ -112,53 +114,55 @@ class Stage:
 
     async def _created(self, kind: str, name: str, since: float) -> float:
         """When a watch showed what kubectl had written."""
-        return (await self.watches.until(f"the {kind} {name}", kind, lambda one: one.name == name, since)).at
+        return (
+            await self.watches.until(f"the {kind} {name}", kind, lambda event: event.name == name, since)
+        ).at
 
-    async def _lap(self, made: MigrationSet, track: Track, began: float, count: int) -> Lap:
+    async def _lap(self, migration_set: MigrationSet, track: Track, began: float, count: int) -> Lap:
         """The steps of a track's latest run, of which ``count`` files were applied."""
 
         def written(event: Event) -> bool:
             record = event.body.get("status", {}).get("tracks", {}).get(track, {})
             return (
-                event.name == made.name
+                event.name == migration_set.name
                 and record.get("job", {}).get("name") == job
                 and "finishedAt" in record
             )
 
-        status = await asyncio.to_thread(made.track, track)
+        status = await asyncio.to_thread(migration_set.track, track)
         job = status["job"]["name"]
         steps = job_steps(self.watches, self.runtime, job, began)
         log = await asyncio.to_thread(self.kube.run, "logs", f"job/{job}", "-c", CONTAINER, "--timestamps")
         first = log.split(" ", 1)[0]
         steps["program runs"] = on_our_clock(datetime.fromisoformat(first[:26] + "+00:00"))
-        [(begin, commit, found)] = made.database.query(
+        [(begin, commit, file_count)] = migration_set.database.query(
             "SELECT min(started_at), max(finished_at), count(*) FROM (SELECT * FROM migrations.history"
             f" WHERE table_name = '{TRACKING_TABLE[track][1]}' AND kind = 'migration' ORDER BY id DESC"
             f" LIMIT {count}) AS run"
         )
-        if found != count:
-            raise RuntimeError(f"the {track} track ran {found} files, not {count}")
+        if file_count != count:
+            raise RuntimeError(f"the {track} track ran {file_count} files, not {count}")
         steps |= {"first file begins": on_our_clock(begin), "last file committed": on_our_clock(commit)}
-        shown = self.watches.first("set", written, began)
-        if shown is not None:
-            steps["result in the status"] = shown
+        written_at = self.watches.first("set", written, began)
+        if written_at is not None:
+            steps["result in the status"] = written_at
         return Lap(f"{track} track", _relative(steps, began))
 
     async def settle(self) -> None:
         """Wait until nothing of the last trial is left."""
         while True:
-            found = await asyncio.to_thread(self.kube.get, "pods", "-l", "batch.kubernetes.io/job-name")
-            if not found["items"]:
+            pods = await asyncio.to_thread(self.kube.get, "pods", "-l", "batch.kubernetes.io/job-name")
+            if not pods["items"]:
                 break
             await asyncio.sleep(0.3)
         await self._pause()
 
     async def _pause(self) -> None:
-        """The kubelet looks at its containers once a second: trials begin anywhere within that."""
+        """The kubelet checks its containers once a second: trials begin at a random moment within that."""
         await asyncio.sleep(1.0 + random.random())
 
-    def _pod_of(self, made: MigrationSet) -> Json:
-        job = self.kube.get("job", made.jobs("system")[0])
+    def _pod_of(self, migration_set: MigrationSet) -> Json:
+        job = self.kube.get("job", migration_set.jobs("system")[0])
         return dict(job["spec"]["template"]["spec"])
 
     def job(self, name: str) -> Json:
@@ -180,31 +184,32 @@ def _relative(steps: dict[str, float], began: float) -> dict[str, float]:
 
 
 def complete(job: str) -> Callable[[Event], bool]:
-    """The Job has ended well."""
+    """A predicate for events: the Job is Complete."""
 
-    def wanted(event: Event) -> bool:
+    def is_complete(event: Event) -> bool:
         conditions = event.body.get("status", {}).get("conditions") or ()
         return event.name == job and any(
-            one["type"] == "Complete" and one["status"] == "True" for one in conditions
+            condition["type"] == "Complete" and condition["status"] == "True" for condition in conditions
         )
 
-    return wanted
+    return is_complete
 
 
-def applied(made: MigrationSet, version: int) -> Callable[[Event], bool]:
-    """Ready for the present generation, with this version of the user track."""
+def applied(migration_set: MigrationSet, version: int) -> Callable[[Event], bool]:
+    """A predicate for events: the set is Ready for its generation, with this version of the user track."""
 
-    def wanted(event: Event) -> bool:
+    def is_applied(event: Event) -> bool:
         status = event.body.get("status", {})
         ready = any(
-            one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ()
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in status.get("conditions") or ()
         )
         return (
-            event.name == made.name
+            event.name == migration_set.name
             and ready
             and status["phase"] == "Applied"
             and status["observedGeneration"] == event.body["metadata"]["generation"]
             and status["tracks"]["user"].get("version") == version
         )
 
-    return wanted
+    return is_applied

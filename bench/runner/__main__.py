@@ -35,7 +35,7 @@ class Bench:
     def race(self, workload: Workload, contenders: Iterable[str], *, again: bool = False) -> None:
         """One round: each contender on a fresh database; ``again``: and once more, with nothing to do."""
         order = list(contenders)
-        random.shuffle(order)  # nobody always follows the same one
+        random.shuffle(order)  # so that no contender always follows the same other
         for name in order:
             with fresh_database(self.server.endpoint) as database:
                 self._prepare(database, workload)
@@ -65,7 +65,7 @@ class Bench:
             connection.execute("CREATE SCHEMA migrations")  # golang-migrate does not make it
             connection.execute(workload.prepare)
         with psycopg.connect(self.server.dsn(), autocommit=True) as admin:
-            admin.execute("CHECKPOINT")  # nobody pays for who ran before
+            admin.execute("CHECKPOINT")  # so that the run before has no effect on this one
 
     def _wait_for_backends(self, database: Database) -> None:
         """The kernel counts what a process has used when it has ended."""
@@ -96,20 +96,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--replot", action="store_true", help="only write table and plot from runner.json again"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
-    wanted = parser.parse_args(arguments)
-    if wanted.replot:
-        Report.read(wanted.results / "runner.json").write(wanted.results)
+    options = parser.parse_args(arguments)
+    if options.replot:
+        Report.read(options.results / "runner.json").write(options.results)
         return 0
-    chosen = set(wanted.only or ["inserts", "tables", "large", "many"])
-    with tempfile.TemporaryDirectory() as name, start_server(wanted.postgres, fsync=True) as server:
+    chosen = set(options.only or ["inserts", "tables", "large", "many"])
+    with tempfile.TemporaryDirectory() as name, start_server(options.postgres, fsync=True) as server:
         parent = Path(name)
         bench = Bench(server)
         repeated = [
-            make(parent, wanted.files)
+            make(parent, options.files)
             for key, make in (("inserts", workloads.inserts), ("tables", workloads.tables))
             if key in chosen
         ]
-        for _ in range(wanted.rounds):
+        for _ in range(options.rounds):
             for workload in repeated:
                 bench.race(workload, CONTENDERS, again=workload.name.startswith("inserts"))
         if "many" in chosen:
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "large" in chosen:
             bench.race(workloads.large(parent), [OURS, PGX5, PSQL])
         report = bench.report()
-    report.write(wanted.results)
+    report.write(options.results)
     print(f"\n{report.markdown()}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Who is measured, and how each is called."""
+"""The programs that are measured, and their command lines."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ def psql(dsn: str, workload: Workload) -> list[str]:
 
 
 def _concatenated(workload: Workload) -> Path:
-    """The workload as one script, made once."""
+    """The workload as one script, written at the first call."""
     script = workload.directory.with_suffix(".sql")
     if not script.exists():
         with script.open("wb") as out:

@@ -1,4 +1,4 @@
-"""Running a process and seeing what it took."""
+"""Running a process and measuring its cost."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ class Cost:
     cpu: float = 0.0
     """Seconds of CPU of the process itself."""
     server_cpu: float = 0.0
-    """The same of the server's processes, where it was asked for."""
+    """The same of the server's processes, where it was measured."""
 
 
 def cost(argv: Sequence[str]) -> Cost:
@@ -45,7 +45,7 @@ def cost(argv: Sequence[str]) -> Cost:
     Raises:
         RuntimeError: it failed; the message has its last output.
     """
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-I", "-S", "-c", LAUNCHER, *argv],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -54,8 +54,8 @@ def cost(argv: Sequence[str]) -> Cost:
         timeout=LIMIT,
         check=True,
     )
-    code, seconds, megabytes, cpu = json.loads(done.stdout)
+    code, seconds, megabytes, cpu = json.loads(completed.stdout)
     if code != 0:
-        tail = done.stderr[-1000:].decode(errors="replace")
+        tail = completed.stderr[-1000:].decode(errors="replace")
         raise RuntimeError(f"{Path(argv[0]).name} ended with {code}: {tail}")
     return Cost(seconds, megabytes, cpu)

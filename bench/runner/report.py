@@ -24,23 +24,25 @@ class Measured:
 
     @property
     def seconds(self) -> float:
-        return statistics.median(one.seconds for one in self.costs)
+        return statistics.median(cost.seconds for cost in self.costs)
 
     @property
     def megabytes(self) -> float:
-        return statistics.median(one.megabytes for one in self.costs)
+        return statistics.median(cost.megabytes for cost in self.costs)
 
     @property
     def cpu(self) -> float:
-        return statistics.median(one.cpu for one in self.costs)
+        return statistics.median(cost.cpu for cost in self.costs)
 
     @property
     def server_cpu(self) -> float:
-        return statistics.median(one.server_cpu for one in self.costs)
+        return statistics.median(cost.server_cpu for cost in self.costs)
 
     @property
     def spread(self) -> str:
-        return f"{min(one.seconds for one in self.costs):.2f}-{max(one.seconds for one in self.costs):.2f}"
+        return (
+            f"{min(cost.seconds for cost in self.costs):.2f}-{max(cost.seconds for cost in self.costs):.2f}"
+        )
 
 
 @dataclass(frozen=True)
@@ -52,20 +54,20 @@ class Report:
 
     def workloads(self) -> dict[str, list[Measured]]:
         """By workload, in the order measured."""
-        found: dict[str, list[Measured]] = {}
-        for one in self.measured:
-            found.setdefault(one.workload, []).append(one)
-        return found
+        by_workload: dict[str, list[Measured]] = {}
+        for measured in self.measured:
+            by_workload.setdefault(measured.workload, []).append(measured)
+        return by_workload
 
     def ratios(self) -> dict[str, float]:
         """Our wall time by that of the quicker golang-migrate, where both were measured."""
-        found = {}
+        ratios = {}
         for workload, group in self.workloads().items():
-            seconds = {one.contender: one.seconds for one in group}
+            seconds = {measured.contender: measured.seconds for measured in group}
             golang = [seconds[name] for name in (PGX5, POSTGRES) if name in seconds]
             if golang and OURS in seconds:
-                found[workload] = seconds[OURS] / min(golang)
-        return found
+                ratios[workload] = seconds[OURS] / min(golang)
+        return ratios
 
     def markdown(self) -> str:
         """The table, a section for each workload."""
@@ -80,7 +82,7 @@ class Report:
         ]
         ratios = self.ratios()
         for workload, group in self.workloads().items():
-            base = next(one for one in group if one.contender == OURS)
+            base = next(measured for measured in group if measured.contender == OURS)
             lines += ["", f"## {group[0].title}", ""]
             if workload in ratios:
                 goal = f" (goal: {GOALS[workload]:g})" if workload in GOALS else ""
@@ -91,9 +93,10 @@ class Report:
                 "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
             ]
             lines += [
-                f"| {one.contender} | {one.seconds:.2f} | {one.spread} | {one.seconds / base.seconds:.2f} |"
-                f" {_known(one.cpu)} | {_known(one.server_cpu)} | {one.megabytes:.0f} |"
-                for one in group
+                f"| {measured.contender} | {measured.seconds:.2f} | {measured.spread} |"
+                f" {measured.seconds / base.seconds:.2f} |"
+                f" {_known(measured.cpu)} | {_known(measured.server_cpu)} | {measured.megabytes:.0f} |"
+                for measured in group
             ]
         return "\n".join([*lines, ""])
 
@@ -107,11 +110,16 @@ class Report:
 
     @classmethod
     def read(cls, path: Path) -> "Report":
-        """What `write` left."""
+        """Read the raw figures that `write` wrote."""
         raw = json.loads(path.read_text())
         measured = [
-            Measured(one["workload"], one["title"], one["contender"], [Cost(**cost) for cost in one["costs"]])
-            for one in raw["measured"]
+            Measured(
+                entry["workload"],
+                entry["title"],
+                entry["contender"],
+                [Cost(**cost) for cost in entry["costs"]],
+            )
+            for entry in raw["measured"]
         ]
         return cls(raw["machine"], measured)
 
@@ -126,9 +134,9 @@ class Report:
         groups = [group for name, group in measured.items() if name in GOALS] or list(measured.values())
         figure = Figure(figsize=(8, 1.2 + 1.5 * len(groups)), layout="constrained")
         for axes, group in zip(figure.subplots(len(groups), 1, squeeze=False)[:, 0], groups, strict=True):
-            names = [one.contender for one in group]
-            longest = max(one.seconds for one in group)
-            shares = [one.seconds / longest for one in group]
+            names = [entry.contender for entry in group]
+            longest = max(entry.seconds for entry in group)
+            shares = [entry.seconds / longest for entry in group]
             bars = axes.barh(names, shares, color=[colours[name] for name in names])
             axes.bar_label(bars, labels=[f"{share:.2f}" for share in shares], padding=3)
             axes.invert_yaxis()

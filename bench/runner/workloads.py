@@ -1,4 +1,4 @@
-"""What is migrated: sets of files, and the statements that must be there before."""
+"""What is migrated: sets of files, and the SQL that must run before them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Workload:
     name: str
     title: str
     prepare: str
-    """SQL to run first, for everybody alike."""
+    """SQL to run first, for each contender."""
     directory: Path
 
     @property

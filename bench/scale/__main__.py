@@ -19,70 +19,70 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
 
 
-async def measure_rest(scratch: Path, wanted: argparse.Namespace) -> list[rest.AtRest]:
-    """Sets at rest, in each of the numbers asked for."""
-    found = []
+async def measure_rest(scratch: Path, options: argparse.Namespace) -> list[rest.AtRest]:
+    """Measure sets at rest, for each of the requested numbers."""
+    results = []
     machine = _machine()
     directory = scratch / "rest"
     directory.mkdir()
-    async with stage(directory, wanted.code) as here:
-        for size in _numbers(wanted.sizes):
-            one = await rest.measure(here, size, wanted.rest, wanted.changes)
-            found.append(replace(one, machine=machine))
-            print(f"{size} sets: looked at after {one.restart_seconds:.1f} s", flush=True)
-    return found
+    async with stage(directory, options.code) as measured_stage:
+        for size in _numbers(options.sizes):
+            result = await rest.measure(measured_stage, size, options.rest, options.changes)
+            results.append(replace(result, machine=machine))
+            print(f"{size} sets: looked at after {result.restart_seconds:.1f} s", flush=True)
+    return results
 
 
-async def measure_others(scratch: Path, wanted: argparse.Namespace, report: Report) -> Report:
-    """What needs Jobs that run. Each part is written when it is measured: a later one may fail."""
+async def measure_others(scratch: Path, options: argparse.Namespace, report: Report) -> Report:
+    """Measure the parts that run Jobs. Each is written when it is measured: a later one may fail."""
     directory = scratch / "others"
     directory.mkdir()
     async with control_plane(directory) as plane:
-        if "once" in wanted.only:
+        if "once" in options.only:
             machine = _machine()
-            batch = await once.measure(plane, wanted.once)
+            batch = await once.measure(plane, options.once)
             report = replace(report, once=replace(batch, machine=machine))
-            report.write(wanted.results)
-        if "full" in wanted.only:
+            report.write(options.results)
+        if "full" in options.only:
             machine = _machine()
-            full = await full_server.measure(plane, wanted.full_sets, wanted.connections, wanted.hold)
+            full = await full_server.measure(plane, options.full_sets, options.connections, options.hold)
             report = replace(report, full=replace(full, machine=machine))
-            report.write(wanted.results)
-        if "long" in wanted.only:
+            report.write(options.results)
+        if "long" in options.only:
             machine = _machine()
-            long = await long_statement.measure(plane, wanted.long, kill=wanted.signal == "KILL")
+            long = await long_statement.measure(plane, options.long, kill=options.signal == "KILL")
             report = replace(report, long=replace(long, machine=machine))
-            report.write(wanted.results)
-        if "namespaces" in wanted.only:
+            report.write(options.results)
+        if "namespaces" in options.only:
             machine = _machine()
-            sizes = _numbers(wanted.namespaces)
-            listed = await namespaces.measure(plane, sizes, wanted.rest)
-            report = replace(report, namespaces=[replace(one, machine=machine) for one in listed])
-            report.write(wanted.results)
+            sizes = _numbers(options.namespaces)
+            results = await namespaces.measure(plane, sizes, options.rest)
+            report = replace(report, namespaces=[replace(result, machine=machine) for result in results])
+            report.write(options.results)
     return report
 
 
-async def measure(wanted: argparse.Namespace, report: Report) -> Report:
-    """Renew the parts asked for; the others stay as they are in ``report``."""
+async def measure(options: argparse.Namespace, report: Report) -> Report:
+    """Measure the requested parts again; the others stay as they are in ``report``."""
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
         scratch = Path(name)
-        if "rest" in wanted.only:
-            report = replace(report, rest=await measure_rest(scratch, wanted))
-            report.write(wanted.results)
-        if set(wanted.only) - {"rest"}:
-            report = await measure_others(scratch, wanted, report)
+        if "rest" in options.only:
+            report = replace(report, rest=await measure_rest(scratch, options))
+            report.write(options.results)
+        if set(options.only) - {"rest"}:
+            report = await measure_others(scratch, options, report)
     return report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write ``bench/results/scale.*``."""
-    wanted = _parser().parse_args(arguments)
-    raw = wanted.results / "scale.json"
+    options = _parser().parse_args(arguments)
+    raw = options.results / "scale.json"
     report = Report.read(raw) if raw.exists() else Report()
-    if not wanted.replot:
-        report = asyncio.run(measure(wanted, report))
+    if not options.replot:
+        report = asyncio.run(measure(options, report))
     else:
-        report.write(wanted.results)
+        report.write(options.results)
     print(f"\n{report.markdown()}")
     return 0
 

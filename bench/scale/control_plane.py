@@ -34,11 +34,11 @@ AUDIT = {
     "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata", "users": [OPERATOR]}, {"level": "None"}],
 }
-"""A watch is logged when it begins, too: a killed API server does not tell of its end."""
+"""A watch is logged when it begins, too: a killed API server does not log its end."""
 
 
 class ControlPlane:
-    """All of it but the operators; made by :func:`control_plane`."""
+    """The control plane without operators; created by :func:`control_plane`."""
 
     def __init__(self, server: ApiServer, controllers: Program, kube: Kube, directory: Path) -> None:
         self.server = server
@@ -48,7 +48,7 @@ class ControlPlane:
         self._nodes: set[asyncio.Task[None]] = set()
 
     def check(self) -> None:
-        """Raise what has ended a node."""
+        """Raise the exception that has ended a node, if one has."""
         for task in self._nodes:
             if task.done():
                 task.result()
@@ -130,7 +130,8 @@ def ready(body: Json) -> bool:
     """Whether a set's status says Ready for its present generation."""
     status = body.get("status") or {}
     return status.get("observedGeneration") == body["metadata"]["generation"] and any(
-        (one["type"], one["status"]) == ("Ready", "True") for one in status.get("conditions") or ()
+        (condition["type"], condition["status"]) == ("Ready", "True")
+        for condition in status.get("conditions") or ()
     )
 
 
@@ -141,7 +142,7 @@ async def follow(
     see: Callable[[float, Json], bool],
     patience: float,
 ) -> None:
-    """Show ``see`` each object that a watch shows, and when, until it returns True; deletions are not shown.
+    """Call ``see`` with each object of a watch, and when it came, until it returns True; not for deletions.
 
     Raises:
         TimeoutError: ``patience`` seconds are over.
@@ -152,8 +153,8 @@ async def follow(
             with contextlib.suppress(KubeError):
                 async for line in plane.kube.watch(resource, namespace, query, silence=patience):
                     event = json.loads(line)
-                    shown = event["type"] in ("ADDED", "MODIFIED")
-                    if shown and see(time.monotonic(), event["object"]):
+                    exists = event["type"] in ("ADDED", "MODIFIED")
+                    if exists and see(time.monotonic(), event["object"]):
                         return
             plane.check()
             await asyncio.sleep(0.1)  # the API server ends a watch now and then

@@ -49,8 +49,8 @@ class Full:
 
 
 @dataclass
-class _Seen:
-    """What the watch of the sets has shown."""
+class _ObservedSets:
+    """The sets by what the watch has shown of them."""
 
     sets: int
     applied: set[str] = field(default_factory=set)
@@ -74,13 +74,13 @@ class _Seen:
 
 
 async def measure(plane: ControlPlane, sets: int, connections: int, hold: float) -> Full:
-    """Make sets with a user track alone, all of them on one such server."""
-    seen = _Seen(sets)
+    """Create sets with only a user track, all of them on one such server."""
+    observed = _ObservedSets(sets)
     files = {"001_hold.up.sql": f"CREATE TABLE held (id bigint);\nSELECT pg_sleep({hold});"}
     settings = {
         "max_connections": str(connections + RESERVED),
         "superuser_reserved_connections": str(RESERVED),
-        # They would count, too.
+        # They would count as connections, too.
         "max_wal_senders": "0",
     }
     async with plane.namespace() as (namespace, _), plane.postgres(settings) as server:
@@ -96,7 +96,7 @@ async def measure(plane: ControlPlane, sets: int, connections: int, hold: float)
             begun = time.monotonic()
             for name in names:
                 await plane.make_set(namespace, name, {"system": {"enabled": False}, "user": source})
-            await follow(plane, Resource.SETS, namespace, seen.see, PATIENCE)
+            await follow(plane, Resource.SETS, namespace, observed.see, PATIENCE)
             seconds = time.monotonic() - begun
         refused = server.log.read_text(errors="replace").count("FATAL:  ")
     return Full(
@@ -105,8 +105,8 @@ async def measure(plane: ControlPlane, sets: int, connections: int, hold: float)
         connections,
         hold,
         seconds,
-        len(seen.waits),
-        len(set(seen.waits)),
-        len(seen.failed),
+        len(observed.waits),
+        len(set(observed.waits)),
+        len(observed.failed),
         refused,
     )

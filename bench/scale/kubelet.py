@@ -16,7 +16,7 @@ from tests.chaos.node import NAME, Container
 from tests.controller.api_server import free_port
 
 EVERY = 0.2
-"""Seconds between two looks at a log."""
+"""Seconds between two reads of a log."""
 
 
 class _Log:
@@ -28,7 +28,7 @@ class _Log:
         self.lines: list[bytes] = []
 
     def read(self) -> None:
-        """Take in the lines that have been written since."""
+        """Add the lines that have been written since the last call."""
         with contextlib.suppress(FileNotFoundError), self._path.open("rb") as log:
             log.seek(self._read)
             text = log.read()
@@ -39,7 +39,7 @@ class _Log:
 
 
 class Kubelet:
-    """Answers the API server."""
+    """Answers the API server's requests for logs."""
 
     def __init__(self, node: WatchingNode, directory: Path) -> None:
         self._node = node
@@ -48,10 +48,14 @@ class Kubelet:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """``/containerLogs/NAMESPACE/POD/CONTAINER``, with time stamps, to the container's end."""
-        found = [one for one in self._node.containers.values() if one.pod == request.match_info["pod"]]
-        if not found:
+        containers = [
+            container
+            for container in self._node.containers.values()
+            if container.pod == request.match_info["pod"]
+        ]
+        if not containers:
             raise web.HTTPNotFound
-        [container] = found
+        [container] = containers
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):  # the API server may be killed
@@ -90,7 +94,7 @@ async def kubelet(kube: Kube, node: WatchingNode, directory: Path) -> AsyncItera
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
-    made = await kube.create("/api/v1/nodes", None, {"metadata": {"name": NAME}})
+    node_object = await kube.create("/api/v1/nodes", None, {"metadata": {"name": NAME}})
     status = {
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
@@ -99,5 +103,5 @@ async def kubelet(kube: Kube, node: WatchingNode, directory: Path) -> AsyncItera
     try:
         yield
     finally:
-        await kube.delete("/api/v1/nodes", None, NAME, made["metadata"]["uid"], "Background")
+        await kube.delete("/api/v1/nodes", None, NAME, node_object["metadata"]["uid"], "Background")
         await runner.cleanup()

@@ -1,7 +1,7 @@
-"""Measure a long statement: meanwhile the leader is killed, and then the API server.
+"""Measure a long statement, during which the leader is killed, and then the API server.
 
-The statement takes as long as it is told; the operators' timers are as they are. What is asked of the API
-server in each third of it says what an hour of it would cost.
+The statement takes as long as the caller says; the operators' timers are not changed. The requests to the API
+server in each third of it say what an hour of it would cost.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ SET = "shop"
 DOWN = 2.0
 """Seconds for which the API server is away."""
 SETTLES = 120.0
-"""Seconds for whatever is waited for beside the statement."""
+"""Seconds to wait for anything but the statement."""
 NOTICE = 10.0
 """Seconds at most for the status to show that the next file runs."""
 LONG, NEXT = "002_long.up.sql", "003_next.up.sql"
@@ -58,8 +58,8 @@ class Long:
 
     def a_minute(self, window: str, verb: str = "") -> float:
         """Requests a minute that are not about the Lease, of all verbs or one."""
-        chosen = {what: count for what, count in self.asked[window].items() if what.startswith(verb)}
-        return audit.without_lease(chosen) / self.window_seconds[window] * 60
+        counts = {what: count for what, count in self.asked[window].items() if what.startswith(verb)}
+        return audit.without_lease(counts) / self.window_seconds[window] * 60
 
     @property
     def once(self) -> bool:
@@ -118,16 +118,16 @@ class _Run:
         self._operators = operators
         self._seconds = seconds
         self._url = url
-        self._asked: dict[str, tuple[float, float]] = {}
+        self._windows: dict[str, tuple[float, float]] = {}
         self._progress: dict[str, str] = {}
-        self._kept: list[asyncio.Task[None]] = []
+        self._restarting: list[asyncio.Task[None]] = []
 
     async def measure(self, kill: bool) -> Long:
         first, second = self._operators
         first.program.start()
         await first.ready()
         second.program.start()
-        self._kept.append(asyncio.create_task(second.keep_running()))
+        self._restarting.append(asyncio.create_task(second.keep_running()))
         source = {"source": {"configMap": {"name": "files"}}}
         await self._plane.make_set(self._namespace, SET, {"system": {"enabled": False}, "user": source})
         await self._shows(LONG)
@@ -139,40 +139,40 @@ class _Run:
         await until("the other replica leads", lambda: self._led_by("replica-2"), SETTLES)
         took = time.monotonic() - killed
         first.program.start()
-        self._kept.append(asyncio.create_task(first.keep_running()))
+        self._restarting.append(asyncio.create_task(first.keep_running()))
         await self._window(WINDOWS[1], begun + self._seconds * 2 / 3)
         self._progress[WINDOWS[1]] = await self._shown()
         await self._restart()
         await self._window(WINDOWS[2], begun + self._seconds - 1)
         self._progress[WINDOWS[2]] = await self._shown()
         await until("the next file runs", self._runs_next, SETTLES)
-        with contextlib.suppress(AssertionError):  # what is shown instead is in the report
+        with contextlib.suppress(AssertionError):  # the report has the file that is shown instead
             await self._shows(NEXT, _notice(self._seconds))
         self._progress[NEXT_FILE] = await self._shown()
         body = await self._applied()
         await asyncio.sleep(2.0)  # the audit log is written a moment later
         log = self._plane.server.audit_log
-        asked = {name: dict(audit.requests(log, *span)) for name, span in self._asked.items()}
-        spans = {name: end - begin for name, (begin, end) in self._asked.items()}
+        requests = {name: dict(audit.requests(log, *span)) for name, span in self._windows.items()}
+        spans = {name: end - begin for name, (begin, end) in self._windows.items()}
         executed, recorded = await asyncio.to_thread(self._counts)
         runs = int(body["status"]["tracks"]["user"]["run"])
-        spent = self._seconds, took, asked, spans
+        spent = self._seconds, took, requests, spans
         return Long(*spent, self._progress, executed, recorded, runs, first.restarts + second.restarts)
 
     async def leave(self) -> None:
-        """Keep the replicas running no more."""
-        for task in self._kept:
+        """Stop restarting the replicas."""
+        for task in self._restarting:
             task.cancel()
-        await asyncio.gather(*self._kept, return_exceptions=True)
+        await asyncio.gather(*self._restarting, return_exceptions=True)
 
     async def _window(self, name: str, until_then: float) -> None:
-        """Let it go on until then; what is asked meanwhile counts."""
+        """Wait until then; the requests in the meantime count for the window ``name``."""
         begin = time.time()
         await asyncio.sleep(max(1.0, until_then - time.monotonic()))
-        self._asked[name] = begin, time.time()
+        self._windows[name] = begin, time.time()
 
     async def _restart(self) -> None:
-        """Of the API server; and of the controllers, which would look for it ever more rarely."""
+        """Restart the API server, and the controllers, which would back off ever longer without it."""
         server = self._plane.server
         server.program.kill()
         self._plane.controllers.kill()
@@ -186,41 +186,41 @@ class _Run:
 
     async def _track(self) -> Json:
         body = await self._plane.kube.get(Resource.SETS, self._namespace, SET)
-        found: Json = ((body.get("status") or {}).get("tracks") or {}).get("user") or {}
-        return found
+        track: Json = ((body.get("status") or {}).get("tracks") or {}).get("user") or {}
+        return track
 
     async def _shown(self) -> str:
         """The file whose progress the status shows."""
         return str(((await self._track()).get("progress") or {}).get("file", ""))
 
     async def _shows(self, file: str, seconds: float = SETTLES) -> None:
-        async def there() -> bool:
+        async def is_shown() -> bool:
             return await self._shown() == file
 
-        await until(f"the progress of {file} is shown", there, seconds)
+        await until(f"the progress of {file} is shown", is_shown, seconds)
 
     async def _runs_next(self) -> bool:
         """By the pod's own log."""
-        logs = [self._node.directory / one.uid / "log" for one in self._node.containers.values()]
+        logs = [self._node.directory / container.uid / "log" for container in self._node.containers.values()]
         return any(f"file={NEXT}" in log.read_text() for log in logs if log.exists())
 
     async def _applied(self) -> Json:
-        found: list[Json] = []
+        bodies: list[Json] = []
 
         def see(_: float, body: Json) -> bool:
-            found.append(body)
+            bodies.append(body)
             return ready(body)
 
         await follow(self._plane, Resource.SETS, self._namespace, see, self._seconds + SETTLES)
-        return found[-1]
+        return bodies[-1]
 
     def _counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """How often each file took effect, and how often the history says so."""
         with psycopg.connect(self._url) as connection:
             executed = connection.execute("SELECT file, count(*) FROM executed GROUP BY file ORDER BY file")
-            found = {file: int(count) for file, count in executed}
+            executions = {file: int(count) for file, count in executed}
             recorded = connection.execute(
                 "SELECT version::text, count(*) FROM migrations.history"
                 " WHERE kind = 'migration' AND outcome = 'applied' GROUP BY version ORDER BY version"
             )
-            return found, {version: int(count) for version, count in recorded}
+            return executions, {version: int(count) for version, count in recorded}

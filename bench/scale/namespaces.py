@@ -18,7 +18,7 @@ SETTLES = 60.0
 PATIENCE = 120.0
 """Seconds for an operator to be steady."""
 FLUSH = 2.0
-"""Seconds until the audit log has what was asked."""
+"""Seconds until the audit log has all requests."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Listed:
 
     namespaces: int
     steady_seconds: float | None
-    """From the process's start until each set was looked at and the operator is quiet; None: never."""
+    """From the process's start until each set was reconciled and the operator is quiet; None: never."""
     steady_cpu: float
     steady_requests: dict[str, int]
     memory: float
@@ -55,14 +55,14 @@ async def measure(plane: ControlPlane, sizes: list[int], rest: float) -> list[Li
     """Bring one set to Applied, give its status to one in each namespace, and start operators."""
     body = await _model(plane)
     names: list[str] = []
-    found = []
+    results = []
     for size in sizes:
         while len(names) < size:
             names.append(await fresh_namespace(plane.kube))
             await _at_rest(plane, names[-1], body)
-        found.append(await _operator(plane, names[:size], rest))
-        print(f"{size} namespaces: steady after {found[-1].steady_seconds} s", flush=True)
-    return found
+        results.append(await _operator(plane, names[:size], rest))
+        print(f"{size} namespaces: steady after {results[-1].steady_seconds} s", flush=True)
+    return results
 
 
 async def _operator(plane: ControlPlane, names: list[str], rest: float) -> Listed:
@@ -83,17 +83,17 @@ async def _operator(plane: ControlPlane, names: list[str], rest: float) -> Liste
         until, used = time.time(), operator.cpu() - quiet_cpu
         memory, threads = operator.memory(), operator.threads()
         await asyncio.sleep(FLUSH)
-        asked = audit.requests(log, quiet, until)
-        spent = memory, threads, rest, dict(asked), used
+        requests = audit.requests(log, quiet, until)
+        spent = memory, threads, rest, dict(requests), used
         return Listed(len(names), seconds, cpu, dict(started), *spent, operator.restarts)
 
 
 async def _model(plane: ControlPlane) -> Json:
     """A set that an operator has brought to Applied."""
-    found: list[Json] = []
+    bodies: list[Json] = []
 
     def see(_: float, body: Json) -> bool:
-        found.append(body)
+        bodies.append(body)
         return ready(body)
 
     async with plane.namespace() as (namespace, _), plane.postgres() as server:
@@ -104,11 +104,11 @@ async def _model(plane: ControlPlane) -> Json:
         async with plane.operator(namespace, namespace).running():
             await plane.make_set(namespace, SET, tracks("files"))
             await follow(plane, Resource.SETS, namespace, see, SETTLES)
-        return found[-1]
+        return bodies[-1]
 
 
 async def _at_rest(plane: ControlPlane, namespace: str, model: Json) -> None:
     await plane.kube.create(Resource.CONFIG_MAPS, namespace, {"metadata": {"name": "files"}, "data": FILES})
     body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": SET}, "spec": model["spec"]}
-    made = await plane.kube.create(Resource.SETS, namespace, body)
-    await plane.kube.replace(Resource.SETS, namespace, SET, {**made, "status": model["status"]}, "status")
+    created = await plane.kube.create(Resource.SETS, namespace, body)
+    await plane.kube.replace(Resource.SETS, namespace, SET, {**created, "status": model["status"]}, "status")

@@ -1,4 +1,4 @@
-"""The chaos tests' node, told of its pods by a watch: to list two hundred again and again takes a core."""
+"""The chaos tests' node, with a watch of its pods: to list two hundred repeatedly would take a whole core."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from fluxbase_migrations.core.json_names import Json
 from tests.chaos.node import Node
 
 AGAIN = 0.2
-"""Seconds until a watch that ended begins anew."""
+"""Seconds until a watch that ended is started again."""
 SILENCE = 3600.0
 
 
@@ -24,12 +24,12 @@ class WatchingNode(Node):
         super().__init__(kube, namespace, directory, random.Random(1))
         self.namespace = namespace
         self.directory = directory
-        """Where each container has one of its own, by the pod's uid."""
+        """Has a directory for each container, named by the pod's uid."""
         self.present: dict[str, Json] = {}
-        """The pods that there are, by uid."""
+        """The existing pods, by uid."""
 
     async def run(self) -> None:
-        """Look after pods until cancelled; then every process is killed."""
+        """Run the pods until cancelled; then every process is killed."""
         watching = asyncio.create_task(self._watch(), name="watch of pods")
         try:
             await super().run()
@@ -43,9 +43,9 @@ class WatchingNode(Node):
     async def _watch(self) -> None:
         while True:
             with contextlib.suppress(KubeError):
-                there = await self._kube.get(Resource.PODS, self.namespace)
-                self.present = {pod["metadata"]["uid"]: pod for pod in there["items"]}
-                await self._follow(there["metadata"]["resourceVersion"])
+                pods = await self._kube.get(Resource.PODS, self.namespace)
+                self.present = {pod["metadata"]["uid"]: pod for pod in pods["items"]}
+                await self._follow(pods["metadata"]["resourceVersion"])
             await asyncio.sleep(AGAIN)
 
     async def _follow(self, version: str) -> None:

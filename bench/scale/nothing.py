@@ -1,6 +1,6 @@
 """Jobs that do nothing, on the node that runs the sets' Jobs: what Kubernetes alone needs for as many.
 
-Such a Job is one of the operator's with ``/bin/true`` for a command, in a namespace where no operator looks.
+Such a Job is one of the operator's with ``/bin/true`` for a command, in a namespace that no operator watches.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ PATIENCE = 900.0
 
 
 async def measure(
-    plane: ControlPlane, template: Json, needed: Sequence[Json], count: int, slots: int
+    plane: ControlPlane, template: Json, objects: Sequence[Json], count: int, slots: int
 ) -> list[float]:
     """Run Jobs, so many at once as there are slots; seconds until each was Complete, in order.
 
-    ``needed`` is what the Job of the template refers to: Secrets and ConfigMaps.
+    ``objects`` are the Secrets and ConfigMaps that the Job of the template refers to.
     """
     async with plane.namespace() as (namespace, _):
-        for body in needed:
+        for body in objects:
             kind = "configmaps" if "data" in body else "secrets"
             await plane.kube.create(f"/api/v1/{kind}", namespace, body)
         return await _Batch(plane, namespace, template, count, slots).run()
@@ -69,16 +69,18 @@ class _Batch:
 
     def _job(self, at: float, job: Json) -> bool:
         conditions = job.get("status", {}).get("conditions") or ()
-        if any((one["type"], one["status"]) == ("Complete", "True") for one in conditions):
+        if any((condition["type"], condition["status"]) == ("Complete", "True") for condition in conditions):
             self._complete.setdefault(job["metadata"]["name"], at)
         return len(self._complete) == self._count
 
 
 def job_that_does_nothing(job: Json) -> Json:
     """Spec of a Job whose pod is like that of one of ours, but for its command."""
-    given = job["spec"]["template"]
-    labels = {name: text for name, text in given["metadata"]["labels"].items() if name.startswith(GROUP)}
-    spec = copy.deepcopy(given["spec"])
+    pod_template = job["spec"]["template"]
+    labels = {
+        name: text for name, text in pod_template["metadata"]["labels"].items() if name.startswith(GROUP)
+    }
+    spec = copy.deepcopy(pod_template["spec"])
     spec["containers"][0]["command"] = ["/bin/true"]
     template = {"metadata": {"labels": labels}, "spec": spec}
     return {"spec": {"backoffLimit": 0, "podReplacementPolicy": "Failed", "template": template}}

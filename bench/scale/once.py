@@ -1,7 +1,7 @@
 """Measure many sets at once, each with a database of its own, beside twice as many Jobs that do nothing.
 
-Pods are processes, which a node of the chaos tests' kind starts; everything else is real. Three batches come
-in random order: the sets, the Jobs as many at once as the sets' may be, and all Jobs at once.
+Pods are processes, which a node like that of the chaos tests starts; everything else is real. Three batches
+run in random order: the sets, the Jobs with as many at once as there are slots, and all Jobs at once.
 """
 
 import asyncio
@@ -92,8 +92,8 @@ async def measure(plane: ControlPlane, count: int) -> AtOnce:
             await operator.ready()
             template = await _model(plane, namespace)
             secret = {"metadata": {"name": FIRST}, "stringData": {"url": urls[FIRST]}}
-            needed = [files, secret]
-            found: dict[str, Sequence[float]] = {}
+            objects = [files, secret]
+            seconds: dict[str, Sequence[float]] = {}
             cpu: dict[str, dict[str, float]] = {}
             batches = [*BATCHES]
             random.shuffle(batches)
@@ -101,16 +101,16 @@ async def measure(plane: ControlPlane, count: int) -> AtOnce:
                 before = _spent(plane, operator, server)
                 match batch:
                     case "sets":
-                        found[batch] = await _sets(plane, namespace, names)
+                        seconds[batch] = await _sets(plane, namespace, names)
                     case "slots":
-                        found[batch] = await nothing.measure(plane, template, needed, 2 * count, SLOTS)
+                        seconds[batch] = await nothing.measure(plane, template, objects, 2 * count, SLOTS)
                     case "all":
-                        found[batch] = await nothing.measure(plane, template, needed, 2 * count, 2 * count)
+                        seconds[batch] = await nothing.measure(plane, template, objects, 2 * count, 2 * count)
                 after = _spent(plane, operator, server)
                 cpu[batch] = {who: after[who] - before[who] for who in after}
-                print(f"{batch}: all after {found[batch][-1]:.1f} s", flush=True)
+                print(f"{batch}: all after {seconds[batch][-1]:.1f} s", flush=True)
         return AtOnce(
-            found["sets"], cpu["sets"]["operator"], found["slots"], found["all"], cpu, operator.restarts
+            seconds["sets"], cpu["sets"]["operator"], seconds["slots"], seconds["all"], cpu, operator.restarts
         )
 
 
@@ -149,4 +149,4 @@ async def _sets(plane: ControlPlane, namespace: str, names: Sequence[str]) -> li
     begun = time.monotonic()
     await asyncio.gather(*(plane.make_set(namespace, name, tracks("files")) for name in names))
     await watching
-    return sorted(one - begun for one in at.values())
+    return sorted(moment - begun for moment in at.values())

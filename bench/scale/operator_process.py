@@ -1,4 +1,4 @@
-"""An operator as a process of its own: what it uses, and when it has nothing to do."""
+"""An operator as a process of its own: its CPU and memory, and when it is idle."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ RESTART = 1.0
 READY = 60.0
 """Seconds for an operator to lead."""
 PATIENCE = 600.0
-"""Seconds for it to look at every set."""
+"""Seconds for it to reconcile every set."""
 QUIET = 1.5
 QUIET_CPU = 0.1
 """Seconds of CPU within ``QUIET`` seconds that a quiet operator uses at most."""
@@ -75,19 +75,19 @@ class OperatorProcess:
             await asyncio.sleep(0.1)
         raise RuntimeError(f"the operator does not lead\n{self.program.log_tail()}")
 
-    def looks(self) -> int:
-        """How often it has looked at a set, by its metrics."""
+    def reconciles(self) -> int:
+        """The number of reconciles, by its metrics."""
         text = self._get("metrics")
-        found = re.search(r"^fluxbase_migrations_reconcile_seconds_count (\S+)", text, re.MULTILINE)
-        return int(float(found[1])) if found else 0
+        match = re.search(r"^fluxbase_migrations_reconcile_seconds_count (\S+)", text, re.MULTILINE)
+        return int(float(match[1])) if match else 0
 
     async def steady(self, begun: float, sets: int, patience: float = PATIENCE) -> float:
-        """Wait until it has looked at every set and is quiet; seconds from ``begun`` until then.
+        """Wait until it has reconciled every set and is quiet; seconds from ``begun`` until then.
 
-        Asking for its metrics costs more than a look at a set, so the process' CPU tells when it is quiet.
+        Reading its metrics costs more than a reconcile, so the process' CPU tells when it is quiet.
 
         Raises:
-            RuntimeError: it has not, after a long time.
+            RuntimeError: it has not within ``patience`` seconds.
         """
         samples: list[tuple[float, float]] = []
         while time.monotonic() < begun + patience:
@@ -96,15 +96,15 @@ class OperatorProcess:
                 await asyncio.sleep(0.1)
                 continue
             samples.append((time.monotonic(), self.cpu()))
-            recent = [one for one in samples if one[0] > samples[-1][0] - QUIET]
+            recent = [sample for sample in samples if sample[0] > samples[-1][0] - QUIET]
             used = samples[-1][1] - recent[0][1]
-            if used < QUIET_CPU and samples[-1][0] - begun > QUIET and self.looks() >= sets:
+            if used < QUIET_CPU and samples[-1][0] - begun > QUIET and self.reconciles() >= sets:
                 return recent[0][0] - begun
             await asyncio.sleep(0.1)
-        raise RuntimeError(f"{sets - self.looks()} sets were not looked at; {self.program.log_tail()}")
+        raise RuntimeError(f"{sets - self.reconciles()} sets were not looked at; {self.program.log_tail()}")
 
     def _get(self, what: str) -> str:
-        """The answer; empty where it is an error, or there is none."""
+        """The response's text; empty on an error."""
         url = f"http://127.0.0.1:{self.port}/{what}"
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=60) as answer:
             text: str = answer.read().decode()

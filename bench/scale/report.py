@@ -13,7 +13,7 @@ from bench.scale.rest import AtRest
 
 COLOUR = "#bf3989"
 PARTS = ("rest", "once", "namespaces", "full", "long")
-"""What can be measured alone."""
+"""The parts that can be measured separately."""
 
 
 @dataclass(frozen=True)
@@ -48,32 +48,41 @@ class Report:
             "",
             "![Growth with the number of sets](scale.svg)",
             "",
-            *_table("sets", [f"{one.sets:,}" for one in self.rest], self._rest_rows()),
+            *_table("sets", [f"{result.sets:,}" for result in self.rest], self._rest_rows()),
         ]
 
     def _rest_rows(self) -> list[tuple[str, list[str]]]:
         return [
-            ("restart until each was looked at, s", [f"{one.restart_seconds:.1f}" for one in self.rest]),
-            ("the operator's CPU for that, s", [f"{one.restart_cpu:.1f}" for one in self.rest]),
-            ("lists for that", [str(one.restarted("list")) for one in self.rest]),
-            ("ConfigMaps read for that", [str(one.restarted("get configmaps")) for one in self.rest]),
-            ("memory, MB", [f"{one.memory:.0f}" for one in self.rest]),
-            ("the most memory ever, MB", [f"{one.peak:.0f}" for one in self.rest]),
-            ("requests a minute at rest, the Lease's left out", [f"{one.a_minute:.0f}" for one in self.rest]),
+            (
+                "restart until each was looked at, s",
+                [f"{result.restart_seconds:.1f}" for result in self.rest],
+            ),
+            ("the operator's CPU for that, s", [f"{result.restart_cpu:.1f}" for result in self.rest]),
+            ("lists for that", [str(result.restarted("list")) for result in self.rest]),
+            ("ConfigMaps read for that", [str(result.restarted("get configmaps")) for result in self.rest]),
+            ("memory, MB", [f"{result.memory:.0f}" for result in self.rest]),
+            ("the most memory ever, MB", [f"{result.peak:.0f}" for result in self.rest]),
+            (
+                "requests a minute at rest, the Lease's left out",
+                [f"{result.a_minute:.0f}" for result in self.rest],
+            ),
             (
                 "CPU at rest, ms a second",
-                [f"{one.rest_cpu / one.rest_seconds * 1000:.1f}" for one in self.rest],
+                [f"{result.rest_cpu / result.rest_seconds * 1000:.1f}" for result in self.rest],
             ),
-            ("ConfigMap changed to Job created, median, s", [f"{one.change(0.5):.2f}" for one in self.rest]),
-            ("the same, p95, s", [f"{one.change(0.95):.2f}" for one in self.rest]),
+            (
+                "ConfigMap changed to Job created, median, s",
+                [f"{result.change(0.5):.2f}" for result in self.rest],
+            ),
+            ("the same, p95, s", [f"{result.change(0.95):.2f}" for result in self.rest]),
         ]
 
     def _once(self) -> list[str]:
         if self.once is None:
             return []
-        shown = {"sets": "the sets", "slots": "Jobs, 20 at once", "all": "Jobs, all at once"}
+        titles = {"sets": "the sets", "slots": "Jobs, 20 at once", "all": "Jobs, all at once"}
         cpu = self.once.cpu
-        rows = [(who, [f"{cpu[one][who]:.1f}" for one in shown]) for who in cpu["sets"]]
+        rows = [(who, [f"{cpu[batch][who]:.1f}" for batch in titles]) for who in cpu["sets"]]
         return [
             "## At once",
             "",
@@ -81,29 +90,35 @@ class Report:
             "",
             f"{self.once}.",
             "",
-            *_table("CPU, s", list(shown.values()), rows),
+            *_table("CPU, s", list(titles.values()), rows),
         ]
 
     def _namespaces(self) -> list[str]:
-        found = self.namespaces
-        if not found:
+        results = self.namespaces
+        if not results:
             return []
         rows = [
-            ("start until each was looked at, s", [_seconds(one.steady_seconds) for one in found]),
-            ("restarts", [str(one.restarts) for one in found]),
-            ("the operator's CPU for that, s", [f"{one.steady_cpu:.1f}" for one in found]),
-            ("requests for that", [f"{one.begun_with:,}" for one in found]),
-            ("memory, MB", [f"{one.memory:.0f}" for one in found]),
-            ("threads", [str(one.threads) for one in found]),
-            ("requests a minute at rest, the Lease's left out", [f"{one.a_minute:.0f}" for one in found]),
-            ("CPU at rest, ms a second", [f"{one.rest_cpu / one.rest_seconds * 1000:.1f}" for one in found]),
+            ("start until each was looked at, s", [_seconds(result.steady_seconds) for result in results]),
+            ("restarts", [str(result.restarts) for result in results]),
+            ("the operator's CPU for that, s", [f"{result.steady_cpu:.1f}" for result in results]),
+            ("requests for that", [f"{result.begun_with:,}" for result in results]),
+            ("memory, MB", [f"{result.memory:.0f}" for result in results]),
+            ("threads", [str(result.threads) for result in results]),
+            (
+                "requests a minute at rest, the Lease's left out",
+                [f"{result.a_minute:.0f}" for result in results],
+            ),
+            (
+                "CPU at rest, ms a second",
+                [f"{result.rest_cpu / result.rest_seconds * 1000:.1f}" for result in results],
+            ),
         ]
         return [
             "## Watched namespaces, as a list",
             "",
-            f"{found[0].machine}. A set at rest in each.",
+            f"{results[0].machine}. A set at rest in each.",
             "",
-            *_table("namespaces", [f"{one.namespaces:,}" for one in found], rows),
+            *_table("namespaces", [f"{result.namespaces:,}" for result in results], rows),
         ]
 
     def _full(self) -> list[str]:
@@ -112,25 +127,28 @@ class Report:
         return ["## A server that is full", "", f"{self.full.machine}.", "", f"{self.full}."]
 
     def _long(self) -> list[str]:
-        found = self.long
-        if found is None:
+        long = self.long
+        if long is None:
             return []
         rows = [
-            ("requests a minute, the Lease's left out", [f"{found.a_minute(one):.0f}" for one in WINDOWS]),
-            ("of these, watches begun", [f"{found.a_minute(one, 'watch'):.0f}" for one in WINDOWS]),
-            ("of these, logs", [f"{found.a_minute(one, 'get pods/log'):.0f}" for one in WINDOWS]),
-            ("the progress shown then", [found.progress.get(one) or "-" for one in WINDOWS]),
+            (
+                "requests a minute, the Lease's left out",
+                [f"{long.a_minute(window):.0f}" for window in WINDOWS],
+            ),
+            ("of these, watches begun", [f"{long.a_minute(window, 'watch'):.0f}" for window in WINDOWS]),
+            ("of these, logs", [f"{long.a_minute(window, 'get pods/log'):.0f}" for window in WINDOWS]),
+            ("the progress shown then", [long.progress.get(window) or "-" for window in WINDOWS]),
         ]
         times = (
-            "exactly once" if found.once else f"{dict(found.executed)}, by the history {dict(found.recorded)}"
+            "exactly once" if long.once else f"{dict(long.executed)}, by the history {dict(long.recorded)}"
         )
         return [
             "## A long statement",
             "",
-            f"{found.machine}. A statement of {found.seconds:g} s, two replicas. The other one led"
-            f" {found.new_leader_seconds:.1f} s after the leader's end; replicas that ended by themselves:"
-            f" {found.restarts}. Each file took effect {times}, in {found.runs} run(s). When the next file"
-            f" ran, the progress shown was that of {found.progress.get(NEXT_FILE) or 'none'}.",
+            f"{long.machine}. A statement of {long.seconds:g} s, two replicas. The other one led"
+            f" {long.new_leader_seconds:.1f} s after the leader's end; replicas that ended by themselves:"
+            f" {long.restarts}. Each file took effect {times}, in {long.runs} run(s). When the next file"
+            f" ran, the progress shown was that of {long.progress.get(NEXT_FILE) or 'none'}.",
             "",
             *_table("in each third", list(WINDOWS), rows),
         ]
@@ -144,12 +162,12 @@ class Report:
 
     @classmethod
     def read(cls, path: Path) -> "Report":
-        """What `write` left."""
+        """Read the raw figures that `write` wrote."""
         raw = json.loads(path.read_text())
         return cls(
-            [AtRest(**one) for one in raw["rest"]],
+            [AtRest(**fields) for fields in raw["rest"]],
             AtOnce(**raw["once"]) if raw["once"] else None,
-            [Listed(**one) for one in raw["namespaces"]],
+            [Listed(**fields) for fields in raw["namespaces"]],
             Full(**raw["full"]) if raw["full"] else None,
             Long(**raw["long"]) if raw["long"] else None,
         )
@@ -161,13 +179,13 @@ class Report:
 
         rcParams["svg.hashsalt"] = "scale"  # the same figures give the same file
         figure = Figure(figsize=(9, 3), layout="constrained")
-        sizes = [one.sets for one in self.rest]
-        shown = {
-            "restart, s": [one.restart_seconds for one in self.rest],
-            "memory, MB": [one.memory for one in self.rest],
-            "change to Job, p95, s": [one.change(0.95) for one in self.rest],
+        sizes = [result.sets for result in self.rest]
+        curves = {
+            "restart, s": [result.restart_seconds for result in self.rest],
+            "memory, MB": [result.memory for result in self.rest],
+            "change to Job, p95, s": [result.change(0.95) for result in self.rest],
         }
-        for axes, (title, values) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
+        for axes, (title, values) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
             axes.plot(sizes, values, marker="o", color=COLOUR)
             axes.set_title(title, fontsize=10)
             axes.set_xlabel("sets")

@@ -1,4 +1,4 @@
-"""Measure sets at rest: a restart, what they cost, and how soon a change is acted upon."""
+"""Measure sets at rest: a restart, CPU and requests at rest, and the time from a change to its Job."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ class AtRest:
 
     sets: int
     restart_seconds: float
-    """From the process's start until each set was looked at."""
+    """From the process's start until each set was reconciled."""
     restart_cpu: float
     restart_requests: dict[str, int]
     memory: float
@@ -50,7 +50,7 @@ class AtRest:
 
 
 async def measure(stage: Stage, size: int, rest: float, changes: int = CHANGES) -> AtRest:
-    """Make sets until there are ``size``, and measure."""
+    """Create sets until there are ``size``, and measure."""
     await stage.grow(size)
     mark, begun = stage.mark(), time.monotonic()
     stage.operator.program.start()
@@ -63,30 +63,32 @@ async def measure(stage: Stage, size: int, rest: float, changes: int = CHANGES) 
     rest_cpu = stage.operator.cpu() - cpu
     rest_requests = dict(stage.requests(mark))
     memory = stage.operator.memory()
-    changed = await _changes(stage, changes)
+    change_seconds = await _changes(stage, changes)
     peak = stage.operator.memory("VmHWM")
     stage.operator.program.end()
-    return AtRest(size, seconds, restart_cpu, requests, memory, peak, rest, rest_cpu, rest_requests, changed)
+    return AtRest(
+        size, seconds, restart_cpu, requests, memory, peak, rest, rest_cpu, rest_requests, change_seconds
+    )
 
 
 async def _changes(stage: Stage, count: int) -> list[float]:
     """Change ConfigMaps, and wait for each Job; afterwards these sets are deleted."""
-    there = stage.numbers()
-    chosen = random.Random(stage.made).sample(there, min(count, len(there)))
+    numbers = stage.numbers()
+    chosen = random.Random(stage.created).sample(numbers, min(count, len(numbers)))
     arrived: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
     watching = asyncio.create_task(_watch_jobs(stage, arrived))
-    found = []
+    seconds = []
     try:
         for number in chosen:
             name = set_name(number)
-            asked = time.monotonic()
+            begun = time.monotonic()
             await stage.cluster.edit_config_map(f"files-{name}", {"005_new.up.sql": "SELECT 1"})
             async with asyncio.timeout(60):
                 while True:
-                    whose, at = await arrived.get()
-                    if whose == name:
+                    owner, at = await arrived.get()
+                    if owner == name:
                         break
-            found.append(at - asked)
+            seconds.append(at - begun)
             await asyncio.sleep(0.2)
     finally:
         watching.cancel()
@@ -96,8 +98,8 @@ async def _changes(stage: Stage, count: int) -> list[float]:
         name = set_name(number)
         uid = (await stage.cluster.get_set(name))["metadata"]["uid"]
         await stage.kube.delete(Resource.SETS, namespace, name, uid, "Background")
-        stage.gone.add(number)
-    return found
+        stage.deleted.add(number)
+    return seconds
 
 
 async def _watch_jobs(stage: Stage, arrived: asyncio.Queue[tuple[str, float]]) -> None:

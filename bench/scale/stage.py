@@ -1,7 +1,7 @@
 """A control plane and an operator of their own, and sets that are at rest.
 
 One set is brought to Applied by the operator; the others get its status, as spec and files are the same.
-So a thousand sets are there within seconds, and the operator finds nothing to do about any of them.
+So a thousand sets exist within seconds, and the operator has nothing to do for any of them.
 """
 
 import asyncio
@@ -29,19 +29,19 @@ from tests.controller.test_lifecycle import done
 
 FILES = {f"00{number}_step.up.sql": f"CREATE TABLE step_{number} (id bigint)" for number in range(1, 5)}
 AT_ONCE = 20
-"""Requests that make sets."""
+"""Concurrent requests that create sets."""
 
 
 @dataclass
 class Stage:
-    """What is measured, and what it runs on."""
+    """The operator that is measured, and the control plane that it uses."""
 
     server: ApiServer
     kube: Kube
     cluster: Cluster
     operator: OperatorProcess
-    made: int = 0
-    gone: set[int] = field(default_factory=set)
+    created: int = 0
+    deleted: set[int] = field(default_factory=set)
     """Numbers of sets that were deleted again."""
     template: Json = field(default_factory=dict)
 
@@ -50,11 +50,11 @@ class Stage:
         return Counter(f"{verb} {resource}" for verb, resource in self.server.requests(since))
 
     def mark(self) -> int:
-        """Where the audit log ends now."""
+        """The present size of the audit log, for :meth:`requests`."""
         return self.server.audit_log.stat().st_size
 
     async def make_template(self) -> None:
-        """Bring one set to Applied, and take its Jobs away as Kubernetes does after a while."""
+        """Bring one set to Applied, and delete its Jobs as Kubernetes does after their TTL."""
         await self.cluster.config_map("files-template", FILES)
         await self.cluster.make_set("template", tracks=tracks("files-template"))
         await self.cluster.run("system", 1, done(6, pending=0), "template")
@@ -71,30 +71,30 @@ class Stage:
         )
 
     async def grow(self, size: int) -> None:
-        """Make sets at rest until there are ``size``."""
-        until = size + len(self.gone)
-        queue = iter(range(self.made, until))
+        """Create sets at rest until there are ``size``."""
+        until = size + len(self.deleted)
+        queue = iter(range(self.created, until))
 
         async def work() -> None:
             for number in queue:
                 await self._make(number)
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-        self.made = until
+        self.created = until
 
     def numbers(self) -> list[int]:
-        """Of the sets that there are."""
-        return [number for number in range(self.made) if number not in self.gone]
+        """The numbers of the existing sets."""
+        return [number for number in range(self.created) if number not in self.deleted]
 
     async def _make(self, number: int) -> None:
         namespace, name = self.cluster.namespace, set_name(number)
         files = await self.cluster.config_map(f"files-{name}", FILES)
         spec = {**self.template["spec"], "tracks": tracks(f"files-{name}")}
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
-        made = await self.kube.create(Resource.SETS, namespace, body)
+        created = await self.kube.create(Resource.SETS, namespace, body)
         status = copy.deepcopy(self.template["status"])
         status["tracks"]["user"].get("source", {})["objects"] = [version_of(files)]
-        await self.kube.replace(Resource.SETS, namespace, name, {**made, "status": status}, "status")
+        await self.kube.replace(Resource.SETS, namespace, name, {**created, "status": status}, "status")
 
 
 def set_name(number: int) -> str:
@@ -107,7 +107,7 @@ def tracks(config_map: str) -> Json:
 
 @contextlib.asynccontextmanager
 async def stage(directory: Path, code: Path) -> AsyncIterator[Stage]:
-    """Start the control plane; the operator, of the checkout ``code``, is started by whoever measures it."""
+    """Start the control plane; the operator, of the checkout ``code``, is started by the caller."""
     with api_server.start(directory) as server:
         await asyncio.to_thread(asyncio.run, install(server))
         with credentials(server, admin=True):
@@ -129,11 +129,11 @@ async def stage(directory: Path, code: Path) -> AsyncIterator[Stage]:
             }
             argv = [sys.executable, "-m", "fluxbase_migrations.controller"]
             operator = OperatorProcess(Program(argv, directory / "operator.log", environment), port)
-            made = Stage(server, kube, Cluster(kube, namespace), operator)
+            new_stage = Stage(server, kube, Cluster(kube, namespace), operator)
             try:
                 async with operator.running():
-                    await made.make_template()
-                yield made
+                    await new_stage.make_template()
+                yield new_stage
             finally:
                 operator.program.end()
         finally:
