@@ -24,7 +24,7 @@ _EXPOSED: Final[LiteralString] = """
 WITH request_roles AS (
     SELECT oid, rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated')
 ),
-ours AS (
+user_schemas AS (
     SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace AS n
     -- Without the roles there is nothing to check.
     WHERE EXISTS (SELECT FROM request_roles) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -34,7 +34,7 @@ reached_relations AS (
            pg_catalog.array_agg(DISTINCT r.rolname::pg_catalog.text) AS roles,
            pg_catalog.array_agg(DISTINCT p.privilege) AS privileges
     FROM pg_catalog.pg_class AS c
-    JOIN ours AS n ON n.oid = c.relnamespace
+    JOIN user_schemas AS n ON n.oid = c.relnamespace
     CROSS JOIN request_roles AS r
     CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS p (privilege)
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -93,7 +93,7 @@ definers AS (
                        coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS a
                    WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE') AS is_public
     FROM pg_catalog.pg_proc AS p
-    JOIN ours AS n ON n.oid = p.pronamespace
+    JOIN user_schemas AS n ON n.oid = p.pronamespace
     WHERE p.prosecdef
       AND NOT EXISTS (
           SELECT FROM pg_catalog.pg_depend AS d

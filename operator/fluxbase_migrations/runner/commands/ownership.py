@@ -25,20 +25,20 @@ def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
     Raises:
         Conflict: another set owns it, and no command allows to take it over.
     """
-    mine, current = owner.set, owner_of(track.entries())
+    claimant, current = owner.set, owner_of(track.entries())
     if current is None:
-        _record(track, mine)
+        _record(track, claimant)
         return None
-    if current.uid == mine.uid:
-        if current != mine and mine.cluster is not None:
-            _record(track, mine)
+    if current.uid == claimant.uid:
+        if current != claimant and claimant.cluster is not None:
+            _record(track, claimant)
         return None
     command = _pending_command(track, owner)
     if current.uid not in (owner.take_over_from, command.uid if command else None):
         # Deleted and created again, by a new installation for example.
-        earlier = f" of the uid {current.uid}" if str(current) == str(mine) else ""
+        earlier = f" of the uid {current.uid}" if str(current) == str(claimant) else ""
         raise Conflict(f"{track.table} belongs to the FluxbaseMigrationSet {current}{earlier}", owner=current)
-    _record(track, mine, taken_from=current, token=command.token if command else None)
+    _record(track, claimant, taken_from=current, token=command.token if command else None)
     return current
 
 
@@ -51,9 +51,9 @@ def _pending_command(track: LockedTrack, owner: Owner) -> TakeOverCommand | None
 
 
 def _record(
-    track: LockedTrack, mine: SetRef, *, taken_from: SetRef | None = None, token: str | None = None
+    track: LockedTrack, claimant: SetRef, *, taken_from: SetRef | None = None, token: str | None = None
 ) -> None:
-    details = dataclasses.asdict(mine)
+    details = dataclasses.asdict(claimant)
     if taken_from is not None:
         details["taken_from"] = dataclasses.asdict(taken_from)
     track.record(

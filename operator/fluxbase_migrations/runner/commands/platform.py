@@ -15,13 +15,13 @@ from fluxbase_migrations.runner.execution.engine import Engine
 from fluxbase_migrations.system import contents
 
 _FACTS: Final[LiteralString] = """
-WITH ours AS (
+WITH platform_schemas AS (
     SELECT oid, nspname, nspowner, nspacl FROM pg_catalog.pg_namespace
     WHERE nspname IN ('auth', 'webhooks', 'storage', 'jobs', 'functions')
 ),
 relations AS (
     SELECT c.oid, c.relkind, c.relowner, c.relacl, c.relrowsecurity, n.nspname || '.' || c.relname AS name
-    FROM pg_catalog.pg_class AS c JOIN ours AS n ON n.oid = c.relnamespace
+    FROM pg_catalog.pg_class AS c JOIN platform_schemas AS n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'S')
 ),
 routines AS (
@@ -30,11 +30,11 @@ routines AS (
                SELECT pg_catalog.format_type(t.type, NULL)
                FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS t (type, place)
                ORDER BY t.place), ', ') || ')' AS name
-    FROM pg_catalog.pg_proc AS p JOIN ours AS n ON n.oid = p.pronamespace
+    FROM pg_catalog.pg_proc AS p JOIN platform_schemas AS n ON n.oid = p.pronamespace
 ),
 grants (grantee, privilege, object) AS (
     SELECT a.grantee, a.privilege_type, 'schema ' || n.nspname
-    FROM ours AS n, pg_catalog.aclexplode(n.nspacl) AS a WHERE a.grantee <> n.nspowner
+    FROM platform_schemas AS n, pg_catalog.aclexplode(n.nspacl) AS a WHERE a.grantee <> n.nspowner
     UNION ALL
     SELECT a.grantee, a.privilege_type, r.name
     FROM relations AS r, pg_catalog.aclexplode(r.relacl) AS a WHERE a.grantee <> r.relowner
@@ -53,12 +53,12 @@ grants (grantee, privilege, object) AS (
                                 ELSE 'new functions' END || ' in public'
     FROM pg_catalog.pg_default_acl AS d
     JOIN pg_catalog.pg_namespace AS p ON p.oid = d.defaclnamespace AND p.nspname = 'public'
-    JOIN ours AS n ON n.nspname = 'auth' AND n.nspowner = d.defaclrole,
+    JOIN platform_schemas AS n ON n.nspname = 'auth' AND n.nspowner = d.defaclrole,
     pg_catalog.aclexplode(d.defaclacl) AS a
     WHERE d.defaclobjtype IN ('r', 'S', 'f') AND a.grantee <> d.defaclrole
 )
 SELECT 'role ' || rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role')
-UNION ALL SELECT 'schema ' || nspname FROM ours
+UNION ALL SELECT 'schema ' || nspname FROM platform_schemas
 UNION ALL SELECT CASE relkind WHEN 'v' THEN 'view ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END || name
           FROM relations
 UNION ALL SELECT 'row-level security of ' || name FROM relations WHERE relrowsecurity

@@ -110,9 +110,8 @@ def read_sums(text: str) -> dict[str, str]:
         InvalidSource: a line that is not sha256sum's, with its number.
     """
     sums = {}
-    for number, ended in enumerate(
-        text.split("\n"), 1
-    ):  # not splitlines: a name may contain Unicode's other line ends
+    # Not splitlines(): a name may contain Unicode's other line ends.
+    for number, ended in enumerate(text.split("\n"), 1):
         line = ended.removesuffix("\r")
         if not line.strip() or line.startswith("#"):
             continue

@@ -194,19 +194,21 @@ def force(setup: Setup, version: int) -> int:
 
 
 def baseline(
-    setup: Setup, version: int | None, other: TableName | None, source: MigrationFiles | None = None
+    setup: Setup, version: int | None, other_table: TableName | None, source: MigrationFiles | None = None
 ) -> int:
-    """Record the version of a database that another tool migrated: ``version``, or that of ``other``.
+    """Record the version of a database that another tool migrated: ``version``, or that of ``other_table``.
 
     Where there is a ``source``, it must have nothing below that version which was left out there.
     """
     with setup.locked() as track:
-        recorded_version = version if other is None else recorded(track.session, other)
-        if other is not None and recorded_version is not None and source is not None:
-            refuse_gaps(track.session, recorded_version, source.versions, other.resolved(track.session), ())
+        recorded_version = version if other_table is None else recorded(track.session, other_table)
+        if other_table is not None and recorded_version is not None and source is not None:
+            refuse_gaps(
+                track.session, recorded_version, source.versions, other_table.resolved(track.session), ()
+            )
         if recorded_version is None:
             raise AssertionError("one of the two is given")
-        track.baseline(recorded_version, other)
+        track.baseline(recorded_version, other_table)
         track.log.info("baseline recorded", source=track.label, version=track.row.version)
     return 0
 

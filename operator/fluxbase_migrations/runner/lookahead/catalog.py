@@ -246,17 +246,17 @@ def _closure(links: Links, seeds: Collection[int]) -> set[int]:
     return near | _reached(further, [links.children, links.parents, links.indexes, links.defaults], links)
 
 
-def _reached(seeds: Collection[int], ways: list[dict[int, list[int]]], links: Links) -> set[int]:
+def _reached(seeds: Collection[int], links_to_follow: list[dict[int, list[int]]], links: Links) -> set[int]:
     reached: set[int] = set()
-    waiting = [*seeds]
-    while waiting:
-        oid = waiting.pop()
+    queue = [*seeds]
+    while queue:
+        oid = queue.pop()
         if oid in reached:
             continue
         reached.add(oid)
-        waiting += [neighbour for way in ways for neighbour in way.get(oid, ())]
+        queue += [neighbour for targets in links_to_follow for neighbour in targets.get(oid, ())]
         if oid in links.table_of:
-            waiting.append(links.table_of[oid])
+            queue.append(links.table_of[oid])
     return reached
 
 

@@ -174,10 +174,10 @@ def truncate(findings: Findings, statement: Any) -> None:
 def _referring(findings: Findings, emptied: list[int]) -> None:
     """Adds what CASCADE empties, too, to ``emptied``."""
     links = findings.facts.links
-    waiting: Iterable[int] = [*emptied]
-    while waiting:
+    latest: Iterable[int] = [*emptied]
+    while latest:
         referring = [
-            source for oid in waiting for source in links.referenced_by.get(oid, ()) if source not in emptied
+            source for oid in latest for source in links.referenced_by.get(oid, ()) if source not in emptied
         ]
         referring = [oid for oid in dict.fromkeys(referring) if oid in findings.facts.relations]
         for oid in referring:
@@ -185,4 +185,4 @@ def _referring(findings: Findings, emptied: list[int]) -> None:
             findings.lose(relation, f"every row of {relation.name} is deleted (CASCADE)")
         findings.lock_all(referring, Lock.ACCESS_EXCLUSIVE, Work.EMPTIED, why="refers to it (CASCADE)")
         emptied += referring
-        waiting = referring
+        latest = referring

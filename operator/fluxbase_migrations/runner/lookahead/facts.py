@@ -174,7 +174,7 @@ class Facts:
             return name[-2] in _SYSTEM_SCHEMAS
         return name[0].startswith("pg_") and self.find(name) is None
 
-    def shown(self, relation: CatalogRelation) -> Relation:
+    def described(self, relation: CatalogRelation) -> Relation:
         """As the plan shows it; a partitioned table has the size of its partitions."""
         name = qualified(relation.schema, relation.name)
         if relation.is_new:
@@ -189,18 +189,20 @@ class Facts:
     def named(self, name: Name) -> Relation:
         """What a name means, known or not."""
         relation = self.find(name)
-        return Relation(qualified(*name), state=State.UNKNOWN) if relation is None else self.shown(relation)
+        return (
+            Relation(qualified(*name), state=State.UNKNOWN) if relation is None else self.described(relation)
+        )
 
     def descendants(self, oid: int) -> Iterator[int]:
         """Partitions and children of a table, and theirs."""
-        waiting = [*self.links.children.get(oid, ())]
-        seen = set()
-        while waiting:
-            child = waiting.pop(0)
-            if child not in seen:
-                seen.add(child)
+        queue = [*self.links.children.get(oid, ())]
+        visited = set()
+        while queue:
+            child = queue.pop(0)
+            if child not in visited:
+                visited.add(child)
                 yield child
-                waiting += self.links.children.get(child, ())
+                queue += self.links.children.get(child, ())
 
     # What the plan's statements change.
 

@@ -48,7 +48,7 @@ class Findings:
         why: str = "",
     ) -> None:
         """The statement locks this relation."""
-        self.touches.append(Touch(self.facts.shown(relation), lock, work, certain, why))
+        self.touches.append(Touch(self.facts.described(relation), lock, work, certain, why))
 
     def lock_all(
         self, oids: Iterable[int], lock: Lock, work: Work = Work.CATALOG, *, certain: bool = True, why: str

@@ -133,8 +133,8 @@ def _from(findings: Findings, item: Any, known: frozenset[str], locked: set[str]
         name = item.alias.aliasname or item.relname
     elif is_a(item, "RangeSubselect"):
         name = item.alias.aliasname
-    chosen = locked is None or name in locked
-    _visit(findings, item, known, Lock.ROW_SHARE if chosen and name else Lock.ACCESS_SHARE)
+    is_locked = locked is None or name in locked
+    _visit(findings, item, known, Lock.ROW_SHARE if is_locked and name else Lock.ACCESS_SHARE)
 
 
 def read(findings: Findings, name: Name, lock: Lock = Lock.ACCESS_SHARE, *, only: bool = False) -> None:

@@ -1,7 +1,7 @@
 """The pending files, really run on a copy of the database that is to be thrown away.
 
 Statement by statement, in the same transactions as a run would use, but without version rows, locks against
-other runs and recovery: what is to be learned is what the files do.
+other runs and recovery: it only shows what the files do.
 """
 
 from collections.abc import Iterator, Sequence
@@ -120,16 +120,16 @@ def _compared(what: str, before: Dump, after: Dump) -> Comparison:
     return Comparison(what, not lines, difference=tuple(lines))
 
 
-def _check(setup: Configuration, other: Configuration, plans: Sequence[TrackPlan]) -> Iterator[str]:
+def _check(setup: Configuration, copy: Configuration, plans: Sequence[TrackPlan]) -> Iterator[str]:
     """Refuse the target itself, and a copy of another state."""
-    target, copied = _identity(setup), _identity(other)
+    target, copied = _identity(setup), _identity(copy)
     if not differs(target, copied):
         raise ServerRefused(
             f"{copied} cannot be told from the database that the plan is for",
             hint="rehearse on a copy that may be thrown away: createdb -T NAME COPY, or pg_dump into another "
             "database",
         )
-    session = other.connect()
+    session = copy.connect()
     try:
         for plan in plans:
             row = version_table.peek(session, plan.table)

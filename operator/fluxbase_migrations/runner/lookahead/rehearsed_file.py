@@ -101,10 +101,10 @@ class _File:
                         self.transactions += 1
                 return
             except _Refused as refused:
-                chosen = self.prepared.cuts if refused.sqlstate == "55P04" else self.prepared.alone
-                if refused.index in chosen:
+                indexes = self.prepared.cuts if refused.sqlstate == "55P04" else self.prepared.alone
+                if refused.index in indexes:
                     raise self._failed(refused.index, refused.failure) from None
-                chosen.add(refused.index)
+                indexes.add(refused.index)
                 self.prepared.regroup()
 
     def _group(self, group: Group) -> None:

@@ -32,7 +32,7 @@ def dump(parameters: Mapping[str, str]) -> Dump:
     if program is None:
         return Dump(problem="pg_dump is not installed")
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [program, "--schema-only", "--no-password"],
             env={**os.environ, **_environment(parameters)},
             stdin=subprocess.DEVNULL,
@@ -44,10 +44,11 @@ def dump(parameters: Mapping[str, str]) -> Dump:
         )
     except subprocess.TimeoutExpired:
         return Dump(problem=f"pg_dump took longer than {_LIMIT:g} s")
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-        return Dump(problem=" ".join((said or ["pg_dump failed"])[0].split()))
-    lines = (line for line in done.stdout.splitlines() if line.strip() and not _CHANGES.match(line))
+    if completed.returncode:
+        output = completed.stderr.splitlines()
+        errors = [line for line in output if "error" in line] or output
+        return Dump(problem=" ".join((errors or ["pg_dump failed"])[0].split()))
+    lines = (line for line in completed.stdout.splitlines() if line.strip() and not _CHANGES.match(line))
     return Dump(tuple(lines))
 
 

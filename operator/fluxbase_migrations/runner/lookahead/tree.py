@@ -59,11 +59,11 @@ def children(message: Any) -> Iterator[tuple[str, Any]]:
 
 def descendants(message: Any) -> Iterator[Any]:
     """Every message within a message, itself first; deep expressions do not exhaust the stack."""
-    waiting = [message]
-    while waiting:
-        node = waiting.pop()
+    stack = [message]
+    while stack:
+        node = stack.pop()
         yield node
-        waiting.extend(inner for _, inner in children(node))
+        stack.extend(inner for _, inner in children(node))
 
 
 def is_a(message: Any, name: str) -> bool:
