@@ -46,7 +46,7 @@ def import_files(tool: Tool, directory: Path, target: Path, *, dry_run: bool) ->
         contents = dict(file for migration in migrations for file in migration.files())
         remarks = [*unreadable, *conversion.remarks, *_existing_files(target)]
         if not any(remark.is_error for remark in remarks):
-            remarks += _checked(contents)
+            remarks += _check(contents)
         if not migrations and not any(remark.is_error for remark in remarks):
             remarks.append(Remark(f"there are no migrations of {tool}'s in {directory}"))
         refused = any(remark.is_error for remark in remarks)
@@ -94,7 +94,7 @@ def _existing_files(target: Path) -> list[Remark]:
     return [Remark(f"{target} has {present[0]} already: choose an empty directory with --to")]
 
 
-def _checked(contents: Mapping[str, Section]) -> list[Remark]:
+def _check(contents: Mapping[str, Section]) -> list[Remark]:
     """What the runner would refuse in the files, with its place in the original."""
     from fluxbase_migrations.runner.commands import validation
 

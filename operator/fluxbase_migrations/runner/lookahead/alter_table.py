@@ -42,9 +42,9 @@ def _rule(findings: Findings, relation: CatalogRelation | None, command: Any) ->
     definition = getattr(command, "def")
     match kind:
         case "AT_AddColumn":
-            return Rule(rule.lock, columns.added(findings, definition.column_def), recurses=True)
+            return Rule(rule.lock, columns.work_of_addition(findings, definition.column_def), recurses=True)
         case "AT_AlterColumnType":
-            return Rule(rule.lock, column_types.changed(findings, relation, command), recurses=True)
+            return Rule(rule.lock, column_types.work_of_change(findings, relation, command), recurses=True)
         case "AT_SetNotNull":
             return Rule(rule.lock, columns.set_not_null(findings, relation, command.name), recurses=True)
         case "AT_AddConstraint":

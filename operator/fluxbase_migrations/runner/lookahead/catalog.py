@@ -163,7 +163,7 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'i', 'I') GROUP BY oid ORDER B
 
 
 def event_triggers(session: Session) -> list[str]:
-    """The names of those that fire on DDL."""
+    """The names of the event triggers that fire on DDL."""
     return [name for (name,) in session.query(_EVENT_TRIGGERS)]
 
 

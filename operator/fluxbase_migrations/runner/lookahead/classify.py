@@ -50,15 +50,15 @@ HANDLERS: Final[Mapping[str, Callable[[Findings, Any], None]]] = {
     "create_table_as_stmt": creating.create_table_as,
     "create_trig_stmt": creating.create_trigger,
     "declare_cursor_stmt": maintaining.of_query,
-    "delete_stmt": creating.lost,
+    "delete_stmt": creating.query_or_change,
     "drop_stmt": dropping.drop,
     "dropdb_stmt": dropping.drop_database,
     "explain_stmt": maintaining.explain,
     "grant_stmt": maintaining.grant,
     "index_stmt": creating.create_index,
-    "insert_stmt": creating.lost,
+    "insert_stmt": creating.query_or_change,
     "lock_stmt": maintaining.lock_table,
-    "merge_stmt": creating.lost,
+    "merge_stmt": creating.query_or_change,
     "prepare_stmt": maintaining.of_query,
     "refresh_mat_view_stmt": maintaining.refresh,
     "reindex_stmt": maintaining.reindex,
@@ -66,7 +66,7 @@ HANDLERS: Final[Mapping[str, Callable[[Findings, Any], None]]] = {
     "rule_stmt": creating.create_rule,
     "sec_label_stmt": maintaining.comment,
     "truncate_stmt": dropping.truncate,
-    "update_stmt": creating.lost,
+    "update_stmt": creating.query_or_change,
     "vacuum_stmt": maintaining.vacuum,
     "view_stmt": creating.create_view,
 }
@@ -112,7 +112,7 @@ def _select(findings: Findings, statement: Any) -> None:
             values = [constant_text(argument) for argument in node.args[:2]]
             if values[:1] == ["search_path"]:
                 _search_path(findings, values[1])
-    creating.lost(findings, statement)
+    creating.query_or_change(findings, statement)
     if statement.HasField("into_clause"):
         into = statement.into_clause.rel
         findings.facts.create(name_of(into), "r", temporary=into.relpersistence == "t")

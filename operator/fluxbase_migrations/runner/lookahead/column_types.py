@@ -22,8 +22,8 @@ _WIDER: Final = ((21, 23, 20, _NUMERIC), (700, 701), (18, 1042, _VARCHAR, 25), (
 _CHANGES_WITH_ZONE: Final = frozenset(((_TIMESTAMP, _TIMESTAMPTZ), (_TIMESTAMPTZ, _TIMESTAMP)))
 
 
-def changed(findings: Findings, relation: CatalogRelation | None, command: Any) -> Work:
-    """Of one command ALTER COLUMN … TYPE."""
+def work_of_change(findings: Findings, relation: CatalogRelation | None, command: Any) -> Work:
+    """The work of ALTER COLUMN … TYPE; notes values that may be lost."""
     definition = getattr(command, "def").column_def
     name = command.name
     work = _work(findings, relation, name, definition)

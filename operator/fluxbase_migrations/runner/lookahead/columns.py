@@ -17,7 +17,7 @@ _VOLATILE = "v"
 _STORED = "s"
 
 
-def added(findings: Findings, column: Any) -> Work:
+def work_of_addition(findings: Findings, column: Any) -> Work:
     """ADD COLUMN: only a volatile default, an identity or a stored expression rewrites the table."""
     kinds = {enum("ConstrType", node.constraint.contype): node.constraint for node in column.constraints}
     grades = [Work.CATALOG, _type(findings, column), _default(findings, kinds.get("CONSTR_DEFAULT"))]
@@ -96,7 +96,7 @@ def check_text(constraint: Any) -> str:
 
 
 def constraint_rule(relation: CatalogRelation | None, constraint: Any) -> Rule:
-    """ADD CONSTRAINT."""
+    """The lock and work of ADD CONSTRAINT on the table itself."""
     kind = enum("ConstrType", constraint.contype)
     checked = Work.SCAN if _is_checked(constraint) else Work.CATALOG
     match kind:
@@ -121,7 +121,7 @@ def _is_checked(constraint: Any) -> bool:
 
 
 def references_of(findings: Findings, relation: CatalogRelation | None, column: Any) -> None:
-    """The foreign keys of a column that is added."""
+    """Lock the tables that the foreign keys of an added column refer to."""
     for node in column.constraints:
         if enum("ConstrType", node.constraint.contype) == "CONSTR_FOREIGN":
             has_default = any(

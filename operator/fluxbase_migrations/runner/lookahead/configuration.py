@@ -13,7 +13,7 @@ class Configuration(Protocol):
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Libpq's, for other programs that connect there."""
+        """Libpq's parameters, for other programs that connect to the database."""
 
     @property
     def track(self) -> Track:

@@ -148,7 +148,7 @@ def _called(findings: Findings, part: Any) -> None:
 
 
 def create_sequence(findings: Findings, statement: Any) -> None:
-    """OWNED BY locks the table."""
+    """CREATE SEQUENCE; OWNED BY locks the table."""
     _create(findings, statement.sequence, "S")
     owned_by(findings, statement)
 
@@ -170,7 +170,7 @@ def alter_sequence(findings: Findings, statement: Any) -> None:
 
 
 def create_trigger(findings: Findings, statement: Any) -> None:
-    """Writes wait, reads do not."""
+    """SHARE ROW EXCLUSIVE: blocks writes, not reads."""
     relation = findings.touch(name_of(statement.relation), Lock.SHARE_ROW_EXCLUSIVE)
     if relation is not None and statement.row:
         findings.lock_all(
@@ -196,7 +196,7 @@ def create_rule(findings: Findings, statement: Any) -> None:
 
 
 def policy(findings: Findings, statement: Any) -> None:
-    """CREATE and ALTER POLICY."""
+    """CREATE and ALTER POLICY: ACCESS EXCLUSIVE on the table."""
     findings.touch(name_of(statement.table), Lock.ACCESS_EXCLUSIVE)
     with _definition(findings):
         for part in (statement.qual, statement.with_check):
@@ -235,7 +235,7 @@ def publication(findings: Findings, statement: Any) -> None:
                 findings.lock_all(children, Lock.SHARE_UPDATE_EXCLUSIVE, why="child table")
 
 
-def lost(findings: Findings, statement: Any) -> None:
-    """A query of any kind, with what it destroys."""
+def query_or_change(findings: Findings, statement: Any) -> None:
+    """SELECT, INSERT, UPDATE, DELETE or MERGE, with the rows that are lost for good."""
     queries.query(findings, statement)
-    destroys.lost_rows(findings, statement)
+    destroys.note_lost_rows(findings, statement)

@@ -6,8 +6,8 @@ from fluxbase_migrations.runner.lookahead.findings import Findings
 from fluxbase_migrations.runner.lookahead.tree import descendants, is_a, name_of
 
 
-def lost_rows(findings: Findings, statement: Any) -> None:
-    """DELETE and UPDATE without WHERE, wherever they stand in a statement."""
+def note_lost_rows(findings: Findings, statement: Any) -> None:
+    """Note DELETE and UPDATE without WHERE, also within a WITH query."""
     for node in descendants(statement):
         if is_a(node, "DeleteStmt") and not node.HasField("where_clause") and not node.using_clause:
             _lose_rows(findings, node, "deleted")

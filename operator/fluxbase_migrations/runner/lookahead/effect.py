@@ -67,7 +67,7 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A statement's relations, and what to know beside them."""
+    """What a statement locks, loses and may do."""
 
     tag: str
     """Its command tag, like ALTER TABLE."""

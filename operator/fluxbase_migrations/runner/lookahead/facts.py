@@ -19,7 +19,7 @@ _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_$]*")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table that is there."""
+    """A column of an existing table."""
 
     name: str
     type: int
@@ -30,7 +30,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A constraint of a table that is there."""
+    """A constraint of a table."""
 
     name: str
     type: str
@@ -52,7 +52,7 @@ class Trigger:
     """pg_trigger's tgtype."""
 
     def fires(self, event: str) -> bool:
-        """On INSERT, DELETE, UPDATE or TRUNCATE."""
+        """Whether it fires on ``event``: INSERT, DELETE, UPDATE or TRUNCATE."""
         return bool(self.bits & {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}[event])
 
 
@@ -159,7 +159,7 @@ class Facts:
         self._names[relation.schema, relation.name] = relation.oid
 
     def find(self, name: Name) -> CatalogRelation | None:
-        """The relation that a name means now."""
+        """The relation that a name means with the present search_path; None if there is none."""
         *schema, relname = name[-2:]
         places = schema or [_TEMPORARY, *self.path]
         for place in places:
@@ -295,7 +295,7 @@ class Facts:
 
 
 def qualified(*parts: str) -> str:
-    """A name as SQL needs it."""
+    """A name with its schema, quoted where SQL requires it."""
     quoted = (part if _PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in parts)
     return ".".join(quoted)
 

@@ -34,7 +34,7 @@ def _behind_view(findings: Findings, view: CatalogRelation, lock: Lock) -> None:
 
 
 def vacuum(findings: Findings, statement: Any) -> None:
-    """VACUUM and ANALYZE."""
+    """VACUUM and ANALYZE: SHARE UPDATE EXCLUSIVE; VACUUM FULL rewrites under ACCESS EXCLUSIVE."""
     full = bool(statement.is_vacuumcmd) and is_on(statement.options, "full")
     lock = Lock.ACCESS_EXCLUSIVE if full else Lock.SHARE_UPDATE_EXCLUSIVE
     work = Work.REWRITE if full else Work.MAY_SCAN
@@ -50,7 +50,7 @@ def vacuum(findings: Findings, statement: Any) -> None:
 
 
 def cluster(findings: Findings, statement: Any) -> None:
-    """One table, or all that were clustered before."""
+    """CLUSTER: rewrites a table, or all that were clustered before, under ACCESS EXCLUSIVE."""
     if not statement.relation.relname:
         findings.unknown.append("which tables: every one that was clustered before")
         return
@@ -118,7 +118,7 @@ def refresh(findings: Findings, statement: Any) -> None:
 
 
 def copy(findings: Findings, statement: Any) -> None:
-    """From a table or into one."""
+    """COPY from a table, into a table, or of a query."""
     if statement.HasField("query"):
         queries.query(findings, unwrapped(statement.query)[1])
     elif statement.is_from:

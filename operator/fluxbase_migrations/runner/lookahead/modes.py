@@ -40,7 +40,7 @@ class Lock(StrEnum):
 
 
 class Blocks(StrEnum):
-    """What other sessions do."""
+    """The work of other sessions that a lock can block."""
 
     READS = "reads"
     WRITES = "writes"

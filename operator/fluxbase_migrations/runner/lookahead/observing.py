@@ -44,11 +44,11 @@ def locks(session: Session, pid: int, names: Mapping[int, str]) -> dict[str, Loc
 
 
 def stronger(first: Lock | None, second: Lock) -> Lock:
-    """The stronger of two."""
+    """The stronger lock of two, of which the first may be missing."""
     return second if first is None or second.strength > first.strength else first
 
 
-def added(before: Locks, after: Locks) -> dict[str, Lock]:
+def newly_taken(before: Locks, after: Locks) -> dict[str, Lock]:
     """What a statement has taken in a transaction that had locks before."""
     return {name: lock for name, lock in after.items() if before.get(name) is not lock}
 

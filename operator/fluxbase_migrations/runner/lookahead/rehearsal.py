@@ -90,10 +90,10 @@ def _rehearse(
     ran += run.all(downs)
     comparisons = []
     if ran[-1].error is None:
-        comparisons.append(_compared("up, down", initial, run.dump()))
+        comparisons.append(_compare("up, down", initial, run.dump()))
         ran += run.all(ups)
         if ran[-1].error is None:
-            comparisons.append(_compared("up, down, up", applied, run.dump()))
+            comparisons.append(_compare("up, down, up", applied, run.dump()))
     return Rehearsal(name, tuple(ran), tuple(comparisons), tuple(warnings))
 
 
@@ -113,7 +113,7 @@ def _downs(ups: Sequence[Step], plans: Sequence[TrackPlan], sources: Sequence[Mi
     ]
 
 
-def _compared(what: str, before: Dump, after: Dump) -> Comparison:
+def _compare(what: str, before: Dump, after: Dump) -> Comparison:
     if problem := before.problem or after.problem:
         return Comparison(what, None, problem)
     lines = schema_dump.difference(before, after)

@@ -75,7 +75,7 @@ def run_file(
 
 @dataclass(slots=True)
 class _File:
-    """One file under way."""
+    """A file that is being run."""
 
     observer: Session
     names: Mapping[int, str]
@@ -140,7 +140,7 @@ class _File:
                 raise _Refused(index, failure) from None
             raise self._failed(index, failure) from None
         seconds = time.monotonic() - began
-        taken = observing.added(before, self._locks()) if self.session.in_transaction else {}
+        taken = observing.newly_taken(before, self._locks()) if self.session.in_transaction else {}
         self._note(index, seconds, taken)
 
     def _alone(self, index: int) -> None:

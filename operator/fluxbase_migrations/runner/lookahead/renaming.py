@@ -12,7 +12,7 @@ _WITHIN: Final = frozenset(("COLUMN", "TABCONSTRAINT", "TRIGGER", "POLICY", "RUL
 
 
 def rename(findings: Findings, statement: Any) -> None:
-    """A relation, or something of a table."""
+    """RENAME of a relation, or of a part of a table such as a column or trigger."""
     kind = enum("ObjectType", statement.rename_type).removeprefix("OBJECT_")
     if kind not in _RELATIONS and kind not in _WITHIN:
         return
@@ -43,7 +43,7 @@ def rename(findings: Findings, statement: Any) -> None:
 
 
 def set_schema(findings: Findings, statement: Any) -> None:
-    """A relation, with its sequences."""
+    """SET SCHEMA of a relation, which moves its sequences, too."""
     kind = enum("ObjectType", statement.object_type).removeprefix("OBJECT_")
     if kind not in _RELATIONS:
         return

@@ -18,7 +18,7 @@ class Strongest:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of all tracks together."""
+    """Figures for all tracks together."""
 
     files: int = 0
     statements: int = 0
