@@ -139,6 +139,29 @@ def test_a_set_that_is_suspended_over_work_is_resumed() -> None:
     assert str(next_step(found)) == "kubectl fluxbase resume blog -n fluxbase"
 
 
+@pytest.mark.parametrize(
+    ("hint", "fields"),
+    [
+        ("to use that table: --table a.b, or spec.tracks.user.table: a.b; to take its version over: "
+         "fluxbase-migrate baseline --from a.b, or spec.tracks.user.baseline: 2; if it", '{"baseline": 2}'),
+        ("keep our version in another table: fluxbase-migrate baseline --from a.b --table a.c; in the set, "
+         "table: a.c and baseline: 2 of the track", '{"table": "a.c", "baseline": 2}'),
+        ("fluxbase-migrate baseline NUMBER, which fluxbase-migrate import flyway DIR says", None),
+        ("in the set, table: a.c of the track", None),
+    ],
+    ids=["a free table", "a taken table", "no number", "nothing applied"],
+)  # fmt: skip
+def test_a_version_of_another_tool_is_taken_over_by_the_fields_of_the_hint(
+    hint: str, fields: str | None
+) -> None:
+    command = after("ForeignTable", error={"message": "found", "hint": hint})
+    if fields is None:
+        assert command is None
+        return
+    patch = f'{{"spec": {{"tracks": {{"user": {fields}}}}}}}'
+    assert command == f"kubectl patch fluxbasemigrationsets shop -n fluxbase --type merge -p '{patch}'"
+
+
 def test_where_nothing_failed_there_is_no_next_step() -> None:
     assert next_step(applied()) is None
     assert next_step(NEW) is None

@@ -66,6 +66,31 @@ def test_a_dirty_version_has_a_force_for_each_answer(
         assert parser().parse_args(shlex.split(f"--table a.b {command}")).command == "force"
 
 
+@pytest.mark.parametrize(
+    ("words", "command", "step"),
+    [
+        ("up", "--from a.b", None),
+        ("--table c.d up", "--from a.b --table c.d", None),
+        ("--source s up", "--from a.b", "--source s baseline --from a.b"),
+        ("--source s up 1", "--from a.b --table c.d", "--source s baseline --from a.b --table c.d"),
+        ("--source s --table a.b up", "--from a.b --table c.d", "--source s baseline --from a.b --table c.d"),
+        ("--database-url postgres://h/x up", "--from a.b", "--database-url … baseline --from a.b"),
+        ("--source s up --track system", "--from a.b --track system",
+         "--source s baseline --from a.b --track system"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "behind", ["", ", or spec.tracks.user.baseline: 2", "; in the set, table: c.d", " (x)"]
+)
+def test_a_version_of_another_tool_is_taken_over_with_the_options_that_were_typed(
+    words: str, command: str, step: str | None, behind: str
+) -> None:
+    typed = Typed(parser().parse_args(shlex.split(words)))
+    info = ErrorInfo("found", hint=f"to take it over: fluxbase-migrate baseline {command}{behind}")
+    told = next_step(Outcome.FOREIGN_TABLE, info, typed, lambda: VERSIONS)
+    assert told == (None if step is None else f"fluxbase-migrate {step}")
+
+
 def test_a_dirty_version_without_its_file_has_its_own_force() -> None:
     assert told("up", Outcome.DIRTY, dirty=7) == "if version 7 is complete: fluxbase-migrate force 7"
     assert told("up", Outcome.DIRTY) is None

@@ -4,6 +4,7 @@ Only where it is known what to do, and not where the error's hint already gives 
 """
 
 import argparse
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -18,6 +19,8 @@ from fluxbase_migrations.core.result import ErrorInfo, Outcome
 _AGAIN: Final = frozenset((Outcome.INTERRUPTED, Outcome.TRANSIENT, Outcome.SOURCE_CHANGED))
 """Outcomes that a retry may resolve: the same command goes on where it stopped."""
 _RUNNING: Final = ("run", "up", "down", "goto")
+_TAKE_OVER: Final = re.compile(rf"{PROGRAM} baseline (--from .*?)(?:, or |; | \(|$)")
+"""In a hint about another tool's table: the command, which does not know what was typed."""
 
 
 class Typed:
@@ -26,6 +29,8 @@ class Typed:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
         self.runs_files = arguments.command in _RUNNING
+        self.names_place = {"source", "database_url", golang_arguments.DATABASE} & set(vars(arguments))
+        """Options without which another command would look elsewhere."""
 
     def again(self) -> str:
         """The same command, with the options that say which files and table are meant."""
@@ -43,7 +48,9 @@ class Typed:
             options += ["--database-url", "…"]
         for name in ("source", "track", "table"):
             value: Any = track if name == "track" and track else getattr(self._arguments, name, None)
-            if value is not None and (name != "source" or command not in ("force", "version")):
+            if f"--{name}" in words or (name == "source" and command in ("force", "version")):
+                continue
+            if value is not None:
                 options += [f"--{name}", str(value)]
         return (
             f"{PROGRAM} {' '.join(one if one == '…' else shlex.quote(one) for one in [*options, command])}"
@@ -81,9 +88,19 @@ def next_step(
             return typed.other("validate")
         case Outcome.OUT_OF_ORDER | Outcome.AHEAD_OF_SOURCE | Outcome.MISSING_DOWN_FILE:
             return typed.other("status", track=track)
+        case Outcome.FOREIGN_TABLE:
+            return _take_over(info, typed)
         case _ if outcome in _AGAIN and typed.runs_files:
             return typed.again()
     return None
+
+
+def _take_over(info: ErrorInfo, typed: Typed) -> str | None:
+    """The hint's command, where it needs the options that were typed."""
+    match = _TAKE_OVER.search(info.hint or "")
+    if match is None or not typed.names_place:
+        return None
+    return typed.other("baseline", *shlex.split(match[1]))
 
 
 def _force(

@@ -1,8 +1,9 @@
 """The command to type next after a failure: one for a set, however many tracks have failed."""
 
 import json
+import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from fluxbase_migrations.api.reasons import Effect, Reason, effect
@@ -12,6 +13,9 @@ from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import PLURAL, Phase, Track
 from fluxbase_migrations.core.result import Outcome
+
+_TAKE_OVER: Final = re.compile(r"(?:\btable: (?P<table>[^;]+?) and )?\bbaseline: (?P<baseline>[0-9]+)")
+"""In the hint about another tool's table: the fields of the track that take its version over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +107,27 @@ def _latest(found: Json, track: Track, state: Json) -> NextStep | None:
 
 def _set_field(field: str, value: str) -> Callable[[Json, Track, Json], NextStep | None]:
     def step(found: Json, track: Track, state: Json) -> NextStep | None:
-        metadata = found["metadata"]
-        patch = json.dumps({"spec": {"tracks": {str(track): {field: value}}}})
-        words = ["kubectl", "patch", PLURAL, metadata["name"], "-n", metadata["namespace"]]
-        return NextStep(shlex.join([*words, "--type", "merge", "-p", patch]))
+        return NextStep(_patch(found, track, {field: value}))
 
     return step
+
+
+def _patch(found: Json, track: Track, fields: Mapping[str, str | int]) -> str:
+    """``kubectl patch`` that sets these fields of the track."""
+    metadata = found["metadata"]
+    patch = json.dumps({"spec": {"tracks": {str(track): fields}}})
+    words = ["kubectl", "patch", PLURAL, metadata["name"], "-n", metadata["namespace"]]
+    return shlex.join([*words, "--type", "merge", "-p", patch])
+
+
+def _baseline(found: Json, track: Track, state: Json) -> NextStep | None:
+    """The version of another tool's table, where it is one of ours."""
+    match = _TAKE_OVER.search(state.get("error", {}).get("hint", ""))
+    if match is None:
+        return None
+    table: dict[str, str | int] = {"table": match["table"]} if match["table"] else {}
+    fields = {**table, "baseline": int(match["baseline"])}
+    return NextStep(_patch(found, track, fields), "if that tool has applied the same files")
 
 
 def _logs(found: Json, track: Track, state: Json) -> NextStep | None:
@@ -125,5 +144,6 @@ _STEPS: Final[dict[Outcome, Callable[[Json, Track, Json], NextStep | None]]] = {
     Outcome.OUT_OF_ORDER: _set_field("outOfOrder", "Warn"),
     Outcome.ROLLBACK_FORBIDDEN: _allow,
     Outcome.TARGET_NOT_FOUND: _latest,
+    Outcome.FOREIGN_TABLE: _baseline,
     Outcome.INTERNAL: _logs,
 }
