@@ -5,7 +5,6 @@ No file is run twice: the second one doubles a price.
 
 import re
 import shlex
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from dev.peers import environment, golang_migrate, write_files
+from dev.peers import write_files
 from fluxbase_migrations.api.spec import Spec
 from fluxbase_migrations.controller.reconcile import jobs
 from fluxbase_migrations.core.job import SetRef
@@ -25,6 +24,7 @@ from tests.runner.cases import files
 from tests.runner.test_cli import typed
 from tests.runner.test_job import Pod
 from tests.runner.track import Runner
+from tests.support import predecessors
 from tests.support.databases import Database
 
 PAGE = (Path(__file__).parents[2] / "docs" / "moving.md").read_text()
@@ -42,25 +42,18 @@ class Way(NamedTuple):
 
 def by_golang_migrate(runner: Runner, directory: Path) -> None:
     source = write_files(directory / "migrations", OURS)
-    url = runner.database.dsn.replace("postgresql://", "postgres://")
-    argv = [golang_migrate(), "-path", str(source), "-database", url, "up"]
-    subprocess.run(argv, check=True, env=environment(), capture_output=True, timeout=60)
+    predecessors.GolangMigrate().migrate(runner.database.dsn, source)
 
 
 def by_fluxbase(runner: Runner, directory: Path) -> None:
-    write_files(directory / "migrations", OURS)
-    runner.query(tools.FLUXBASE)
-    for name, text in OURS.items():
-        runner.query(text)
-        runner.query(
-            "INSERT INTO migrations.app (namespace, name, up_sql, status, applied_at)"
-            f" VALUES ('filesystem', '{name.removesuffix('.up.sql')}', 'x', 'applied', now())"
-        )
+    source = write_files(directory / "migrations", OURS)
+    predecessors.Fluxbase().migrate(runner.database.dsn, source)
 
 
 def by_flyway(runner: Runner, directory: Path) -> None:
-    write_files(directory / "db/migration", {"V1__price.sql": PRICE, "V2__raise.sql": RAISE})
-    runner.query(PRICE + RAISE + tools.FLYWAY + tools.flyway("'1' SQL true", "'2' SQL true"))
+    named = {"V1__price.sql": PRICE, "V2__raise.sql": RAISE}
+    source = write_files(directory / "db/migration", named)
+    predecessors.Flyway().migrate(runner.database.dsn, source)
 
 
 def by_goose(runner: Runner, directory: Path) -> None:

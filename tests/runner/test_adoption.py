@@ -49,6 +49,7 @@ def test_a_command_that_would_run_everything_again_is_refused(
     assert f"migrations.app has no version, but the table {other} of golang-migrate records version 2" in said
     for way in (
         f"--table {other}",
+        f"spec.tracks.user.table: {other};",
         f"fluxbase-migrate baseline --from {other}, or spec.tracks.user.baseline: 2;",
         f"--foreign-table {other}",
     ):

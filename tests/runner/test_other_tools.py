@@ -18,6 +18,7 @@ from fluxbase_migrations.core.result import Outcome
 from tests.runner.test_adoption import FILES, SET, ours
 from tests.runner.test_job import Pod
 from tests.runner.track import Runner
+from tests.support import fluxbase_startup
 
 FLYWAY = """
 CREATE TABLE "public"."flyway_schema_history" (
@@ -78,17 +79,7 @@ CREATE TABLE sqitch.changes (change_id TEXT PRIMARY KEY, script_hash TEXT NULL, 
     planner_email TEXT NOT NULL, UNIQUE(project, script_hash));
 INSERT INTO sqitch.projects (project, creator_name, creator_email) VALUES ('shop', 'a', 'a@example.com');
 """
-FLUXBASE = """
-CREATE SCHEMA migrations;
-CREATE TABLE migrations.app (
-    id UUID PRIMARY KEY DEFAULT gen_random_uuid(), namespace TEXT NOT NULL DEFAULT 'default',
-    name TEXT NOT NULL, description TEXT, up_sql TEXT NOT NULL, down_sql TEXT, version INTEGER DEFAULT 1,
-    status TEXT DEFAULT 'pending', created_by UUID, applied_by UUID,
-    created_at TIMESTAMPTZ DEFAULT NOW() NOT NULL, updated_at TIMESTAMPTZ DEFAULT NOW() NOT NULL,
-    applied_at TIMESTAMPTZ, rolled_back_at TIMESTAMPTZ,
-    CONSTRAINT unique_migration_namespace UNIQUE (namespace, name),
-    CONSTRAINT valid_status CHECK (status IN ('pending', 'applied', 'failed', 'rolled_back')));
-"""
+FLUXBASE = f"CREATE SCHEMA migrations; CREATE TABLE migrations.app {fluxbase_startup.COLUMNS};"
 
 
 def flyway(*rows: str) -> str:

@@ -24,6 +24,8 @@ from fluxbase_migrations.runner.history.other_tools import GOLANG_MIGRATE, Candi
 _LISTED: Final = 3
 """How many tables an error names."""
 _PROGRAM: Final = "fluxbase-migrate"
+_FLUXBASE_SYSTEM: Final = TableName("platform", "fluxbase_migrations")
+"""Where later releases of Fluxbase move ``migrations.fluxbase``, which says nothing of a user's files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,9 @@ class Guard:
     @classmethod
     def of(cls, track: Track, foreign: Iterable[TableName], baseline: int | None = None) -> "Guard":
         """The other track's own table says nothing about this one."""
-        others = (TableName(*TRACKING_TABLE[other]) for other in Track if other is not track)
+        others = [TableName(*TRACKING_TABLE[other]) for other in Track if other is not track]
+        if track is Track.USER:
+            others.append(_FLUXBASE_SYSTEM)
         return cls(track, frozenset((*others, *foreign)), baseline)
 
     def look(self, session: Session, table: TableName) -> None:
@@ -155,7 +159,10 @@ def _refusal(track: Track, table: TableName, found: list[_OtherTable], baseline:
     first = found[0]
     name = shlex.quote(first.table.argument)
     also = "" if baseline is None else f" and the baseline is {baseline}"
-    use = f"to use that table: --table {name}, or x-migrations-table in the URL; "
+    use = (
+        f"to use that table: --table {name}, x-migrations-table in the URL, or "
+        f"spec.tracks.{track}.table: {first.table.argument}; "
+    )
     return ForeignTable(
         f"{table} has no version{also}, but {listed}: the files may have been applied already",
         hint=f"{use if first.tool is GOLANG_MIGRATE else ''}to take its version over: "
