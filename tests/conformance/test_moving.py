@@ -89,6 +89,12 @@ def blocks(heading: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
 
 
+def set_of(heading: str) -> str:
+    """The set of a section, as YAML."""
+    (text,) = (one for one in blocks(heading, "yaml") if "kind: FluxbaseMigrationSet" in one)
+    return text
+
+
 @pytest.fixture
 def runner(database: Database) -> Runner:
     return Runner(database)
@@ -135,8 +141,7 @@ def test_the_set_takes_the_database_over(runner: Runner, tmp_path: Path, heading
     for words in importing:
         assert typed(*words, directory=tmp_path).returncode == 0
     write_files(tmp_path / "migrations", {f"{way.newest + 1}_next.up.sql": "CREATE TABLE next ();"})
-    (text,) = blocks(heading, "yaml")
-    spec = Spec.model_validate(yaml.safe_load(text)["spec"])
+    spec = Spec.model_validate(yaml.safe_load(set_of(heading))["spec"])
     owner = SetRef("uid-1", "fluxbase", "shop")
     job = jobs.job_spec(spec, Track.USER, owner, run=1, expected_digest=None)
     pod = Pod(runner.database, tmp_path)

@@ -7,12 +7,16 @@ a journal whenever it runs.
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from fluxbase_migrations.core.job import JobSpec, SetRef
+from fluxbase_migrations.core.names import Track
+from fluxbase_migrations.core.result import Outcome
 from tests.runner.test_cli import typed
+from tests.runner.test_job import Pod
 from tests.support import fluxbase_startup
 from tests.support.databases import Database
 from tests.support.predecessors import (
@@ -164,11 +168,6 @@ def test_golang_migrate_and_we_take_turns_on_its_own_table(database: Database, t
     assert kept(person.dsn, tool) == [(4, False)]
 
 
-def moved(person: Terminal, table: str) -> list[tuple[Any, ...]]:
-    fluxbase_startup.move(person.dsn)
-    return kept(person.dsn, Fluxbase(table))
-
-
 def test_a_later_fluxbase_that_moves_our_tables_makes_no_file_run_twice(
     database: Database, tmp_path: Path
 ) -> None:
@@ -177,12 +176,43 @@ def test_a_later_fluxbase_that_moves_our_tables_makes_no_file_run_twice(
     command = command_in(person.is_refused("up"))
     person.succeeds(command)
     person.goes_on(*table_of(command))
-    assert moved(person, fluxbase_startup.LATER_TABLE) == person.before
+    fluxbase_startup.move(person.dsn)
+    assert kept(person.dsn, Fluxbase(fluxbase_startup.LATER_TABLE)) == person.before
     code, said = person.types(["up", *table_of(command)])
     assert code == 1
     assert "the table platform.app_versions of golang-migrate records version 3" in said
     assert journal(person.dsn) == ["1", "2", "3"]
-    assert "no change" in person.succeeds(["up", "--table", "platform.app_versions"])
+    safe = ["--table", "public.app_versions"]
+    person.succeeds(["baseline", "--from", "platform.app_versions", *safe])
+    assert "no change" in person.succeeds(["up", *safe])
+    assert journal(person.dsn) == ["1", "2", "3"]
+
+
+def test_a_version_is_not_recorded_where_a_later_fluxbase_drops_it(
+    database: Database, tmp_path: Path
+) -> None:
+    """From a set's baseline it would be recorded once more, and what ran since would run again."""
+    tool = Fluxbase(fluxbase_startup.LATER_TABLE)
+    person = Terminal(tool, database, tmp_path)
+    code, said = person.types(["baseline", "--from", tool.table])
+    assert (code, "empties the schema migrations at each start" in said) == (1, True)
+    safe = ["--table", "public.app_versions"]
+    assert (
+        command_in(said) == command_in(person.is_refused("up")) == ["baseline", "--from", tool.table, *safe]
+    )
+
+    pod = Pod(database, tmp_path)
+    job = JobSpec(SetRef("uid-1", "fluxbase", "shop"), Track.USER, 1, paths=(str(person.files),), baseline=2)
+    refused = pod.run(job)
+    assert refused.outcome is Outcome.FOREIGN_TABLE
+    assert refused.error is not None
+    fields = "spec.tracks.user.table: public.app_versions and spec.tracks.user.baseline: 2;"
+    assert fields in (refused.error.hint or "")
+    person.adds(3)
+    for run in (2, 3, 4):
+        result = pod.run(replace(job, run=run, table="public.app_versions"))
+        assert (result.outcome.succeeded, result.version) == (True, 3)
+        fluxbase_startup.move(person.dsn)
     assert journal(person.dsn) == ["1", "2", "3"]
 
 

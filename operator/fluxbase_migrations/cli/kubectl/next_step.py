@@ -14,7 +14,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import PLURAL, Phase, Track
 from fluxbase_migrations.core.result import Outcome
 
-_TAKE_OVER: Final = re.compile(r"(?:\btable: (?P<table>[^;]+?) and )?\bbaseline: (?P<baseline>[0-9]+)")
+_TAKE_OVER: Final = re.compile(r"(?:\btable: (?P<table>[^;]+?) and \S*)?\bbaseline: (?P<baseline>[0-9]+)")
 """In the hint about another tool's table: the fields of the track that take its version over."""
 
 

@@ -201,7 +201,9 @@ def baseline(
     Where there is a ``source``, it must have nothing below that version which was left out there.
     """
     with setup.locked() as track:
-        recorded_version = version if other_table is None else recorded(track.session, other_table)
+        recorded_version = (
+            version if other_table is None else recorded(track.session, other_table, track.table)
+        )
         if other_table is not None and recorded_version is not None and source is not None:
             refuse_gaps(
                 track.session, recorded_version, source.versions, other_table.resolved(track.session), ()

@@ -66,7 +66,7 @@ GOLANG_MIGRATE: Final = Tool(
     exact=True,
     same_files=True,
 )
-_FLUXBASE: Final = Tool(
+FLUXBASE: Final = Tool(
     "Fluxbase's own start-up",
     {"namespace": _TEXT, "name": _TEXT, "up_sql": _TEXT, "status": _TEXT},
     # It records each file by its name, 001_create_posts; other namespaces are those of its API.
@@ -160,7 +160,7 @@ _SQITCH: Final = Tool(
 )
 TOOLS: Final = (
     GOLANG_MIGRATE,
-    _FLUXBASE,
+    FLUXBASE,
     _FLYWAY,
     _GOOSE,
     _DBMATE,

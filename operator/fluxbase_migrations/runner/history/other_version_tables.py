@@ -19,13 +19,18 @@ from fluxbase_migrations.runner.connection.table_name import TableName
 from fluxbase_migrations.runner.history import other_tools
 from fluxbase_migrations.runner.history.entry import Row
 from fluxbase_migrations.runner.history.manual_repair import manual_repair
-from fluxbase_migrations.runner.history.other_tools import GOLANG_MIGRATE, Candidate, Recorded, Tool
+from fluxbase_migrations.runner.history.other_tools import FLUXBASE, GOLANG_MIGRATE, Candidate, Recorded, Tool
 
 _LISTED: Final = 3
 """How many tables an error names."""
 _PROGRAM: Final = "fluxbase-migrate"
+_FLUXBASE_FILES: Final = TableName("platform", "migrations")
+"""Where later releases of Fluxbase keep their table of files. At each start they move every table of the
+schema ``migrations`` to ``platform``, or drop it: a version of ours is not safe there."""
 _FLUXBASE_SYSTEM: Final = TableName("platform", "fluxbase_migrations")
-"""Where later releases of Fluxbase move ``migrations.fluxbase``, which says nothing of a user's files."""
+"""Where they move ``migrations.fluxbase``, which says nothing of a user's files."""
+_SAFE: Final = TableName("public", "app_versions")
+"""Where our version is safe from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,15 @@ class _OtherTable:
     recorded: Recorded | None
     """None: it cannot be read."""
 
-    def is_settled_by(self, baseline: int | None) -> bool:
+    def empties(self, schema: str) -> bool:
+        """Whether the program takes our tables out of this schema."""
+        ours, _ = TRACKING_TABLE[Track.USER]
+        return self.tool is FLUXBASE and self.table == _FLUXBASE_FILES and schema == ours
+
+    def is_settled_by(self, baseline: int | None, ours: TableName) -> bool:
         """Whether ``baseline`` agrees with the table, or stands for one that cannot be read."""
+        if self.empties(ours.schema):
+            return False
         if baseline is None or self.recorded is None:
             return baseline is not None
         return not self.recorded.failed and self.recorded.number in (None, baseline)
@@ -96,17 +108,18 @@ class Guard:
             if candidate.table != table
             and candidate.table not in foreign
             and (one := _read(session, candidate)) is not None
-            and not one.is_settled_by(self.baseline)
+            and not one.is_settled_by(self.baseline, table)
         ]
         if found:
             raise _refusal(self.track, table, found, self.baseline)
 
 
-def recorded(session: Session, other: TableName) -> int:
-    """The version that another version table records, clean.
+def recorded(session: Session, other: TableName, ours: TableName) -> int:
+    """The version that another version table records, clean, to be kept in ``ours``.
 
     Raises:
-        ServerRefused: it is no version table, cannot be read, or has no version that is ours as well.
+        ServerRefused: it is no version table, cannot be read, has no version that is ours as well, or belongs
+            to a program that would take ``ours`` away.
         Dirty: what its version left is not known.
     """
     other = other.resolved(session)
@@ -127,6 +140,11 @@ def recorded(session: Session, other: TableName) -> int:
     if found.recorded.number is None:
         raise ServerRefused(
             str(found), hint=f"its version is not a number of this program; {_by_number(found.tool)}"
+        )
+    if found.empties(ours.schema):
+        raise ServerRefused(
+            f"the program that keeps {other} empties the schema {ours.schema} at each start",
+            hint=f"keep our version elsewhere: {shlex.join(_takeover_command(Track.USER, ours, found))}",
         )
     return found.recorded.number
 
@@ -158,14 +176,17 @@ def _refusal(track: Track, table: TableName, found: list[_OtherTable], baseline:
     listed = ", ".join(map(str, found[:_LISTED])) + (" …" if len(found) > _LISTED else "")
     first = found[0]
     name = shlex.quote(first.table.argument)
-    also = "" if baseline is None else f" and the baseline is {baseline}"
+    outside = ""
+    if first.empties(table.schema):
+        outside = f", outside the schema {table.schema}, which that program empties at each start"
+    also = "" if baseline is None or outside else f" and the baseline is {baseline}"
     use = (
         f"to use that table: --table {name}, x-migrations-table in the URL, or "
         f"spec.tracks.{track}.table: {first.table.argument}; "
     )
     return ForeignTable(
         f"{table} has no version{also}, but {listed}: the files may have been applied already",
-        hint=f"{use if first.tool is GOLANG_MIGRATE else ''}to take its version over: "
+        hint=f"{use if first.tool is GOLANG_MIGRATE else ''}to take its version over{outside}: "
         f"{_takeover_hint(track, table, first)}; if it belongs to something else: --foreign-table {name}, "
         f"or spec.tracks.{track}.foreignTables",
     )
@@ -181,16 +202,24 @@ def _takeover_hint(track: Track, table: TableName, found: _OtherTable) -> str:
         return f"a migration has failed, repair it with {tool.name} first"
     if recorded is None or recorded.number is None:
         return _by_number(tool)
-    options = ["--table", table.argument] if table != TableName(*TRACKING_TABLE[track]) else []
-    if track is not Track.USER:
-        options += ["--track", track.value]
-    command = shlex.join([_PROGRAM, "baseline", "--from", found.table.argument, *options])
-    way = f"{command}, or spec.tracks.{track}.baseline: {recorded.number}"
+    way = f"{shlex.join(_takeover_command(track, table, found))}, or "
+    if found.empties(table.schema):
+        way += f"spec.tracks.{track}.table: {_SAFE.argument} and "
+    way += f"spec.tracks.{track}.baseline: {recorded.number}"
     if tool.same_files:
         return way
     if tool.importer is None:
         return f"{way}, if your files have the same numbers"
     return f"{way} (its files: {_PROGRAM} import {tool.importer} DIR)"
+
+
+def _takeover_command(track: Track, table: TableName, found: _OtherTable) -> list[str]:
+    """The words that record the version of a table in ours."""
+    ours = _SAFE if found.empties(table.schema) else table
+    options = ["--table", ours.argument] if ours != TableName(*TRACKING_TABLE[track]) else []
+    if track is not Track.USER:
+        options += ["--track", track.value]
+    return [_PROGRAM, "baseline", "--from", found.table.argument, *options]
 
 
 def _by_number(tool: Tool) -> str:
