@@ -76,7 +76,7 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml | python
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Maven fetches the PostgreSQL servers of the versions that Debian does not have; pgbouncer is one to refuse.
+# Maven fetches Flyway, and the PostgreSQL servers that Debian does not have; pgbouncer is one to refuse.
 .PHONY: test-tools
 test-tools:
 	@command -v mvn >/dev/null || { $(APT_INSTALL) maven; }

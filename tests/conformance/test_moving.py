@@ -104,6 +104,8 @@ def test_every_section_with_a_command_or_a_set_is_tried() -> None:
     headings = re.findall(r"^## (.*)", PAGE, re.MULTILINE)
     assert {one for one in headings if blocks(one, "yaml")} == set(WAYS)
     assert {one for one in headings if blocks(one, "console")} == set(TYPED)
+    # tests/e2e types these.
+    assert {one for one in headings if blocks(one, "bash")} == {"By the operator", "Helm hooks"}
 
 
 @pytest.mark.parametrize("heading", TYPED)

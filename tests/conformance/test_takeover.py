@@ -44,6 +44,7 @@ class Terminal:
         self.files = write(directory / tool.directory, tool, *APPLIED)
         tool.migrate(self.dsn, self.files)
         self.before = kept(self.dsn, tool)
+        self.newest = tool.numbering.format(max(APPLIED)) if isinstance(tool, Flyway) else max(APPLIED)
 
     def types(self, words: Sequence[str]) -> tuple[int, str]:
         """``fluxbase-migrate`` with these words; returns its exit code and all that it said."""
@@ -55,16 +56,16 @@ class Terminal:
         code, said = self.types(words)
         assert code == 1, said
         assert f"{self.tool.table} " in said
-        assert f"records version {max(APPLIED)}" in said
+        assert f"records version {self.newest}" in said
         self.nothing_ran()
         return said
 
-    def imports(self, said: str) -> None:
-        """Convert the files by the message's own command."""
+    def imports(self, said: str) -> str:
+        """Convert the files by the message's own command; returns what that says."""
         match = re.search(rf"{BEGINS} (import \w+ DIR)", said)
         assert match is not None, said
         words = match[1].replace("DIR", self.tool.directory).split()
-        self.succeeds([*words, "--to", "migrations"])
+        return self.succeeds([*words, "--to", "migrations"])
 
     def succeeds(self, words: Sequence[str]) -> str:
         code, said = self.types(words)
@@ -127,6 +128,22 @@ def test_from_flyways_own_files_the_messages_alone_lead_there(database: Database
     person.nothing_ran()
     person.imports(said)
     person.succeeds(command_in(person.is_refused("up")))
+    person.goes_on()
+
+
+def test_flyways_versions_with_dots_get_numbers_which_the_import_names(
+    database: Database, tmp_path: Path
+) -> None:
+    person = Terminal(Flyway("1.{}"), database, tmp_path)
+    (tmp_path / "migrations").mkdir()
+    write(tmp_path / "migrations", GolangMigrate(), 1)
+    said = person.is_refused("up")
+    assert "records version 1.2:" in said
+    (tmp_path / "migrations" / ours(1)).unlink()
+    said = person.imports(said)
+    match = re.search(rf"a database that is at 1[.]2: {BEGINS} (baseline 2)$", said, re.MULTILINE)
+    assert match is not None, said
+    person.succeeds(match[1].split())
     person.goes_on()
 
 

@@ -63,11 +63,13 @@ class GolangMigrate:
 class Flyway:
     """Its library, with its defaults."""
 
+    numbering: str = "{}"
+    """How it writes a version; its own numbers may have dots."""
     table: str = flyway.HISTORY
     directory: str = "db/migration"
 
     def name_of(self, version: int) -> str:
-        return f"V{version}__journal.sql"
+        return f"V{self.numbering.format(version)}__journal.sql"
 
     def migrate(self, dsn: str, directory: Path) -> None:
         flyway.Flyway(dsn, directory).migrate()
