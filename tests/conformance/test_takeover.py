@@ -112,7 +112,10 @@ def test_what_the_refusal_names_takes_the_version_over(
     person = Terminal(tool, database, tmp_path)
     old = write(tmp_path / "of an old image", tool, *APPLIED)
     write(tmp_path / "migrations", GolangMigrate(), *APPLIED)
-    command = command_in(person.is_refused("up"))
+    said = person.is_refused("up")
+    code, shown = person.types(["status"])
+    assert (code, said.splitlines()[0].removeprefix("ERROR ") in shown) == (1, True), shown
+    command = command_in(said)
     assert "baseline recorded" in person.succeeds(command)
     person.nothing_ran()
     person.goes_on(*table_of(command))

@@ -99,6 +99,7 @@ def test_programs_read_it_too(database: Database, tmp_path: Path) -> None:
     system, user = json.loads("\n".join(lines))
     assert (system["track"], system["version"], len(system["migrations"])) == ("system", None, 6)
     assert (user["table"], user["version"], user["dirty"]) == ("migrations.app", 1, False)
+    assert user["refused"] is None
     assert [(one["version"], one["state"], one["by"] is None) for one in user["migrations"]] == [
         (1, "applied", False),
         (3, "pending", True),

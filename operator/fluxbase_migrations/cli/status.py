@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fluxbase_migrations.cli import output
+from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.history.overview import FileState, Migration
 
@@ -16,14 +17,15 @@ _HEAD = ("TRACK", "VERSION", "FILE", "STATE", "APPLIED", "TOOK", "BY")
 
 
 def show(tracks: Sequence["TrackOverview"], form: str) -> int:
-    """Print every version, then a line for each track; returns 1 where one is dirty, else 0."""
+    """Print every version, then a line for each track; returns 1 where one is dirty or refused, else 0."""
     code = output.answer(_json(tracks) if form == "json" else _table(tracks))
-    return 1 if any(track.row.dirty for track in tracks) else code
+    return 1 if any(track.row.dirty or track.refused for track in tracks) else code
 
 
 def _table(tracks: Sequence["TrackOverview"]) -> list[str]:
     rows = [_HEAD, *(_row(track.label, one) for track in tracks for one in track.migrations)]
-    return [*output.table(rows), "", *(visible(_summary(track)) for track in tracks)]
+    refused = [f"{track.label}: {describe(track.refused)}" for track in tracks if track.refused]
+    return [*output.table(rows), "", *map(visible, (*map(_summary, tracks), *refused))]
 
 
 def _row(track: str, one: Migration) -> tuple[str, ...]:
@@ -56,6 +58,7 @@ def _track(track: "TrackOverview") -> dict[str, Any]:
         "table": track.table,
         "version": None if track.row.version < 0 else track.row.version,
         "dirty": track.row.dirty,
+        "refused": describe(track.refused) if track.refused else None,
         "migrations": [
             {
                 "version": one.version,

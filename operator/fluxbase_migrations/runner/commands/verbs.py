@@ -8,6 +8,7 @@ from psycopg import errors
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.defaults import LOCK_TIMEOUT
 from fluxbase_migrations.core.errors import (
+    ForeignTable,
     InternalError,
     MigrationError,
     NothingToStep,
@@ -18,7 +19,7 @@ from fluxbase_migrations.core.files import NIL, Direction, MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import TRACKING_TABLE, ExposurePolicy, OutOfOrderPolicy, Recovery, Track
 from fluxbase_migrations.core.plan import Plan, Step
-from fluxbase_migrations.core.result import Outcome, Result
+from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.runner.commands import exposure, platform
 from fluxbase_migrations.runner.commands.report import report
 from fluxbase_migrations.runner.commands.track_run import RunRequest, run_track, unexpected
@@ -232,6 +233,8 @@ class TrackOverview:
     table: str
     row: Row
     migrations: list[Migration]
+    refused: ErrorInfo | None = None
+    """Why nothing would be run: another tool's table has a version, and this track has none."""
 
 
 def status(setup: Setup, tracks: list[tuple[Track, MigrationFiles]]) -> list[TrackOverview]:
@@ -249,7 +252,13 @@ def _overview(setup: Setup, session: Session, track: Track, source: MigrationFil
     history = HistoryTable(table)
     entries = history.entries(session) if history.exists(session) else []
     row = version_table.peek(session, table)
-    return TrackOverview(track.value, str(table), row, migrations(row, entries, source))
+    refused = None
+    try:
+        if row.xmin is None and track is Track.USER:
+            setup.guard(track).look(session, table)
+    except ForeignTable as error:
+        refused = error.info
+    return TrackOverview(track.value, str(table), row, migrations(row, entries, source), refused)
 
 
 def history(setup: Setup, limit: int | None, version: int | None = None) -> list[Entry]:
