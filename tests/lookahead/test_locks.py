@@ -114,7 +114,7 @@ def test_a_statement_locks_and_works_as_the_plan_says(subject: Subject, case: Ca
 
 
 def differences(subject: Subject, sql: str) -> list[str]:
-    """Between what is foretold of a statement and what it does, in a transaction that is rolled back."""
+    """Between what is planned of a statement and what it does, in a transaction that is rolled back."""
     effect = subject.predicted(sql)
     with psycopg.connect(subject.database.admin_dsn) as connection:
         connection.execute("SELECT")
@@ -187,45 +187,45 @@ def wait_until_it_waits(subject: Subject, pid: int) -> None:
 
 
 def of_locks(before: Snapshot, effect: Effect, locks: dict[int, Lock]) -> Iterator[str]:
-    """Where the real locks differ from those foretold; an index counts where it is foretold."""
-    foretold = {touch.relation.oid: touch for touch in effect.touches if touch.relation.state is State.EXISTS}
+    """Where the real locks differ from those planned; an index counts where it is planned."""
+    planned = {touch.relation.oid: touch for touch in effect.touches if touch.relation.state is State.EXISTS}
     for oid, relation in before.items():
-        real, touch = locks.get(oid), foretold.get(oid)
+        real, touch = locks.get(oid), planned.get(oid)
         if touch is None:
             if real is not None and relation.kind not in "iI":
-                yield f"{relation.name}: not foretold, really {real}"
+                yield f"{relation.name}: not planned, really {real}"
         elif touch.certain and real is not touch.lock:
-            yield f"{relation.name}: foretold {touch.lock}, really {real}"
+            yield f"{relation.name}: planned {touch.lock}, really {real}"
         elif real is not None and real.strength > touch.lock.strength:
-            yield f"{relation.name}: at most {touch.lock} foretold, really {real}"
+            yield f"{relation.name}: at most {touch.lock} planned, really {real}"
 
 
 def of_files(before: Snapshot, after: Snapshot, effect: Effect) -> Iterator[str]:
-    """Where a relation has a new file on disk, and none was foretold, or the other way round."""
-    foretold = {touch.relation.oid: touch for touch in effect.touches}
+    """Where a relation has a new file on disk, and none was planned, or the other way round."""
+    planned = {touch.relation.oid: touch for touch in effect.touches}
     for oid, relation in before.items():
         if oid not in after or relation.file is None or relation.kind == "S":
             continue  # a sequence is one row
-        touch = foretold.get(oid)
+        touch = planned.get(oid)
         new = after[oid].file != relation.file
         expected = touch is not None and touch.work in (Work.REWRITE, Work.EMPTIED)
         free = touch is not None and (touch.work is Work.MAY_REWRITE or not touch.certain)
         # An index is rebuilt with its table, and only then.
         if new is not expected and not free and (relation.kind != "i" or touch is not None):
-            yield f"{relation.name}: {'a' if new else 'no'} new file, and {touch and touch.work} foretold"
+            yield f"{relation.name}: {'a' if new else 'no'} new file, and {touch and touch.work} planned"
 
 
 def of_work(before: Snapshot, after: Snapshot, effect: Effect, scans: set[int]) -> Iterator[str]:
     yield from of_files(before, after, effect)
-    foretold: dict[int, Touch] = {touch.relation.oid: touch for touch in effect.touches}
+    planned: dict[int, Touch] = {touch.relation.oid: touch for touch in effect.touches}
     for oid, relation in before.items():
-        work = foretold[oid].work if oid in foretold else Work.CATALOG
+        work = planned[oid].work if oid in planned else Work.CATALOG
         if oid not in after or relation.kind not in "rm":
             continue
         if work is Work.CATALOG and oid in scans:
-            yield f"{relation.name}: scanned, which was not foretold"
-        if work is Work.SCAN and oid not in scans and foretold[oid].certain:
-            yield f"{relation.name}: not scanned, which was foretold"
+            yield f"{relation.name}: scanned, which was not planned"
+        if work is Work.SCAN and oid not in scans and planned[oid].certain:
+            yield f"{relation.name}: not scanned, which was planned"
 
 
 def kinds() -> set[str]:
