@@ -114,7 +114,7 @@ class ApiInMemory(Kube):
             (body["metadata"]["namespace"], body["metadata"]["name"]): version_of(body) for body in bodies
         }
         found = {key: version for key, version in there.items() if version is not None}
-        sources.listed(None, sources.asked_for(), found, self._version)
+        sources.listed(None, sources.referenced(), found, self._version)
 
     def remove(self, path: str) -> None:
         """An object is gone."""

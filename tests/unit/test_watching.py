@@ -247,7 +247,7 @@ def test_an_answer_that_was_overtaken_by_an_event_does_not_count() -> None:
 def test_one_that_was_asked_for_while_the_list_was_made_is_asked_for_again() -> None:
     reading = Reading()
     reading.kube.edit("a")
-    before = reading.sources.asked_for()
+    before = reading.sources.referenced()
     reading.read()
     assert reading.sources.listed(NAMESPACE, before, {}, reading.kube.version) == [(NAMESPACE, "a")]
     assert reading.read() == {"metadata": 1}
@@ -288,4 +288,4 @@ def test_what_was_read_is_known_of_every_set_however_many_there_are_and_of_no_ot
     assert asyncio.run(look()) == {"body": len(names)}
     assert asyncio.run(look()) == {}
     sources.forget((NAMESPACE, name) for name in names)
-    assert not sources._seen
+    assert not sources._observed

@@ -24,7 +24,7 @@ _SMALL_COUNT: Final = 50
 """Files; each is a few lines of the Job's manifest."""
 
 _SourceKey = tuple[UnknownFiles, tuple[NamespacedName, ...]]
-"""What is read as one: the ConfigMaps of a source, and what else in them is an error."""
+"""The ConfigMaps of a source, and whether files of other names in them are an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ObservedSource:
     """Names of ConfigMaps that do not exist."""
     digest: str | None = None
     versions: tuple[int, ...] | None = ()
-    """Of its migration files, in order; None: they were not read, the status says what was read before."""
+    """Versions of its migration files, in order; None: not read, the status says what was read before."""
     invalid: ErrorInfo | None = None
     """Why no run could use the files."""
     small: tuple[NamespacedName, ...] = ()
@@ -58,7 +58,7 @@ class Current:
     at: int = 0
     """The resourceVersion at which it was observed."""
     version: str | None = None
-    """Its uid and resourceVersion; None: there is none."""
+    """Its uid and resourceVersion; None: it does not exist."""
     known: bool = False
     """Whether it is still watched, so that the version is current."""
 
@@ -75,17 +75,17 @@ class ConfigMapIndex:
         before = self._by_set.get(owner, frozenset())
         if before == sources:
             return frozenset()
-        for gone in before - sources:
-            self._by_source[gone].discard(owner)
-            if not self._by_source[gone]:
-                del self._by_source[gone]
-        for new in sources - before:
-            self._by_source.setdefault(new, set()).add(owner)
+        for dropped in before - sources:
+            self._by_source[dropped].discard(owner)
+            if not self._by_source[dropped]:
+                del self._by_source[dropped]
+        for added in sources - before:
+            self._by_source.setdefault(added, set()).add(owner)
         if sources:
             self._by_set[owner] = sources
         else:
             self._by_set.pop(owner, None)
-        return frozenset(gone for gone in before - sources if gone not in self._by_source)
+        return frozenset(source for source in before - sources if source not in self._by_source)
 
     def of(self, source: NamespacedName) -> frozenset[NamespacedName]:
         """The sets that refer to a ConfigMap."""
@@ -95,18 +95,18 @@ class ConfigMapIndex:
 class ConfigMapReader:
     """Reads ConfigMaps, and each body only if its resourceVersion is new. Keeps no content.
 
-    Where the ConfigMaps of a namespace are watched without a gap, what was read of one counts until the watch
-    tells of a change; elsewhere its metadata is asked for each time.
+    Where the ConfigMaps of a namespace are watched without a gap, what was read is valid until the watch
+    delivers a change; elsewhere the metadata is requested each time.
     """
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
-        self._seen: dict[_SourceKey, ObservedSource] = {}
-        """What was read, as long as somebody asks for each of the ConfigMaps."""
-        self._seen_with: dict[NamespacedName, set[_SourceKey]] = {}
-        """Of which of these each ConfigMap is a part."""
+        self._observed: dict[_SourceKey, ObservedSource] = {}
+        """What was read, as long as sets refer to each of the ConfigMaps."""
+        self._sources_with: dict[NamespacedName, set[_SourceKey]] = {}
+        """The keys of ``_observed`` that each ConfigMap is a part of."""
         self._current: dict[NamespacedName, Current] = {}
-        """Every ConfigMap that was asked for, as it is now."""
+        """The last known version of every ConfigMap that sets refer to."""
         self._watched: set[str | None] = set()
 
     async def read(
@@ -119,15 +119,16 @@ class ConfigMapReader:
         """Observe the ConfigMaps of one source.
 
         ``recorded`` is what a status says of them. It may have been written by another process, and counts
-        only where a watch shows that these very ConfigMaps are unchanged: same uid and resourceVersion.
+        only where a watch shows that the ConfigMaps are unchanged: same uid and resourceVersion.
         """
-        keys = unknown_files, tuple((namespace, name) for name in names)
-        for key in keys[1]:
+        keys = tuple((namespace, name) for name in names)
+        source_key = unknown_files, keys
+        for key in keys:
             self._current.setdefault(key, Current())
-        known = self._seen.get(keys)
-        current = await self._versions(keys[1], ask=known is not None)
+        known = self._observed.get(source_key)
+        current = await self._versions(keys, ask=known is not None)
         if current is not None:
-            missing = tuple(name for name, one in zip(names, current, strict=True) if one is None)
+            missing = tuple(name for name, version in zip(names, current, strict=True) if version is None)
             if missing:
                 return ObservedSource(missing=missing)
             if known and known.objects == current:
@@ -137,12 +138,12 @@ class ConfigMapReader:
         bodies, missing = await self._find(namespace, names)
         if missing:
             return ObservedSource(missing=missing)
-        objects = tuple(version_of(one) or "" for one in bodies.values())
-        seen = replace(summarize(bodies, unknown_files), objects=objects)
-        self._seen[keys] = seen
-        for key in keys[1]:
-            self._seen_with.setdefault(key, set()).add(keys)
-        return seen
+        objects = tuple(version_of(body) or "" for body in bodies.values())
+        observed = replace(summarize(bodies, unknown_files), objects=objects)
+        self._observed[source_key] = observed
+        for key in keys:
+            self._sources_with.setdefault(key, set()).add(source_key)
+        return observed
 
     def expect(self, keys: Iterable[NamespacedName]) -> None:
         """Announce keys that will be read, so that the next list of metadata includes their versions."""
@@ -153,10 +154,10 @@ class ConfigMapReader:
         """Drop what is known of these: no set refers to them any more."""
         for key in keys:
             self._current.pop(key, None)
-            for source in self._seen_with.pop(key, ()):
-                self._seen.pop(source, None)
+            for source_key in self._sources_with.pop(key, ()):
+                self._observed.pop(source_key, None)
 
-    def asked_for(self) -> frozenset[NamespacedName]:
+    def referenced(self) -> frozenset[NamespacedName]:
         """The keys of all ConfigMaps that sets refer to."""
         return frozenset(self._current)
 
@@ -172,46 +173,46 @@ class ConfigMapReader:
         self,
         namespace: str | None,
         before: frozenset[NamespacedName],
-        found: Mapping[NamespacedName, str],
+        versions: Mapping[NamespacedName, str],
         at: int,
     ) -> list[NamespacedName]:
-        """All ConfigMaps of a namespace, or of all; from now on they are watched.
+        """Record a list of all ConfigMaps of a namespace, or of all; from now on they are watched.
 
-        ``before`` is what :meth:`asked_for` gave before the list was made, and ``found`` has the versions of
-        those among them that exist, at the resourceVersion ``at``. Returns those of which that is news.
+        ``before`` is what :meth:`referenced` returned before the list was requested, and ``versions`` has
+        those among them that exist, at the resourceVersion ``at``. Returns the keys that have changed.
         """
         self._watched.add(namespace)
-        news = []
-        for key in [one for one in self._current if namespace in (None, one[0])]:
+        changed = []
+        for key in [key for key in self._current if namespace in (None, key[0])]:
             if key not in before:
-                # It was asked for while the list was made: whether before it or after it is not known.
+                # A set came to refer to it while the list was made: the list may not have it.
                 self._current[key] = Current()
-                news.append(key)
-            elif key in found:
-                if self.note(key, number(found[key].rpartition("/")[2]), found[key]):
-                    news.append(key)
+                changed.append(key)
+            elif key in versions:
+                if self.note(key, number(versions[key].rpartition("/")[2]), versions[key]):
+                    changed.append(key)
             elif self.note(key, at, None):
-                news.append(key)
-        return news
+                changed.append(key)
+        return changed
 
     def lost(self, namespace: str | None) -> None:
         """The ConfigMaps of a namespace, or of all, are not watched: changes may have been missed."""
         self._watched.discard(namespace)
-        for key in [one for one in self._current if namespace in (None, one[0])]:
+        for key in [key for key in self._current if namespace in (None, key[0])]:
             self._current[key] = replace(self._current[key], known=False)
 
     async def _versions(
         self, keys: tuple[NamespacedName, ...], *, ask: bool
     ) -> tuple[str | None, ...] | None:
-        """The present version of each, None where there is none; None altogether if that is not known."""
+        """The present version of each ConfigMap, None where it does not exist; None if they are not known."""
         namespace = keys[0][0]
-        current = [self._current[key] for key in keys]
-        if self._watched & {None, namespace} and all(one.known for one in current):
-            return tuple(one.version for one in current)
+        config_maps = [self._current[key] for key in keys]
+        if self._watched & {None, namespace} and all(config_map.known for config_map in config_maps):
+            return tuple(config_map.version for config_map in config_maps)
         if not ask:
             return None
-        found, _ = await self._find(namespace, tuple(name for _, name in keys), METADATA)
-        return tuple(version_of(found[name]) if name in found else None for _, name in keys)
+        bodies, _ = await self._find(namespace, tuple(name for _, name in keys), METADATA)
+        return tuple(version_of(bodies[name]) if name in bodies else None for _, name in keys)
 
     async def _find(
         self, namespace: str, names: tuple[str, ...], accept: str | None = None
@@ -219,19 +220,19 @@ class ConfigMapReader:
         """The ConfigMaps by name, and the names of those that do not exist or are being deleted."""
         keys = [(namespace, name) for name in names]
         before = [self._current[key] for key in keys]
-        found = await asyncio.gather(
+        answers = await asyncio.gather(
             *(self._kube.find(Resource.CONFIG_MAPS, *key, accept=accept) for key in keys)
         )
-        there = {}
-        for key, body, known in zip(keys, found, before, strict=True):
+        existing = {}
+        for key, body, known in zip(keys, answers, before, strict=True):
             version = version_of(body) if body else None
             if body is not None:
                 self.note(key, number(body["metadata"]["resourceVersion"]), version)
             elif self._current.get(key) == known:
                 self._current[key] = Current(known.at, known=True)
             if body is not None and version is not None:
-                there[key[1]] = body
-        return there, tuple(name for name in names if name not in there)
+                existing[key[1]] = body
+        return existing, tuple(name for name in names if name not in existing)
 
 
 def version_of(body: Json) -> str | None:
@@ -256,8 +257,8 @@ def of_files(files: dict[str, bytes], unknown_files: UnknownFiles = UnknownFiles
     digest = source_digest(files)
     try:
         source = MigrationFiles.scan(files, unknown_files)
-        for file_found in source:
-            file_found.check()
+        for migration in source:
+            migration.check()
     except InvalidSource as error:
         return ObservedSource(digest=digest, invalid=error.info)
     return ObservedSource(digest=digest, versions=source.versions)
@@ -266,13 +267,13 @@ def of_files(files: dict[str, bytes], unknown_files: UnknownFiles = UnknownFiles
 def _small(bodies: dict[str, Json], files: dict[str, bytes]) -> tuple[NamespacedName, ...]:
     """ConfigMap and key of each migration file, if the environment can hold them all; otherwise nothing.
 
-    The kubelet looks for a pod's volumes every 300 ms only, and a variable it fills at once.
+    The kubelet checks a pod's volumes only every 300 ms, but fills in variables at once.
     """
-    wanted = {name: content for name, content in files.items() if is_read(name)}
+    migrations = {name: content for name, content in files.items() if is_read(name)}
     fits = (
-        len(wanted) <= _SMALL_COUNT
-        and sum(map(len, wanted.values())) <= _SMALL_TOTAL
-        and all(len(content) <= _SMALL_FILE and b"\0" not in content for content in wanted.values())
+        len(migrations) <= _SMALL_COUNT
+        and sum(map(len, migrations.values())) <= _SMALL_TOTAL
+        and all(len(content) <= _SMALL_FILE and b"\0" not in content for content in migrations.values())
         and not any(is_read(name) for body in bodies.values() for name in body.get("binaryData") or ())
     )
     if not fits:
@@ -281,5 +282,5 @@ def _small(bodies: dict[str, Json], files: dict[str, bytes]) -> tuple[Namespaced
         (name, key)
         for name, body in bodies.items()
         for key in sorted(body.get("data") or ())
-        if key in wanted
+        if key in migrations
     )

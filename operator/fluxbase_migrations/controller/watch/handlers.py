@@ -1,11 +1,11 @@
-"""kopf's part: watching. Nothing is decided here: what is seen goes into the store.
+"""kopf's part: watching. Nothing is decided here: objects and lists go into the store.
 
 kopf gets a thread and an event loop of its own: it takes over signals, and when it stops it cancels every
 task of its loop that is younger than itself.
 
-A handler learns of each object by itself, never that a list is complete, or what is missing in it. So the
-lists that kopf asks for are taken from its HTTP session, whole, and kopf continues with the watch. That saves
-it a task, a call and a memory for each of thousands of objects to which nothing has happened, too.
+kopf calls a handler for each object, but does not report that a list is complete, or what is missing in it.
+So whole lists are taken from its HTTP session, and kopf continues with the watch. That also saves it a task,
+a call and memory for each of thousands of objects that have not changed.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ logger = logging.getLogger(__name__)
 STOP_SECONDS: Final = 3.0
 """How long kopf may take to stop."""
 _GRACE: Final = 0.5
-"""Seconds for kopf's tasks to end when they are cancelled; most do at once."""
+"""Seconds that kopf's tasks have to end after each cancellation."""
 _CANCELLATIONS: Final = 4
 _RETRIES: Final = (0.5, 1.0, 2.0, 3.0, 5.0)
 """Seconds between two tries of a request; the last is how late a watch may be after an outage."""
 
 OnList = Callable[[ObjectKind, Listed], None]
 OnEvent = Callable[[Stored, bool], None]
-"""Gets an object, and whether it is gone."""
+"""Is called with an object, and whether it is gone."""
 
 
 async def watch(namespaces: Sequence[str], *, listed: OnList, changed: OnEvent) -> None:
     """Watch sets, and their Jobs and pods, until cancelled. Both functions are called in this event loop.
 
-    ``listed`` is called with each kind when it was listed, at the beginning and whenever a watch has a gap.
+    ``listed`` is called with each kind when it was listed: at the start, and whenever a watch has a gap.
     """
     loop, stop = asyncio.get_running_loop(), threading.Event()
 
@@ -98,54 +98,54 @@ async def watch(namespaces: Sequence[str], *, listed: OnList, changed: OnEvent) 
 
 
 async def _cancel_others() -> None:
-    """End what is left in this event loop.
+    """End the other tasks of this event loop.
 
-    kopf cancels each of its tasks once and waits without limit. A watch whose session is closed just then
-    may go on all the same, and would keep its thread and its connections.
+    kopf cancels each of its tasks once and waits without limit. A watch whose session is closed at
+    that moment may continue, and would keep its thread and its connections.
     """
     for _ in range(_CANCELLATIONS):
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=_GRACE)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_GRACE)
 
 
 def _unretrieved(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Of several watches that fail, kopf raises the first one's error and forgets the others'."""
+    """Log an error that kopf does not raise: of several watches that fail, it raises only the first error."""
     logger.debug("kopf: %s", context.get("exception") or context["message"])
 
 
 class Pace:
-    """Spaces out the watches that kopf asks for: it asks again at once when the API server ends one."""
+    """Spaces out kopf's watches: kopf starts the next at once when the API server ends one."""
 
     def __init__(self) -> None:
         self._free: dict[str, float] = {}
-        """By path, from when on it may be watched again."""
+        """By path: the time from which it may be watched again."""
 
     def wait(self, path: str, now: float) -> float:
-        """Seconds until the objects at ``path`` may be watched; the next to ask comes after this one."""
-        at = max(now, self._free.get(path, now))
-        self._free[path] = at + WATCH_EVERY
-        return at - now
+        """Seconds until ``path`` may be watched; each call reserves a time for one watch."""
+        start = max(now, self._free.get(path, now))
+        self._free[path] = start + WATCH_EVERY
+        return start - now
 
     async def keep(
-        self, _: aiohttp.ClientSession, __: object, asked: aiohttp.TraceRequestStartParams
+        self, _: aiohttp.ClientSession, __: object, request: aiohttp.TraceRequestStartParams
     ) -> None:
-        """Before a request is sent; a watch goes on from where the last one was, so nothing is missed."""
-        if "watch" in asked.url.query:
-            await asyncio.sleep(self.wait(asked.url.path, time.monotonic()))
+        """Called before a request is sent; a watch resumes where the last one ended, so nothing is missed."""
+        if "watch" in request.url.query:
+            await asyncio.sleep(self.wait(request.url.path, time.monotonic()))
 
 
 class Lists:
-    """Takes the lists of what is watched out of the API server's answers; a list may come in several."""
+    """Takes the lists of watched objects out of the API server's answers; a list may have several pages."""
 
     def __init__(self, listed: Callable[[ObjectKind, Listed], None]) -> None:
         self._listed = listed
         self._parts: dict[ObjectKind, list[Stored]] = {}
 
     def take(self, path: str, query: Mapping[str, str], answer: Json) -> Json:
-        """The answer as kopf is to see it: a list of ours without its items."""
+        """The answer that kopf gets: where it is a list of watched objects, without the items."""
         plural = path.rpartition("/")[2]
         if plural not in tuple(ObjectKind) or "items" not in answer or "watch" in query:
             return answer
@@ -158,7 +158,7 @@ class Lists:
         return {**answer, "items": []}
 
     def session(self, info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
-        """A session with these credentials, whose lists are taken."""
+        """An HTTP session for kopf with these credentials, which passes its answers to :meth:`take`."""
         take, trace = self.take, aiohttp.TraceConfig()
         trace.on_request_start.append(Pace().keep)
 
@@ -191,7 +191,7 @@ def _registry(
 
     @kopf.on.login(registry=registry)
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
-        """As the pod's service account, or by the kubeconfig."""
+        """Log in as the pod's service account, or by the kubeconfig."""
         info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
         return lists.session(info) if info else None
 
@@ -205,7 +205,7 @@ def _registry(
 
 
 def _settings() -> kopf.OperatorSettings:
-    """Make kopf a watcher: it writes nothing, on nobody's objects."""
+    """Settings with which kopf only watches: it writes to no object, and creates no Events."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True

@@ -1,6 +1,6 @@
 """A watch of one namespace, or of all, that starts again whenever it fails, and fills the store.
 
-Each namespace has a watch of its own: when one is deleted, with the rights in it, the others go on.
+Each namespace has a watch of its own: when a namespace is deleted, with the rights in it, the others go on.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ PAUSE: Final = 10.0
 
 
 LISTED_WITHIN: Final = 60.0
-"""Seconds for the list of one kind. kopf looks for a resource only when it starts."""
+"""Seconds for the list of one kind. kopf checks only at its start which resources exist."""
 
 
 class Watch:
-    """Fills the store, tells what has changed in it, and since when it could not."""
+    """Fills the store, reports what has changed in it, and since when the watch has failed."""
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class Watch:
     ) -> None:
         """``namespace`` is None for all.
 
-        ``complete`` is called when all kinds have been listed, at the beginning and when we have got rights
-        back; ``changed`` only afterwards, with an object and whether it is gone.
+        ``complete`` is called when all kinds have been listed, at the start and when rights are given back;
+        ``changed`` only afterwards, with an object and whether it is gone; ``failed`` after each failure.
         """
         self.namespace = namespace
         self._store = store
@@ -46,18 +46,18 @@ class Watch:
         self._on_failure = failed
         self._listed_kinds: set[ObjectKind] = set()
         self.is_complete = False
-        """The store has had everything that there was: what is not in it did not exist at some time since."""
+        """All kinds have been listed: what is not in the store did not exist at some time since then."""
         self.has_failed = False
         self.refusal: str | None = None
-        """What the API server says, while it does not let us watch: the store grows old, for however long."""
+        """The API server's message while it refuses the watch: the store is not updated any more."""
         self._stale_since: float | None = None
         self._limit: asyncio.Timeout | None = None
-        """Of a watch, until it has listed everything."""
+        """The time limit of the watch until all kinds are listed."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
         namespaces = () if self.namespace is None else (self.namespace,)
-        before, refused_before = None, False
+        failure_before, refused_before = None, False
         while True:
             self._listed_kinds.clear()
             self.mark_stale()
@@ -66,21 +66,21 @@ class Watch:
                 async with asyncio.timeout(LISTED_WITHIN) as self._limit:
                     await handlers.watch(namespaces, listed=self._listed, changed=self._changed)
                 failure = "it ended"
-            except Exception as error:  # kopf lets every error of the API server's through
+            except Exception as error:  # kopf raises every error of the API server
                 failure = f"{type(error).__name__}: {getattr(error, 'message', None) or error}"
                 refused = getattr(error, "status", None) == 403
-                if refused and refused_before:  # once, one that has just started may say so
+                if refused and refused_before:  # an API server that has just started may refuse once
                     self.refusal = str(getattr(error, "message", None) or error)
                 if self._limit and self._limit.expired():
                     missing = ", ".join(sorted(set(ObjectKind) - self._listed_kinds))
                     failure = f"no list of {missing} within {LISTED_WITHIN:.0f} s"
             finally:
                 self._limit = None
-            news = self._stale_since is None or failure != before
-            before, refused_before = failure, refused
+            is_new = self._stale_since is None or failure != failure_before
+            failure_before, refused_before = failure, refused
             self.mark_stale()
             self.has_failed = True
-            level = logging.WARNING if news else logging.DEBUG
+            level = logging.WARNING if is_new else logging.DEBUG
             logger.log(level, "watching %s failed: %s; retrying every %.0f s", self.where, failure, PAUSE)
             self._on_failure()
             await asyncio.sleep(PAUSE)
@@ -118,14 +118,14 @@ class Watch:
                 self._on_complete(self.namespace)
                 return
         if self.is_complete:
-            for one in changed:
-                self._on_change(one, False)
-            for one in gone:
-                self._on_change(one, True)
+            for stored in changed:
+                self._on_change(stored, False)
+            for stored in gone:
+                self._on_change(stored, True)
 
-    def _changed(self, one: Stored, gone: bool) -> None:
+    def _changed(self, stored: Stored, gone: bool) -> None:
         if gone:
-            self._store.remove(one.kind, one.uid, one.version)
-        news = gone or self._store.put(one)
-        if news and self.is_complete:
-            self._on_change(one, gone)
+            self._store.remove(stored.kind, stored.uid, stored.version)
+        has_changed = gone or self._store.put(stored)
+        if has_changed and self.is_complete:
+            self._on_change(stored, gone)

@@ -1,6 +1,6 @@
-"""Jobs and pods as the API server shows them, boiled down to what decisions need.
+"""Jobs and pods of the API server, reduced to what decisions need.
 
-Whoever may create Jobs or pods writes their labels and annotations: they are read as anybody's text.
+Any user who may create Jobs or pods can write their labels and annotations: they are untrusted.
 """
 
 import re
@@ -28,9 +28,9 @@ from fluxbase_migrations.decisions.actions import job_name
 from fluxbase_migrations.decisions.job_state import Container, ObservedJob, ObservedPod
 
 _NOT_A_REASON: Final = frozenset({"ContainerCreating", "PodInitializing"})
-"""What a container says while all is well."""
+"""Waiting reasons of a container that starts normally."""
 MAX_RUN: Final = 2**53
-"""What every reader of the status can hold. One run a second would take longer than there are migrations."""
+"""The largest integer that every reader of JSON can hold; no set ever has so many runs."""
 _REASON: Final = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]{0,254}[A-Za-z0-9_])?", re.ASCII)
 """Kubernetes' own rule for the reason of a condition."""
 SELECTOR: Final = f"{LABEL_NAME}={JOB_APP_NAME}"
@@ -38,7 +38,7 @@ SELECTOR: Final = f"{LABEL_NAME}={JOB_APP_NAME}"
 
 
 def reason_of(text: str | None) -> str | None:
-    """A reason that may become a condition's; None for anything else: those of Events are anybody's."""
+    """``text`` if it is valid as the reason of a condition, else None: reasons of Events are untrusted."""
     return text if text and _REASON.fullmatch(text) else None
 
 
@@ -48,43 +48,43 @@ def instant(text: str | None) -> datetime | None:
 
 
 def created(body: Json) -> datetime:
-    """When an object was created."""
+    """When an object was created; now if it does not say."""
     return instant(body["metadata"].get("creationTimestamp")) or datetime.now(UTC)
 
 
 def labels(body: Json) -> dict[str, str]:
-    """An object's labels."""
+    """An object's labels; empty if it has none."""
     labelled: dict[str, str] = body["metadata"].get("labels") or {}
     return labelled
 
 
 def run_number(body: Json) -> int:
-    """The run that a Job or pod belongs to; 0 if it says nothing of use."""
+    """The run that a Job or pod belongs to; 0 if the label is missing or invalid."""
     text = labels(body).get(LABEL_RUN, "")
     number = int(text) if text.isascii() and text.isdigit() else 0
     return number if number <= MAX_RUN else 0
 
 
 def track_of(body: Json) -> Track | None:
-    """The track that a Job or pod belongs to; None if it says nothing of use."""
+    """The track that a Job or pod belongs to; None if the label is missing or invalid."""
     track = labels(body).get(LABEL_TRACK)
     return Track(track) if track in tuple(Track) else None
 
 
 def set_of(body: Json) -> str | None:
-    """Name of the set that a Job or pod belongs to; None if it says nothing of use."""
+    """Name of the set that a Job or pod belongs to; None if the annotation is missing or invalid."""
     name: str | None = (body["metadata"].get("annotations") or {}).get(ANNOTATION_SET)
     return name if name is not None and NAME.fullmatch(name) else None
 
 
 def is_ours(body: Json, uid: str, name: str) -> bool:
-    """Whether a Job is what this operator would have made for that set: labels alone are anybody's text."""
+    """Whether a Job is one that this operator would have created for that set: labels alone prove nothing."""
     owners = body["metadata"].get("ownerReferences") or ()
     run, track = run_number(body), track_of(body)
     return (
         labels(body).get(LABEL_SET_UID) == uid
         and track is not None
-        and any(one.get("uid") == uid and one.get("controller") for one in owners)
+        and any(owner.get("uid") == uid and owner.get("controller") for owner in owners)
         and run > 0
         and body["metadata"]["name"] == job_name(name, uid, track, run)
     )
@@ -96,13 +96,13 @@ def parse_job(body: Json) -> ObservedJob:
     annotations = metadata.get("annotations") or {}
     ended = next(
         (
-            one
-            for one in status.get("conditions") or ()
-            if one.get("type") in ("Complete", "Failed") and one.get("status") == "True"
+            condition
+            for condition in status.get("conditions") or ()
+            if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
         ),
         None,
     )
-    why = _why_failed(status)
+    failure = _why_failed(status)
     return ObservedJob(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -114,8 +114,8 @@ def parse_job(body: Json) -> ObservedJob:
         database_digest=annotations.get(ANNOTATION_DATABASE) or None,
         deleting=bool(metadata.get("deletionTimestamp")),
         ended=ended is not None,
-        reason=why.get("reason"),
-        message=why.get("message"),
+        reason=failure.get("reason"),
+        message=failure.get("message"),
         ttl=body.get("spec", {}).get("ttlSecondsAfterFinished") is not None,
     )
 
@@ -131,10 +131,9 @@ def _why_failed(status: Json) -> Json:
 def parse_pod(body: Json) -> ObservedPod:
     """The observed pod, from the JSON of a pod of one of this operator's Jobs."""
     metadata, status = body["metadata"], body.get("status") or {}
-    container: Json = next(
-        (one for one in status.get("containerStatuses") or () if one.get("name") == CONTAINER), {}
-    )
-    states = container.get("state") or {}
+    containers = status.get("containerStatuses") or ()
+    own: Json = next((container for container in containers if container.get("name") == CONTAINER), {})
+    states = own.get("state") or {}
     terminated, running = states.get("terminated"), states.get("running")
     over = status.get("phase") in ("Succeeded", "Failed")
     reason, message = _why_waiting(status, states.get("waiting") or {})
@@ -156,7 +155,7 @@ def parse_pod(body: Json) -> ObservedPod:
         deletion_deadline=instant(metadata.get("deletionTimestamp")),
         node_lost=bool(running) and _node_lost(status),
         undisturbed=any(name in (metadata.get("annotations") or {}) for name in ANNOTATIONS_UNDISTURBED),
-        orphan=not any(one.get("controller") for one in metadata.get("ownerReferences") or ()),
+        orphan=not any(owner.get("controller") for owner in metadata.get("ownerReferences") or ()),
     )
 
 
@@ -169,7 +168,7 @@ def _container(terminated: Any, running: Any, states: Json) -> Container:
 
 
 def _why_waiting(status: Json, waiting: Json) -> tuple[str | None, str | None]:
-    """Why the container has not started, if something says so."""
+    """Reason and message of why the container has not started; None each if the pod does not say."""
     reason = reason_of(waiting.get("reason"))
     if reason and reason not in _NOT_A_REASON:
         return reason, waiting.get("message")
@@ -180,7 +179,7 @@ def _why_waiting(status: Json, waiting: Json) -> tuple[str | None, str | None]:
 
 
 def _result(terminated: Json | None, status: Json) -> tuple[Result | None, str | None]:
-    """The result, or why there is none."""
+    """The run's result, or why there is none."""
     terminated = terminated or {}
     try:
         return Result.from_json(terminated.get("message") or ""), None
@@ -198,5 +197,6 @@ def _node_lost(status: Json) -> bool:
     """The node controller marks pods of a silent node not ready, and unlike the kubelet gives no reason."""
     if status.get("reason") == "NodeLost":
         return True
-    ready: Json = next((one for one in status.get("conditions") or () if one.get("type") == "Ready"), {})
+    conditions = status.get("conditions") or ()
+    ready: Json = next((condition for condition in conditions if condition.get("type") == "Ready"), {})
     return ready.get("status") == "False" and not ready.get("reason")

@@ -1,4 +1,4 @@
-"""Watches ConfigMaps, metadata only, and keeps nothing: what nobody has asked for is dropped unread."""
+"""Watches ConfigMaps, metadata only, and keeps nothing: those that no set refers to are dropped unread."""
 
 import asyncio
 import json
@@ -21,22 +21,22 @@ from fluxbase_migrations.core.json_names import Json
 logger = logging.getLogger(__name__)
 
 SILENCE: Final = 75.0
-"""Seconds without any line, bookmarks included (one a minute), after which the stream counts as dead."""
+"""Seconds without any line, bookmarks included (one a minute), after which the stream counts as broken."""
 SERVER_TIMEOUT: Final = 280
 """Seconds after which the API server ends the stream; it resumes at the last resourceVersion."""
 WATCH_EVERY: Final = 1.0
-"""Seconds from one watch to the next of an API server, or something before it, that ends each at once."""
+"""Seconds between the starts of two watches: an API server or a proxy may end each at once."""
 _FIRST_PAUSE: Final = 0.5
 _MAX_PAUSE: Final = 10.0
-"""Seconds: when we have our rights again, what was missed is not to wait for long."""
+"""Seconds: short, so that missed changes follow soon when rights are given back."""
 
 
 class Gone(Exception):
-    """The resourceVersion is too old: what happened since is not known."""
+    """The API server does not have the changes since this resourceVersion any more (410)."""
 
 
 class Reflector:
-    """Tells ``sources`` of the ConfigMaps of one namespace, or all, and ``changed`` of each change."""
+    """Reports the ConfigMaps of one namespace, or all, to ``sources``, and each change to ``changed``."""
 
     def __init__(
         self,
@@ -51,12 +51,12 @@ class Reflector:
         self._sources = sources
         self._changed = changed
         self.settled = asyncio.Event()
-        """Set when it watches, or is known not to be let."""
+        """Set when the watch has started, or has failed."""
         self.failure: str | None = None
-        """What the API server says, while it does not let us watch."""
+        """The API server's message while the watch fails."""
 
     async def run(self) -> None:
-        """Watch for ever."""
+        """Watch until cancelled."""
         pause = _FIRST_PAUSE
         version: str | None = None
         logged: str | None = None
@@ -87,21 +87,21 @@ class Reflector:
                 pause = min(pause * 2, _MAX_PAUSE)
 
     async def _begin(self) -> str:
-        """The resourceVersion to watch from; what was asked for before is compared with how it is there.
+        """List the ConfigMaps, report those that have changed, and return the resourceVersion to watch from.
 
-        As long as nothing was, one object's metadata is all that it costs.
+        As long as no set refers to any of them, only one object's metadata is requested.
         """
         accept = f"{METADATA_LIST},application/json"
-        before = self._sources.asked_for()
+        before = self._sources.referenced()
         versions: dict[NamespacedName, str] = {}
         if any(self._namespace in (None, namespace) for namespace, _ in before):
-            async for found in self._kube.pages(Resource.CONFIG_MAPS, self._namespace, accept):
-                versions |= _versions(found["items"], before)
+            async for page in self._kube.pages(Resource.CONFIG_MAPS, self._namespace, accept):
+                versions |= _versions(page["items"], before)
         else:
-            found = await self._kube.get(
+            page = await self._kube.get(
                 Resource.CONFIG_MAPS, self._namespace, query={"limit": 1}, accept=accept
             )
-        reached = str(found["metadata"]["resourceVersion"])
+        reached = str(page["metadata"]["resourceVersion"])
         for key in self._sources.listed(self._namespace, before, versions, number(reached)):
             self._changed(key)
         return reached
@@ -117,24 +117,24 @@ class Reflector:
         watched = Resource.CONFIG_MAPS, self._namespace
         async for line in self._kube.watch(*watched, query, accept=accept, silence=SILENCE):
             event = json.loads(line)
-            found = event["object"]
+            body = event["object"]
             if event["type"] == "ERROR":
-                if found.get("code") == 410:
+                if body.get("code") == 410:
                     raise Gone
-                raise KubeError(found.get("code", 0), found.get("reason", ""), found.get("message", ""))
-            metadata = found["metadata"]
+                raise KubeError(body.get("code", 0), body.get("reason", ""), body.get("message", ""))
+            metadata = body["metadata"]
             if event["type"] != "BOOKMARK":
                 key, at = (metadata["namespace"], metadata["name"]), number(metadata["resourceVersion"])
-                present = None if event["type"] == "DELETED" else version_of(found)
+                present = None if event["type"] == "DELETED" else version_of(body)
                 if self._sources.note(key, at, present):
                     self._changed(key)
             yield metadata["resourceVersion"]
 
 
-def _versions(items: Sequence[Json], wanted: frozenset[NamespacedName]) -> dict[NamespacedName, str]:
-    """The version of each ConfigMap that somebody has asked for, and that is not being deleted."""
-    found = {(one["metadata"]["namespace"], one["metadata"]["name"]): version_of(one) for one in items}
-    return {key: version for key, version in found.items() if key in wanted and version is not None}
+def _versions(items: Sequence[Json], referenced: frozenset[NamespacedName]) -> dict[NamespacedName, str]:
+    """The version of each ConfigMap that a set refers to, and that is not being deleted."""
+    versions = {(body["metadata"]["namespace"], body["metadata"]["name"]): version_of(body) for body in items}
+    return {key: version for key, version in versions.items() if key in referenced and version is not None}
 
 
 def reflectors(

@@ -1,8 +1,8 @@
-"""What the watches show of sets, their Jobs and pods: decisions are made from here, not from requests.
+"""Sets, their Jobs and pods, as the watches deliver them: decisions are made from here, not from requests.
 
 The store may lag behind the API server by as long as a watch does, and no decision may rely on its being up
-to date; docs/operator.md says what that rests on. Two things are promised here: an object never goes back to
-an older state, and what this process has written is there at once.
+to date; docs/operator.md says why that is safe. The store makes two guarantees: an object never goes back to
+an older state, and what this process has written is in it at once.
 """
 
 import json
@@ -27,7 +27,7 @@ from fluxbase_migrations.core.names import (
 _FORGOTTEN: Final = 10_000
 """How many uids of deleted objects are remembered."""
 _FOR_GOOD: Final = sys.maxsize
-"""A resourceVersion that nothing reaches."""
+"""A resourceVersion that is never reached."""
 
 
 class ObjectKind(StrEnum):
@@ -51,12 +51,12 @@ class Stored:
     group: NamespacedName
     """Namespace, and the set's name as a label; for a set, ``key``."""
     belongs_to: NamespacedName | None
-    """The set that it is about; None if it does not say."""
+    """The set that it belongs to; None if it does not say."""
     text: bytes
 
     @classmethod
     def of(cls, kind: ObjectKind, body: Json) -> "Stored":
-        """Trim an object of the API server's; ``body`` stays as it is."""
+        """Trim an object of the API server; ``body`` is not changed."""
         metadata = body["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         owner = name if kind is ObjectKind.SET else set_of(body)
@@ -71,13 +71,13 @@ class Stored:
         )
 
     def body(self) -> Json:
-        """The object, as the API server has it, without what was trimmed."""
+        """The object as JSON, without the fields that were trimmed."""
         body: Json = json.loads(self.text)
         return body
 
 
 class Store:
-    """Objects by uid, found by their set. For one event loop."""
+    """Objects by uid, and by their set. For one event loop."""
 
     def __init__(self) -> None:
         self._objects: dict[ObjectKind, dict[str, Stored]] = {kind: {} for kind in ObjectKind}
@@ -87,30 +87,30 @@ class Store:
         self._listed: dict[tuple[ObjectKind, str | None], int] = {}
         """By kind, and namespace or None for all: the resourceVersion of the last list."""
         self._gone: OrderedDict[str, int] = OrderedDict()
-        """By uid of what is gone, at which resourceVersion: what is still on its way from before is old."""
+        """By uid of a deleted object: the resourceVersion of the deletion. Events up to it are outdated."""
 
     def set(self, key: NamespacedName) -> Json | None:
-        """The set; None if there is none."""
-        found = self._newest(key)
-        return found.body() if found else None
+        """The set; None if it does not exist."""
+        stored = self._newest(key)
+        return stored.body() if stored else None
 
     def sets(self) -> Iterator[NamespacedName]:
-        """All sets."""
+        """The keys of all sets."""
         return iter(list(self._groups[ObjectKind.SET]))
 
     def owned_by(self, kind: ObjectKind, group: NamespacedName) -> list[Json]:
         """The Jobs or pods whose label names a set, those of a former set of that name included."""
-        return [one.body() for one in self._groups[kind].get(group, {}).values()]
+        return [stored.body() for stored in self._groups[kind].get(group, {}).values()]
 
     def all(self, kind: ObjectKind) -> list[Stored]:
         """All objects of a kind."""
         return list(self._objects[kind].values())
 
     def put(self, new: Stored) -> bool:
-        """An object is there, or has changed. Returns whether that is news."""
+        """Store an object that exists; returns whether it is new or has changed."""
         listed = max(self._listed.get((new.kind, scope), 0) for scope in (None, new.key[0]))
         if new.uid not in self._objects[new.kind] and 0 < new.version <= listed:
-            return False  # it is older than a list that does not have it
+            return False  # it is older than a list that does not contain it
         return self._put(new)
 
     def _put(self, new: Stored) -> bool:
@@ -127,52 +127,52 @@ class Store:
         return True
 
     def keep(self, kind: ObjectKind, body: Json) -> None:
-        """What this process has written counts from now on, long before a watch shows it."""
+        """Store an object that this process has written, before a watch delivers it."""
         self.put(Stored.of(kind, body))
 
     def remove(self, kind: ObjectKind, uid: str, at: int = _FOR_GOOD) -> None:
-        """An object is gone, as a watch or a list says at a resourceVersion, or for good.
+        """Remove an object that is gone: as of the resourceVersion ``at`` of an event or a list, or for ever.
 
-        To a watch with a selector it is gone, too, when it has lost the label, and it may get that back.
+        A watch with a selector also reports an object as gone that has lost the label; it may get it back.
         """
-        found = self._objects[kind].get(uid)
-        if found and found.version > at:
-            return  # it has come back since
+        stored = self._objects[kind].get(uid)
+        if stored and stored.version > at:
+            return  # it is back since
         self._gone[uid] = max(at, self._gone.pop(uid, 0))
         if len(self._gone) > _FORGOTTEN:
             self._gone.popitem(last=False)
-        if found:
+        if stored:
             del self._objects[kind][uid]
-            self._unlink(found)
+            self._unlink(stored)
 
     def replace(
         self, kind: ObjectKind, namespace: str | None, listed: "Listed"
     ) -> tuple[list[Stored], list[Stored]]:
-        """These are all objects of the kind in a namespace, or in all; what was written later stays.
+        """Store the list of all objects of a kind in a namespace, or in all; what is newer than it stays.
 
-        Returns what is new or has changed, and what is gone.
+        Returns the objects that are new or have changed, and those that are gone.
         """
-        known = [one for one in self.all(kind) if namespace in (None, one.key[0])]
+        known = [stored for stored in self.all(kind) if namespace in (None, stored.key[0])]
         replaced = self._replaced(known, listed)
         self._listed[kind, namespace] = listed.version
         return replaced
 
     def replace_group(self, kind: ObjectKind, group: NamespacedName, listed: "Listed") -> None:
-        """These are all Jobs or pods of one set."""
+        """Store the list of all Jobs or pods of one set."""
         self._replaced(list(self._groups[kind].get(group, {}).values()), listed)
 
     def _replaced(self, known: list[Stored], listed: "Listed") -> tuple[list[Stored], list[Stored]]:
-        present = {one.uid for one in listed.items}
-        changed = [one for one in listed.items if self._put(one)]
-        gone = [one for one in known if one.uid not in present and one.version <= listed.version]
-        for one in gone:
-            self.remove(one.kind, one.uid, listed.version)
+        present = {item.uid for item in listed.items}
+        changed = [item for item in listed.items if self._put(item)]
+        gone = [item for item in known if item.uid not in present and item.version <= listed.version]
+        for item in gone:
+            self.remove(item.kind, item.uid, listed.version)
         return changed, gone
 
     def _newest(self, key: NamespacedName) -> Stored | None:
-        """Of two sets of one name, the older is being forgotten."""
-        stored: Iterable[Stored] = self._groups[ObjectKind.SET].get(key, {}).values()
-        return max(stored, key=lambda one: one.version, default=None)
+        """The set of that name; where the deletion of a former one has not been delivered, the newer."""
+        sets: Iterable[Stored] = self._groups[ObjectKind.SET].get(key, {}).values()
+        return max(sets, key=lambda stored: stored.version, default=None)
 
     def _unlink(self, stored: Stored) -> None:
         group = self._groups[stored.kind][stored.group]
@@ -200,13 +200,13 @@ def _trimmed(kind: ObjectKind, body: Json) -> Json:
 
 
 def _picked(source: Json, *names: str) -> Json:
-    """Only these fields, where they are."""
+    """The fields of ``source`` with these names, as far as they exist."""
     return {name: source[name] for name in names if name in source}
 
 
 def _metadata(body: Json) -> Json:
     metadata: Json = body["metadata"]
-    kept = _picked(
+    trimmed = _picked(
         metadata,
         "name",
         "namespace",
@@ -219,12 +219,12 @@ def _metadata(body: Json) -> Json:
     )
     annotations = metadata.get("annotations") or {}
     ours = (f"{GROUP}/", *ANNOTATIONS_UNDISTURBED)
-    kept["annotations"] = {name: text for name, text in annotations.items() if name.startswith(ours)}
-    return kept
+    trimmed["annotations"] = {name: text for name, text in annotations.items() if name.startswith(ours)}
+    return trimmed
 
 
 def _set(body: Json) -> Json:
-    """Of the managed fields, which manager wrote our annotations is kept."""
+    """Trim a set; of its managed fields, the managers of our annotations are kept."""
     metadata = _metadata(body)
     metadata["managedFields"] = [
         {**_picked(entry, "manager", "time"), "fieldsV1": {"f:metadata": {"f:annotations": ours}}}
@@ -236,8 +236,8 @@ def _set(body: Json) -> Json:
 
 def _annotations_of(entry: Json) -> Json:
     fields = entry.get("fieldsV1") or {}
-    found = (fields.get("f:metadata") or {}).get("f:annotations") or {}
-    return {name: value for name, value in found.items() if name.startswith(f"f:{GROUP}/")}
+    annotations = (fields.get("f:metadata") or {}).get("f:annotations") or {}
+    return {name: value for name, value in annotations.items() if name.startswith(f"f:{GROUP}/")}
 
 
 def _labelled(body: Json) -> Json:
@@ -257,6 +257,8 @@ def _job(body: Json) -> Json:
 def _pod(body: Json) -> Json:
     status = body.get("status") or {}
     containers = status.get("containerStatuses") or ()
-    own = [_picked(one, "name", "state") for one in containers if one.get("name") == CONTAINER]
-    kept = _picked(status, "phase", "reason", "message", "conditions")
-    return {"metadata": _labelled(body), "status": {**kept, "containerStatuses": own}}
+    own = [
+        _picked(container, "name", "state") for container in containers if container.get("name") == CONTAINER
+    ]
+    trimmed = _picked(status, "phase", "reason", "message", "conditions")
+    return {"metadata": _labelled(body), "status": {**trimmed, "containerStatuses": own}}

@@ -1,4 +1,4 @@
-"""A queue of keys: each waits at most once, and none is worked on twice at the same time."""
+"""A queue of keys: each is queued at most once, and none is worked on twice at the same time."""
 
 import asyncio
 import contextlib
@@ -16,13 +16,13 @@ MAX_BACKOFF: Final = 300.0
 class WorkQueue(Generic[Key]):
     """De-duplicating, serial per key, with delays and backoff. For one event loop.
 
-    ``clock`` gives seconds that only grow.
+    ``clock`` returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._due: dict[Key, float] = {}
-        """When each waiting key is due; entries of the heap that differ are outdated."""
+        """When each queued key is due; entries of the heap that differ are outdated."""
         self._heap: list[tuple[float, int, Key]] = []
         self._order = 0
         self._active: dict[Key, float] = {}
@@ -36,7 +36,7 @@ class WorkQueue(Generic[Key]):
         return len(self._active) + sum(due <= now for due in self._due.values())
 
     def add(self, key: Key, delay: float = 0.0) -> None:
-        """Let ``key`` be worked on in ``delay`` seconds, or earlier if it was to be anyway."""
+        """Queue ``key`` for in ``delay`` seconds; if it is due earlier already, that stays."""
         due = self._clock() + delay
         if self._due.get(key, due + 1.0) <= due:
             return
@@ -74,9 +74,9 @@ class WorkQueue(Generic[Key]):
         self._release(key)
 
     def failed(self, key: Key, longest: float = MAX_BACKOFF) -> float:
-        """The work on ``key`` failed; it is tried again, in ``longest`` seconds at most.
+        """The work on ``key`` failed: queue it again with backoff, of ``longest`` seconds at most.
 
-        Returns after how many seconds.
+        Returns the backoff in seconds.
         """
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
