@@ -30,23 +30,23 @@ from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION, Track
 logger = logging.getLogger(__name__)
 
 RECONCILE_LIMIT: Final = 120.0
-"""Seconds for one look at one set."""
+"""Seconds to reconcile one set."""
 FIRST_PAUSE: Final = 0.5
-"""Seconds until an API server that refuses to answer is asked again; doubled each time."""
+"""Seconds until a refused request is sent again at the start; doubled each time."""
 MAX_PAUSE: Final = 10.0
-"""The most: when it is back, what was missed is not to wait for long."""
+"""Seconds at most between retries: short, so that missed changes follow soon."""
 NOT_INSTALLED: Final = "NotInstalled"
 STUCK_AFTER: Final = 300.0
-"""Seconds after which a set that nobody got to look at makes the operator unhealthy."""
+"""Seconds that a set may be due or worked on, or a watch fail, before the operator is unhealthy."""
 
 
 def utc_now() -> datetime:
-    """Now, to the second, as status and Events have it."""
+    """The time in whole seconds, as status and Events have it."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 class Operator:
-    """One process; :meth:`run` it once."""
+    """The operator of one process; :meth:`run` it once."""
 
     def __init__(self, settings: Settings, kube: Kube) -> None:
         self._settings = settings
@@ -58,25 +58,25 @@ class Operator:
         self._queue: WorkQueue[NamespacedName] = WorkQueue(time.monotonic)
         self._metrics.queue.set_function(lambda: len(self._queue))
         self._refused: dict[str, str] = {}
-        """Namespaces in which the API server refused us, and what it said."""
+        """By namespace: the API server's message where it refused a request (403)."""
         self._follower = LogFollower(kube, self._queue.add)
         self._reflectors = reflectors(
             kube, settings.namespaces, self._sources, changed=self._config_map_changed
         )
         self._watches = [
             Watch(
-                one,
+                namespace,
                 self._store,
                 complete=self._complete,
                 changed=self._changed,
                 failed=self._check_watches,
             )
-            for one in settings.namespaces or (None,)
+            for namespace in settings.namespaces or (None,)
         ]
         self._unwatched: dict[str | None, str] = {}
-        """Namespaces, or None for all, that we may not watch any more, and what the API server says."""
+        """By namespace, or None for all, that may not be watched any more: the API server's message."""
         self._watching = asyncio.Event()
-        """Set when each watch has had everything, or has failed."""
+        """Set when each watch has listed everything, or has failed."""
         self._observer = Observer(kube, settings, self._store, self._references, self._sources)
         self._reconciler = Reconciler(
             kube=kube,
@@ -97,7 +97,7 @@ class Operator:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until ``stop`` is set, or a part of the operator ends, which none should.
+        """Work until ``stop`` is set, or a part of the operator ends, which is an error.
 
         Raises:
             KubeError: our resource is not installed.
@@ -151,15 +151,18 @@ class Operator:
             raise RuntimeError(f"{part.get_name()} ended")
 
     def _parts(self) -> set[asyncio.Task[Any]]:
-        """Begin to watch and to work; none of these should ever end."""
+        """Start watches and workers; none of these tasks should ever end."""
         return {
-            *(asyncio.create_task(one.run(), name="watch") for one in self._watches),
+            *(asyncio.create_task(watch.run(), name="watch") for watch in self._watches),
             *(asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._settings.workers)),
-            *(asyncio.create_task(self._reflect(one), name="ConfigMap watch") for one in self._reflectors),
+            *(
+                asyncio.create_task(self._reflect(reflector), name="ConfigMap watch")
+                for reflector in self._reflectors
+            ),
         }
 
     async def _start(self) -> None:
-        """Wait until sets can be read: an API server that has just started may refuse us for a while.
+        """Wait until sets can be read: an API server that has just started may refuse requests for a while.
 
         Raises:
             KubeError: our resource is not installed.
@@ -171,8 +174,8 @@ class Operator:
             except KubeError as error:
                 if error.reason == NOT_INSTALLED:
                     raise
-                for one in self._watches:
-                    one.mark_stale()
+                for watch in self._watches:
+                    watch.mark_stale()
                 logger.warning("%s; retrying in %.1f s", error, pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
@@ -180,15 +183,15 @@ class Operator:
                 return
 
     async def _check_installed(self) -> None:
-        """See which watched namespaces let us read sets; one may have been deleted, with our rights.
+        """Check in which watched namespaces sets can be read; one may be deleted, and our rights with it.
 
         Raises:
-            KubeError: none does, or our resource is not installed.
+            KubeError: in none of them, or our resource is not installed.
         """
         refused: KubeError | None = None
-        for one in self._watches:
+        for watch in self._watches:
             try:
-                await self._kube.get(Resource.SETS, one.namespace, query={"limit": 1})
+                await self._kube.get(Resource.SETS, watch.namespace, query={"limit": 1})
             except KubeError as error:
                 if error.status == 404:
                     message = (
@@ -198,15 +201,15 @@ class Operator:
                 if error.status != 403:
                     raise
                 refused = error
-                one.has_failed = True  # nobody waits for its lists
-        if refused and all(one.has_failed for one in self._watches):
+                watch.has_failed = True  # so that its lists are not waited for
+        if refused and all(watch.has_failed for watch in self._watches):
             raise refused
         self._check_watches()
 
-    async def _reflect(self, one: Reflector) -> None:
-        """Watch ConfigMaps for ever, from when the sets are known that refer to them."""
+    async def _reflect(self, reflector: Reflector) -> None:
+        """Watch ConfigMaps until cancelled, once the sets are known that refer to them."""
         await self._watching.wait()
-        await one.run()
+        await reflector.run()
 
     def _complete(self, namespace: str | None) -> None:
         """All sets, Jobs and pods of a namespace, or of all, are in the store: its sets may be reconciled."""
@@ -218,24 +221,24 @@ class Operator:
         self._check_watches()
 
     def _check_watches(self) -> None:
-        """No Job is created before the slots of those that are there have been taken.
+        """Let the workers start when all watches are complete: existing Jobs have taken their slots by then.
 
         The sets of a namespace that may no longer be watched are reconciled once more, to report it.
         """
         before = self._unwatched
-        self._unwatched = {one.namespace: one.refusal for one in self._watches if one.refusal}
+        self._unwatched = {watch.namespace: watch.refusal for watch in self._watches if watch.refusal}
         for key in self._store.sets() if self._unwatched.keys() - before.keys() else ():
             if self._refusal(key):
                 self._queue.add(key)
-        if all(one.is_complete or one.has_failed for one in self._watches):
+        if all(watch.is_complete or watch.has_failed for watch in self._watches):
             self._watching.set()
 
     def _refusal(self, key: NamespacedName) -> str | None:
-        """Why nothing is known any more of a set; None: it is watched."""
+        """The API server's message if the set's namespace may not be watched any more, else None."""
         return self._unwatched.get(None) or self._unwatched.get(key[0])
 
     async def _reconcile(self, key: NamespacedName) -> None:
-        """Reconcile a set, unless its namespace may no longer be watched: then that is the error.
+        """Reconcile a set.
 
         Raises:
             KubeError: the namespace may not be watched; or see :meth:`Reconciler.reconcile`.
@@ -245,17 +248,17 @@ class Operator:
             raise KubeError(403, "Forbidden", refusal)
         await self._reconciler.reconcile(key)
 
-    def _changed(self, one: Stored, gone: bool) -> None:
-        if one.kind is ObjectKind.SET and gone:
-            self._reconciler.deleted(one.key, one.uid)
-        if one.belongs_to is not None:
-            self._queue.add(one.belongs_to)
+    def _changed(self, stored: Stored, gone: bool) -> None:
+        if stored.kind is ObjectKind.SET and gone:
+            self._reconciler.deleted(stored.key, stored.uid)
+        if stored.belongs_to is not None:
+            self._queue.add(stored.belongs_to)
 
     async def _work(self) -> None:
-        """Take keys from the queue for ever; a failure is that key's alone."""
+        """Reconcile keys from the queue until cancelled; a failure of one does not affect the others."""
         await self._watching.wait()
-        for one in self._reflectors:
-            await one.settled.wait()
+        for reflector in self._reflectors:
+            await reflector.settled.wait()
         while True:
             key = await self._queue.get()
             started = time.monotonic()
@@ -273,7 +276,7 @@ class Operator:
                 self._metrics.reconcile.observe(time.monotonic() - started)
 
     async def _failed(self, key: NamespacedName, error: Exception) -> None:
-        """Tell it: in the log, in the set's status, and, where we lack rights, by our readiness."""
+        """Report a failure in the log and the set's status, and missing rights in the readiness, too."""
         status = error.status if isinstance(error, KubeError) else None
         failures = self._queue.failures(key) + 1
         await self._reconciler.failed(key, error, failures)
@@ -291,29 +294,31 @@ class Operator:
             self._queue.add(key)
 
     def health_error(self) -> str | None:
-        """Why the operator should be restarted; None: it should not."""
+        """Why the operator should be restarted; None if it is healthy."""
         stuck = self._queue.stuck_for()
         if stuck > STUCK_AFTER:
             return f"a set has been in the queue for {stuck:.0f} s"
-        stale = min(one.stale_for() for one in self._watches)
+        stale = min(watch.stale_for() for watch in self._watches)
         return f"no watch has delivered anything for {stale:.0f} s" if stale > STUCK_AFTER else None
 
     def readiness_error(self) -> str | None:
-        """Why the operator does not do all of its work now, although it need not be restarted."""
+        """Why the operator cannot do all of its work now, a restart needed or not; None if it can."""
         problems = [*self._refused.values()]
         problems += [
-            f"{one.where} {'cannot be watched' if one.has_failed else 'has not been listed yet'}"
-            for one in self._watches
-            if one.stale_for() > 0
+            f"{watch.where} {'cannot be watched' if watch.has_failed else 'has not been listed yet'}"
+            for watch in self._watches
+            if watch.stale_for() > 0
         ]
         problems += [
-            f"ConfigMaps cannot be watched: {one.failure}" for one in self._reflectors if one.failure
+            f"ConfigMaps cannot be watched: {reflector.failure}"
+            for reflector in self._reflectors
+            if reflector.failure
         ]
         return self.health_error() or "; ".join(problems) or None
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Connect and run."""
+    """Connect to the API server and run the operator until ``stop`` is set; see :meth:`Operator.run`."""
     kube = await Kube.connect()
     with contextlib.suppress(asyncio.CancelledError):
         try:

@@ -20,7 +20,7 @@ METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TOKEN: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _CONNECTIONS: Final = 0
-"""No limit: each watched namespace holds one, and what else is asked at once is bounded by the workers."""
+"""No limit: each watched namespace holds some, and the workers limit the other concurrent requests."""
 
 NamespacedName = tuple[str, str]
 """Namespace and name of an object."""
@@ -28,7 +28,7 @@ Query = Mapping[str, str | int]
 
 
 class KubeError(Exception):
-    """The API server's answer is an error, or there was none (``status`` 0)."""
+    """The API server answered with an error, or did not answer (``status`` 0)."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}" if status else message)
@@ -38,19 +38,19 @@ class KubeError(Exception):
 
 
 def number(version: str | None) -> int:
-    """A resourceVersion to compare; 0 where it is no number, and so newer or older than nothing."""
+    """A resourceVersion as a number to compare; 0 where it is not known."""
     return int(version) if version and version.isascii() and version.isdigit() else 0
 
 
 class Kube:
-    """One connection pool to one API server. Close it when done."""
+    """A connection pool to an API server; close it when done."""
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
 
     @classmethod
     async def connect(cls) -> "Kube":
-        """With the pod's service account, or else the current context of the kubeconfig."""
+        """Connect with the pod's service account, or else the current context of the kubeconfig."""
         configuration = client.Configuration()
         if _TOKEN.exists():
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -81,7 +81,7 @@ class Kube:
     async def find(
         self, resource: str, namespace: str | None, name: str, *, accept: str | None = None
     ) -> Json | None:
-        """Read an object; None if there is none."""
+        """Read an object; None if it does not exist."""
         try:
             return await self.get(resource, namespace, name, accept=accept)
         except KubeError as error:
@@ -98,7 +98,7 @@ class Kube:
     async def replace(
         self, resource: str, namespace: str | None, name: str, body: Json, subresource: str = ""
     ) -> Json:
-        """PUT ``body``; its resourceVersion decides whether somebody was faster (409)."""
+        """PUT ``body``. 409 if the object has changed since the resourceVersion in it."""
         return await self._request("PUT", path_of(resource, namespace, name, subresource), body=body)
 
     async def patch(
@@ -110,9 +110,9 @@ class Kube:
     async def delete(
         self, resource: str, namespace: str | None, name: str, uid: str, propagation: str
     ) -> Json | None:
-        """Delete the object if it is still the one with ``uid``; none is fine too.
+        """Delete the object if it exists and has this ``uid``.
 
-        Returns the object while it is being deleted, or a Status when it is gone; None if there was none.
+        Returns the object while it is being deleted, or a Status when it is gone; None if it did not exist.
         """
         body = {"propagationPolicy": propagation, "preconditions": {"uid": uid}}
         try:
@@ -120,7 +120,7 @@ class Kube:
         except KubeError as error:
             if error.status not in (404, 409):
                 raise
-            # A webhook, too, may answer 409.
+            # 409 may also come from a webhook.
             existing = await self.find(resource, namespace, name) if error.status == 409 else None
             if existing is not None and existing["metadata"]["uid"] == uid:
                 raise
@@ -129,12 +129,12 @@ class Kube:
     async def pages(
         self, resource: str, namespace: str | None, accept: str | None = None
     ) -> AsyncIterator[Json]:
-        """Read a collection in as many requests as it takes, and yield each answer."""
-        following: str | None = ""
-        while following is not None:
-            query: Query = {"limit": CHUNK, **({"continue": following} if following else {})}
+        """Read a collection page by page."""
+        token: str | None = ""
+        while token is not None:
+            query: Query = {"limit": CHUNK, **({"continue": token} if token else {})}
             page = await self.get(resource, namespace, query=query, accept=accept)
-            following = page["metadata"].get("continue") or None
+            token = page["metadata"].get("continue") or None
             yield {**page, "items": page["items"] or []}  # of metadata, an empty list is null
 
     def watch(
@@ -146,20 +146,20 @@ class Kube:
         accept: str | None = None,
         silence: float,
     ) -> AsyncIterator[bytes]:
-        """Events of a collection, each a line of JSON; see :meth:`_lines`."""
+        """Yield the events of a collection, each a line of JSON; see :meth:`_lines`."""
         return self._lines(path_of(resource, namespace), {"watch": "true", **query}, accept, silence)
 
     def log(self, namespace: str, pod: str, query: Query, *, silence: float) -> AsyncIterator[bytes]:
-        """Lines of a pod's log; see :meth:`_lines`."""
+        """Yield the lines of a pod's log; see :meth:`_lines`."""
         return self._lines(path_of(Resource.PODS, namespace, pod, "log"), query, None, silence)
 
     async def _lines(
         self, path: str, query: Query, accept: str | None, silence: float
     ) -> AsyncIterator[bytes]:
-        """Lines of a streamed answer until it ends, or nothing came for ``silence`` seconds.
+        """Yield the lines of a streamed answer until it ends.
 
         Raises:
-            KubeError: refused, or the connection broke.
+            KubeError: refused, the connection broke, or nothing came for ``silence`` seconds.
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=silence)
         response = await self._send("GET", path, limits, query=query, accept=accept)
@@ -210,7 +210,7 @@ class Kube:
 async def get_if_allowed(
     kube: Kube, resource: str, namespace: str | None, name: str | None = None, query: Query | None = None
 ) -> Json | None:
-    """What only helps to explain: None where there is none, or where we may not look."""
+    """Read what is not essential: None where it does not exist, or the operator has no right to read it."""
     try:
         return await kube.get(resource, namespace, name, query=query)
     except KubeError as error:

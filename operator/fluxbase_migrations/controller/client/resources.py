@@ -1,6 +1,7 @@
-"""What the operator asks the API server for, and where that is found.
+"""The API server's collections that the operator uses, and their paths.
 
-Some names come from others: a Job's annotation, a claim in a database. None of them may lead elsewhere.
+Some names come from untrusted texts, as a Job's annotation or a claim in a database: they must not lead to
+another path.
 """
 
 import re
@@ -10,7 +11,7 @@ from typing import Final
 from fluxbase_migrations.core.names import GROUP, PLURAL, VERSION
 
 NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
-"""What every object that the operator deals with may be called; use with ``fullmatch``."""
+"""Valid names of all objects that the operator handles; use with ``fullmatch``."""
 
 
 class Resource(StrEnum):
@@ -32,11 +33,11 @@ def path_of(
     """The path of a collection, one object, or its subresource.
 
     Raises:
-        ValueError: a name that no object can have. The client's quoting would let ``..`` pass.
+        ValueError: an invalid name. The client's quoting would let ``..`` pass.
     """
-    for given in (namespace, name):
-        if given is not None and NAME.fullmatch(given) is None:
-            raise ValueError(f"{given!r} is not the name of an object")
+    for part in (namespace, name):
+        if part is not None and NAME.fullmatch(part) is None:
+            raise ValueError(f"{part!r} is not the name of an object")
     group, _, plural = resource.rpartition("/")
     scope = [] if namespace is None else ["namespaces", namespace]
     return "/".join([group, *scope, plural, *filter(None, (name, subresource))])

@@ -8,13 +8,13 @@ from aiohttp import web
 from fluxbase_migrations.controller.process.metrics import Metrics
 
 Check = Callable[[], str | None]
-"""Returns what is wrong; None: nothing."""
+"""Returns what is wrong; None if nothing is."""
 
 
 async def serve(port: int, metrics: Metrics, health_error: Check, readiness_error: Check) -> web.AppRunner:
     """Listen on ``port`` until the runner is cleaned up.
 
-    ``health_error`` is what a restart may mend; ``readiness_error`` is what a person should check.
+    ``health_error`` tells what a restart may solve; ``readiness_error``, what an administrator should check.
     """
 
     def answer(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -25,7 +25,7 @@ async def serve(port: int, metrics: Metrics, health_error: Check, readiness_erro
         return respond
 
     async def render(_: web.Request) -> web.Response:
-        # Thousands of sets take a second of work, in which sets, and the Lease, would not be handled.
+        # In a thread: thousands of sets take a second, in which the Lease would not be renewed.
         return web.Response(
             body=await asyncio.to_thread(metrics.render), content_type="text/plain", charset="utf-8"
         )

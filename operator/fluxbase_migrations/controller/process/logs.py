@@ -1,6 +1,6 @@
 """The operator's own log: one line each, as text or JSON.
 
-Much of what is logged is text of tenants: none of it may end a line, or make one of its own.
+Logged texts are often written by users of other namespaces: none may end a line or forge another.
 """
 
 import json
@@ -20,7 +20,7 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One object on each line."""
+    """A JSON object on each line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
@@ -36,11 +36,11 @@ class _Json(logging.Formatter):
 
 
 def configure(form: str) -> None:
-    """Log to standard output, ``json`` or text."""
+    """Log to standard output, as ``json`` or as text."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Json() if form == "json" else _Text("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # The operator logs a failing watch once, in one line; kopf would log every try, with a traceback.
-    # What goes wrong in a handler only kopf knows.
+    # Errors in a handler are logged by kopf only.
     for name, level in (("aiohttp", "WARNING"), ("kopf", "CRITICAL"), ("kopf.objects", "WARNING")):
         logging.getLogger(name).setLevel(level)

@@ -48,29 +48,29 @@ class Metrics:
         self.leader = Gauge("fluxbase_migrations_leader", "1 in the leading replica.", registry=registry)
 
     def render(self) -> bytes:
-        """In Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def status_written(self) -> None:
-        """A status was written."""
+        """Count a write of a status."""
         self._writes.inc()
 
     def job_created(self, track: Track) -> None:
-        """A Job was created."""
+        """Count a created Job."""
         self._jobs.labels(track).inc()
 
     def run_ended(self, track: Track, record: TrackStatus) -> None:
-        """The end of a run is in the status."""
+        """Count a run whose end is in the status, and its duration."""
         self._runs.labels(track, record.outcome or "ResultMissing").inc()
         if record.started_at and record.finished_at:
             self._duration.labels(track).observe((record.finished_at - record.started_at).total_seconds())
 
     def set_observed(self, key: NamespacedName, status: SetStatus) -> None:
-        """The state of a set."""
+        """Record the state of a set."""
         self._sets.put(key, status)
 
     def set_removed(self, key: NamespacedName) -> None:
-        """A set was deleted."""
+        """Drop the values of a set that was deleted, or is another operator's."""
         self._sets.remove(key)
 
 
@@ -78,18 +78,18 @@ class _Sets(Collector):
     """The state of every set. A gauge for each of its eighteen values would take twenty times the memory."""
 
     def __init__(self) -> None:
-        self._tracks: dict[NamespacedName, tuple[_Shown, ...]] = {}
+        self._tracks: dict[NamespacedName, tuple[_TrackValues, ...]] = {}
 
     def put(self, key: NamespacedName, status: SetStatus) -> None:
-        """The state of a set."""
-        self._tracks[key] = tuple(_shown(status.tracks.of(track)) for track in Track)
+        """Record the state of a set."""
+        self._tracks[key] = tuple(_values(status.tracks.of(track)) for track in Track)
 
     def remove(self, key: NamespacedName) -> None:
-        """A set is gone."""
+        """Drop a set."""
         self._tracks.pop(key, None)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Every value of every set."""
+        """The gauges with every value of every set."""
         of_track = ("namespace", "name", "track")
         version = GaugeMetricFamily(
             "fluxbase_migrations_version",
@@ -107,19 +107,19 @@ class _Sets(Collector):
         phase = GaugeMetricFamily(
             "fluxbase_migrations_phase", "1 for the phase that the track is in.", labels=(*of_track, "phase")
         )
-        for key, shown in list(self._tracks.items()):  # from another thread than the one that puts
-            for track, one in zip(Track, shown, strict=True):
+        for key, tracks in list(self._tracks.items()):  # a copy: this is not the thread that calls put()
+            for track, values in zip(Track, tracks, strict=True):
                 labels = (*key, track)
-                version.add_metric(labels, one.version)
-                dirty.add_metric(labels, one.dirty)
-                pending.add_metric(labels, one.pending)
-                for other in Phase:
-                    phase.add_metric((*labels, other), one.phase is other)
+                version.add_metric(labels, values.version)
+                dirty.add_metric(labels, values.dirty)
+                pending.add_metric(labels, values.pending)
+                for candidate in Phase:
+                    phase.add_metric((*labels, candidate), values.phase is candidate)
         yield from (version, dirty, pending, phase)
 
 
-class _Shown(NamedTuple):
-    """The values of one track."""
+class _TrackValues(NamedTuple):
+    """The values of the gauges for one track."""
 
     version: float
     dirty: float
@@ -127,9 +127,9 @@ class _Shown(NamedTuple):
     phase: Phase
 
 
-def _shown(record: TrackStatus) -> _Shown:
+def _values(record: TrackStatus) -> _TrackValues:
     version = -1 if record.version is None else record.version
-    return _Shown(
+    return _TrackValues(
         version=version if record.known else math.nan,
         dirty=record.dirty if record.known else math.nan,
         pending=math.nan if record.pending is None else record.pending,

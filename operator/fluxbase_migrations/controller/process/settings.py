@@ -28,20 +28,20 @@ class Settings:
     restarted_at: str = ""
     max_concurrent_jobs: int = 20
     max_concurrent_jobs_per_namespace: int = 0
-    """0: no limit of their own."""
+    """0: no limit for each namespace."""
     progress: bool = True
     log_format: str = "text"
     user: int | None = None
-    """Numeric user, group and fsGroup of the Jobs; None: as the image says.
+    """Numeric user, group and fsGroup of the Jobs; None: that of the image.
 
-    The operator's own, so that both can read a volume."""
+    It is the operator's own user, so that both can read a volume."""
     leader_election: bool = False
     lease_name: str = DEFAULT_NAME
     operator_name: str = ""
-    """The sets whose ``spec.operator`` is this are ours."""
+    """This operator is responsible for the sets whose ``spec.operator`` has this name."""
     http_port: int = 8080
     resync: float = 600.0
-    """Seconds until a set is reconciled again without an event; jittered."""
+    """Seconds until a set is reconciled again without an event, with jitter."""
     workers: int = 10
 
     @property
