@@ -25,12 +25,12 @@ from fluxbase_migrations.decisions.actions import Action, CreateJob, DeleteJob, 
 from fluxbase_migrations.decisions.observed import Refusal
 
 REFUSED_BACKOFF: Final = 5.0
-"""Seconds until a Job that the API server did not take is tried again; doubled each time."""
+"""Seconds until a Job that the API server has refused is created again; doubled each time."""
 
 
 @dataclass(slots=True)
 class Remembered:
-    """What is not in the API server: all of it may be lost at any time."""
+    """What the operator remembers of a set, in memory only: it is lost when the process ends."""
 
     uid: str = ""
     refusals: dict[Track, Refusal] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Remembered:
 
 
 class Actions:
-    """Carries actions out; ``requeue`` has a key reconciled again in some seconds."""
+    """Carries out actions; ``requeue`` queues a key to be reconciled again after a number of seconds."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Actions:
         """Carry out one action about the set ``key``.
 
         Raises:
-            KubeError: it failed in a way that is worth another look later.
+            KubeError: a request failed; a retry may succeed.
         """
         match action:
             case CreateJob():
@@ -82,14 +82,14 @@ class Actions:
                 body = {"spec": {"ttlSecondsAfterFinished": ttl}}
                 await self._tidy_up(ObjectKind.JOB, self._kube.patch(Resource.JOBS, key[0], name, body))
             case FreePod(name):
-                gone = {"metadata": {"annotations": dict.fromkeys(ANNOTATIONS_UNDISTURBED)}}
-                patch = self._kube.patch(Resource.PODS, key[0], name, gone)
+                removal = {"metadata": {"annotations": dict.fromkeys(ANNOTATIONS_UNDISTURBED)}}
+                patch = self._kube.patch(Resource.PODS, key[0], name, removal)
                 await self._tidy_up(ObjectKind.POD, patch, allowed=(403, 404))
 
     async def _delete(
         self, key: NamespacedName, observation: Observation, name: str, uid: str, *, wait: bool
     ) -> None:
-        """Delete a Job. One that may still start only after its pods were asked for: it must not run."""
+        """Delete a Job; with ``wait`` only if its pods have not changed, as it must not have started."""
         if wait and await self._observer.has_changed(key, observation.set, uid):
             self._requeue(key, 0.0)
             return
@@ -103,7 +103,7 @@ class Actions:
     async def _tidy_up(
         self, kind: ObjectKind, patch: Awaitable[Json], allowed: tuple[int, ...] = (404,)
     ) -> None:
-        """Patch: not needed where the object is gone, and for a pod not worth a failure."""
+        """Wait for a patch, which may fail with a status in ``allowed``; the object goes into the store."""
         try:
             self._store.keep(kind, await patch)
         except KubeError as error:
@@ -113,7 +113,7 @@ class Actions:
     async def _create(
         self, key: NamespacedName, observation: Observation, action: CreateJob, remembered: Remembered
     ) -> None:
-        """Create a Job. If its name is taken, the next look at the Jobs tells whether it is ours."""
+        """Create a Job. If its name is taken, the next reconciliation finds out whether it is ours."""
         track = action.track
         body = await self._manifest(key, observation, action)
         try:
@@ -135,7 +135,7 @@ class Actions:
         self._metrics.job_created(track)
 
     async def _exists(self, key: NamespacedName, observation: Observation, name: str) -> bool:
-        """Whether the Job is there and this set's, or just gone. A webhook, too, may answer 409."""
+        """Whether the Job belongs to this set, or is gone already. A webhook may also answer 409."""
         query = {"fieldSelector": f"metadata.name={name}"}
         jobs = (await self._kube.get(Resource.JOBS, key[0], query=query))["items"]
         for body in jobs:
@@ -143,7 +143,7 @@ class Actions:
         return all(is_ours(body, observation.set.uid, key[1]) for body in jobs)
 
     def _refused(self, action: CreateJob, error: KubeError, remembered: Remembered) -> None:
-        """The API server refused the Job: remember that, and when to retry, for the next decision."""
+        """Remember for the next decision that the API server refused the Job, and when to retry."""
         track = action.track
         remembered.refused[track] += 1
         delay = backoff(REFUSED_BACKOFF, remembered.refused[track])
@@ -156,7 +156,7 @@ class Actions:
         )
 
     async def _manifest(self, key: NamespacedName, observation: Observation, action: CreateJob) -> Json:
-        """The Job of a planned run."""
+        """The manifest of a planned run's Job."""
         source = observation.sources[action.track]
         files = source.small if source else ()
         job = jobs.job_spec(

@@ -1,8 +1,8 @@
-"""Two installations that are responsible for one set: who finds a Job of the other one steps back.
+"""Two installations that are responsible for one set: the one that finds a Job of the other steps back.
 
-A Job says which installation made it. An unfinished one of another installation that goes by our name means
-that both watch this namespace. Its creator continues. The other one defers until that Job has ended, and
-marks the Job, so that the creator reports the conflict, too.
+A Job names the installation that created it. An unfinished Job of another installation with the same operator
+name means that both watch this namespace. Its creator continues. The other installation leaves the set alone
+until that Job has ended, and marks the Job, so that the creator reports the conflict, too.
 """
 
 import re
@@ -20,25 +20,24 @@ from fluxbase_migrations.core.names import (
 )
 from fluxbase_migrations.decisions.desired import EventNote
 
-"""Reason of the Events about it."""
 _INSTALLATION: Final = re.compile(r"[-a-z0-9.]{1,253}/[-a-z0-9.]{1,253}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class CompetingOperator:
-    """Another installation, by a Job on our set."""
+    """Another installation that is responsible for our set, and the Job that shows it."""
 
     installation: str
     job: str
     """The Job's name."""
     steps_back: bool
-    """It has stepped back, and we go on; otherwise we step back."""
+    """The other installation has stepped back, and this one continues; otherwise the reverse."""
     marked: bool = False
-    """The Job says already that we have stepped back."""
+    """The Job is already marked with this installation."""
 
     def note(self, settings: Settings, namespace: str) -> EventNote:
-        """The Event about it."""
-        own, other = f"operator {settings.installation}", f"operator {self.installation}"
+        """The Event that reports the conflict on a set in ``namespace``."""
+        own, competitor = f"operator {settings.installation}", f"operator {self.installation}"
         advice = (
             "Give each installation an operatorName of its own, and name one in spec.operator; or let them "
             "watch different namespaces."
@@ -47,41 +46,44 @@ class CompetingOperator:
             return EventNote(
                 True,
                 EventReason.OPERATOR_CONFLICT,
-                f"{other} watches this set, too, and leaves it to {own}. {advice}",
+                f"{competitor} watches this set, too, and leaves it to {own}. {advice}",
             )
-        gone = f"If {self.installation} does not exist any more: kubectl delete job {self.job} -n {namespace}"
+        if_gone = (
+            f"If {self.installation} does not exist any more: kubectl delete job {self.job} -n {namespace}"
+        )
         return EventNote(
             True,
             EventReason.OPERATOR_CONFLICT,
-            f"{other} runs the Job {self.job} for this set; {own} leaves the set to it. {advice} {gone}",
+            f"{competitor} runs the Job {self.job} for this set; {own} leaves the set to it. "
+            f"{advice} {if_gone}",
         )
 
 
 def responsible(body: Json, settings: Settings) -> bool:
-    """Whether the set names this operator as the one that is to look after it."""
+    """Whether this operator is responsible for the set, by its ``spec.operator``."""
     named: str = (body.get("spec") or {}).get("operator", "")
     return named == settings.operator_name
 
 
 def find(bodies: Iterable[Json], settings: Settings) -> CompetingOperator | None:
-    """The rival on a set, by its unfinished Jobs; one that we must step back for comes first."""
-    rivals = [rival for body in bodies if (rival := _rival(body, settings))]
-    return min(rivals, key=lambda one: one.steps_back, default=None)
+    """The competitor on a set, by its unfinished Jobs; first of all one that has not stepped back."""
+    competitors = [competitor for body in bodies if (competitor := _competitor(body, settings))]
+    return min(competitors, key=lambda competitor: competitor.steps_back, default=None)
 
 
-def _rival(job: Json, settings: Settings) -> CompetingOperator | None:
+def _competitor(job: Json, settings: Settings) -> CompetingOperator | None:
     annotations = job["metadata"].get("annotations") or {}
-    maker, name = annotations.get(ANNOTATION_OPERATOR), job["metadata"]["name"]
+    creator, name = annotations.get(ANNOTATION_OPERATOR), job["metadata"]["name"]
     contested = annotations.get(ANNOTATION_CONTESTED)
-    if maker == settings.installation:
+    if creator == settings.installation:
         return CompetingOperator(contested, name, steps_back=True) if _is_installation(contested) else None
-    # A Job of an installation by another name was made when spec.operator named that one.
+    # A Job of an installation with another name was created when spec.operator had that name.
     same_name = annotations.get(ANNOTATION_OPERATOR_NAME, "") == settings.operator_name
-    if not same_name or not _is_installation(maker):
+    if not same_name or not _is_installation(creator):
         return None
-    return CompetingOperator(maker, name, steps_back=False, marked=contested == settings.installation)
+    return CompetingOperator(creator, name, steps_back=False, marked=contested == settings.installation)
 
 
 def _is_installation(text: Any) -> TypeGuard[str]:
-    """Annotations are anybody's text."""
+    """Whether an annotation names an installation: it is untrusted text."""
     return isinstance(text, str) and _INSTALLATION.fullmatch(text) is not None

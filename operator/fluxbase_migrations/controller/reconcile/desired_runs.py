@@ -1,4 +1,4 @@
-"""What is desired of a set's tracks: from its spec, its sources, and the built-in migrations."""
+"""The desired runs of a set's tracks: from its spec, its sources, and the built-in migrations."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,33 +34,33 @@ class _Content:
 
     digest: str | None
     versions: tuple[int, ...] | None = None
-    """In order; None: only the runner sees them."""
+    """In order; None: only the runner can read them."""
     config_maps: ObservedSource | None = None
     """The ConfigMaps that the files are in."""
 
 
 class DesiredRuns:
-    """Tells the run that each track should have had."""
+    """Computes the run that each track should have had."""
 
     def __init__(self, kube: Kube, settings: Settings, sources: ConfigMapReader) -> None:
         self._kube = kube
         self._settings = settings
         self._sources = sources
         self._usable: dict[NamespacedName, set[tuple[str, int, str]]] = {}
-        """Claims that were found to be fit for a set, with its uid and generation."""
+        """By set: its uid, generation, and a claim that it can use."""
         self._built_in = of_files(system.files())
 
     def forget(self, key: NamespacedName) -> None:
-        """The set is gone."""
+        """Drop what is known about the claims of a set that is gone."""
         self._usable.pop(key, None)
 
     async def of(
         self, body: Json, spec: Spec, track: Track, recorded: SourceRead | None
     ) -> tuple[Desired, ObservedSource | None]:
-        """What is desired of ``track``, and the ConfigMaps that the runner must find.
+        """The desired run of ``track``, or why there is none; and the ConfigMaps that the runner must find.
 
         Raises:
-            KubeError: something could not be read.
+            KubeError: a request failed.
         """
         options = jobs.track_spec(spec, track)
         if not options.enabled:
@@ -92,8 +92,8 @@ class DesiredRuns:
             refused = await self._refuse_claim(metadata, claim)
             return refused or _Content(digest(claim.claim_name, claim.path, self._settings.restarted_at))
         names = source.config_map_names()
-        read = await self._sources.read(metadata["namespace"], names, options.unknown_files, recorded)
-        return _problem(source, read) or _Content(read.digest, read.versions, read)
+        observed = await self._sources.read(metadata["namespace"], names, options.unknown_files, recorded)
+        return _problem(source, observed) or _Content(observed.digest, observed.versions, observed)
 
     def _run(self, namespace: str, spec: Spec, track: Track, content: _Content) -> DesiredRun:
         options = jobs.track_spec(spec, track)
@@ -120,19 +120,19 @@ class DesiredRuns:
         )
 
     async def _refuse_claim(self, metadata: Json, source: ClaimSource) -> Refused | None:
-        """A claim that only one pod may ever use; one that does not exist is the scheduler's to report.
+        """Why a claim cannot be used: only one pod may use it. The scheduler reports one that does not exist.
 
-        Its modes never change: it is asked for once for each generation of a set, unless it is missing.
+        Its modes never change: it is read once for each generation of a set, unless it does not exist.
         """
-        key, fit = (metadata["namespace"], metadata["name"]), (metadata["uid"], metadata["generation"])
-        usable = {one for one in self._usable.get(key, ()) if one[:2] == fit}
-        if (*fit, source.claim_name) in usable:
+        key, state = (metadata["namespace"], metadata["name"]), (metadata["uid"], metadata["generation"])
+        usable = {known for known in self._usable.get(key, ()) if known[:2] == state}
+        if (*state, source.claim_name) in usable:
             return None
         claim = await get_if_allowed(self._kube, Resource.CLAIMS, key[0], source.claim_name)
         modes = (claim or {}).get("spec", {}).get("accessModes") or []
         if modes != ["ReadWriteOncePod"]:
             if claim:
-                self._usable[key] = {*usable, (*fit, source.claim_name)}
+                self._usable[key] = {*usable, (*state, source.claim_name)}
             return None
         text = (
             f"the PersistentVolumeClaim {source.claim_name} is ReadWriteOncePod: the Job could never use it "
@@ -143,28 +143,28 @@ class DesiredRuns:
 
 def config_maps_of(namespace: str, spec: Spec) -> frozenset[NamespacedName]:
     """The ConfigMaps that the set's tracks refer to."""
-    given = (jobs.track_spec(spec, track).source for track in Track)
-    return frozenset((namespace, name) for source in given if source for name in source.config_map_names())
+    sources = (jobs.track_spec(spec, track).source for track in Track)
+    return frozenset((namespace, name) for source in sources if source for name in source.config_map_names())
 
 
 def _exposure_part(spec: Spec, track: Track) -> tuple[str, ...]:
-    """Another policy is a reason to look again; the default one was none before there was a choice."""
+    """The exposure policy as an input. The default is left out, so that older digests stay valid."""
     if track is not Track.USER or spec.exposure is ExposurePolicy.WARN:
         return ()
     return (f"exposure={spec.exposure}",)
 
 
 def _table_part(spec: Spec, track: Track) -> tuple[str, ...]:
-    """Where versions are kept and where they begin; none of it could be chosen before.
+    """Tables and baseline as inputs. What is not set is left out, so that older digests stay valid.
 
-    The other track's table counts as one of another program's, which nobody looks for where the files are
-    built in.
+    The other track's table is an input, too: the runner has to know it as a table of another program. That is
+    not checked where the files are built in.
     """
     options = jobs.track_spec(spec, track)
     parts = [f"baseline={options.baseline}"] if options.baseline is not None else []
-    for one in Track if options.source is not None else ():
-        table = jobs.track_spec(spec, one).table
-        parts += [f"{one}.table={table}"] if table is not None else []
+    for owner in Track if options.source is not None else ():
+        table = jobs.track_spec(spec, owner).table
+        parts += [f"{owner}.table={table}"] if table is not None else []
     return tuple(parts)
 
 
@@ -174,20 +174,20 @@ def _volume(source: SourceSpec | None) -> str | None:
 
 
 def _recheck(*intervals: str | None) -> timedelta | None:
-    """The shortest of the intervals after which the database is verified."""
-    given = [durations.seconds(interval) for interval in intervals if interval]
-    return timedelta(seconds=min(given)) if given else None
+    """The shortest of the intervals after which the database is verified; None if none is set."""
+    seconds = [durations.seconds(interval) for interval in intervals if interval]
+    return timedelta(seconds=min(seconds)) if seconds else None
 
 
-def _problem(source: SourceSpec, seen: ObservedSource) -> Blocked | Refused | None:
-    """Why the ConfigMaps cannot be used now."""
+def _problem(source: SourceSpec, observed: ObservedSource) -> Blocked | Refused | None:
+    """Why the ConfigMaps cannot be used now; None if they can."""
     names = ", ".join(source.config_map_names())
-    if seen.missing:
+    if observed.missing:
         text = (
-            f"ConfigMap {', '.join(seen.missing)} not found; create it with kubectl create configmap NAME "
-            "--from-file=DIRECTORY; it is picked up automatically"
+            f"ConfigMap {', '.join(observed.missing)} not found; create it with kubectl create configmap "
+            "NAME --from-file=DIRECTORY; it is picked up automatically"
         )
         return Blocked(Reason.SOURCE_MISSING, text)
-    if seen.invalid:
-        return Refused(Outcome.INVALID_SOURCE, f"ConfigMap {names}: {describe(seen.invalid)}")
+    if observed.invalid:
+        return Refused(Outcome.INVALID_SOURCE, f"ConfigMap {names}: {describe(observed.invalid)}")
     return None

@@ -1,4 +1,4 @@
-"""Events about a set: the same one again raises a count, and nobody is flooded."""
+"""Events about a set: a repeated Event only raises its count, and their number is limited."""
 
 import hashlib
 import logging
@@ -24,7 +24,7 @@ _REMEMBERED: Final = 4096
 
 
 class EventRecorder:
-    """Tells notes as Events. A failure to do so is logged, and nothing else."""
+    """Records notes as Events. A failure to do so is only logged."""
 
     def __init__(self, kube: Kube, instance: str) -> None:
         self._kube = kube
@@ -33,7 +33,7 @@ class EventRecorder:
         self._budget: OrderedDict[str, tuple[float, datetime]] = OrderedDict()
 
     async def event(self, body: Json, note: EventNote, now: datetime) -> None:
-        """Record ``note`` about the set ``body``."""
+        """Record ``note`` about the set ``body``, unless the set has caused too many Events."""
         metadata = body["metadata"]
         if not self._allowed(metadata["uid"], now):
             return
@@ -57,7 +57,7 @@ class EventRecorder:
             self._counts.popitem(last=False)
 
     async def _write(self, event: Json, count: int) -> int:
-        """Create the Event, or count it once more; returns its count."""
+        """Create the Event, or raise its count; returns the new count."""
         namespace, name = event["metadata"]["namespace"], event["metadata"]["name"]
         if count == 0:
             try:
@@ -73,7 +73,7 @@ class EventRecorder:
 
     def _event(self, body: Json, name: str, note: EventNote, message: str, now: datetime) -> Json:
         metadata, stamp = body["metadata"], f"{now:%Y-%m-%dT%H:%M:%SZ}"
-        involved = {one: metadata[one] for one in ("name", "namespace", "uid", "resourceVersion")}
+        involved = {field: metadata[field] for field in ("name", "namespace", "uid", "resourceVersion")}
         return {
             "metadata": {"name": name, "namespace": metadata["namespace"]},
             "involvedObject": {"apiVersion": API_VERSION, "kind": KIND, **involved},
@@ -89,7 +89,7 @@ class EventRecorder:
         }
 
     def _allowed(self, uid: str, now: datetime) -> bool:
-        """A bucket of tokens for each set."""
+        """Take a token from the set's bucket; False if it is empty."""
         tokens, since = self._budget.get(uid, (float(BURST), now))
         tokens = min(tokens + (now - since).total_seconds() / REFILL_SECONDS, BURST)
         self._budget[uid] = (max(tokens - 1.0, 0.0), now)

@@ -30,7 +30,7 @@ PATIENCE: Final = 3
 _WRITE_LIMIT: Final = 30.0
 _MESSAGE_LIMIT: Final = 500
 _TRANSIENT_STATUSES: Final = frozenset({0, 404, 409, 429})
-"""An API server that does not answer, was faster, or asks for patience."""
+"""No answer, not found, a conflict, or too many requests."""
 
 
 def is_transient(error: BaseException) -> bool:
@@ -65,7 +65,7 @@ def _line(text: str) -> str:
 
 
 class FailingSets:
-    """Writes the conditions of failing sets, and one Event for each new message."""
+    """Writes the conditions of failing sets, and an Event for each new message."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class FailingSets:
         clock: Callable[[], datetime],
         requeue: Callable[[NamespacedName, float], None],
     ) -> None:
-        """``requeue`` reconciles a set again after a number of seconds."""
+        """``requeue`` queues a set to be reconciled again after a number of seconds."""
         self._kube = kube
         self._store = store
         self._recorder = recorder
@@ -85,7 +85,7 @@ class FailingSets:
     async def report(
         self, key: NamespacedName, message: str, responsible: Callable[[Json], bool]
     ) -> SetStatus | None:
-        """Write ``message`` into the set's conditions, unless it is there. Errors are logged, never raised.
+        """Write ``message`` into the set's conditions, if it is new. Errors are logged, never raised.
 
         Returns the status; None where it was not written, or another installation is responsible.
         """
@@ -95,18 +95,18 @@ class FailingSets:
                 if body is None or not responsible(body):
                     return None
                 if self._store.put(Stored.of(ObjectKind.SET, body)):
-                    self._requeue(key, 0.0)  # it may be what mends it, and is no news any more to a watch
+                    self._requeue(key, 0.0)  # it may solve the problem, and a watch will not report it again
                 return await self._write(key, body, message)
         except Exception as error:
             logger.debug("%s/%s: status not written: %s", *key, error)
             return None
 
     async def _write(self, key: NamespacedName, body: Json, message: str) -> SetStatus:
-        """The conditions change; what was read stays, unless spec.database names another one by now."""
+        """Write the conditions; the rest of the status stays, but for facts of a former spec.database."""
         now, generation = self._clock(), body["metadata"]["generation"]
         before = body.get("status") or {}
-        stated = conditions.failing(_conditions(before), generation, now, message)
-        written = status_json.write_conditions(stated)
+        failing = conditions.failing(_conditions(before), generation, now, message)
+        written = status_json.write_conditions(failing)
         kept, notes = _without_former_database(before, body)
         status = {"phase": Phase.PENDING, **kept, "observedGeneration": generation, "conditions": written}
         if status == before:
@@ -133,12 +133,12 @@ def _readable(status: Json) -> SetStatus:
 
 
 def _without_former_database(status: Json, body: Json) -> tuple[Json, tuple[EventNote, ...]]:
-    """The status without facts of a database that ``spec.database`` does not name any more."""
+    """The status without facts of a database that ``spec.database`` no longer names, and Events of that."""
     try:
         known = status_json.read(status)
         named = Database.model_validate(body["spec"]["database"]).digest()
     except (ValueError, LookupError, TypeError):
-        return status, ()  # unknown whether it names another one
+        return status, ()  # not known whether spec.database names another database
     if known.database_digest in (None, named):
         return status, ()
     changed, notes = facts.reset_for_new_database(known, named)

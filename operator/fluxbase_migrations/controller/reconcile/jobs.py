@@ -1,4 +1,4 @@
-"""The Job of a run, as Kubernetes gets it."""
+"""The manifest of a run's Job."""
 
 import hashlib
 import json
@@ -41,13 +41,13 @@ from fluxbase_migrations.core.names import (
 )
 
 GRACE_SECONDS: Final = 120
-"""Between SIGTERM and SIGKILL: time to bring a statement to its end."""
+"""Seconds between SIGTERM and SIGKILL: time for the running statement to end."""
 _CERTIFICATE: Final = "/etc/fluxbase/tls/ca.crt"
 _LABEL_LIMIT: Final = 63
 
 
 def set_label(name: str) -> str:
-    """The set's name as a label's value, which is shorter and no full stop at its end."""
+    """The set's name as a label's value: one of more than 63 characters is cut and gets a hash."""
     if len(name) <= _LABEL_LIMIT:
         return name
     return f"{name[:50].rstrip('.-')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
@@ -66,9 +66,9 @@ class OfRun(TypedDict, total=False):
 
 
 def template_digest(spec: Spec, track: Track, settings: Settings, namespace: str) -> str:
-    """Digest of everything that a Job is made from, apart from which run it is for."""
-    made_from = [_pod(spec, track, settings, namespace), _options(spec, track)]
-    return f"sha256:{hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()}"
+    """Digest of everything that a Job is created from, but for the parameters of its run."""
+    inputs = [_pod(spec, track, settings, namespace), _options(spec, track)]
+    return f"sha256:{hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()}"
 
 
 def job_spec(
@@ -113,10 +113,10 @@ def _options(spec: Spec, track: Track) -> dict[str, Any]:
 
 
 def _foreign_tables(spec: Spec, track: Track) -> tuple[str, ...]:
-    """What the set names, and the other track's table, whose versions are no news to this one."""
-    others = (track_spec(spec, other).table for other in Track if other is not track)
+    """The tables that the set names, and the other track's, whose versions this track has to expect."""
+    tables = (track_spec(spec, other).table for other in Track if other is not track)
     named = track_spec(spec, track).foreign_tables or ()
-    return (*named, *(table for table in others if table is not None and table not in named))
+    return (*named, *(table for table in tables if table is not None and table not in named))
 
 
 def track_spec(spec: Spec, track: Track) -> TrackSpec:
@@ -135,7 +135,7 @@ def manifest(
     database_digest: str | None = None,
     files: Sequence[NamespacedName] = (),
 ) -> Json:
-    """The Job, ready to be created. ``files`` are ConfigMaps' keys that it gets as variables, not mounted."""
+    """The Job to create. ``files`` are ConfigMaps' keys that it gets as variables, not mounted."""
     labels = {
         LABEL_NAME: JOB_APP_NAME,
         LABEL_MANAGED_BY: OPERATOR_APP_NAME,
@@ -192,7 +192,7 @@ def manifest(
 def _pod(
     spec: Spec, track: Track, settings: Settings, namespace: str, files: Sequence[NamespacedName] = ()
 ) -> Json:
-    """The pod of any run: no token, no privileges, a root that cannot be written to."""
+    """The pod of any run: no token, no privileges, a read-only root file system."""
     track_options, options = track_spec(spec, track), spec.job
     volumes, mounts = ([], []) if files else mounted.volumes(track, track_options.source)
     environment = _environment(spec, settings) + mounted.variables(files)
@@ -235,7 +235,7 @@ def _pod(
         "nodeSelector": options.node_selector,
         "tolerations": list(options.tolerations or ()),
         "affinity": affinity,
-        "imagePullSecrets": [one.model_dump() for one in options.image_pull_secrets or ()],
+        "imagePullSecrets": [reference.model_dump() for reference in options.image_pull_secrets or ()],
     }
     return pod | {name: value for name, value in optional.items() if value}
 
@@ -247,7 +247,7 @@ def _identity(user: int | None) -> Json:
 
 
 def _environment(spec: Spec, settings: Settings) -> list[Json]:
-    """Where the database is; secrets only by reference."""
+    """Variables of the connection; secrets only by reference."""
     environment = [_literal(ENV_LOG_FORMAT, settings.log_format)]
     if spec.database.url_from is not None:
         return [*environment, _from_secret(ENV_DATABASE_URL, spec.database.url_from.secret_key_ref)]
@@ -273,7 +273,7 @@ def _environment(spec: Spec, settings: Settings) -> list[Json]:
 def _literal(variable: str, value: str) -> Json:
     """A variable with exactly this value.
 
-    Kubernetes puts the variable of that name, which may hold a Secret, for ``$(NAME)``, and ``$`` for ``$$``.
+    Kubernetes replaces ``$(NAME)`` by that variable, which may hold a Secret, and ``$$`` by ``$``.
     """
     return {"name": variable, "value": value.replace("$", "$$")}
 
@@ -293,16 +293,16 @@ def _certificate_volume(source: CertificateSource) -> Json:
 
 
 def _affinity(
-    wanted: Json | None, source: SourceSpec | None, settings: Settings, namespace: str
+    requested: Json | None, source: SourceSpec | None, settings: Settings, namespace: str
 ) -> Json | None:
-    """A claim that the operator's pod mounts, and that only one node may, needs that node."""
+    """The requested affinity; a claim that only the operator's node can mount adds that node."""
     claim = source.persistent_volume_claim if source else None
     bound = settings.claim_node_bound and settings.node_name
     mounted = (settings.pod_namespace, settings.claim)
     if claim is None or (namespace, claim.claim_name) != mounted or not bound:
-        return wanted
+        return requested
     field = {"key": "metadata.name", "operator": "In", "values": [settings.node_name]}
-    affinity = deepcopy(wanted or {})
+    affinity = deepcopy(requested or {})
     required = affinity.setdefault("nodeAffinity", {}).setdefault(
         "requiredDuringSchedulingIgnoredDuringExecution", {}
     )

@@ -1,4 +1,4 @@
-"""Progress of running Jobs, from the logs of their pods. What it says is shown, never acted on."""
+"""Progress of running Jobs, from the logs of their pods: for the status only, no decision depends on it."""
 
 import asyncio
 import logging
@@ -18,25 +18,26 @@ from fluxbase_migrations.core.text import shortened, visible
 logger = logging.getLogger(__name__)
 
 MAX_FOLLOWED: Final = 50
+"""Logs that are followed at once."""
 EVERY: Final = 2.0
 """Seconds between two reconciliations of a set that only show its progress."""
 RECONNECT: Final = 10.0
-"""Seconds until a log that has ended or broken is followed again, while its pod runs."""
+"""Seconds until a log whose stream has ended or broken is followed again, while its pod runs."""
 _LINE_LIMIT: Final = 4096
 _WAITING_LIMIT: Final = 500
 _SILENCE: Final = 3600.0
 
 
 def parse(line: bytes, before: Progress | None = None) -> Progress | None:
-    """The progress that a line of the log, with its timestamp in front, tells of; None for any other line.
+    """The progress in a log line, which begins with its timestamp; None if it has none.
 
-    ``before`` is the progress of the lines before.
+    ``before`` is the progress by the lines before.
     """
     stamp, _, text = line[:_LINE_LIMIT].decode("utf-8", "replace").strip().partition(" ")
-    found = log_lines.parse(text)
-    if found is None:
+    parsed = log_lines.parse(text)
+    if parsed is None:
         return None
-    message, fields = found
+    message, fields = parsed
     try:
         since = datetime.fromisoformat(stamp).astimezone(UTC).replace(microsecond=0)
         file, number, total = str(fields["file"]), int(fields["number"]), int(fields["total"])
@@ -67,29 +68,29 @@ class LogFollower:
         requeue: Callable[[NamespacedName, float], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``clock`` gives seconds that only grow."""
+        """``clock`` returns monotonic seconds."""
         self._kube = kube
         self._requeue = requeue
         self._clock = clock
         self._tasks: dict[tuple[NamespacedName, Track], tuple[str, asyncio.Task[None]]] = {}
         self._latest: dict[NamespacedName, dict[Track, tuple[int, Progress]]] = defaultdict(dict)
-        self._rests: dict[tuple[NamespacedName, Track], tuple[str, float]] = {}
-        """The pod whose log has ended, and until when it is not asked for again, whoever looks at the set."""
+        self._retry_after: dict[tuple[NamespacedName, Track], tuple[str, float]] = {}
+        """The pod whose log has ended, and the time before which it is not followed again."""
 
     def progress(self, key: NamespacedName) -> Mapping[Track, tuple[int, Progress]]:
-        """What the logs of this set last said, with the number of the run that it is about."""
+        """The latest progress of a set's tracks, each with the number of its run."""
         return dict(self._latest.get(key, {}))
 
     def follow(self, key: NamespacedName, track: Track, pod: str, run: int) -> None:
-        """Follow the pod's log, if it is not being followed and there is room."""
+        """Follow the pod's log, if it is not followed already and fewer than MAX_FOLLOWED are."""
         holder = (key, track)
         known = self._tasks.get(holder)
         if known and known[0] == pod:
             return
         if len(self._tasks) >= MAX_FOLLOWED:
             return
-        ended, until = self._rests.get(holder, ("", 0.0))
-        if ended == pod and self._clock() < until:
+        ended_pod, until = self._retry_after.get(holder, ("", 0.0))
+        if ended_pod == pod and self._clock() < until:
             self._requeue(key, until - self._clock())
             return
         if known:
@@ -99,16 +100,16 @@ class LogFollower:
         task.add_done_callback(lambda done: self._ended(holder, done))
 
     def forget(self, key: NamespacedName) -> None:
-        """The set is gone."""
+        """Stop following the set's logs, and drop their progress."""
         self._latest.pop(key, None)
         for track in Track:
-            self._rests.pop((key, track), None)
+            self._retry_after.pop((key, track), None)
             known = self._tasks.get((key, track))
             if known:
                 known[1].cancel()
 
     async def close(self) -> None:
-        """Stop following."""
+        """Stop following all logs."""
         tasks = [task for _, task in self._tasks.values()]
         for task in tasks:
             task.cancel()
@@ -124,10 +125,10 @@ class LogFollower:
         query["tailLines"] = 5
         try:
             async for line in self._kube.log(key[0], pod, query, silence=_SILENCE):
-                known_run, before = self._latest[key].get(track, (run, None))
-                progress = parse(line, before if known_run == run else None)
-                # A log that is followed again begins with its last lines.
-                if progress and (run, progress) != (known_run, before):
+                run_before, before = self._latest[key].get(track, (run, None))
+                progress = parse(line, before if run_before == run else None)
+                # A log that is followed again begins with its last lines, which are no change.
+                if progress and (run, progress) != (run_before, before):
                     self._latest[key][track] = run, progress
                     self._requeue(key, EVERY)
         except KubeError as error:
@@ -135,5 +136,5 @@ class LogFollower:
             logger.debug("log of %s/%s: %s", key[0], pod, error)
             if 400 <= error.status < 500 and error.status != 429:
                 return  # it would be refused again
-        self._rests[key, track] = pod, self._clock() + RECONNECT
+        self._retry_after[key, track] = pod, self._clock() + RECONNECT
         self._requeue(key, RECONNECT)

@@ -1,7 +1,7 @@
 """Observe: one set and everything that belongs to it, from the store, in the terms of decisions.
 
-What the store does not have may be there all the same, as it lags. So nothing is concluded from a Job or a
-pod that is missing: where a run would end by that, the API server is asked.
+The store lags, so an object that is missing in it may exist. Before a missing Job or pod counts as the end of
+a run, the API server is asked.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ from fluxbase_migrations.decisions.observed import (
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A set as it was read, and as decisions see it."""
+    """A set as JSON, and in the terms of decisions."""
 
     body: Json
     spec: Spec
@@ -68,7 +68,7 @@ class Observation:
     sources: Mapping[Track, ObservedSource | None]
     """The ConfigMaps that each track's runner must find; None: its source is something else."""
     decision: SetDecision | None = None
-    """That nothing is to be done, where that was decided without reading the ConfigMaps."""
+    """The decision to do nothing, where it was made without reading the ConfigMaps."""
 
     @property
     def unread(self) -> bool:
@@ -78,19 +78,19 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the operator knows beside the API server, for one set."""
+    """What the operator knows of one set that is not in the API server."""
 
     refusals: Mapping[Track, Refusal]
     created: Mapping[Track, JobReference]
-    """The Jobs that were created last."""
+    """The last Job that was created for each track."""
     progress: Mapping[Track, tuple[int, Progress]]
-    """With the run that it is about."""
+    """The number of a run, and its progress."""
     lost: Mapping[Track, tuple[str, datetime]] = field(default_factory=dict)
-    """From which uid, and when, another set took a track over."""
+    """The set's uid when another set took the track over, and the time."""
 
 
 class Observer:
-    """Reads sets."""
+    """Observes sets."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Observer:
         self._owners = SetOwners(kube)
 
     def expect(self, key: NamespacedName) -> None:
-        """The set ``key`` will be observed: the next list of ConfigMaps tells how its own are."""
+        """Announce that a set will be observed, so that the next list of ConfigMaps includes its own."""
         body = self._store.set(key)
         if body is None or not competing_operators.responsible(body, self._settings):
             return
@@ -121,13 +121,13 @@ class Observer:
     async def observe(
         self, key: NamespacedName, now: datetime, memory: Memory, *, read: bool = False
     ) -> Observation | None:
-        """Everything about the set ``key``; None if there is no such set, or another operator's.
+        """Everything about the set ``key``; None if it does not exist, or another operator is responsible.
 
         With ``read``, the content of ConfigMaps is never taken from the status.
 
         Raises:
-            KubeError: something could not be read.
-            ValueError: the spec is not one of ours; cannot happen while our CRD is installed.
+            KubeError: a request failed.
+            ValueError: the spec is invalid; cannot happen while our CRD is installed.
         """
         body = self._store.set(key)
         if body is None or not competing_operators.responsible(body, self._settings):
@@ -208,54 +208,54 @@ class Observer:
         unfinished = {
             job.name for track in tracks.values() for job in track.jobs if _is_unfinished(track, job, now)
         }
-        found_jobs = owned_objects.stored_jobs(self._store, key) if unfinished else []
+        bodies = owned_objects.stored_jobs(self._store, key) if unfinished else []
         return competing_operators.find(
-            [one for one in found_jobs if one["metadata"]["name"] in unfinished], self._settings
+            [body for body in bodies if body["metadata"]["name"] in unfinished], self._settings
         )
 
     async def has_changed(self, key: NamespacedName, observed: ObservedSet, job_uid: str) -> bool:
-        """Whether the pods of that Job's track are no more as they were observed; asks the API server.
+        """Whether the pods of that Job's track have changed since they were observed; asks the API server.
 
         Raises:
-            KubeError: it does not answer.
+            KubeError: a request failed.
         """
         await owned_objects.refresh(self._kube, self._store, key)
         now = owned_objects.stored(self._store, key, observed.uid)
         return any(
-            now[track].pods != one.pods
-            for track, one in observed.tracks.items()
-            if any(job.uid == job_uid for job in one.jobs)
+            now[name].pods != track.pods
+            for name, track in observed.tracks.items()
+            if any(job.uid == job_uid for job in track.jobs)
         )
 
     async def cluster(self, key: NamespacedName, uid: str) -> str | None:
-        """What tells this cluster's sets from another's; see :meth:`SetOwners.cluster`."""
+        """An identity of this cluster; see :meth:`SetOwners.cluster`."""
         return await self._owners.cluster(key, uid)
 
     def leftovers(self, key: NamespacedName, now: datetime) -> set[Track]:
-        """The tracks of which a Job of a deleted set ``key`` still works, or is about to."""
+        """The tracks of a deleted set ``key`` that have a Job which still runs, or is about to."""
         if self._store.set(key) is not None:
             return set()
         owned = owned_objects.stored(self._store, key, uid="")
         return {
             track
-            for track, one in owned.items()
-            if leftovers_occupy_slot(one.foreign_jobs, one.foreign_pods, now)
+            for track, objects in owned.items()
+            if leftovers_occupy_slot(objects.foreign_jobs, objects.foreign_pods, now)
         }
 
     def forget(self, uid: str) -> None:
-        """A set is gone."""
+        """Drop what is known about a set that is gone."""
         self._owners.forget(uid)
 
     async def _event(
         self,
         namespace: str,
-        found_jobs: tuple[ObservedJob, ...],
+        own_jobs: tuple[ObservedJob, ...],
         pods: tuple[ObservedPod, ...],
         run: int,
         now: datetime,
     ) -> Explanation | None:
-        """Where a Job does not start and its pod does not say why, the newest Event may."""
-        job = next((one for one in found_jobs if one.run == run), None)
+        """The newest Event of a Job that does not start, or of its pod, if the pod does not say why."""
+        job = next((job for job in own_jobs if job.run == run), None)
         own = tuple(pod for pod in pods if pod.run == run)
         current = state(job, own, now)
         if job is None or not isinstance(current, NotStarted) or current.reason or current.deleting:
@@ -273,13 +273,13 @@ class Observer:
 
 
 def _is_unfinished(observed: ObservedTrack, job: ObservedJob, now: datetime) -> bool:
-    """Whether a Job's container may still run; what its pod says counts more than its own status."""
+    """Whether a Job's container may still run; its pod counts more than its own status."""
     own = tuple(pod for pod in observed.pods if pod.run == job.run)
     return not isinstance(state(job, own, now), Ended)
 
 
 def _event_time(event: Json) -> str:
-    """Sorts Events by when they were last seen: all of these are RFC 3339."""
+    """When an Event occurred last, as RFC 3339, which sorts as text."""
     series = (event.get("series") or {}).get("lastObservedTime")
     return str(series or event.get("lastTimestamp") or event.get("eventTime") or "")
 
@@ -293,7 +293,7 @@ def _lost_at(lost: tuple[str, datetime] | None, uid: str) -> datetime | None:
 
 
 def _annotation(body: Json, name: str) -> Annotation | None:
-    """A command, with who wrote it as far as the object's field managers tell."""
+    """A command, with the field manager that wrote it, if the object names one."""
     value = (body["metadata"].get("annotations") or {}).get(name)
     if value is None:
         return None

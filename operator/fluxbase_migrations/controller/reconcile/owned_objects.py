@@ -1,4 +1,4 @@
-"""The Jobs and pods of one set: from the store, and from the API server where that may be too old."""
+"""The Jobs and pods of one set: from the store, and from the API server where the store may be outdated."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,31 +17,31 @@ from fluxbase_migrations.decisions.job_state import Absent, Ended, ObservedJob, 
 
 
 class OwnedObjects(NamedTuple):
-    """What there is of one track of a set."""
+    """The Jobs and pods of one track of a set."""
 
     jobs: tuple[ObservedJob, ...]
     pods: tuple[ObservedPod, ...]
     foreign_jobs: tuple[ObservedJob, ...]
-    """Jobs of a former set of that name."""
+    """Jobs of a deleted set of the same name."""
     foreign_pods: tuple[ObservedPod, ...]
-    """Pods of a former set of that name."""
+    """Pods of a deleted set of the same name."""
 
 
 def stored_jobs(store: Store, key: NamespacedName) -> list[Json]:
-    """The Jobs that say to be of a set, or of a former one of that name."""
+    """The Jobs whose label names a set, or a deleted one of the same name."""
     return store.owned_by(ObjectKind.JOB, _group(key))
 
 
 def stored(store: Store, key: NamespacedName, uid: str) -> dict[Track, OwnedObjects]:
-    """What the store has."""
-    found_jobs, found_pods = stored_jobs(store, key), store.owned_by(ObjectKind.POD, _group(key))
+    """The Jobs and pods of a set's tracks, as the store has them."""
+    job_bodies, pod_bodies = stored_jobs(store, key), store.owned_by(ObjectKind.POD, _group(key))
     owned = {}
     for track in Track:
-        jobs = [one for one in found_jobs if track_of(one) == track]
-        parsed = tuple(parse_job(one) for one in jobs)
-        pods = tuple(parse_pod(one) for one in found_pods if track_of(one) == track)
+        bodies = [body for body in job_bodies if track_of(body) == track]
+        parsed = tuple(parse_job(body) for body in bodies)
+        pods = tuple(parse_pod(body) for body in pod_bodies if track_of(body) == track)
         owned[track] = OwnedObjects(
-            tuple(job for job, one in zip(parsed, jobs, strict=True) if is_ours(one, uid, key[1])),
+            tuple(job for job, body in zip(parsed, bodies, strict=True) if is_ours(body, uid, key[1])),
             tuple(pod for pod in pods if pod.set_uid == uid),
             tuple(job for job in parsed if job.set_uid != uid),
             tuple(pod for pod in pods if pod.set_uid != uid),
@@ -50,10 +50,10 @@ def stored(store: Store, key: NamespacedName, uid: str) -> dict[Track, OwnedObje
 
 
 async def refresh(kube: Kube, store: Store, key: NamespacedName) -> None:
-    """Ask the API server, and put what it says into the store.
+    """Read the set's Jobs and pods from the API server into the store.
 
     Raises:
-        KubeError: it does not answer.
+        KubeError: a request failed.
     """
     query = {"labelSelector": f"{SELECTOR},{LABEL_SET}={jobs.set_label(key[1])}"}
     answers = await asyncio.gather(
@@ -68,11 +68,11 @@ async def refresh(kube: Kube, store: Store, key: NamespacedName) -> None:
 
 
 def are_doubtful(owned: Mapping[Track, OwnedObjects], status: SetStatus, now: datetime) -> bool:
-    """Whether a run looks as if it had ended without a result, or had never been started.
+    """Whether a run seems to have ended without a result, or never to have started.
 
-    Its Job or its pod may only not have come yet, and a second run would be the consequence.
+    The store may only lack its Job or its pod yet, and another run would be started in error.
     """
-    return any(_is_doubtful(status.tracks.of(track), one, now) for track, one in owned.items())
+    return any(_is_doubtful(status.tracks.of(track), objects, now) for track, objects in owned.items())
 
 
 def _is_doubtful(record: TrackStatus, owned: OwnedObjects, now: datetime) -> bool:
@@ -80,11 +80,11 @@ def _is_doubtful(record: TrackStatus, owned: OwnedObjects, now: datetime) -> boo
     if not record.outstanding and latest <= record.run:
         return False
     run = max(record.run, latest)
-    job = next((one for one in owned.jobs if one.run == run), None)
+    job = next((job for job in owned.jobs if job.run == run), None)
     current = state(job, tuple(pod for pod in owned.pods if pod.run == run), now)
     return isinstance(current, Absent) or (isinstance(current, Ended) and current.result is None)
 
 
 def _group(key: NamespacedName) -> NamespacedName:
-    """What the Jobs and pods of a set are found by."""
+    """The store's group of a set's Jobs and pods."""
     return key[0], jobs.set_label(key[1])

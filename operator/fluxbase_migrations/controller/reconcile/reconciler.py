@@ -1,8 +1,8 @@
 """Reconcile one set: observe, decide, apply. Always the whole set, whichever event caused it.
 
-What is observed may be old, see :mod:`fluxbase_migrations.controller.watch.store`. A status is written under
-the resourceVersion that it was decided for, and before the actions; a Job's name follows from its run; and
-what was written is put into the store, so that no later decision is made from before it.
+The observed state may be outdated, see :mod:`fluxbase_migrations.controller.watch.store`. A status is written
+under the resourceVersion that it was decided for, and before the actions; a Job's name is computed from its
+run; and what was written is put into the store, so that later decisions take it into account.
 """
 
 import logging
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Brings sets to where they should be. ``requeue`` has a key reconciled again in some seconds."""
+    """Reconciles sets. ``requeue`` queues a key to be reconciled again after a number of seconds."""
 
     def __init__(
         self,
@@ -80,16 +80,16 @@ class Reconciler:
         self._failing = FailingSets(kube, store, recorder, clock, requeue)
         self._remembered: dict[NamespacedName, Remembered] = defaultdict(Remembered)
         self._claimed: dict[str, set[NamespacedName]] = defaultdict(set)
-        """Sets that wait for the set with that uid to release a track."""
+        """By uid of a set: the sets that wait for it to release a track."""
         self._takeovers = Takeovers()
 
     def deleted(self, key: NamespacedName, uid: str) -> None:
-        """A set is gone: those that it kept out of its database may try again."""
+        """Requeue the sets that wait for a deleted set to release a track."""
         for waiting in self._claimed.pop(uid, ()):
             self._requeue(waiting, 0.0)
 
     def _forget_set(self, key: NamespacedName, uid: str) -> None:
-        """Keep nothing of a set that is gone, nor of one whose name another set has now."""
+        """Drop everything about a set that is gone, its name used by another one or not."""
         self.deleted(key, uid)
         self._observer.forget(uid)
         for owner in [owner for owner, waiting in self._claimed.items() if key in waiting]:
@@ -98,9 +98,9 @@ class Reconciler:
                 del self._claimed[owner]
 
     def hold_slots(self, namespace: str | None) -> None:
-        """Take slots for the unfinished Jobs that are there already, before any other Job is created.
+        """Take slots for the unfinished Jobs that exist already, before any other Job is created.
 
-        ``namespace`` is None for those of all namespaces.
+        ``namespace`` is None for all namespaces.
         """
         for stored in self._store.all(ObjectKind.JOB):
             if namespace not in (None, stored.key[0]) or stored.belongs_to is None:
@@ -114,12 +114,12 @@ class Reconciler:
     async def failed(self, key: NamespacedName, error: BaseException, failures: int) -> None:
         """Reconciling a set has failed ``failures`` times in a row: report it, and leave the queue for slots.
 
-        Nor does it keep one for a Job that it could not get as far as creating, or whose end nobody will see.
+        The slots of Jobs that were not created, or whose end would not be observed, are released.
         """
         reserved = self._remembered[key].reserved
         for track in Track:
-            unseen = track in reserved or is_persistent(error, failures)
-            give_up = self._slots.release if unseen else self._slots.leave
+            release = track in reserved or is_persistent(error, failures)
+            give_up = self._slots.release if release else self._slots.leave
             give_up((key, track))
         reserved.clear()
         message = condition_message(error, failures)
@@ -133,7 +133,7 @@ class Reconciler:
         """Observe one set, write its status, and carry out the decided actions.
 
         Raises:
-            KubeError: a request to the API server failed; retry later.
+            KubeError: a request to the API server failed; a retry may succeed.
         """
         remembered = self._remembered[key]
         memory = Memory(
@@ -165,20 +165,20 @@ class Reconciler:
                 self._requeue(key, 0.0)  # a concurrent write came first: decide again
                 return
         elif decision.creates and await self._reread(key, observation):
-            self._requeue(key, 0.0)  # it was planned before, and no write tells whether it still is wanted
+            self._requeue(key, 0.0)  # planned earlier, and no write would fail if the plan is outdated
             return
         try:
             for action in decision.actions:
                 await self._actions.apply(key, observation, action, remembered)
-        finally:  # the status is written: nobody else would tell
+        finally:  # the status is written: no later decision would publish this
             await self._publish(key, observation, decision)
         self._follow_up(key, observation, decision)
 
     async def _observe(self, key: NamespacedName, memory: Memory) -> Observation | None:
-        """Everything about the set.
+        """Observe the set; None if it is gone, or another operator's.
 
-        That nothing is to be done may be concluded from what the status says of the ConfigMaps; whatever is
-        written or done follows from files that this process has read.
+        A decision to do nothing may rely on what the status says of the ConfigMaps; any other is made from
+        files that this process has read.
         """
         now = self._clock()
         observation = await self._observer.observe(key, now, memory)
@@ -190,7 +190,7 @@ class Reconciler:
         return await self._observer.observe(key, now, memory, read=True)
 
     async def _report_competitor(self, key: NamespacedName, observation: Observation) -> None:
-        """Each side tells it once for each Job."""
+        """Report a competing installation by an Event, once for each of its Jobs."""
         competitor, remembered = observation.competitor, self._remembered[key]
         if competitor is None or competitor == remembered.competitor:
             return
@@ -204,7 +204,7 @@ class Reconciler:
         remembered.competitor = replace(competitor, marked=not competitor.steps_back)
 
     def _defer_to_competitor(self, key: NamespacedName) -> None:
-        """Leave the set to the other installation until that one's Job has ended."""
+        """Leave the set to the other installation until its Job has ended."""
         for track in Track:
             self._slots.release((key, track))
         self._metrics.set_removed(key)
@@ -226,15 +226,15 @@ class Reconciler:
         """Decide with the state of the slots; then hold, queue for, or release the tracks' slots."""
         observed = observation.set
         working = {
-            one
-            for one in Track
-            if occupies_slot(observed.tracks[one], observed.status.tracks.of(one), observed.now)
+            track
+            for track in Track
+            if occupies_slot(observed.tracks[track], observed.status.tracks.of(track), observed.now)
         }
         for track in working:
             self._slots.hold((key, track))
         decision = observation.decision
         if decision is None:
-            tracks = {track: self._with_queue(key, one, working) for track, one in observed.tracks.items()}
+            tracks = {name: self._with_queue(key, track, working) for name, track in observed.tracks.items()}
             decision = decide(replace(observed, tracks=tracks))
         self._remembered[key].reserved = set(decision.creates) - working
         for track in set(Track) - working - decision.creates:
@@ -244,28 +244,29 @@ class Reconciler:
                 self._slots.release((key, track), wake=False)
         for track in decision.creates:
             self._slots.hold((key, track))
-        # Only now: the slot of a track that has ended is first of all for the set's other one.
+        # Only now: the slot of a track that has ended goes first to the other track of the set.
         self._slots.wake_next()
         return decision
 
     def _with_queue(self, key: NamespacedName, track: ObservedTrack, working: set[Track]) -> ObservedTrack:
-        """What a Job of the track would have to wait for. Slots that the set's tracks do not use are free."""
+        """The track with what its Job would wait for; the set's slots that are not in use count as free."""
         holder = (key, track.track)
-        idle = [(key, one) for one in Track if one not in working and one is not track.track]
+        idle = [(key, other) for other in Track if other not in working and other is not track.track]
         queue = self._slots.queue_of(holder, idle=idle)
-        if queue is None:  # nor would it wait if it had begun: it would only be further ahead
+        if queue is None:  # nor would it wait if it had begun: that only moves it ahead
             return replace(track, queue=None, queue_if_begun=None)
         begun = self._slots.queue_of(holder, begun=True, idle=idle)
         return replace(track, queue=queue, queue_if_begun=begun)
 
     async def _write(self, key: NamespacedName, observation: Observation, status: SetStatus) -> None:
-        """Write the status, and with it what was read for it: that alone is not worth a write."""
-        recorded = {track: one.recorded if one else None for track, one in observation.sources.items()}
+        """Write the status, and with it the versions of its sources, which alone are not worth a write."""
+        sources = observation.sources.items()
+        recorded = {track: source.recorded if source else None for track, source in sources}
         status = with_sources(status, recorded)
-        own, metadata = observation.body, observation.body["metadata"]
+        observed, metadata = observation.body, observation.body["metadata"]
         body = {
-            "apiVersion": own["apiVersion"],
-            "kind": own["kind"],
+            "apiVersion": observed["apiVersion"],
+            "kind": observed["kind"],
             "metadata": {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")},
             "status": status_json.write(status),
         }
@@ -274,9 +275,9 @@ class Reconciler:
         self._metrics.status_written()
 
     async def _reread(self, key: NamespacedName, observation: Observation) -> bool:
-        """The store may have an old state of the set, or a set that is gone: returns whether it had.
+        """Read the set again, into the store; returns whether the store was outdated.
 
-        Otherwise a webhook refuses what was written, and would do so again at once.
+        If it was not, a webhook has refused the write, and would do so again at once.
         """
         body, uid = await self._kube.find(Resource.SETS, *key), observation.set.uid
         gone = body is None or body["metadata"]["uid"] != uid
@@ -285,24 +286,23 @@ class Reconciler:
         if body is None:
             return True
         self._store.keep(ObjectKind.SET, body)
-        versions = (one["metadata"]["resourceVersion"] for one in (observation.body, body))
-        before, now = map(number, versions)
+        before, now = (number(read["metadata"]["resourceVersion"]) for read in (observation.body, body))
         return gone or now > before
 
     def _follow_up(self, key: NamespacedName, observation: Observation, decision: SetDecision) -> None:
-        """What is not written anywhere: timers, logs to follow, metrics."""
+        """Update what is not in the API server: timers, logs to follow, metrics."""
         for track in Track:
             record = decision.status.tracks.of(track)
             if record.phase is Phase.RUNNING and self._settings.progress:
                 pods = observation.set.tracks[track].pods
-                pod = next((one.name for one in pods if one.run == record.run and one.active), None)
-                if pod:
-                    self._follower.follow(key, track, pod, record.run)
+                name = next((pod.name for pod in pods if pod.run == record.run and pod.active), None)
+                if name:
+                    self._follower.follow(key, track, name, record.run)
             if record.claimed_by and record.claimed_by.uid:
                 self._claimed[record.claimed_by.uid].add(key)
             former = self._takeovers.note(key, track, record)
             if former in self._remembered:
-                self._requeue(former, 0.0)  # only a run can tell it that the track is not its own any more
+                self._requeue(former, 0.0)  # only a run can find out that the track was taken over
         if decision.status != observation.set.status:
             for waiting in self._claimed.get(observation.set.uid, ()):
                 self._requeue(waiting, 0.0)  # it may have released the track

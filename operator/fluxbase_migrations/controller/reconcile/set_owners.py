@@ -1,4 +1,4 @@
-"""Who owns a track of a database: what is known of the set that a run has found there."""
+"""The owner of a database's track: the state of the set that a run has read from the database."""
 
 from fluxbase_migrations.api import conditions, status_json
 from fluxbase_migrations.api.reasons import Reason
@@ -19,22 +19,22 @@ from fluxbase_migrations.decisions.owner import OwnerState
 
 
 class SetOwners:
-    """Looks owners up."""
+    """Looks up owners in the API server."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._clusters: dict[str, str] = {}
-        """By uid of the set."""
+        """By uid of the set, see :meth:`cluster`."""
 
     async def state(
         self, track: Track, owner: Owner | None, database: DatabaseIdentity | None
     ) -> OwnerState | None:
-        """What is known of the set that claims ``track`` of ``database``."""
+        """The state of the set that claims ``track`` of ``database``; None without an owner."""
         if owner is None:
             return None
         namespace, _, name = owner.name.partition("/")
         if not (NAME.fullmatch(namespace) and NAME.fullmatch(name)):
-            return OwnerState.ELSEWHERE  # others may write into the database: nothing that can be looked up
+            return OwnerState.ELSEWHERE  # the database is untrusted: this name cannot be looked up
         try:
             body = await self._kube.find(Resource.SETS, namespace, name)
         except KubeError as error:
@@ -48,19 +48,19 @@ class SetOwners:
         return OwnerState.DELETED if same else OwnerState.ELSEWHERE
 
     async def cluster(self, key: NamespacedName, uid: str) -> str | None:
-        """What tells this cluster's sets from another's: the uid of the set's namespace.
+        """An identity of this cluster, to tell its sets from another's: the uid of the set's namespace.
 
-        A set never outlives its namespace, so it is asked for once.
+        None without the right to read it. A set never outlives its namespace, so it is read once.
         """
         known = self._clusters.get(uid)
         if known is None:
             known = await self._namespace_uid(key[0])
-            if known is not None:  # otherwise the right to look may still come
+            if known is not None:  # otherwise the right to read it may still be given
                 self._clusters[uid] = known
         return known
 
     def forget(self, uid: str) -> None:
-        """A set is gone."""
+        """Drop what is known about a set that is gone."""
         self._clusters.pop(uid, None)
 
     async def _namespace_uid(self, namespace: str) -> str | None:
@@ -71,7 +71,7 @@ class SetOwners:
 def owner_of(
     record: TrackStatus, pods: tuple[ObservedPod, ...]
 ) -> tuple[Owner | None, DatabaseIdentity | None]:
-    """The set that keeps this one out, and of which database, as the newest run has found it."""
+    """The set that owns the track, and of which database, as the newest run has read it."""
     for pod in pods:
         result = pod.result
         if record.outstanding and pod.run == record.run and result and result.outcome is Outcome.CONFLICT:
@@ -81,7 +81,7 @@ def owner_of(
 
 
 def has_released(body: Json, track: Track, database: DatabaseIdentity | None) -> bool:
-    """Whether a set says that it no longer uses this track of the database."""
+    """Whether a set's status says that it no longer uses this track of the database."""
     try:
         status = status_json.read(body.get("status"))
     except ValueError:
@@ -91,5 +91,5 @@ def has_released(body: Json, track: Track, database: DatabaseIdentity | None) ->
         return False
     if conditions.is_failing(status.conditions):
         return False  # only the conditions are about this generation
-    left_out = record.phase is Phase.SKIPPED and record.reason in (Reason.DISABLED, Reason.NO_SOURCE)
-    return left_out or differs(record.database, database)
+    unused = record.phase is Phase.SKIPPED and record.reason in (Reason.DISABLED, Reason.NO_SOURCE)
+    return unused or differs(record.database, database)

@@ -1,7 +1,7 @@
-"""How many Jobs may work at once, over all sets and for each namespace, and who is next.
+"""How many Jobs may run at once, over all sets and in each namespace, and which are next.
 
-A slot is for work: it is held while a container runs, or is about to. A Job that cannot start holds none,
-and is counted again when it starts, whatever the limit then.
+A slot is held while a container runs, or is about to. A Job that cannot start holds none; when it starts, it
+takes one again, even above the limit.
 """
 
 from collections.abc import Callable, Collection, Hashable, Mapping
@@ -13,30 +13,33 @@ from fluxbase_migrations.decisions.observed import Queue
 Holder = TypeVar("Holder", bound=Hashable)
 
 _NAMED: Final = 3
-"""Namespaces that a message names at most."""
+"""How many namespaces a message names at most."""
 
 
 @dataclass(slots=True)
 class _Line(Generic[Holder]):
-    """One namespace: how many slots it holds, and who waits, each in the order of asking."""
+    """One namespace: how many slots it holds, and its queue, in the order of the requests."""
 
     held: int = 0
     served: int = 0
-    """When it last took a slot, in turns."""
+    """The turn at which it last took a slot."""
     begun: dict[Holder, None] = field(default_factory=dict)
+    """Queued, of sets that have begun."""
     fresh: dict[Holder, None] = field(default_factory=dict)
+    """Queued, of sets that have not."""
 
     def of(self, *, begun: bool) -> dict[Holder, None]:
-        """Those who have begun, or those who have not."""
+        """The queue of holders that have begun, or of those that have not."""
         return self.begun if begun else self.fresh
 
 
 class Slots(Generic[Holder]):
-    """``wake`` is called with each holder that should ask again because a slot is free.
+    """``wake`` is called with each queued holder that can take a slot which has become free.
 
     Sets that have begun come first, so that a set's tracks run one after the other and not all user tracks at
     the end. Then comes the namespace that holds the fewest slots, and of several the one that was served
-    longest ago; within a namespace, first come, first served. So no namespace can starve the others.
+    longest ago; within a namespace, holders are served in the order of their requests. So no namespace can
+    starve the others.
     """
 
     def __init__(
@@ -46,33 +49,33 @@ class Slots(Generic[Holder]):
         namespace: Callable[[Holder], str],
         namespace_limit: int = 0,
     ) -> None:
-        """``namespace_limit`` is that of each namespace; 0: none."""
+        """``namespace_limit`` applies to each namespace; 0: no limit."""
         self._limit = limit
         self._wake = wake
         self._namespace = namespace
         self._namespace_limit = namespace_limit
         self._held: set[Holder] = set()
         self._waiting: dict[Holder, bool] = {}
-        """Whether each has begun."""
+        """All queued holders, and whether each has begun."""
         self._lines: dict[str, _Line[Holder]] = {}
-        """By namespace, as long as somebody in it holds or waits."""
+        """By namespace, as long as it has a holder of a slot or a queued one."""
         self._turn = 0
 
     @property
     def held(self) -> int:
-        """How many are taken."""
+        """How many slots are held."""
         return len(self._held)
 
     def holds(self, holder: Holder) -> bool:
-        """Whether it has a slot."""
+        """Whether ``holder`` has a slot."""
         return holder in self._held
 
     def waits(self, holder: Holder) -> bool:
-        """Whether it stands in line."""
+        """Whether ``holder`` is queued."""
         return holder in self._waiting
 
     def hold(self, holder: Holder) -> None:
-        """Its container runs, or is about to; it counts, whatever the limits."""
+        """Take a slot, whatever the limits: the container runs, or is about to."""
         if holder in self._held:
             return
         line = self._line(holder)
@@ -84,18 +87,18 @@ class Slots(Generic[Holder]):
         self._lines[self._namespace(holder)] = line
 
     def queue_of(self, holder: Holder, *, begun: bool = False, idle: Collection[Holder] = ()) -> Queue | None:
-        """What ``holder`` would have to wait for if it asked for a slot now; None: it may take one.
+        """What ``holder`` would have to wait for if it requested a slot now; None: it may take one.
 
-        ``begun`` says whether what it belongs to has begun already; ``idle`` are others of its namespace
-        whose slots are as good as given back. Nobody's place changes by asking.
+        ``begun`` says whether its set has begun already; ``idle`` are other holders of its namespace whose
+        slots will be released. The queue itself is not changed.
         """
         if holder in self._held:
             return None
-        own, before = self._namespace(holder), (self._held, self._lines, self._waiting)
-        line = self._lines.get(own, _Line())
-        given_back = self._held & set(idle)
-        line = replace(line, held=line.held - len(given_back), begun=dict(line.begun), fresh=dict(line.fresh))
-        self._held, self._lines = self._held - given_back, {**self._lines, own: line}
+        namespace, before = self._namespace(holder), (self._held, self._lines, self._waiting)
+        line = self._lines.get(namespace, _Line())
+        released = self._held & set(idle)
+        line = replace(line, held=line.held - len(released), begun=dict(line.begun), fresh=dict(line.fresh))
+        self._held, self._lines = self._held - released, {**self._lines, namespace: line}
         self._waiting = dict(self._waiting)
         try:
             self.wait(holder, begun=begun)
@@ -104,7 +107,7 @@ class Slots(Generic[Holder]):
             self._held, self._lines, self._waiting = before
 
     def wait(self, holder: Holder, *, begun: bool = False) -> None:
-        """Stand in line; ahead of all others if what it belongs to has ``begun``, also at an earlier call."""
+        """Queue for a slot; before all that have not, if its set has ``begun``, now or at an earlier call."""
         begun = begun or self._waiting.get(holder, False)
         if holder in self._held or self._waiting.get(holder) is begun:
             return
@@ -113,14 +116,14 @@ class Slots(Generic[Holder]):
         self._line(holder).of(begun=begun)[holder] = None
 
     def leave(self, holder: Holder) -> None:
-        """Stand in line no longer; a slot that is held stays held."""
+        """Leave the queue; a slot that is held stays held."""
         if holder not in self._held:
             self.release(holder)
 
     def release(self, holder: Holder, *, wake: bool = True) -> None:
-        """Its container has ended or cannot start, or there is no Job; and it does not wait for one.
+        """Give the slot back, or leave the queue.
 
-        Without ``wake``, call :meth:`wake_next` when it is known who takes the slot over.
+        Without ``wake``, call :meth:`wake_next` afterwards.
         """
         if holder not in self._held and holder not in self._waiting:
             return
@@ -132,17 +135,17 @@ class Slots(Generic[Holder]):
             self.wake_next()
 
     def wake_next(self) -> None:
-        """Have those ask again for whom a slot is free."""
-        for following in self._next():
-            self._wake(following)
+        """Wake the queued holders for which a slot is free."""
+        for holder in self._next():
+            self._wake(holder)
 
     def queue(self, holder: Holder) -> Queue:
-        """Why ``holder``, which waits, does: how many are ahead of it, and who has the slots."""
+        """Why ``holder``, which is queued, waits: how many are ahead of it, and who holds the slots."""
         own = self._namespace(holder)
         full = self._free() > 0 and self._is_full(self._lines[own].held)
         holders = sorted(
             ((name, line.held) for name, line in self._lines.items() if line.held),
-            key=lambda one: (-one[1], one[0]),
+            key=lambda count: (-count[1], count[0]),
         )
         if full:
             holders = [(own, self._lines[own].held)]
@@ -157,8 +160,8 @@ class Slots(Generic[Holder]):
     def _ahead(self, holder: Holder, lines: Mapping[str, _Line[Holder]]) -> int:
         """How many of ``lines`` are served before ``holder``, if no slot is released before.
 
-        Each namespace takes its next slot at the level of how many it holds by then. At one level, first come
-        those that have held as many from the beginning, then the others, in the order of the level below.
+        A namespace's level is how many slots it holds by the time it takes the next one. At the same level,
+        those that hold as many now are served first, then the others, in the order of the level below.
         """
         begun = self._waiting[holder]
         own = self._line(holder)
@@ -168,20 +171,20 @@ class Slots(Generic[Holder]):
         own_comes = False
         for line in lines.values():
             if line is own:
-                own_comes = True  # of namespaces that never had a slot, who came first is first
+                own_comes = True  # namespaces that never had a slot are served in the order of their requests
                 continue
-            theirs = self._level(line, begun=begun)
-            order = (-theirs, *self._age(line, begun=begun), own_comes)
+            line_level = self._level(line, begun=begun)
+            order = (-line_level, *self._age(line, begun=begun), own_comes)
             first = order < (-level, *self._age(own, begun=begun), True)
-            ahead += min(max(level + place - theirs + first, 0), len(line.of(begun=begun)))
+            ahead += min(max(level + place - line_level + first, 0), len(line.of(begun=begun)))
         return ahead
 
     def _level(self, line: _Line[Holder], *, begun: bool) -> int:
-        """How many it holds when the first who have begun, or the first who have not, are served."""
+        """How many slots it holds when the first that has ``begun``, or the first that has not, is served."""
         return line.held if begun else line.held + len(line.begun)
 
     def _age(self, line: _Line[Holder], *, begun: bool) -> tuple[bool, int, int]:
-        """Sorts lines of one level by when they were, or will have been, served last."""
+        """Sorts lines of the same level by when they were, or will have been, served last."""
         return not begun and bool(line.begun), -line.held, line.served
 
     def _free(self) -> int:
@@ -194,7 +197,7 @@ class Slots(Generic[Holder]):
         return self._lines.setdefault(self._namespace(holder), _Line())
 
     def _leave(self, holder: Holder) -> None:
-        """Leave the queue. A namespace without a holder or a waiting set loses its turn."""
+        """Leave the queue. A namespace without any holder, of a slot or queued, loses its turn."""
         begun = self._waiting.pop(holder, None)
         line = self._line(holder)
         if begun is not None:
@@ -203,7 +206,7 @@ class Slots(Generic[Holder]):
             del self._lines[self._namespace(holder)]
 
     def _next(self) -> list[Holder]:
-        """Who gets the slots that are free now."""
+        """The queued holders that get the slots which are free now."""
         chosen = list[Holder]()
         turn = self._turn
         state = {name: (line.held, line.served) for name, line in self._lines.items()}
@@ -211,11 +214,11 @@ class Slots(Generic[Holder]):
             lines = {name: iter(line.of(begun=begun)) for name, line in self._lines.items()}
             while lines and len(chosen) < self._free():
                 best = min(lines, key=lambda name: state[name])
-                following = next(lines[best], None)
-                if following is None or self._is_full(state[best][0]):
+                holder = next(lines[best], None)
+                if holder is None or self._is_full(state[best][0]):
                     del lines[best]
                     continue
-                chosen.append(following)
+                chosen.append(holder)
                 turn += 1
                 state[best] = state[best][0] + 1, turn
         return chosen

@@ -9,7 +9,7 @@ from fluxbase_migrations.core.names import ENV_FILE, MIGRATIONS_ROOT, Track
 
 
 def paths(track: Track, source: SourceSpec | None) -> tuple[str, ...]:
-    """Directories in the container; none for the migrations in the image."""
+    """Directories of the migration files in the container; none for those built into the image."""
     root = f"{MIGRATIONS_ROOT}/{track}"
     if source is None:
         return ()
@@ -27,20 +27,20 @@ def volumes(track: Track, source: SourceSpec | None) -> tuple[list[Json], list[J
         return [], []
     if source.persistent_volume_claim is not None:
         claim = {"claimName": source.persistent_volume_claim.claim_name}
-        found = [{"name": "source", "persistentVolumeClaim": claim}]
-        return found, [{"name": "source", "mountPath": f"{MIGRATIONS_ROOT}/{track}", "readOnly": True}]
-    found, mounts = [], []
+        volume = {"name": "source", "persistentVolumeClaim": claim}
+        return [volume], [{"name": "source", "mountPath": f"{MIGRATIONS_ROOT}/{track}", "readOnly": True}]
+    config_maps, mounts = [], []
     for number, (name, path) in enumerate(zip(source.config_map_names(), paths(track, source), strict=True)):
-        found.append({"name": f"source-{number}", "configMap": {"name": name}})
+        config_maps.append({"name": f"source-{number}", "configMap": {"name": name}})
         mounts.append({"name": f"source-{number}", "mountPath": path, "readOnly": True})
-    return found, mounts
+    return config_maps, mounts
 
 
 def variables(files: Sequence[NamespacedName]) -> list[Json]:
-    """Small files, which the kubelet puts into the environment.
+    """Variables for small files, which the kubelet fills in.
 
-    They are optional: where the kubelet finds others, because they were edited since or because it still
-    knows an immutable ConfigMap that was made again, the Job must end with SourceChanged, not wait for ever.
+    They are optional: where a key is missing, because the ConfigMap was edited since or because the kubelet
+    still has a former immutable one of the name, the Job must end with SourceChanged, not wait for ever.
     """
     return [
         {

@@ -1,4 +1,4 @@
-"""Sets that have lost a track to another one: only a run of theirs can tell them, so it must be started."""
+"""Sets that have lost a track to another set: only a run of theirs finds that out, so one must be started."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from fluxbase_migrations.core.names import Track
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a status says of a track that was taken over."""
+    """A track that was taken over, by the status of the taker."""
 
     former: NamespacedName
     """The former owner."""
     uid: str
-    """Its uid then."""
+    """Its uid when it lost the track."""
     at: datetime
 
 
 class Takeovers:
-    """What the statuses of the takers say. Nothing is kept of a taker that is gone, or says it no more."""
+    """All losses that are in the statuses of sets that have taken a track over (takers)."""
 
     def __init__(self) -> None:
         self._by_taker: dict[tuple[NamespacedName, Track], Loss] = {}
         self._takers: dict[NamespacedName, set[tuple[NamespacedName, Track]]] = defaultdict(set)
-        """By former owner."""
+        """By former owner: the takers and tracks."""
 
     def note(self, taker: NamespacedName, track: Track, record: TrackStatus) -> NamespacedName | None:
-        """Remember what a taker's status says; returns the former owner where that is news."""
+        """Record the status of a taker's track; returns the former owner if the loss is new."""
         loss = _loss(record)
         if loss == self._by_taker.get((taker, track)):
             return None
@@ -41,7 +41,7 @@ class Takeovers:
         return loss.former
 
     def lost(self, former: NamespacedName) -> dict[Track, tuple[str, datetime]]:
-        """By track: from which uid of ``former``, and when, it was taken over last."""
+        """By track that was taken over from ``former``: its uid then, and the time of the last takeover."""
         losses: dict[Track, Loss] = {}
         for taker, track in self._takers.get(former, ()):
             loss = self._by_taker[taker, track]
@@ -50,7 +50,7 @@ class Takeovers:
         return {track: (loss.uid, loss.at) for track, loss in losses.items()}
 
     def forget(self, taker: NamespacedName) -> None:
-        """A set is gone."""
+        """Drop the losses in the status of a set that is gone."""
         for track in Track:
             self._forget(taker, track)
 
@@ -63,7 +63,7 @@ class Takeovers:
             del self._takers[loss.former]
 
     def __len__(self) -> int:
-        """How many there are."""
+        """How many losses are recorded."""
         return len(self._by_taker)
 
 
