@@ -1,7 +1,7 @@
-"""A terminal's live line while files run: which one, for how long, at which statement, and what it waits for.
+"""A live line in the terminal while files run: file, duration, statement, and what the server waits for.
 
-Imported only where standard output is a terminal. It draws when the runner's own wait for the server wakes up
-every half second, so it needs neither a thread nor a library; a file that is faster shows nothing.
+Imported only where standard output is a terminal. It is drawn by the runner's loop that waits for the server,
+every half second, so it needs neither a thread nor a library; for a file that is faster nothing is drawn.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ from fluxbase_migrations.core.text import elapsed, visible
 from fluxbase_migrations.runner.connection.activity import Activity
 
 LOOK_EVERY: Final = 2.0
-"""Seconds between two questions to the server."""
+"""Seconds between two queries of the server's activity."""
 _CLEAR: Final = "\r\x1b[2K"
 _DIM, _RED, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 _LEVELS: Final = {"WARN": _YELLOW, "ERROR": _RED}
 
 
 class LiveLine:
-    """The line, and the log's lines above it."""
+    """Writes the live line, and the log lines above it. ``clock`` returns monotonic seconds."""
 
     def __init__(self, *, colours: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._colours = colours
@@ -35,41 +35,41 @@ class LiveLine:
         self._next_look = 0.0
         self._activity = Activity()
         self._blind = False
-        """The server could not be asked: nobody tries again."""
+        """A query of the activity has failed: it is not tried again."""
         self._drawn = False
 
     def write(self, text: str) -> None:
-        """Write a line of the log above the live line, which comes again with the next tick.
+        """Write a log line in place of the live line, which the next tick draws again.
 
         Raises:
-            OSError: standard output takes nothing.
+            OSError: standard output cannot be written to.
         """
         clear, self._drawn = (_CLEAR if self._drawn else ""), False
         sys.stdout.write(clear + (self._coloured(text) if self._colours else text))
         sys.stdout.flush()
 
     def begin(self, file: str, number: int, total: int, statements: int) -> None:
-        """A file begins."""
+        """Start the line of a file, ``number`` of ``total``."""
         self._file = f"{file} ({number} of {total})"
         self._statements, self._at = statements, None
         self._began = self._clock()
         self._next_look, self._activity = self._began + LOOK_EVERY / 2, Activity()
 
     def tick(self, waited: float, statements: tuple[int, int] | None, look: Callable[[], Activity]) -> None:
-        """Draw what is known, and ask the server from time to time."""
+        """Draw the line; calls ``look``, which queries the server, every LOOK_EVERY seconds at most."""
         if not self._file:
             return
         self._at = statements
         if self._clock() >= self._next_look and not self._blind:
             try:
                 self._activity = look()
-            except Exception:  # no slot is left, a pooler gives no more: the line goes on without
+            except Exception:  # no connection is left, of the server or a pooler
                 self._blind, self._activity = True, Activity()
             self._next_look = self._clock() + LOOK_EVERY
         self._draw()
 
     def end(self) -> None:
-        """Nothing runs: the line goes."""
+        """Remove the line: nothing runs any more."""
         self._file = ""
         if self._drawn:
             self._drawn = False
@@ -94,7 +94,7 @@ class LiveLine:
         self._put(_CLEAR + (f"{_DIM}{line}{_PLAIN}" if self._colours else line))
 
     def _put(self, text: str) -> None:
-        """Without a terminal any more the run goes on all the same."""
+        """Write to the terminal; the run continues if that is gone."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -116,7 +116,7 @@ def _position(first: int, last: int, total: int) -> str:
 
 
 def fitted(text: str, width: int) -> str:
-    """``text`` in at most ``width`` columns of a terminal."""
+    """``text``, cut to at most ``width`` columns of a terminal."""
     if text.isascii():
         return text if len(text) <= width else text[: max(0, width - 1)] + "…"
     room, kept = width, ""

@@ -20,7 +20,7 @@ _NOT_REHEARSED: Final = "not rehearsed: the files would be refused, or the recor
 
 
 def plan(setup: Setup, tracks: list[tuple[Track, MigrationFiles]], given: argparse.Namespace) -> int:
-    """Look ahead, and print what was seen; returns the exit code."""
+    """Compute the plan, rehearse it if requested, and print both; returns the exit code."""
     planned = pending(setup, tracks, Target(given.count, given.to))
     if given.rehearse is None or not any(track.files for track in planned):
         return show(planned, given.form, detailed=given.detailed_exitcode)
@@ -41,7 +41,7 @@ def _copy(setup: Setup, url: str) -> Setup:
 
 
 def show(tracks: Sequence[TrackPlan], form: str, *, detailed: bool, seen: Rehearsal | None = None) -> int:
-    """Print the plan; 1 where a run would be refused, else 0, or :data:`PENDING` if that is asked for."""
+    """Print the plan; returns 1 if a run would be refused, else 0, or with ``detailed`` :data:`PENDING`."""
     code = output.answer([plan_json.document(tracks, seen)] if form == "json" else _lines(tracks, seen))
     if code or any(track.failed for track in tracks) or (seen is not None and seen.failed):
         return 1

@@ -13,7 +13,7 @@ from fluxbase_migrations.runner.lookahead.summary import summary
 
 
 def document(tracks: Sequence[TrackPlan], seen: Rehearsal | None) -> str:
-    """The plan, and the rehearsal if there was one."""
+    """The plan as JSON, with the rehearsal if there was one."""
     found = summary(tracks)
     made: dict[str, Any] = {
         "pending": found.files,
