@@ -244,7 +244,9 @@ async def test_kubectl_shows_and_approves_the_plan(
     shop: Shop,
     operator: Running,
     kubectl: Kubectl,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     await made(shop.cluster)
     name = f"{shop.cluster.namespace}/shop"
     await shop.run("user", 1)
