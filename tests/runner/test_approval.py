@@ -243,6 +243,21 @@ def test_another_set_s_track_is_a_conflict_and_no_plan(pod: Pod) -> None:
     assert pod.run(pod.spec({})).outcome is Outcome.APPLIED
 
 
+def test_what_another_tool_has_migrated_is_refused_and_no_plan(
+    pod: Pod, connection: psycopg.Connection
+) -> None:
+    connection.execute("CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL)")
+    connection.execute("INSERT INTO schema_migrations VALUES (2, false)")
+    before = everything(connection)
+    assert pod.run(manual(pod, FILES)).outcome is Outcome.FOREIGN_TABLE
+    assert everything(connection) == before
+
+
+@pytest.mark.parametrize("content", [b"SELECT '\0'", b"\xff"], ids=["a NUL byte", "not UTF-8"])
+def test_a_file_that_no_run_could_use_waits_for_no_approval(pod: Pod, content: bytes) -> None:
+    assert pod.run(manual(pod, {"001_a.up.sql": content})).outcome is Outcome.INVALID_SOURCE
+
+
 def test_a_baseline_is_recorded_with_the_approved_run(pod: Pod, connection: psycopg.Connection) -> None:
     connection.execute("CREATE TABLE a (i int)")
     waiting = pod.run(manual(pod, FILES, baseline=1))
