@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
@@ -40,6 +40,18 @@ def check_jobs(revisions: Sequence[Revision], jobs: Sequence[Revision], *, alone
             _check_job(job, _last_write(own, plan, job.version))
         looked += 1
     return looked
+
+
+def check_approvals(jobs: Sequence[Revision], approved: Collection[str], *, manual: bool) -> int:
+    """Each Job carries only a plan that was approved, and runs nothing else; returns how many carry one."""
+    carried = 0
+    for job in jobs:
+        spec = _job_spec(job)
+        assert spec.get("manual", False) == manual, f"{job.name}: its files need no approval"
+        plan = spec.get("approved")
+        assert plan is None or plan["digest"] in approved, f"{job.name}: nobody has approved {plan}"
+        carried += plan is not None
+    return carried
 
 
 def check_obeyed(obeyed: Mapping[int, Iterable[str]], jobs: Sequence[Revision]) -> int:
@@ -95,7 +107,7 @@ def _commands(spec: Json) -> dict[str, str]:
         found[ANNOTATION_FORCE] = f"{track}={spec['force']['version']}@{spec['force']['token']}"
     if "take_over" in spec:
         found[ANNOTATION_TAKE_OVER] = f"{track}={spec['take_over']['uid']}@{spec['take_over']['token']}"
-    if "requested_at" in spec:
+    if "requested_at" in spec and "approved" not in spec:  # an approval may ask for a failed file, too
         found[ANNOTATION_REQUESTED_AT] = spec["requested_at"]
     return found
 

@@ -3,11 +3,20 @@
 import asyncio
 import secrets
 
+from fluxbase_migrations.controller.client.kube import KubeError
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.json_names import Json
-from fluxbase_migrations.core.names import ANNOTATION_FORCE, ANNOTATION_REQUESTED_AT, Phase, Track
+from fluxbase_migrations.core.names import (
+    ANNOTATION_APPROVE,
+    ANNOTATION_FORCE,
+    ANNOTATION_REQUESTED_AT,
+    Approval,
+    Phase,
+    Track,
+)
 from fluxbase_migrations.core.result import Outcome
+from fluxbase_migrations.decisions.command_status import OPEN
 from tests.chaos.migrations import Source
 from tests.chaos.objects import EVERY, Objects
 from tests.chaos.places import Places
@@ -41,6 +50,8 @@ class Life:
         """None: nothing is asked for that still stands there."""
         self.force: str | None = None
         """The command that stands there."""
+        self.approved: set[str] = set()
+        """Digests of the tracks' plans that were approved."""
         self._suspended = False
         self._operator = ""
         self.said: list[str] = []
@@ -71,6 +82,7 @@ class Life:
             "database": _database(self.places.secret),
             "tracks": {"system": {"enabled": self.script.system}, "user": user},
             "retry": {"backoff": "1s"},
+            "approval": Approval.MANUAL if self.script.manual else Approval.AUTOMATIC,
             "suspend": self._suspended,
             "operator": self._operator,
         }
@@ -88,6 +100,22 @@ class Life:
             await asyncio.sleep(max(0.0, began + change.at - asyncio.get_running_loop().time()))
             await self._make(change)
             self.said.append(f"{asyncio.get_running_loop().time() - began:.2f} s: {self.name}: {change.kind}")
+
+    async def approve(self) -> None:
+        """Approve each plan that is shown, until cancelled."""
+        while True:
+            name, body = self.name, await self.objects.find_set(self.name)
+            plan = (body or {}).get("status", {}).get("plan")
+            if body is not None and plan is not None and not _is_being_approved(body, plan["digest"]):
+                tracks = body["status"]["tracks"]
+                self.approved |= {tracks[track]["plan"]["digest"] for track in plan["tracks"]}
+                value = f"{plan['digest']}@{secrets.token_hex(4)}"
+                try:
+                    await self.objects.annotate(name, ANNOTATION_APPROVE, value)
+                except KubeError as error:
+                    if error.status != 404:  # it was deleted meanwhile
+                        raise
+            await asyncio.sleep(EVERY)
 
     async def settle(self) -> Json:
         """Wait for the right state; returns the set.
@@ -282,6 +310,14 @@ class Life:
 
 def _database(secret: str) -> Json:
     return {"urlFrom": {"secretKeyRef": {"name": secret, "key": "url"}}}
+
+
+def _is_being_approved(body: Json, digest: str) -> bool:
+    """Whether the annotation approves that plan, and the operator has not refused or forgotten it."""
+    value = (body["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE, "")
+    command = (body["status"].get("commands") or {}).get("approve") or {}
+    over = command.get("value") == value and command["state"] not in OPEN
+    return value.startswith(digest) and not over
 
 
 def _noticed(body: Json, command: str, value: str) -> bool:

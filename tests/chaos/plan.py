@@ -126,9 +126,12 @@ class Script:
     """Whether the system track is on."""
     initial: Sequence[Migration]
     changes: Sequence[Change]
+    manual: bool = False
+    """Whether plans have to be approved; somebody approves each that is shown."""
 
     def __str__(self) -> str:
-        begin = f"{self.name}{' with system' if self.system else ''}, {len(self.initial)} migrations"
+        kind = f"{' with system' if self.system else ''}{' by approval' if self.manual else ''}"
+        begin = f"{self.name}{kind}, {len(self.initial)} migrations"
         return "; ".join([begin, *map(str, self.changes)])
 
 
@@ -216,7 +219,7 @@ class _Drawing:
         ):
             if wanted:
                 changes.append(self._change(SPAN, kind))
-        return Script(name, chance.random() < 0.4, initial, changes)
+        return Script(name, chance.random() < 0.4, initial, changes, manual=chance.random() < 0.3)
 
     def _migration(self, *, broken: bool = False) -> Migration:
         self._latest += 1

@@ -12,6 +12,7 @@ A round draws the same again; where exactly a kill hits depends on the machine.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -87,7 +88,7 @@ async def play(here: World, plan: Plan, lives: list[Life], happened: list[str]) 
         await asyncio.sleep(max(0.0, began + kill.at - asyncio.get_running_loop().time()))
         happened.append(await here.strike(kill, chance, prefix))
 
-    async with here.accompanied(plan.other):
+    async with here.accompanied(plan.other), approving(lives):
         async with asyncio.TaskGroup() as tasks:
             for life in lives:
                 tasks.create_task(life.follow())
@@ -99,6 +100,19 @@ async def play(here: World, plan: Plan, lives: list[Life], happened: list[str]) 
     for life in lives:
         for database in life.places.databases:
             await asyncio.to_thread(database.drop)
+
+
+@contextlib.asynccontextmanager
+async def approving(lives: list[Life]) -> AsyncIterator[None]:
+    """Somebody approves what waits for it."""
+    people = [asyncio.create_task(life.approve()) for life in lives if life.script.manual]
+    try:
+        yield
+    finally:
+        for one in people:
+            one.cancel()
+        ended = await asyncio.gather(*people, return_exceptions=True)
+    assert [one for one in ended if not isinstance(one, asyncio.CancelledError)] == []
 
 
 async def check(
@@ -157,6 +171,7 @@ def check_commands(here: World, life: Life, settled: Json, alone: bool) -> int:
     jobs = [one for one in here.jobs.created if set_of(one.body or {}) in life.names]
     revisions = [one for name in life.names for one in here.history.of(name)]
     command_checks.check_jobs(revisions, jobs, alone=alone)
+    command_checks.check_approvals(jobs, life.approved, manual=life.script.manual)
     obeyed = {one.oid: one.obeyed() for one in life.places.databases}
     command_checks.check_told(settled, obeyed)
     return command_checks.check_obeyed(obeyed, jobs)

@@ -16,7 +16,7 @@ from fluxbase_migrations.core.names import (
     LABEL_SET_UID,
     LABEL_TRACK,
 )
-from tests.chaos.command_checks import check_jobs, check_obeyed, check_told
+from tests.chaos.command_checks import check_approvals, check_jobs, check_obeyed, check_told
 from tests.chaos.history import Revision
 
 OID = 16384
@@ -156,3 +156,26 @@ def test_a_command_that_is_called_obeyed_was(
             check_told(body, obeyed)
     else:
         check_told(body, obeyed)
+
+
+PLAN = {"digest": "sha256:1"}
+
+
+@pytest.mark.parametrize(
+    ("told", "manual", "found"),
+    [
+        ({"manual": True, "approved": PLAN}, True, None),
+        ({"manual": True}, True, None),
+        ({}, False, None),
+        ({"manual": True, "approved": {"digest": "sha256:2"}}, True, "nobody has approved"),
+        ({}, True, "need no approval"),
+    ],
+    ids=["approved", "a plan", "automatic", "never approved", "without approval"],
+)
+def test_an_approval_that_nobody_gave_is_found(told: dict[str, Any], manual: bool, found: str | None) -> None:
+    jobs = [job(1, 1, **told)]
+    if found is None:
+        assert check_approvals(jobs, {"sha256:1"}, manual=manual) == ("approved" in told)
+        return
+    with pytest.raises(AssertionError, match=found):
+        check_approvals(jobs, {"sha256:1"}, manual=manual)

@@ -327,6 +327,7 @@ VALUES: Mapping[str, tuple[tuple[str, ...], str, str]] = {
         "sslRootCertFrom:\n        secretKeyRef:\n          key: ca.crt\n          name: creds",
     ),
     "config.database.userMigrationsPath": (VOLUME, "Deployment", "mountPath: /m\n"),
+    "approval": ((DATABASE, 'approval="Manual"'), "FluxbaseMigrationSet", "approval: Manual"),
     "exposure": ((DATABASE, 'exposure="Fail"'), "FluxbaseMigrationSet", "exposure: Fail"),
     "verify.interval": ((DATABASE, 'verify.interval="6h"'), "FluxbaseMigrationSet", "interval: 6h"),
     "userMigrations.configMap": (
@@ -392,6 +393,7 @@ def test_every_value_is_documented_and_every_documented_one_is_tested() -> None:
         ),
         (('imagee={"tag":"1"}',), "imagee"),
         (('config={"database":{"sslMode":"on"}}',), "sslMode"),
+        (('approval="manual"',), "approval"),
         (('exposure="fail"',), "exposure"),
         (('config={"database":{"port":"5432"}}',), "port"),
         ((PERSISTENCE, 'config.database.userMigrationsPath="/"'), "userMigrationsPath"),

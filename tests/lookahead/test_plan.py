@@ -14,11 +14,11 @@ from psycopg import sql
 from dev.peers import write_files
 from dev.postgres_server import Endpoint
 from dev.waiting import eventually
-from fluxbase_migrations.cli.wrapping import WIDTH
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.runner.lookahead.effect import Effect, State
 from fluxbase_migrations.runner.lookahead.modes import Lock
 from fluxbase_migrations.runner.lookahead.pending import Target, pending
+from fluxbase_migrations.runner.lookahead.wrapping import WIDTH
 from tests.runner.test_cli import typed
 from tests.runner.track import Runner, source
 from tests.support.databases import Database, administer, create_login, drop_role, fresh_database

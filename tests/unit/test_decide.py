@@ -20,6 +20,7 @@ from fluxbase_migrations.api.status import (
     TrackStatus,
 )
 from fluxbase_migrations.api.transitions import TRANSITIONS, line_of
+from fluxbase_migrations.core.approval import TrackPlan
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import CommandState, Phase, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
@@ -81,6 +82,7 @@ def look(
     status: SetStatus | None = None,
     requested_at: Annotation | None = None,
     force: Annotation | None = None,
+    manual: bool = False,
 ) -> SetDecision:
     """Decide about a set whose system track is disabled."""
     user = replace(seen or ObservedTrack(Track.USER, desired), jobs=jobs, pods=pods)
@@ -95,6 +97,7 @@ def look(
             status=replace(before, tracks=TracksStatus(None, record)),
             retry=retry or RetryPolicy(),
             suspended=suspended,
+            manual=manual,
             given=Given(requested_at, force),
         )
     )
@@ -135,6 +138,13 @@ VOLUME = replace(WANT, volume="files, path .", allow_empty=True)
 ERROR = ErrorInfo("syntax error", file="005_x.up.sql", line=3, sql_state="42601", hint="no")
 SQL_ERROR = Result(Outcome.SQL_ERROR, version=5, dirty=True, observed=True, error=ERROR)
 EXPOSED = Result(Outcome.EXPOSED, version=4, observed=True, error=ErrorInfo("public.t"))
+WAITS = Result(
+    Outcome.AWAITING_APPROVAL,
+    version=4,
+    observed=True,
+    pending=1,
+    plan=TrackPlan("sha256:0", 1, to_version=5),
+)
 INCOMPLETE = Result(Outcome.PLATFORM_INCOMPLETE, version=4, observed=True, error=ErrorInfo("role anon"))
 FAILED = replace(APPLIED, phase=Phase.FAILED, outcome=Outcome.SQL_ERROR, dirty=True, version=5)
 WAITING = replace(APPLIED, outcome=Outcome.UNREACHABLE, waits=1, retry_at=NOW + timedelta(seconds=10))
@@ -146,6 +156,13 @@ FORCED = SetStatus(commands=CommandsStatus(force=CommandStatus("user=-1@token", 
 EMPTY = Blocked("SourceEmpty", "empty", empty=WANT)
 
 CASES = {
+    "a plan waits for approval": Case(
+        Phase.PENDING,
+        "AwaitingApproval",
+        look(PLANNED, jobs=(JOB,), pods=(ended(WAITS),), manual=True),
+        stalled=True,
+        says="1 file waits for approval (to version 5; effects unknown)",
+    ),
     "a new track gets a Job": Case(Phase.PENDING, "Starting", look(), creates=1, stalled=False),
     "a planned run without a Job gets it, after a crash between the two": Case(
         Phase.PENDING, "Starting", look(PLANNED), creates=1

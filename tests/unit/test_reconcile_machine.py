@@ -6,6 +6,7 @@ real. Each write of a status is held against kstatus' rules and the table of sta
 
 import asyncio
 import difflib
+import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from fluxbase_migrations.controller.reconcile.reconciler import Reconciler
 from fluxbase_migrations.controller.reconcile.slots import Slots
 from fluxbase_migrations.controller.watch.config_map_reader import ConfigMapIndex, ConfigMapReader
 from fluxbase_migrations.controller.watch.store import ObjectKind, Store
+from fluxbase_migrations.core.approval import PlanStart, TrackPlan
 from fluxbase_migrations.core.digest import source_digest
 from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
@@ -41,6 +43,7 @@ from fluxbase_migrations.core.names import (
     API_VERSION,
     CONTAINER,
     KIND,
+    Approval,
     CommandState,
     ExposurePolicy,
     Phase,
@@ -85,6 +88,7 @@ READ = frozenset(
         Outcome.SQL_ERROR,
         Outcome.EXPOSED,
         Outcome.PLATFORM_INCOMPLETE,
+        Outcome.AWAITING_APPROVAL,
     }
 )
 """Outcomes of runs that have read the row at their end."""
@@ -97,6 +101,8 @@ class Row:
     version: int | None = None
     dirty: bool = False
     tokens: list[str] = field(default_factory=list)
+    entries: int = 0
+    """How often a plan was brought to its end, or a version was forced."""
     owner: SetRef | None = None
     open: bool = False
     """Whether requests reach something past row-level security; of the user track."""
@@ -126,12 +132,13 @@ def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool
     if row.owner and row.owner.uid not in (job.set.uid, job.take_over_from, asked):
         owner = {"owner": str(row.owner), "owner_uid": row.owner.uid, "owner_cluster": row.owner.cluster}
         return row.result(Outcome.CONFLICT, **owner)
-    row.owner = job.set
+    owner_before, row.owner = row.owner, job.set
     latest = len(files)
     obeyed = (*(("force",) if job.force else ()), *(("take-over",) if asked else ()))
     known: dict[str, Any] = {"latest": latest, "source_digest": job.expected_digest, "obeyed": obeyed}
     if job.force and job.force.token not in row.tokens:
         row.tokens.append(job.force.token)
+        row.entries += 1
         row.version, row.dirty = (None if job.force.version < 1 else job.force.version), False
     target = latest if job.target is None else job.target
     at = row.version or 0
@@ -144,10 +151,14 @@ def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool
         return row.result(Outcome.PLATFORM_INCOMPLETE, error=ErrorInfo("role anon is missing"), **known)
     if at > target and job.rollback is Rollback.FORBID:
         return row.result(Outcome.ROLLBACK_FORBIDDEN, error=ErrorInfo("rollback is Forbid"), **known)
+    if job.manual and (plan := waiting_plan(row, job, at, target)) is not None:
+        row.owner = job.set if obeyed else owner_before
+        return row.result(Outcome.AWAITING_APPROVAL, plan=plan, pending=1, **known)
     if not to_the_end:
         row.version, row.dirty = min(at + 1, latest), True
         return row.result(Outcome.SQL_ERROR, error=ErrorInfo("syntax error"), pending=1, **known)
     outcome = Outcome.NO_CHANGE if at == target else Outcome.APPLIED if at < target else Outcome.ROLLED_BACK
+    row.entries += at != target or row.dirty
     row.version, row.dirty = target or None, False
     if job.track is Track.USER and job.exposure is not ExposurePolicy.IGNORE:
         found = (EXPOSURE,) if row.open else ()
@@ -155,6 +166,30 @@ def migrate(row: Row, job: JobSpec, files: dict[str, bytes], *, to_the_end: bool
         if found and job.exposure is ExposurePolicy.FAIL:
             known["error"], outcome = ErrorInfo("public.m"), Outcome.EXPOSED
     return row.result(outcome, pending=latest - target, **known)
+
+
+def waiting_plan(row: Row, job: JobSpec, at: int, target: int) -> TrackPlan | None:
+    """What has to be approved first; None if nothing has, or it is what is left of the approved plan."""
+    start = PlanStart(at or None, entry=row.entries, database=row.database)
+    nothing = at == target and not row.dirty
+    if job.plan_only or not (nothing or is_approved(row, job, at, target)):
+        count = 0 if nothing else max(abs(target - at), 1)
+        return TrackPlan(model_digest(job, start, target), count, (), target or None, start)
+    return None
+
+
+def is_approved(row: Row, job: JobSpec, at: int, target: int) -> bool:
+    approved = job.approved
+    if approved is None or model_digest(job, approved.start, target) != approved.digest:
+        return False
+    begin, same = approved.start.version or 0, approved.start.database == row.database
+    return same and approved.start.entry == row.entries and min(begin, target) <= at <= max(begin, target)
+
+
+def model_digest(job: JobSpec, start: PlanStart, target: int) -> str:
+    database = start.database
+    where = (job.track, start.version, start.entry, str(database), target, job.expected_digest)
+    return f"sha256:{hashlib.sha256(repr(where).encode()).hexdigest()}"
 
 
 class Decided(Reconciler):
@@ -216,6 +251,10 @@ class Life(RuleBasedStateMachine):
         """Those that were given when no database was known."""
         for name in SECRETS:
             self.drop_and_make_again(name)
+        self.plans: list[str] = []
+        """Digests of the plans that were approved."""
+        self.approved: set[str] = set()
+        """Those of their tracks."""
         self.was_disabled = False
         self.up = True
         self.lag = frozenset[ObjectKind]()
@@ -356,8 +395,9 @@ class Life(RuleBasedStateMachine):
     def check_order(self, body: Json, track: Track, found: Json) -> None:
         line = line_of(Phase(found["phase"]), found["reason"])
         if track is Track.USER and line.phase is Phase.PENDING and found["reason"] == "Starting":
-            system = body["status"]["tracks"]["system"]["phase"]
-            assert system in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED), f"system is {system}"
+            system = body["status"]["tracks"]["system"]
+            settled = system["phase"] in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED)
+            assert settled or system["reason"] == Outcome.AWAITING_APPROVAL, f"system is {system}"
 
     # People
 
@@ -490,7 +530,26 @@ class Life(RuleBasedStateMachine):
         self.the_operator_looks()
         self.go_on("ContainerCreating", ["later", "later", Outcome.APPLIED])
 
-    @rule(name=st.sampled_from(["requested-at", "force", "take-over"]))
+    @rule(policy=st.sampled_from(list(Approval)))
+    def set_approval(self, policy: Approval) -> None:
+        self.change(approval=policy)
+
+    @rule()
+    def approve(self) -> None:
+        """As kubectl does: the plan that is shown."""
+        status = self.api.objects[SET].get("status", {})
+        if (plan := status.get("plan")) is None:
+            return
+        self.approved |= {status["tracks"][track]["plan"]["digest"] for track in plan["tracks"]}
+        self.plans.append(plan["digest"])
+        self.annotate("approve", f"{plan['digest']}@{len(self.plans)}")
+
+    @rule(which=st.integers(0, 9))
+    def approve_what_was_shown_before(self, which: int) -> None:
+        if self.plans:
+            self.annotate("approve", self.plans[which % len(self.plans)])
+
+    @rule(name=st.sampled_from(["requested-at", "force", "take-over", "approve"]))
     def withdraw(self, name: str) -> None:
         annotations = dict(self.api.objects[SET]["metadata"].get("annotations", {}))
         annotations.pop(f"fluxbase.io/{name}", None)
@@ -632,6 +691,12 @@ class Life(RuleBasedStateMachine):
                 assert not (_deleted(job) and job["metadata"]["name"] in self.in_flight), job
 
     @invariant()
+    def no_job_has_an_approval_that_nobody_gave(self) -> None:
+        for job in [job for track in Track for job in self.jobs(track)]:
+            given = told(job).approved
+            assert given is None or given.digest in self.approved, given
+
+    @invariant()
     def nobody_is_taken_over_who_is_there(self) -> None:
         there = self.api.objects.get(OTHER)
         for job in [job for track in Track for job in self.jobs(track)]:
@@ -694,6 +759,7 @@ class Life(RuleBasedStateMachine):
         self.lag, self.config_maps_lag = frozenset(), False
         for _ in range(60):
             self.go_on("ContainerCreating", [Outcome.APPLIED])
+            self.approve()
             self.now += timedelta(seconds=400)
             body = self.api.objects[SET]
             if kstatus.compute(body) == "Current":

@@ -42,6 +42,7 @@ class EventReason(StrEnum):
     REQUESTED = "Requested"
     FORCED = "Forced"
     TAKE_OVER_REQUESTED = "TakeOverRequested"
+    APPROVED = "Approved"
     COMMAND_OBEYED = "CommandObeyed"
     COMMAND_WITHDRAWN = "CommandWithdrawn"
     COMMAND_REFUSED = "CommandRefused"
@@ -61,9 +62,10 @@ EVENTS: Final[dict[EventReason, str]] = {
     EventReason.REQUESTED: "`fluxbase.io/requested-at` was given",
     EventReason.FORCED: "`fluxbase.io/force` was given",
     EventReason.TAKE_OVER_REQUESTED: "`fluxbase.io/take-over` was given",
+    EventReason.APPROVED: "`fluxbase.io/approve` was given, for the plan that waits",
     EventReason.COMMAND_OBEYED: "a run did what a command asked for",
     EventReason.COMMAND_WITHDRAWN: "a command's annotation was removed before it was obeyed",
-    EventReason.COMMAND_REFUSED: "a command is malformed, or was given for another database",
+    EventReason.COMMAND_REFUSED: "a command is malformed, or was given for another database or plan",
     EventReason.RECONCILE_ERROR: "the set cannot be reconciled: invalid spec, or failed API requests",
     EventReason.OPERATOR_CONFLICT: "another installation of the operator runs a Job for this set",
 }
@@ -92,6 +94,8 @@ class Effect(StrEnum):
     """Depends on the kind of source and on what was applied before."""
     RETRY = "retry"
     """Pending; retried up to ``retry.limit`` times, then Failed."""
+    APPROVAL = "approval"
+    """Pending until somebody approves the plan."""
     CLAIMED = "claimed"
     """Failed until the other set releases the track, or a take-over command is given."""
     STOP = "stop"
@@ -108,6 +112,8 @@ EFFECTS: Final[dict[Effect, str]] = {
     "with versions applied: Failed, `AheadOfSource`",
     Effect.RETRY: "Pending; retried after `retry.backoff` doubled each time, up to `retry.limit` times; "
     "then Failed",
+    Effect.APPROVAL: "Pending until `kubectl fluxbase approve` (annotation `fluxbase.io/approve`), or until "
+    "the source, the spec or a command changes",
     Effect.CLAIMED: "Failed, `DatabaseClaimed`, until the other set is deleted or releases it, or until "
     "`kubectl fluxbase take-over` (annotation `fluxbase.io/take-over`)",
     Effect.STOP: "Failed until the source, the spec or a command changes",
@@ -131,6 +137,8 @@ OUTCOMES: Final[dict[Outcome | None, str]] = {
     Outcome.PLATFORM_INCOMPLETE: "The database lacks something that the recorded version of the system track "
     "makes (roles, policies, privileges, functions): a dump was restored without roles, for example.",
     Outcome.SOURCE_EMPTY: "There are no migration files.",
+    Outcome.AWAITING_APPROVAL: "There is something to run that nobody has approved, and `approval` is "
+    "Manual; nothing was changed.",
     Outcome.TRANSIENT: "A transient error: serialization, deadlock, lock timeout, connection lost.",
     Outcome.CONFLICT: "Another set owns this track of this database.",
     Outcome.SQL_ERROR: "PostgreSQL refused a statement.",
@@ -160,6 +168,8 @@ def effect(outcome: Outcome | None) -> Effect:
             return Effect.RETRY
         case Outcome.SOURCE_EMPTY:
             return Effect.EMPTY
+        case Outcome.AWAITING_APPROVAL:
+            return Effect.APPROVAL
         case Outcome.CONFLICT:
             return Effect.CLAIMED
         case _ if outcome.succeeded:

@@ -21,6 +21,7 @@ from fluxbase_migrations.core.defaults import LOCK_TIMEOUT
 from fluxbase_migrations.core.names import (
     HISTORY_TABLE,
     TRACKING_TABLE,
+    Approval,
     ExposurePolicy,
     OutOfOrderPolicy,
     Recovery,
@@ -381,6 +382,9 @@ class Spec(Model):
     files are applied: Warn, Fail (the track is Failed until they are closed), or Ignore (not checked)."""
     retry: Retry = Retry()
     """How transient errors are retried."""
+    approval: Approval = Approval.AUTOMATIC
+    """Automatic: migrations run at once. Manual: a Job that changes nothing makes a plan, which status.plan
+    shows and which runs when it is approved (kubectl fluxbase approve, or annotation fluxbase.io/approve)."""
     operator: Annotated[
         str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)
     ] = ""

@@ -3,10 +3,11 @@
 The docstrings are the descriptions in the CRD; JSON names are camelCase.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from datetime import datetime
 
+from fluxbase_migrations.core.approval import TrackPlan
 from fluxbase_migrations.core.exposure import Exposure
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.json_names import JSON_NAMES
@@ -77,8 +78,10 @@ class Commands:
     """Value of fluxbase.io/force."""
     take_over: str | None = None
     """Value of fluxbase.io/take-over."""
+    approve: str | None = None
+    """Value of fluxbase.io/approve: the run may apply the plan that it approved."""
     obeyed: tuple[str, ...] = ()
-    """Values of fluxbase.io/force and fluxbase.io/take-over that were obeyed last."""
+    """Values of fluxbase.io/force, take-over and approve that were obeyed last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,36 @@ class CommandsStatus:
     """fluxbase.io/force."""
     take_over: CommandStatus | None = None
     """fluxbase.io/take-over."""
+    approve: CommandStatus | None = None
+    """fluxbase.io/approve."""
+
+    def map(self, change: Callable[[CommandStatus], CommandStatus]) -> "CommandsStatus":
+        """Each command that there is, changed."""
+        every = (self.requested_at, self.force, self.take_over, self.approve)
+        return CommandsStatus(*(one and change(one) for one in every))
+
+
+@dataclass(frozen=True, slots=True)
+class SetPlan:
+    """What waits for approval, over both tracks; tracks.*.plan has the parts."""
+
+    __pydantic_config__ = JSON_NAMES
+
+    digest: str
+    """Approves the plan, as the value of the annotation fluxbase.io/approve. It covers the database, the
+    recorded versions and the files with their content: whatever changes, the digest changes."""
+    count: int
+    """How many files would run."""
+    files: tuple[str, ...] = ()
+    """The first of them, as track/file."""
+    strongest_lock: str | None = None
+    """The strongest lock that would be taken on an existing relation. Absent: none, or not known."""
+    destructive: bool | None = None
+    """Whether a statement destroys something. Absent: not known."""
+    unknown: bool = False
+    """Whether there are statements whose effects cannot be told without running them."""
+    tracks: tuple[Track, ...] = ()
+    """The tracks that have something to run, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +241,10 @@ class TrackStatus:
     """The set that this track of this database was taken over from."""
     taken_at: datetime | None = None
     """When it was taken over."""
+    plan: TrackPlan | None = None
+    """What waits for approval or, once that is given, is applied by the present run. Absent: nothing."""
+    approved: str | None = None
+    """Value of fluxbase.io/approve that approved the plan."""
     commands: Commands = field(default_factory=Commands)
     """The commands that the present run carries."""
 
@@ -282,6 +319,8 @@ class SetStatus:
     """The last value of fluxbase.io/requested-at that a run carries or has carried, or that was refused."""
     last_handled_force: str | None = None
     """The last value of fluxbase.io/force that a run carries or has carried, or that was refused."""
+    plan: SetPlan | None = None
+    """The plan that waits for approval. Absent: none does."""
     commands: CommandsStatus = field(default_factory=CommandsStatus)
     """The commands that were given as annotations."""
     conditions: tuple[Condition, ...] = ()

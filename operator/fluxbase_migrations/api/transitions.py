@@ -226,6 +226,15 @@ TRANSITIONS: Final = (
         "records what the run read",
     ),
     Transition(
+        "A run finds something to do that nobody has approved, and `approval` is Manual.",
+        _ANY,
+        Phase.PENDING,
+        frozenset({Outcome.AWAITING_APPROVAL}),
+        Shows.STALLED,
+        "shows the plan; applies it when it is approved, and makes another one when the source, the spec or "
+        "a command changes",
+    ),
+    Transition(
         "A run could not start its work, for a cause outside the files.",
         _ANY,
         Phase.PENDING,

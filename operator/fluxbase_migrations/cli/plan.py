@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from fluxbase_migrations.cli import output, plan_json, plan_text, rehearsal
+from fluxbase_migrations.cli import output, plan_json, rehearsal
 from fluxbase_migrations.core.files import MigrationFiles
 from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.runner.commands.verbs import Setup
 from fluxbase_migrations.runner.connection import dsn
+from fluxbase_migrations.runner.lookahead import plan_text
 from fluxbase_migrations.runner.lookahead.pending import Target, TrackPlan, pending
 from fluxbase_migrations.runner.lookahead.rehearsal import Rehearsal, rehearse
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from fluxbase_migrations.cli.wrapping import wrapped
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.runner.lookahead.effect import State
 from fluxbase_migrations.runner.lookahead.pending import TrackPlan
 from fluxbase_migrations.runner.lookahead.rehearsal import Comparison, Rehearsal
 from fluxbase_migrations.runner.lookahead.rehearsed_file import RanFile, RanStatement
+from fluxbase_migrations.runner.lookahead.wrapping import wrapped
 
 _LINES: Final = 20
 """Of a difference between two schemas."""

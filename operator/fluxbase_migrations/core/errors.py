@@ -13,6 +13,7 @@
     ├── LockHeld             another session holds the migration lock
     ├── Conflict             another set owns this database's track
     ├── Interrupted          a signal ended the run
+    ├── AwaitingApproval     the plan has to be approved first; nothing was changed
     ├── DatabaseChanged      another database than the run was planned for
     ├── PlatformIncomplete   objects of the system track's recorded version are missing
     ├── AheadOfSource        the recorded version is not among the files
@@ -36,6 +37,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, ClassVar, Final
 
+from fluxbase_migrations.core.approval import TrackPlan
 from fluxbase_migrations.core.exposure import Exposure, bounded, counted, listed
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.job import SetRef
@@ -168,6 +170,16 @@ class Interrupted(MigrationError):
     """A signal ended the run before its work was done."""
 
     outcome = Outcome.INTERRUPTED
+
+
+class AwaitingApproval(MigrationError):
+    """There is something to run, and nobody has approved it; nothing was changed."""
+
+    outcome = Outcome.AWAITING_APPROVAL
+
+    def __init__(self, plan: TrackPlan) -> None:
+        super().__init__("the plan has to be approved first; nothing was changed")
+        self.plan = plan
 
 
 class DatabaseChanged(MigrationError):

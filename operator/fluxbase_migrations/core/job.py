@@ -5,6 +5,7 @@ import json
 from enum import StrEnum
 from typing import Any, Final
 
+from fluxbase_migrations.core.approval import ApprovedPlan, plan_start
 from fluxbase_migrations.core.defaults import JOB_CONNECT_PATIENCE, LOCK_TIMEOUT
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.lazy_dataclass import dataclass
@@ -109,6 +110,12 @@ class JobSpec:
     """Somebody asked for this run: a file that failed for good may be tried again unchanged."""
     requested_at: str | None = None
     """Which request that is: for each, a statement that may have taken effect in part runs once more."""
+    manual: bool = False
+    """``approval: Manual``: files run only as they were approved; otherwise the run only makes a plan."""
+    approved: ApprovedPlan | None = None
+    """The plan that somebody has approved."""
+    plan_only: bool = False
+    """Run nothing, whatever is to be done: the system track waits for its approval."""
     grace_period: float = 120.0
     """Seconds between SIGTERM and SIGKILL."""
 
@@ -142,12 +149,18 @@ class JobSpec:
                 fields["force"] = ForceCommand(**fields["force"])
             if "take_over" in fields:
                 fields["take_over"] = TakeOverCommand(**fields["take_over"])
+            if "approved" in fields:
+                fields["approved"] = _approved_plan(**fields["approved"])
             for name in ("expected_database", "command_database"):
                 if name in fields:
                     fields[name] = DatabaseIdentity(**fields[name])
             return cls(**fields)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"not a job specification: {error}") from error
+
+
+def _approved_plan(digest: str, start: dict[str, Any]) -> ApprovedPlan:
+    return ApprovedPlan(digest, plan_start(**start))
 
 
 _NAMES: Final = tuple(one.name for one in dataclasses.fields(JobSpec))

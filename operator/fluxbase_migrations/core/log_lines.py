@@ -18,6 +18,11 @@ RAN: Final = "Ran migration"
 """After a file, with its time. It does not say that the file is applied: that may not be on disk yet."""
 WAITING: Final = "Waiting for a lock"
 GOES_ON: Final = "The lock was granted"
+PLAN: Final = "Plan"
+"""Before the lines of a plan that waits for approval, with its digest."""
+PLAN_LINE: Final = "Plan line"
+PLAN_MARK: Final = "|"
+"""Begins a plan's line in the log as text: what files and relations are called can pass for no other line."""
 FROM_SERVER: Final = "PostgreSQL"
 """Before a notice or warning of the server's, which a file may have raised itself."""
 
@@ -52,6 +57,20 @@ def parse(line: str) -> tuple[str, Mapping[str, Any]] | None:
         if line.startswith(start) and _FIELDS.fullmatch(line, len(start)):
             return message, {name: _unquoted(value) for name, value in _PAIR.findall(line, len(start))}
     return None
+
+
+def plan_line(line: str) -> str | None:
+    """The line of a plan that a line of the log holds; None for every other one."""
+    if line.startswith(PLAN_MARK):
+        return visible(line.removeprefix(PLAN_MARK).removeprefix(" "))
+    if not line.startswith("{"):
+        return None
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    of_plan = isinstance(fields, dict) and fields.get("msg") == PLAN_LINE
+    return visible(str(fields.get("line", ""))) if of_plan else None
 
 
 def _parse_json(line: str) -> tuple[str, Mapping[str, Any]] | None:

@@ -18,6 +18,9 @@ ANNOTATION_FORCE: Final = f"{GROUP}/force"
 ANNOTATION_TAKE_OVER: Final = f"{GROUP}/take-over"
 """``<track>=<uid of the owner>@<token>``: take the track of the database over from the set that owns it."""
 
+ANNOTATION_APPROVE: Final = f"{GROUP}/approve"
+"""``<digest of the plan>``, perhaps with ``@<token>``: run that plan, under ``approval: Manual``."""
+
 LABEL_NAME: Final = "app.kubernetes.io/name"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 JOB_APP_NAME: Final = "fluxbase-migration"
@@ -150,6 +153,13 @@ class UnknownFiles(StrEnum):
     FAIL = "Fail"
     WARN = "Warn"
     """Leave it out, and say so."""
+
+
+class Approval(StrEnum):
+    """Whether a plan runs at once, or when somebody has approved it."""
+
+    AUTOMATIC = "Automatic"
+    MANUAL = "Manual"
 
 
 class Recovery(StrEnum):

@@ -6,10 +6,12 @@ CRD's descriptions.
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final
 
+from fluxbase_migrations.core.approval import PlannedFile, TrackPlan, plan_start
 from fluxbase_migrations.core.exposure import Exposure, bounded
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.json_names import JSON_NAMES
@@ -44,6 +46,8 @@ class Outcome(StrEnum):
     SOURCE_EMPTY = "SourceEmpty"
     PLATFORM_INCOMPLETE = "PlatformIncomplete"
     """The database lacks something that the recorded system version makes: a dump restored without roles."""
+    AWAITING_APPROVAL = "AwaitingApproval"
+    """Under ``approval: Manual`` there is something to run that nobody has approved; nothing was changed."""
     # A fault that may pass: tried again up to retry.limit.
     TRANSIENT = "Transient"
     # Nothing helps but a change.
@@ -178,6 +182,8 @@ class Result:
     taken_from_uid: str | None = None
     baselined: int | None = None
     """The baseline that this run recorded."""
+    plan: TrackPlan | None = None
+    """AwaitingApproval: what would run."""
 
     def __post_init__(self) -> None:
         """Texts from files and databases are made visible, and long lists are cut."""
@@ -224,6 +230,7 @@ class Result:
                 recovered=cut(self.recovered, chars) if self.recovered else None,
                 owner=cut(self.owner, 320) if self.owner else None,
                 taken_from=cut(self.taken_from, 320) if self.taken_from else None,
+                plan=self.plan and self.plan.shortened(items, chars),
                 error=error,
             )
 
@@ -246,9 +253,19 @@ class Result:
                 fields["error"] = ErrorInfo(**fields["error"])
             if "database" in fields:
                 fields["database"] = DatabaseIdentity(**fields["database"])
+            if "plan" in fields:
+                fields["plan"] = _track_plan(**fields["plan"])
             return cls(**fields)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"not a result: {error}") from error
+
+
+def _track_plan(
+    files: Sequence[dict[str, Any]] = (), start: dict[str, Any] | None = None, **fields: Any
+) -> TrackPlan:
+    return TrackPlan(
+        files=tuple(PlannedFile(**one) for one in files), start=plan_start(**start or {}), **fields
+    )
 
 
 def _exposure(**fields: Any) -> Exposure:

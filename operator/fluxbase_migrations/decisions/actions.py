@@ -5,6 +5,7 @@ import hashlib
 from datetime import datetime
 
 from fluxbase_migrations.api.status import TrackStatus
+from fluxbase_migrations.core.approval import ApprovedPlan
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Track
@@ -28,6 +29,9 @@ class CreateJob:
     command_database: DatabaseIdentity | None = None
     database_digest: str | None = None
     expected_database: DatabaseIdentity | None = None
+    approved: ApprovedPlan | None = None
+    """The plan that it may apply, under ``approval: Manual``."""
+    plan_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

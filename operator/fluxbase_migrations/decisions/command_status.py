@@ -6,14 +6,24 @@ was known when it was given. It waits until a run carries it, and is over when a
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from fluxbase_migrations.api.commands import Annotation, bounded, parse_force, parse_take_over
 from fluxbase_migrations.api.reasons import EventReason
-from fluxbase_migrations.api.status import CommandsStatus, CommandStatus, SetStatus, TracksStatus, TrackStatus
+from fluxbase_migrations.api.status import (
+    CommandsStatus,
+    CommandStatus,
+    SetPlan,
+    SetStatus,
+    TracksStatus,
+    TrackStatus,
+)
+from fluxbase_migrations.core.approval import approved_digest
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
+    ANNOTATION_APPROVE,
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
     ANNOTATION_TAKE_OVER,
@@ -28,6 +38,7 @@ OPEN: Final = (CommandState.WAITING, CommandState.IN_PROGRESS)
 """The command may still be obeyed."""
 DATABASE_CHANGED: Final = "spec.database was changed after it was given"
 FORMER_DATABASE: Final = "in the database that spec.database named before"
+PLAN_CHANGED: Final = "the plan has changed since it was given"
 _STILL_CARRIED: Final = f"{DATABASE_CHANGED}; the run that carries it has not ended yet"
 
 
@@ -38,6 +49,7 @@ class Given:
     requested_at: Annotation | None = None
     force: Annotation | None = None
     take_over: Annotation | None = None
+    approve: Annotation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,7 @@ class PendingCommands:
     requested_at: str | None = None
     force: str | None = None
     take_over: str | None = None
+    approve: str | None = None
     database: DatabaseIdentity | None = None
     """The database that they are for; None: whichever is read first."""
 
@@ -56,6 +69,7 @@ class PendingCommands:
             self,
             force=None if self.force in obeyed else self.force,
             take_over=None if self.take_over in obeyed else self.take_over,
+            approve=None if self.approve in obeyed else self.approve,
         )
 
 
@@ -69,6 +83,9 @@ def read_annotations(status: SetStatus, given: Given) -> tuple[CommandsStatus, t
         ),
         _read_annotation(ANNOTATION_FORCE, before.force, given.force, status, handled[1], _force),
         _read_annotation(ANNOTATION_TAKE_OVER, before.take_over, given.take_over, status, None, _take_over),
+        _read_annotation(
+            ANNOTATION_APPROVE, before.approve, given.approve, status, None, partial(_approve, status.plan)
+        ),
     )
     commands = CommandsStatus(*(command for command, _ in results))
     return commands, tuple(note for _, notes in results for note in notes)
@@ -128,7 +145,7 @@ def _is_in_flight(command: CommandStatus, tracks: TracksStatus) -> bool:
     return any(
         record.outstanding
         and record.database_digest == command.database_digest
-        and command.value in (record.commands.force, record.commands.take_over)
+        and command.value in (record.commands.force, record.commands.take_over, record.commands.approve)
         for record in map(tracks.of, Track)
     )
 
@@ -147,6 +164,20 @@ def _take_over(value: str) -> tuple[str, str]:
     return EventReason.TAKE_OVER_REQUESTED, f"{track} is to be taken over from the set with uid {command.uid}"
 
 
+def _approve(plan: SetPlan | None, value: str) -> tuple[str, str]:
+    """Only the plan that waits can be approved: whoever approved another one has not seen this one.
+
+    Raises:
+        ValueError: it is another one, or none waits.
+    """
+    digest = approved_digest(value)
+    if plan is None:
+        raise ValueError("no plan waits for approval")
+    if plan.digest != digest:
+        raise ValueError(f"another plan waits for approval: {plan.digest}")
+    return EventReason.APPROVED, "the plan is approved"
+
+
 def _described(command: CommandStatus) -> str:
     by = f" by {command.manager}" if command.manager else ""
     at = f" at {command.time:%Y-%m-%dT%H:%M:%SZ}" if command.time else ""
@@ -161,21 +192,15 @@ def refused(name: str, command: CommandStatus, why: str) -> tuple[CommandStatus,
 
 def bind_database(commands: CommandsStatus, database: DatabaseIdentity | None) -> CommandsStatus:
     """Bind open commands that were given before any database was known to the first one that was read."""
-    return CommandsStatus(
-        *(
-            replace(one, database=database) if one and one.state in OPEN and one.database is None else one
-            for one in (commands.requested_at, commands.force, commands.take_over)
-        )
+    return commands.map(
+        lambda one: replace(one, database=database) if one.state in OPEN and one.database is None else one
     )
 
 
 def with_database_digest(commands: CommandsStatus, digest: str | None) -> CommandsStatus:
     """Set ``digest`` on commands that do not record for which ``spec.database`` they were given."""
-    return CommandsStatus(
-        *(
-            replace(one, database_digest=digest) if one and one.database_digest is None else one
-            for one in (commands.requested_at, commands.force, commands.take_over)
-        )
+    return commands.map(
+        lambda one: replace(one, database_digest=digest) if one.database_digest is None else one
     )
 
 
@@ -189,6 +214,7 @@ def refuse_for_former_database(status: SetStatus) -> tuple[CommandsStatus, tuple
             (ANNOTATION_REQUESTED_AT, status.commands.requested_at),
             (ANNOTATION_FORCE, status.commands.force),
             (ANNOTATION_TAKE_OVER, status.commands.take_over),
+            (ANNOTATION_APPROVE, status.commands.approve),
         )
     ]
     return CommandsStatus(*(one for one, _ in results)), tuple(note for _, notes in results for note in notes)
@@ -198,14 +224,18 @@ def pending_commands(status: SetStatus, track: Track) -> PendingCommands:
     """The open commands for ``track``; none that was given for a former ``spec.database``."""
     commands, digest = status.commands, status.database_digest
     force, take_over = _open(commands.force, digest), _open(commands.take_over, digest)
-    request = _open(commands.requested_at, digest)
+    request, approve = _open(commands.requested_at, digest), _open(commands.approve, digest)
+    approve = approve if approve and approve.value == status.tracks.of(track).approved else None
     force = force if force and force.value.startswith(f"{track}=") else None
     take_over = take_over if take_over and take_over.value.startswith(f"{track}=") else None
-    databases = (one.database for one in (force, take_over, request) if one is not None and one.database)
+    databases = (
+        one.database for one in (force, take_over, approve, request) if one is not None and one.database
+    )
     return PendingCommands(
         requested_at=request.value if request else None,
         force=force.value if force else None,
         take_over=take_over.value if take_over else None,
+        approve=approve.value if approve else None,
         database=next(databases, None),
     )
 
@@ -227,7 +257,30 @@ def update_states(
         ANNOTATION_TAKE_OVER, TAKE_OVER, commands.take_over, records, suspended, digest
     )
     request = _updated_request(commands.requested_at, records, suspended)
-    return CommandsStatus(request, force, take_over), force_notes + notes
+    approve, approve_notes = _updated_approval(commands.approve, records, suspended, digest)
+    return CommandsStatus(request, force, take_over, approve), force_notes + notes + approve_notes
+
+
+def _updated_approval(
+    command: CommandStatus | None, records: Mapping[Track, TrackStatus], suspended: bool, digest: str | None
+) -> tuple[CommandStatus | None, tuple[EventNote, ...]]:
+    """An approval is for the tracks that had a plan, and over when each of them has applied it."""
+    if command is None or command.state in (CommandState.OBEYED, CommandState.REFUSED):
+        return command, ()
+    if _is_of_former(command, digest) and _is_in_flight(command, TracksStatus(*records.values())):
+        return replace(command, state=CommandState.IN_PROGRESS, message=_STILL_CARRIED), ()
+    left = [record for record in records.values() if record.plan and record.approved == command.value]
+    if any(record.outstanding or record.retry_at is not None for record in left):
+        return replace(command, state=CommandState.IN_PROGRESS, message=None), ()
+    if left:
+        return _waiting(command, left[0], suspended), ()
+    if any(command.value in record.commands.obeyed for record in records.values()):
+        text = f"{ANNOTATION_APPROVE}={command.value} was obeyed"
+        note = EventNote(False, EventReason.COMMAND_OBEYED, text)
+        return replace(command, state=CommandState.OBEYED, message=None), (note,)
+    if command.state is CommandState.WITHDRAWN:
+        return command, ()
+    return refused(ANNOTATION_APPROVE, command, PLAN_CHANGED)
 
 
 def _updated(

@@ -9,7 +9,7 @@ from fluxbase_migrations.api.status import SetStatus, TracksStatus, TrackStatus
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Phase, Track
-from fluxbase_migrations.decisions import command_status, facts
+from fluxbase_migrations.decisions import command_status, facts, set_plan
 from fluxbase_migrations.decisions.actions import Action, CreateJob, Decision, DeleteJob
 from fluxbase_migrations.decisions.command_status import Given, PendingCommands
 from fluxbase_migrations.decisions.desired import EventNote, RetryPolicy
@@ -33,6 +33,8 @@ class ObservedSet:
     """Digest of ``spec.database``."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     suspended: bool = False
+    manual: bool = False
+    """``approval: Manual``."""
     given: Given = field(default_factory=Given)
 
 
@@ -59,7 +61,7 @@ def decide(observed: ObservedSet) -> SetDecision:
     """Decide what to do about a set; total, and the same for the same observation."""
     status, notes = facts.drop_former_database(observed.status, observed.database_digest)
     commands, command_notes = command_status.read_annotations(status, observed.given)
-    status = replace(status, commands=commands)
+    status = set_plan.with_approvals(replace(status, commands=commands))
     decision = _decide(replace(observed, status=status))
     status, replaced = facts.keep_latest_database(decision.status, status)
     events = notes + command_notes + replaced + decision.notes
@@ -69,10 +71,14 @@ def decide(observed: ObservedSet) -> SetDecision:
         commands, command_notes = command_status.read_annotations(
             replace(status, commands=bound), observed.given
         )
-        status = replace(status, commands=commands, conditions=observed.status.conditions)
+        status = set_plan.with_approvals(
+            replace(status, commands=commands, conditions=observed.status.conditions)
+        )
         decision = _decide(replace(observed, status=status))
         events += command_notes + decision.notes
-    return replace(decision, status=replace(decision.status, database=status.database), notes=events)
+    status = replace(decision.status, database=status.database)
+    events += set_plan.notes(observed.name, observed.status.plan, status.plan)
+    return replace(decision, status=status, notes=events)
 
 
 def is_no_op(observed: ObservedSet, decision: SetDecision) -> bool:
@@ -83,12 +89,14 @@ def is_no_op(observed: ObservedSet, decision: SetDecision) -> bool:
 def _decide(observed: ObservedSet) -> SetDecision:
     system = _decide_track(observed, Track.SYSTEM, upstream=None)
     begun = has_begun(system.record, observed.status.tracks.of(Track.USER))
+    plan_only = observed.manual and set_plan.awaits_approval(system.record)
     user = _decide_track(
         observed,
         Track.USER,
-        upstream=_upstream(system.record),
+        upstream=_upstream(system.record, plan_only=plan_only),
         expected_database=None if system.record.phase is Phase.SKIPPED else system.record.database,
         begun=begun,
+        plan_only=plan_only,
     )
     tracks = TracksStatus(system.record, user.record)
     commands, notes = command_status.update_states(observed.status, tracks, suspended=observed.suspended)
@@ -104,6 +112,7 @@ def _decide(observed: ObservedSet) -> SetDecision:
             commands.requested_at, before.last_handled_requested_at
         ),
         last_handled_force=command_status.last_handled(commands.force, before.last_handled_force),
+        plan=set_plan.waiting(tracks),
         commands=commands,
         conditions=conditions.conditions(tracks, before.conditions, observed.generation, observed.now),
     )
@@ -142,10 +151,13 @@ def _decide_track(
     expected_database: DatabaseIdentity | None = None,
     *,
     begun: bool = False,
+    plan_only: bool = False,
 ) -> Decision:
     pending_commands = (
         PendingCommands() if observed.suspended else command_status.pending_commands(observed.status, track)
     )
+    if plan_only:
+        pending_commands = replace(pending_commands, approve=None)
     own = observed.tracks[track]
     own = replace(
         own,
@@ -161,6 +173,8 @@ def _decide_track(
             now=observed.now,
             retry=observed.retry,
             suspended=observed.suspended,
+            manual=observed.manual,
+            plan_only=plan_only,
             upstream=upstream,
             database_digest=observed.database_digest,
             expected_database=expected_database,
@@ -168,11 +182,11 @@ def _decide_track(
     )
 
 
-def _upstream(system: TrackStatus) -> str | None:
-    """Why the user track may not start."""
+def _upstream(system: TrackStatus, *, plan_only: bool) -> str | None:
+    """Why the user track may not start, nor make its plan if that is all that it may do."""
     if system.outstanding and system.routine:
         return "a routine check of it is running"
     settled = system.phase in (Phase.APPLIED, Phase.ROLLED_BACK) and not system.dirty
-    if settled or system.phase is Phase.SKIPPED:
+    if settled or plan_only or system.phase is Phase.SKIPPED:
         return None
     return f"it is {system.phase}: {system.message}"

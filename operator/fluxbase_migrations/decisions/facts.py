@@ -37,6 +37,8 @@ def without_database_facts(record: TrackStatus) -> TrackStatus:
         claimed_by=None,
         taken_from=None,
         taken_at=None,
+        plan=None,
+        approved=None,
     )
 
 
@@ -54,7 +56,7 @@ def drop_former_database(status: SetStatus, digest: str | None) -> tuple[SetStat
         text = f"spec.database changed: the state of {status.database} is no longer shown"
         notes = (EventNote(False, EventReason.DATABASE_CHANGED, text),)
     commands = with_database_digest(status.commands, before)
-    return replace(status, database=None, tracks=tracks, commands=commands), notes
+    return replace(status, database=None, plan=None, tracks=tracks, commands=commands), notes
 
 
 def reset_for_new_database(status: SetStatus, digest: str) -> tuple[SetStatus, tuple[EventNote, ...]]:

@@ -60,8 +60,11 @@ def _is_running(pod: ObservedPod) -> bool:
 def _desired_run(
     observed: ObservedTrack, record: TrackStatus, desired: DesiredRun, context: ReconcileContext
 ) -> Decision:
-    same = record.finished_at is not None and record.inputs_digest == desired_digest(observed)
-    handled = same and not has_new_command(observed, record)
+    digest = desired_digest(observed)
+    if record.inputs_digest not in (None, digest):
+        record = replace(record, plan=None, approved=None)  # it was made from other inputs
+    same = record.finished_at is not None and record.inputs_digest == digest
+    handled = same and not has_new_command(observed, record) and not _needs_no_approval(record, context)
     owner = released_owner(observed, record)
     recheck = _next_recheck(observed, record, desired, context)
     overdue = recheck is not None and recheck <= context.now and not context.suspended
@@ -78,6 +81,14 @@ def _desired_run(
     again = handled and (not overdue or _waits_for_files(record, desired))
     planned = gate(observed, record, context) or plan(observed, record, desired, context, again=again)
     return _with_take_over(planned, observed, owner)
+
+
+def _needs_no_approval(record: TrackStatus, context: ReconcileContext) -> bool:
+    """Whether what waited for approval may run now without: the spec says so, or there is nothing to run."""
+    if record.outcome is not Outcome.AWAITING_APPROVAL:
+        return False
+    nothing = record.plan is None or record.plan.count == 0
+    return not context.manual or (nothing and not context.plan_only)
 
 
 def _with_take_over(planned: Decision, observed: ObservedTrack, owner: Owner | None) -> Decision:

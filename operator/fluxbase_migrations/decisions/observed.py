@@ -97,6 +97,10 @@ class ReconcileContext:
     now: datetime
     retry: RetryPolicy
     suspended: bool = False
+    manual: bool = False
+    """``approval: Manual``."""
+    plan_only: bool = False
+    """The system track waits for its approval: this one may make its plan, and no more."""
     upstream: str | None = None
     """Why the track may not start yet; None: it may."""
     database_digest: str | None = None

@@ -53,6 +53,7 @@ def _end_of_recheck(
     """The record and Events after a routine check: none where it found no change."""
     outcome = ended.result.outcome if ended.result else None
     same = outcome is Outcome.NO_CHANGE or outcome is before.outcome is Outcome.EXPOSED
+    same = same or (outcome is before.outcome is Outcome.AWAITING_APPROVAL and record.plan == before.plan)
     findings = (record.warnings, record.exposed, record.exposures)
     if same and findings == (before.warnings, before.exposed, before.exposures):
         return replace(record, routine=None), ()

@@ -75,12 +75,34 @@ def _reported(record: TrackStatus, ended: Ended, now: datetime) -> TrackStatus:
         warnings=result.warnings if result else (),
         applied=result.applied if result else (),
     )
+    after = _with_plan(after, result)
     if result is None:
         return after
     if differs(record.database, result.database):
         after = replace(after, version=None, dirty=False, pending=None, rolled_back=None)
         after = replace(after, exposed=None, exposures=())
     return _with_exposures(_with_database_state(after, result), result)
+
+
+def _with_plan(record: TrackStatus, result: Result | None) -> TrackStatus:
+    """The record with the plan that waits for approval, or without the one that was applied.
+
+    A run that may be repeated goes on with the plan that it had.
+    """
+    if result is None or effect(result.outcome) in (Effect.WAIT, Effect.RETRY, Effect.CLAIMED):
+        return record
+    if result.plan is None:
+        keep = record.approved is not None and not _has_applied(result)
+        return record if keep else replace(record, plan=None, approved=None)
+    same = record.plan is not None and record.plan.digest == result.plan.digest
+    # Of a run that carried it, the runner has found that it does not hold any more.
+    approved = record.approved if same and record.approved != record.commands.approve else None
+    return replace(record, plan=result.plan, approved=approved)
+
+
+def _has_applied(result: Result) -> bool:
+    """Whether all files are applied."""
+    return result.outcome.succeeded or result.outcome is Outcome.EXPOSED
 
 
 def _waiting(
@@ -114,11 +136,14 @@ def _settled(after: TrackStatus, outcome_effect: Effect, result: Result | None) 
 
 def with_obeyed(record: TrackStatus, result: Result | None) -> TrackStatus:
     """The record with the commands that its run says it has obeyed."""
-    if result is None or not result.obeyed:
+    if result is None:
         return record
     carried = {FORCE: record.commands.force, TAKE_OVER: record.commands.take_over}
-    values = (carried.get(kind) for kind in result.obeyed)
+    values = [carried.get(kind) for kind in result.obeyed]
+    values += [record.commands.approve] if _has_applied(result) else []
     obeyed = tuple(value for value in values if value is not None)
+    if not obeyed:
+        return record
     return replace(record, commands=replace(record.commands, obeyed=obeyed))
 
 
@@ -211,6 +236,8 @@ def run_events(track: Track, record: TrackStatus, result: Result | None) -> tupl
             )
         case Outcome.ROLLED_BACK:
             notes.append(EventNote(False, Outcome.ROLLED_BACK, f"{track} migrations rolled back, {version}"))
+        case Outcome.AWAITING_APPROVAL:
+            pass  # the set has one Event for the plan of both tracks
         case Outcome.SOURCE_EMPTY if record.version is None:
             notes.append(EventNote(False, Outcome.SOURCE_EMPTY, f"{track}: there are no migration files yet"))
         case outcome:

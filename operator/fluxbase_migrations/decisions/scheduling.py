@@ -6,6 +6,7 @@ from typing import Final
 
 from fluxbase_migrations.api.commands import inputs_digest
 from fluxbase_migrations.api.status import Commands, JobReference, Owner, TrackStatus
+from fluxbase_migrations.core.approval import ApprovedPlan
 from fluxbase_migrations.core.result import Outcome
 from fluxbase_migrations.decisions import status_messages
 from fluxbase_migrations.decisions.actions import CreateJob, Decision, job_name
@@ -96,6 +97,12 @@ def desired_digest(observed: ObservedTrack) -> str | None:
     return inputs_digest(observed.desired.base)
 
 
+def approval(observed: ObservedTrack, record: TrackStatus) -> str | None:
+    """The command that approves the record's plan, if it is in force; never one that was for another plan."""
+    value = observed.pending_commands.approve
+    return value if record.plan is not None and record.approved == value else None
+
+
 def has_new_command(observed: ObservedTrack, record: TrackStatus) -> bool:
     """Whether a pending command has not been carried by a run yet."""
     pending_commands, carried = observed.pending_commands, record.commands
@@ -103,6 +110,7 @@ def has_new_command(observed: ObservedTrack, record: TrackStatus) -> bool:
         (pending_commands.requested_at, carried.requested_at),
         (pending_commands.force, carried.force),
         (pending_commands.take_over, carried.take_over),
+        (approval(observed, record), carried.approve),
     )
     return any(value is not None and value != in_run for value, in_run in pairs)
 
@@ -114,6 +122,7 @@ def has_stale_command(observed: ObservedTrack, record: TrackStatus) -> bool:
         (carried.requested is not None and carried.requested_at != pending_commands.requested_at)
         or carried.force not in (None, pending_commands.force)
         or carried.take_over not in (None, pending_commands.take_over)
+        or carried.approve not in (None, approval(observed, record))
     )
 
 
@@ -142,6 +151,7 @@ def plan(
         else None,
         force=pending_commands.force,
         take_over=pending_commands.take_over,
+        approve=approval(observed, record),
         obeyed=carried.obeyed,
     )
     planned = replace(
@@ -175,20 +185,32 @@ def create(
     observed: ObservedTrack, record: TrackStatus, desired: DesiredRun, context: ReconcileContext
 ) -> CreateJob:
     """The Job of the run that ``record`` holds."""
-    owner, carried = released_owner(observed, record), record.commands
-    commanded = carried.requested or carried.force or carried.take_over
+    owner, carried, approved = released_owner(observed, record), record.commands, _approved(record)
+    commanded = carried.requested or carried.force or carried.take_over or approved
+    # Who approves a plan that begins with a failed file asks for that to be tried again.
+    asked = carried.approve if approved and approved.start.failed_version is not None else None
     return CreateJob(
         track=observed.track,
         run=record.run,
         name=job_name(context.name, context.uid, observed.track, record.run),
         inputs_digest=record.inputs_digest or "",
         template=desired.template,
-        requested=bool(carried.requested),
-        requested_at=carried.requested_at if carried.requested else None,
+        requested=bool(carried.requested or asked),
+        requested_at=carried.requested_at if carried.requested else asked,
         force=carried.force,
         take_over=carried.take_over,
         command_database=observed.pending_commands.database if commanded else None,
         take_over_from=owner.uid if owner else None,
         database_digest=record.database_digest,
         expected_database=context.expected_database,
+        approved=approved,
+        plan_only=context.plan_only,
     )
+
+
+def _approved(record: TrackStatus) -> ApprovedPlan | None:
+    """The plan that the record's run may apply."""
+    value = record.commands.approve
+    if record.plan is None or value is None or record.approved != value:
+        return None
+    return ApprovedPlan(record.plan.digest, record.plan.start)

@@ -6,10 +6,11 @@ from typing import Final
 
 from fluxbase_migrations.api.reasons import ADVICE, Effect, Reason, effect
 from fluxbase_migrations.api.status import Owner, Progress, TrackStatus
+from fluxbase_migrations.core.approval import files_wait, risks
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.exposure import counted
 from fluxbase_migrations.core.lazy_dataclass import dataclass
-from fluxbase_migrations.core.names import ANNOTATION_FORCE, Phase
+from fluxbase_migrations.core.names import ANNOTATION_APPROVE, ANNOTATION_FORCE, Phase
 from fluxbase_migrations.core.result import ErrorInfo, Outcome
 from fluxbase_migrations.core.text import cut, visible
 from fluxbase_migrations.decisions.desired import Blocked, DesiredRun, Refused, Skip
@@ -37,7 +38,9 @@ def is_quiet(record: TrackStatus) -> bool:
     """Whether a routine check is outstanding, or waits for its retry, and has found nothing so far."""
     if not record.routine:
         return False
-    return record.phase is Phase.FAILED or (record.phase in SETTLED and not record.dirty)
+    if record.phase is Phase.FAILED or record.reason == Outcome.AWAITING_APPROVAL:
+        return True
+    return record.phase in SETTLED and not record.dirty
 
 
 def with_phase(record: TrackStatus, view: PhaseStatus) -> TrackStatus:
@@ -255,6 +258,8 @@ def settled(
             )
         case Effect.EMPTY:
             return _empty(record, desired)
+        case Effect.APPROVAL:
+            return with_phase(record, _awaiting(record, context))
         case _:
             text = claimed(record.claimed_by, owner, context) if record.claimed_by else _failure(record)
             return with_phase(record, PhaseStatus(Phase.FAILED, _reason_of(record), text))
@@ -263,6 +268,24 @@ def settled(
 def _exposed(record: TrackStatus) -> str:
     """The suffix for exposed objects, if there are any."""
     return f"; {counted(record.exposed)}, see exposures" if record.exposed else ""
+
+
+def _awaiting(record: TrackStatus, context: ReconcileContext) -> PhaseStatus:
+    """A plan waits for approval; an empty one for the system track's."""
+    plan = record.plan
+    if plan is None or plan.count == 0:
+        return waiting_for_system("its plan waits for approval")
+    if context.suspended:
+        return suspended()
+    if record.approved is not None:
+        return _pending(Outcome.AWAITING_APPROVAL, "the plan is approved")
+    goal = "nothing applied" if plan.to_version is None else f"version {plan.to_version}"
+    known = risks(plan.strongest_lock, plan.destructive, plan.unknown)
+    return _pending(
+        Outcome.AWAITING_APPROVAL,
+        f"{files_wait(plan.count)} for approval (to {goal}; {known}). To approve: kubectl fluxbase approve "
+        f"{context.name}, or annotation {ANNOTATION_APPROVE}=<status.plan.digest>",
+    )
 
 
 def claimed(by: Owner, owner: OwnerState | None, context: ReconcileContext) -> str:

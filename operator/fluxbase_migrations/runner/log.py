@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from fluxbase_migrations.core.log_lines import clean, field
+from fluxbase_migrations.core.log_lines import PLAN_LINE, PLAN_MARK, clean, field
 
 
 class LogFormat(StrEnum):
@@ -72,6 +72,13 @@ class Log:
     def error(self, message: str, **fields: Any) -> None:
         """Why the run ends."""
         self._line("ERROR", message, fields)
+
+    def plan(self, line: str, **fields: Any) -> None:
+        """A line of a plan, which :func:`fluxbase_migrations.core.log_lines.plan_line` finds again."""
+        if self._form is LogFormat.JSON:
+            self._line("INFO", PLAN_LINE, {**fields, "line": line})
+        elif not self._broken:
+            self._try_write(f"{PLAN_MARK} {clean(line)}".rstrip())
 
     def _line(self, level: str, message: str, fields: dict[str, Any]) -> None:
         if self._form is LogFormat.JSON:

@@ -23,6 +23,8 @@ EXAMPLES: Final = {
     "logs": "logs shop -f",
     "watch": "watch shop --timeout 10m",
     "wait": "wait shop --timeout 10m",
+    "plan": "plan shop --full",
+    "approve": "approve shop --wait",
     "version": "version",
     "retry": "retry shop --wait",
     "suspend": "suspend shop",
@@ -79,6 +81,9 @@ def _looking(commands: _Commands) -> None:
     commands.add("status", "Show both tracks: version, phase, what is wrong and what to do.")
     commands.add("describe", "Show everything about a set: spec, status, commands, runs, Events.")
     commands.add("history", "Show what the last runs applied, and how to read the whole history.")
+    plan = commands.add("plan", "Show what waits for approval: files, locks, what is destroyed.")
+    plan.add_argument("--full", action="store_true", help="statement by statement, from the run's log")
+    plan.add_argument("-o", "--output", choices=("json", "yaml"), help="form (default: a table)")
     logs = commands.add("logs", "Print the log of the newest run.")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
     logs.add_argument("--track", choices=list(Track), help="(default: user, if it has run)")
@@ -97,6 +102,10 @@ def _steering(commands: _Commands) -> None:
         "retry", "Run again: looks at the source afresh and tries a failed migration once more."
     )
     _waiting(retry)
+    approve = commands.add("approve", "Approve the plan that waits: it runs, and nothing else does.")
+    approve.add_argument("--digest", help="digest of the plan that is meant, or its first 12 digits or more")
+    approve.add_argument("--yes", action="store_true", help="do not ask")
+    _waiting(approve)
     commands.add("suspend", "Start no further run; a running one ends undisturbed.")
     commands.add("resume", "Undo suspend.")
     rollback = commands.add("rollback", "Bring a track to another version, by its down files if lower.")

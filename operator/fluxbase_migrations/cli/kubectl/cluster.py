@@ -55,6 +55,18 @@ class Cluster:
         """Merge ``body`` into the set."""
         self._sets.patch_namespaced_custom_object(*self._address, body, field_manager=MANAGER)
 
+    def patch_unchanged(self, body: Json) -> bool:
+        """Merge ``body``, which names a resourceVersion; False if the set is not the one of that version."""
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            self.patch(body)
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            return False
+        return True
+
     def create(self, body: Json, *, dry_run: bool = False) -> Json:
         """Create a ConfigMap or a set in the namespace; returns what the API server made of it."""
         options: Any = {"field_manager": MANAGER, **({"dry_run": "All"} if dry_run else {})}
@@ -103,6 +115,10 @@ class Cluster:
     def log(self, pod: Json, *, follow: bool) -> None:
         """Print the log of one of :meth:`pods`."""
         logs.show(self._core, self.namespace, pod, follow=follow)
+
+    def log_text(self, pod: Json) -> str:
+        """The log of one of :meth:`pods`, empty if there is none any more."""
+        return logs.read(self._core, self.namespace, pod)
 
     def config_map(self, name: str) -> Json:
         """A ConfigMap of the set's namespace.

@@ -3,7 +3,7 @@
 import argparse
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from fluxbase_migrations.cli.kubectl import (
     history,
     layout,
     logs,
+    plan_view,
     preview,
     set_list,
     set_view,
@@ -24,6 +25,8 @@ from fluxbase_migrations.cli.kubectl import (
 from fluxbase_migrations.cli.kubectl.arguments import DEFAULT_KEY
 from fluxbase_migrations.cli.kubectl.cluster import Cluster
 from fluxbase_migrations.cli.kubectl.following import follow
+from fluxbase_migrations.cli.kubectl.next_step import next_step
+from fluxbase_migrations.core.approval import short
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
@@ -37,6 +40,8 @@ from fluxbase_migrations.core.text import visible
 T = TypeVar("T")
 
 DONE, FAILED, USAGE = 0, 1, 2
+_TRIES = 10
+"""How often an approval is tried again because the set was written meanwhile."""
 
 
 def _annotate(cluster: Cluster, annotation: str, value: str) -> None:
@@ -53,7 +58,8 @@ def _asked(cluster: Cluster, options: argparse.Namespace, text: str) -> int:
 
 def _agreed(cluster: Cluster, options: argparse.Namespace, lines: Sequence[str]) -> bool:
     """Say what will happen; on a terminal, ask."""
-    print(f"{cluster.namespace}/{cluster.name}, {visible(lines[0])}", file=sys.stderr)
+    start = "" if lines[0].startswith(f"{cluster.namespace}/") else f"{cluster.namespace}/{cluster.name}, "
+    print(f"{start}{visible(lines[0])}", file=sys.stderr)
     for line in lines[1:]:
         print(visible(line), file=sys.stderr)
     if options.yes or sys.stdin is None or not sys.stdin.isatty():
@@ -127,6 +133,61 @@ def _rollback(cluster: Cluster, options: argparse.Namespace) -> int:
     cluster.patch(steering.rollback(found, track, options.to))
     target = "the latest version" if options.to is None else f"version {options.to}"
     return _asked(cluster, options, f"{options.track} track is to be at {target}")
+
+
+def _plan(cluster: Cluster, options: argparse.Namespace) -> int:
+    found = cluster.read()
+    plan = plan_view.waiting(found)
+    if options.output:
+        print(plan_view.as_text(plan_view.document(found, plan), options.output))
+    elif plan is None:
+        print(visible(plan_view.none_waits(found)))
+    else:
+        _print(plan_view.render(found, plan, layout.columns()))
+        if options.full:
+            _print(_full_plan(cluster, found, plan))
+        print(f"\nnext: {next_step(found)}")
+    return DONE
+
+
+def _full_plan(cluster: Cluster, found: Json, plan: Json) -> Iterator[str]:
+    """The plan's text, from the log of the run that made it, if that is still there."""
+    pods = cluster.pods(logs.selector(found))
+    for track in map(Track, plan["tracks"]):
+        pod = plan_view.pod_of(pods, found, track)
+        text = (
+            plan_view.full_text(cluster.log_text(pod), found["status"]["tracks"][track]["plan"])
+            if pod
+            else None
+        )
+        yield ""
+        if text is None:
+            yield f"{track}: the log with the plan is gone; to make it again: kubectl fluxbase retry"
+        yield from text or ()
+
+
+def _approve(cluster: Cluster, options: argparse.Namespace) -> int:
+    """Approve what is shown, and only that: another plan is another decision."""
+    found = cluster.read()
+    plan = plan_view.waiting(found)
+    if plan is None:
+        return error(plan_view.none_waits(found))
+    try:
+        if options.digest and not plan_view.is_meant(plan, options.digest):
+            return error(f"another plan waits for approval: {plan['digest']}; see kubectl fluxbase plan")
+    except ValueError as problem:
+        return error(str(problem), USAGE)
+    if not options.yes and (sys.stdin is None or not sys.stdin.isatty()):
+        return error("add --yes to approve the plan without being asked", USAGE)
+    if not _agreed(cluster, options, plan_view.render(found, plan, layout.columns())):
+        return FAILED
+    for _ in range(_TRIES):
+        if cluster.patch_unchanged(plan_view.approval(found, plan)):
+            return _asked(cluster, options, f"approved the plan {short(plan['digest'])}")
+        found = cluster.read()  # whatever was written meanwhile: it may be the same plan still
+        if (now := plan_view.waiting(found)) is None or now["digest"] != plan["digest"]:
+            return error("the plan has changed meanwhile; nothing was approved; see kubectl fluxbase plan")
+    return error("the set changes too often; nothing was approved; try again")
 
 
 def _suspend(cluster: Cluster, options: argparse.Namespace) -> int:
@@ -274,6 +335,8 @@ COMMANDS: dict[str, Callable[[Cluster, argparse.Namespace], int]] = {
     "describe": _describe,
     "history": _history,
     "logs": _logs,
+    "plan": _plan,
+    "approve": _approve,
     "watch": _follow,
     "wait": _follow,
     "retry": _retry,

@@ -17,6 +17,7 @@ _EVENTS: Final = 10
 _LABEL_WIDTH: Final = 18
 _SETTINGS: Final = {
     "operator": "Operator",
+    "approval": "Approval",
     "recovery": "Recovery",
     "exposure": "Exposure",
     "lockTimeout": "Lock timeout",

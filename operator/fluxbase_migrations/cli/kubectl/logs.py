@@ -33,9 +33,7 @@ def has_started(pod: Json) -> bool:
 
 def show(core: Any, namespace: str, pod: Json, *, follow: bool) -> None:
     """Print the log as it comes, with nothing that a terminal would obey."""
-    answer = core.read_namespaced_pod_log(
-        pod["metadata"]["name"], namespace, container=CONTAINER, follow=follow, _preload_content=False
-    )
+    answer = _stream(core, namespace, pod, follow=follow)
     try:
         rest = b""
         for part in answer.stream():
@@ -47,3 +45,23 @@ def show(core: Any, namespace: str, pod: Json, *, follow: bool) -> None:
     finally:
         answer.release_conn()
         sys.stdout.flush()
+
+
+def read(core: Any, namespace: str, pod: Json) -> str:
+    """The log, as it is; empty if the API server does not have it."""
+    from kubernetes.client.exceptions import ApiException
+
+    try:
+        answer = _stream(core, namespace, pod, follow=False)
+    except ApiException:
+        return ""
+    try:
+        return bytes(answer.read()).decode(errors="replace")
+    finally:
+        answer.release_conn()
+
+
+def _stream(core: Any, namespace: str, pod: Json, *, follow: bool) -> Any:
+    return core.read_namespaced_pod_log(
+        pod["metadata"]["name"], namespace, container=CONTAINER, follow=follow, _preload_content=False
+    )

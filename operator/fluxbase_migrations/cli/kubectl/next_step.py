@@ -31,14 +31,17 @@ class NextStep:
 
 
 def next_step(found: Json) -> NextStep | None:
-    """What to type about the first track that has failed, or about a set that is suspended over work."""
+    """What to type about the first track that has failed, or about a set that waits for somebody."""
     tracks = found.get("status", {}).get("tracks", {})
     for track in Track:
         state = tracks.get(track, {})
         if state.get("phase") == Phase.FAILED:
             return _after(found, track, state)
-    if condition(found, "Ready").get("reason") == Reason.SUSPENDED:
-        return NextStep(_ours(found, "resume"))
+    match condition(found, "Ready").get("reason"):
+        case Reason.SUSPENDED:
+            return NextStep(_ours(found, "resume"))
+        case Outcome.AWAITING_APPROVAL:
+            return NextStep(_ours(found, "approve"))
     return None
 
 

@@ -14,6 +14,7 @@ from fluxbase_migrations.core.files import MigrationFiles
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import (
+    ANNOTATION_APPROVE,
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
     ANNOTATION_TAKE_OVER,
@@ -56,6 +57,7 @@ COMMANDS = {
     ANNOTATION_REQUESTED_AT: "requestedAt",
     ANNOTATION_FORCE: "force",
     ANNOTATION_TAKE_OVER: "takeOver",
+    ANNOTATION_APPROVE: "approve",
 }
 """Annotations, and where the status tells what became of them."""
 

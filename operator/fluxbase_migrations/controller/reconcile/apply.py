@@ -173,6 +173,8 @@ class Actions:
             command_database=action.command_database,
             take_over_from=action.take_over_from,
             expected_database=action.expected_database,
+            approved=action.approved,
+            plan_only=action.plan_only,
         )
         return jobs.manifest(
             observation.spec,

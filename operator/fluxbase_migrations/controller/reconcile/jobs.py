@@ -12,6 +12,7 @@ from fluxbase_migrations.controller.client.kube import NamespacedName
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile import source_volumes as mounted
 from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.approval import ApprovedPlan
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.job import ForceCommand, JobSpec, SetRef, TakeOverCommand
 from fluxbase_migrations.core.json_names import Json
@@ -37,6 +38,7 @@ from fluxbase_migrations.core.names import (
     LABEL_SET_UID,
     LABEL_TRACK,
     OPERATOR_APP_NAME,
+    Approval,
     Track,
 )
 
@@ -63,6 +65,8 @@ class OfRun(TypedDict, total=False):
     command_database: DatabaseIdentity | None
     take_over_from: str | None
     expected_database: DatabaseIdentity | None
+    approved: ApprovedPlan | None
+    plan_only: bool
 
 
 def template_digest(spec: Spec, track: Track, settings: Settings, namespace: str) -> str:
@@ -109,6 +113,7 @@ def _options(spec: Spec, track: Track) -> dict[str, Any]:
         "ddl_lock_timeout": durations.seconds(ddl) if ddl else None,
         "statement_timeout": durations.seconds(spec.statement_timeout),
         "grace_period": GRACE_SECONDS,
+        **({"manual": True} if spec.approval is Approval.MANUAL else {}),
     }
 
 

@@ -32,9 +32,11 @@ from fluxbase_migrations.controller.watch.store import Store
 from fluxbase_migrations.core import durations
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
+    ANNOTATION_APPROVE,
     ANNOTATION_FORCE,
     ANNOTATION_REQUESTED_AT,
     ANNOTATION_TAKE_OVER,
+    Approval,
     Track,
 )
 from fluxbase_migrations.decisions.command_status import Given
@@ -164,10 +166,12 @@ class Observer:
             database_digest=spec.database.digest(),
             retry=RetryPolicy(spec.retry.limit, durations.seconds(spec.retry.backoff)),
             suspended=spec.suspend,
+            manual=spec.approval is Approval.MANUAL,
             given=Given(
                 requested_at=_annotation(body, ANNOTATION_REQUESTED_AT),
                 force=_annotation(body, ANNOTATION_FORCE),
                 take_over=_annotation(body, ANNOTATION_TAKE_OVER),
+                approve=_annotation(body, ANNOTATION_APPROVE),
             ),
         )
         sources = {track: source for track, (_, source) in zip(Track, desired_runs, strict=True)}

@@ -36,7 +36,22 @@ LIMIT 1
 def record(
     track: LockedTrack, name: Track, version: int, source: MigrationFiles, known: Sequence[TableName]
 ) -> int | None:
-    """Record ``version`` where the track has none and the database is in use; returns it if that was done.
+    """Record ``version`` where :func:`due` says so; returns it if that was done.
+
+    Raises:
+        MigrationError: see :func:`due`.
+    """
+    if due(track, name, version, source, known) is None:
+        return None
+    track.baseline(version, None)
+    track.log.info("baseline recorded", source=track.label, version=version)
+    return version
+
+
+def due(
+    track: LockedTrack, name: Track, version: int, source: MigrationFiles, known: Sequence[TableName]
+) -> int | None:
+    """``version`` if it is to be recorded: the track has none, and the database is in use.
 
     Args:
         track: The open track.
@@ -61,8 +76,6 @@ def record(
     if version not in source.versions:
         raise TargetNotFound.baseline(version, source.versions)
     refuse_gaps(track.session, version, source.versions, None, known)
-    track.baseline(version, None)
-    track.log.info("baseline recorded", source=track.label, version=version)
     return version
 
 

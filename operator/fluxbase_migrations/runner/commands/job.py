@@ -16,6 +16,7 @@ from fluxbase_migrations.runner.connection.signals import Stop
 from fluxbase_migrations.runner.log import Log, LogFormat
 
 TERMINATION_LOG: Final = "/dev/termination-log"
+_NO_FAILURES: Final = (Outcome.SOURCE_EMPTY, Outcome.AWAITING_APPROVAL)
 ENV_TERMINATION_LOG: Final = "FLUXBASE_TERMINATION_LOG"
 
 
@@ -109,8 +110,9 @@ def _finish(result: Result, track: Track | None, log: Log, environment: Mapping[
         Path(target).write_text(result.to_json(), encoding="utf-8")
     except OSError as error:
         log.warn("the result cannot be written", path=target, error=error.strerror or "unknown")
-    # An empty volume is where the documented installation begins: no pod should show an error for it.
-    return 0 if result.outcome.succeeded or result.outcome is Outcome.SOURCE_EMPTY else 1
+    # An empty volume is where the documented installation begins, and a plan is no failure: no pod should
+    # show an error.
+    return 0 if result.outcome.succeeded or result.outcome in _NO_FAILURES else 1
 
 
 if __name__ == "__main__":

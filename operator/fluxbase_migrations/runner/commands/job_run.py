@@ -1,6 +1,7 @@
 """A Job's run on its database, as the job specification describes it."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from fluxbase_migrations.core.files import MigrationFiles
 from fluxbase_migrations.core.job import JobSpec
@@ -18,6 +19,9 @@ from fluxbase_migrations.runner.execution.engine import Options
 from fluxbase_migrations.runner.history.other_version_tables import Guard
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.recovery.case import Policy
+
+if TYPE_CHECKING:
+    from fluxbase_migrations.runner.commands.approval import Terms
 
 
 def run_job(
@@ -58,4 +62,14 @@ def _request(spec: JobSpec, database: Dsn, log: Log) -> RunRequest:
         owner=Owner(spec.set, spec.take_over_from, spec.take_over),
         command_database=spec.command_database,
         expected_database=spec.expected_database,
+        terms=_terms(spec),
     )
+
+
+def _terms(spec: JobSpec) -> "Terms | None":
+    """None: files run without being approved."""
+    if not spec.manual:
+        return None
+    from fluxbase_migrations.runner.commands.approval import Terms
+
+    return Terms(spec.approved, spec.plan_only)

@@ -25,7 +25,7 @@ def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
     Raises:
         Conflict: another set owns it, and no command allows to take it over.
     """
-    claimant, current = owner.set, owner_of(track.entries())
+    claimant, current = owner.set, require_claimable(track, owner)
     if current is None:
         _record(track, claimant)
         return None
@@ -34,11 +34,24 @@ def claim(track: LockedTrack, owner: Owner) -> SetRef | None:
             _record(track, claimant)
         return None
     command = _pending_command(track, owner)
+    _record(track, claimant, taken_from=current, token=command.token if command else None)
+    return current
+
+
+def require_claimable(track: LockedTrack, owner: Owner) -> SetRef | None:
+    """See that this set owns the track or may claim it, without doing so; returns the present owner.
+
+    Raises:
+        Conflict: another set owns it, and no command allows to take it over.
+    """
+    claimant, current = owner.set, owner_of(track.entries())
+    if current is None or current.uid == claimant.uid:
+        return current
+    command = _pending_command(track, owner)
     if current.uid not in (owner.take_over_from, command.uid if command else None):
         # Deleted and created again, by a new installation for example.
         earlier = f" of the uid {current.uid}" if str(current) == str(claimant) else ""
         raise Conflict(f"{track.table} belongs to the FluxbaseMigrationSet {current}{earlier}", owner=current)
-    _record(track, claimant, taken_from=current, token=command.token if command else None)
     return current
 
 

@@ -17,6 +17,9 @@ def report(track: Track, result: Result, log: Log) -> None:
             log.info("Migrations rolled back successfully", source=track.value, version=version)
         case Outcome.NO_CHANGE:
             log.info("No new migrations to apply", source=track.value)
+        case Outcome.AWAITING_APPROVAL:
+            files = result.plan.count if result.plan else 0
+            log.info("Nothing was changed: the plan waits for approval", source=track.value, files=files)
         case Outcome.SOURCE_EMPTY:
             log.info("No migration files", source=track.value)
         case _:

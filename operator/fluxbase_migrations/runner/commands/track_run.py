@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 from psycopg import errors
 
@@ -9,6 +10,7 @@ from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.defaults import LOCK_TIMEOUT
 from fluxbase_migrations.core.errors import (
     AheadOfSource,
+    AwaitingApproval,
     Conflict,
     DatabaseChanged,
     Exposed,
@@ -26,7 +28,7 @@ from fluxbase_migrations.core.names import TRACKING_TABLE, ExposurePolicy, Rollb
 from fluxbase_migrations.core.plan import Plan, Step
 from fluxbase_migrations.core.result import FORCE, TAKE_OVER, Outcome, Result
 from fluxbase_migrations.runner.commands import baseline, exposure, platform
-from fluxbase_migrations.runner.commands.ownership import Owner, claim
+from fluxbase_migrations.runner.commands.ownership import Owner, claim, require_claimable
 from fluxbase_migrations.runner.connection import failures
 from fluxbase_migrations.runner.connection.session import Session
 from fluxbase_migrations.runner.connection.signals import Stop
@@ -37,6 +39,9 @@ from fluxbase_migrations.runner.history.entry import EntryKind
 from fluxbase_migrations.runner.history.other_version_tables import Guard
 from fluxbase_migrations.runner.log import Log
 from fluxbase_migrations.runner.sql.simple_query import ConnectionLost
+
+if TYPE_CHECKING:
+    from fluxbase_migrations.runner.commands.approval import Gate, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,13 @@ class RunRequest:
     """None: any."""
     command_database: DatabaseIdentity | None = None
     """The one that force, take-over and request were given for; None: any."""
+    terms: "Terms | None" = None
+    """``approval: Manual``; None: files run without being approved."""
+
+    @property
+    def commanded(self) -> bool:
+        """Whether a person's command is to be obeyed, whatever becomes of the files."""
+        return self.force is not None or (self.owner is not None and self.owner.take_over is not None)
 
 
 def run_track(
@@ -128,14 +140,24 @@ class Answers:
 def _run(request: RunRequest, engine: Engine, source: MigrationFiles, answers: Answers) -> Outcome:
     """Obey the commands, then bring the track to its target."""
     track = engine.track
-    _obey(request, track, source, answers)
+    if request.terms is None or request.commanded:
+        _obey(request, track, source, answers)
+    else:
+        track.open(create=False)
     if not source.versions:
         raise _without_files(track)
+    gate = _gate(request, engine, source)
+    if gate is not None:
+        _require_approval(request, engine, source, gate)
+        if not request.commanded:
+            track.create_missing()
+            _claim(request, track, answers)
     if request.baseline is not None:
         known = tuple(request.guard.foreign) if request.guard else ()
         answers.baselined = baseline.record(track, request.track, request.baseline, source, known)
     track.check_other_tables()
-    engine.check_files()
+    if gate is None:
+        engine.check_files()
     planned: list[Step] = []
 
     def make_plan(current: int, _ran: int) -> Plan:
@@ -143,6 +165,8 @@ def _run(request: RunRequest, engine: Engine, source: MigrationFiles, answers: A
         planned.extend(to_target.steps)
         if request.built_in:
             platform.require(engine, to_target)
+        if gate is not None:
+            gate.pass_on(to_target.steps)
         return to_target
 
     if not engine.migrate(make_plan, lambda step: wanted_for(step, request.target)):
@@ -155,19 +179,54 @@ def _run(request: RunRequest, engine: Engine, source: MigrationFiles, answers: A
 
 def _obey(request: RunRequest, track: LockedTrack, source: MigrationFiles, answers: Answers) -> None:
     """Open the track, claim it for the set, and record the version that a command forces."""
-    owner, force = request.owner, request.force
-    commanded = force is not None or (owner is not None and owner.take_over is not None)
+    owner, force, commanded = request.owner, request.force, request.commanded
     # A force names the version, and so answers what the guard would ask.
     track.open(create=bool(source.versions) or commanded, guarded=force is None)
-    if owner is not None and (source.versions or commanded):
-        answers.taken_from = claim(track, owner)
-        if owner.take_over is not None:
-            answers.obeyed.append(TAKE_OVER)
+    if source.versions or commanded:
+        _claim(request, track, answers)
+    if owner is not None and owner.take_over is not None:
+        answers.obeyed.append(TAKE_OVER)
     if force is not None:
         if not track.is_obeyed(EntryKind.FORCE, force.token):
             track.log.info("forcing the version", source=request.track.value, version=force.version)
             track.force(force.version, force.token)
         answers.obeyed.append(FORCE)
+
+
+def _claim(request: RunRequest, track: LockedTrack, answers: Answers) -> None:
+    if request.owner is not None:
+        answers.taken_from = claim(track, request.owner)
+
+
+def _gate(request: RunRequest, engine: Engine, source: MigrationFiles) -> "Gate | None":
+    if request.terms is None:
+        return None
+    from fluxbase_migrations.runner.commands.approval import Gate, Goal
+
+    goal = Goal(request.target, request.rollback, lambda step: wanted_for(step, request.target))
+
+    def check(to_target: Plan) -> None:
+        if request.built_in:
+            platform.require(engine, to_target)
+
+    return Gate(engine, source, goal, request.terms, check)
+
+
+def _require_approval(request: RunRequest, engine: Engine, source: MigrationFiles, gate: "Gate") -> None:
+    """See that nothing is to run, or that it was approved, as a run would see it that changes nothing.
+
+    Raises:
+        MigrationError: it was not, or nothing could be run.
+    """
+    track, due = engine.track, None
+    if request.owner is not None:
+        require_claimable(track, request.owner)
+    if request.baseline is not None:
+        known = tuple(request.guard.foreign) if request.guard else ()
+        due = baseline.due(track, request.track, request.baseline, source, known)
+    track.check_other_tables()
+    engine.check_files()
+    gate.require(due)
 
 
 def _without_files(track: LockedTrack) -> MigrationError:
@@ -193,6 +252,8 @@ def result_from_error(result: Result, error: MigrationError) -> Result:
     if isinstance(error, Conflict):
         owner = error.owner
         result = replace(result, owner=str(owner), owner_uid=owner.uid, owner_cluster=owner.cluster)
+    if isinstance(error, AwaitingApproval):
+        result = replace(result, error=None, plan=error.plan)
     if isinstance(error, DatabaseChanged):
         result = replace(result, database=error.database)
     if isinstance(error, Exposed):

@@ -18,7 +18,7 @@ from fluxbase_migrations.runner.history import history_writer, version_table
 from fluxbase_migrations.runner.history.columns import Value
 from fluxbase_migrations.runner.history.entry import Entry, EntryKind, EntryOutcome, Row
 from fluxbase_migrations.runner.history.history_table import HistoryTable
-from fluxbase_migrations.runner.history.migration_session import MigrationSession, under_lock
+from fluxbase_migrations.runner.history.migration_session import MigrationSession, create_missing, under_lock
 from fluxbase_migrations.runner.history.other_version_tables import Guard
 from fluxbase_migrations.runner.log import Log
 
@@ -129,6 +129,15 @@ class LockedTrack:
             self._context = None
             session.close()
             raise
+
+    def create_missing(self) -> None:
+        """Create the tables that :meth:`open` was told not to create; the lock is held throughout.
+
+        Raises:
+            MigrationError: they cannot be created.
+        """
+        create_missing(self.context)
+        self.database = self.context.database
 
     def announce(self, message: str, **fields: Any) -> None:
         """Log that a file begins; lines about it while it runs have the same fields."""

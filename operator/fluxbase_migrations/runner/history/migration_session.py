@@ -136,6 +136,17 @@ def under_lock(
     return MigrationSession(session, table, history, ids, sql, log, stop, lock_timeout, facts.identity)
 
 
+def create_missing(context: MigrationSession) -> None:
+    """Create what :func:`under_lock` was told not to create.
+
+    Raises:
+        MigrationError: the tables are another program's or cannot be created.
+    """
+    facts = database_identity.read(context.session, history=context.history.exists(context.session))
+    facts = _create_missing(context.session, context.table, context.history, facts)
+    context.database = facts.identity
+
+
 def _create_missing(
     session: Session, table: TableName, history: HistoryTable, facts: SessionFacts
 ) -> SessionFacts:

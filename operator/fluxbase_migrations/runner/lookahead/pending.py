@@ -6,7 +6,7 @@ from typing import Final
 
 from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import MigrationError
-from fluxbase_migrations.core.files import NIL, Direction, MigrationFiles
+from fluxbase_migrations.core.files import Direction, MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import TRACKING_TABLE, Track
 from fluxbase_migrations.core.plan import Plan, Step
@@ -21,6 +21,7 @@ from fluxbase_migrations.runner.lookahead.classify import classify, words
 from fluxbase_migrations.runner.lookahead.configuration import Configuration
 from fluxbase_migrations.runner.lookahead.effect import Effect
 from fluxbase_migrations.runner.lookahead.facts import Facts
+from fluxbase_migrations.runner.recovery.case import failed_step
 from fluxbase_migrations.runner.sql import do_blocks, lexer, statements
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
 from fluxbase_migrations.runner.sql.statements import StatementKind
@@ -129,6 +130,31 @@ def pending(
         session.close()
 
 
+def of_steps(
+    session: Session,
+    label: str,
+    table: TableName,
+    row: Row,
+    steps: Sequence[Step],
+    source: MigrationFiles,
+    *,
+    dirty: bool,
+) -> TrackPlan:
+    """The plan of ``steps``, in one read-only transaction; ``dirty``: the first has failed before.
+
+    Raises:
+        MigrationError: a file cannot be read as SQL.
+        errors.Error: as the server says.
+    """
+    session.query(BEGIN)
+    try:
+        marked = [(step, dirty and index == 0) for index, step in enumerate(steps)]
+        outlook = _Outlook(label, table, row, steps=marked)
+        return _plans(session, [outlook], {label: source})[0]
+    finally:
+        session.query("ROLLBACK")
+
+
 def _plans(
     session: Session, outlooks: Sequence[_Outlook], sources: dict[str, MigrationFiles]
 ) -> list[TrackPlan]:
@@ -206,23 +232,9 @@ def _steps(
     row: Row, entries: Sequence[Entry], source: MigrationFiles, target: Target
 ) -> Iterator[tuple[bool, Step]]:
     if row.dirty:
-        yield True, _failed_step(row, standing(row, [*reversed(entries)]), source)
+        yield True, failed_step(row, standing(row, [*reversed(entries)]), source)
     for step in target.plan(source, row.version).steps:
         yield False, step
-
-
-def _failed_step(row: Row, entry: Entry | None, source: MigrationFiles) -> Step:
-    """The step that left the version dirty; where the history does not say, the up file of that version.
-
-    A dirty -1 is the down file of the first.
-    """
-    first = source.versions[0] if source.versions else row.version
-    direction, version = (Direction.DOWN, first) if row.version == NIL else (Direction.UP, row.version)
-    if entry is not None and entry.direction and entry.version is not None:
-        direction, version = Direction(entry.direction), entry.version
-    before = source.previous(version)
-    ends = (before, version) if direction is Direction.UP else (version, before)
-    return Step(version, direction, *ends, source.get(version, direction))
 
 
 def prepare(step: Step, *, standard_conforming_strings: bool = True) -> Prepared | ErrorInfo:

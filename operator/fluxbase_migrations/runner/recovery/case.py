@@ -88,3 +88,22 @@ def step_of(entry: Entry, source: MigrationFiles) -> Step:
     before = NIL if entry.from_version is None else entry.from_version
     after = NIL if entry.to_version is None else entry.to_version
     return Step(version, direction, before, after, source.get(version, direction))
+
+
+def failed_step(row: Row, entry: Entry | None, source: MigrationFiles) -> Step:
+    """The step that left the version dirty; where the history does not say, the up file of that version.
+
+    A dirty -1 is the down file of the first.
+    """
+    first = source.versions[0] if source.versions else row.version
+    direction, version = (Direction.DOWN, first) if row.version == NIL else (Direction.UP, row.version)
+    if entry is not None and entry.direction and entry.version is not None:
+        direction, version = Direction(entry.direction), entry.version
+    return named_step(version, direction, source)
+
+
+def named_step(version: int, direction: Direction, source: MigrationFiles) -> Step:
+    """The step of one migration, by the files that there are."""
+    before = source.previous(version)
+    ends = (before, version) if direction is Direction.UP else (version, before)
+    return Step(version, direction, *ends, source.get(version, direction))

@@ -23,8 +23,8 @@ health.message = ready.message
 if ready.status == "True" then
   health.status = "Healthy"
 elseif conditions.Stalled ~= nil and conditions.Stalled.status == "True" then
-  -- A dirty database is worth an alarm, whoever suspended the set.
-  if ready.reason ~= "Suspended" then
+  -- A dirty database is worth an alarm, also while somebody is waited for.
+  if ready.reason ~= "Suspended" and ready.reason ~= "AwaitingApproval" then
     health.status = "Degraded"
   elseif obj.status.dirty then
     health.status = "Degraded"

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from fluxbase_migrations.cli.wrapping import wrapped
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.runner.lookahead.effect import Effect, Relation, State, Touch, Work
 from fluxbase_migrations.runner.lookahead.pending import FilePlan, StatementPlan, TrackPlan
 from fluxbase_migrations.runner.lookahead.summary import summary
+from fluxbase_migrations.runner.lookahead.wrapping import wrapped
 
 _ALIKE: Final = 3
 """So many relations that are locked in the same way, like partitions, are shown one by one."""
