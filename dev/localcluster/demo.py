@@ -33,6 +33,8 @@ def install(cluster: Cluster, progress: Progress) -> str:
 def install_chart(cluster: Cluster, images: Sequence[str], *options: str, namespace: str = NAMESPACE) -> None:
     """Install or upgrade the release `fluxbase` with these images, and wait for its Deployment."""
     settings = ",".join([*images, "image.pullPolicy=IfNotPresent"])
+    # Helm never upgrades a CRD.
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
     release = ("upgrade", "--install", FLUXBASE, str(CHART), "--namespace", namespace, "--create-namespace")
     cluster.helm(*release, "--set", settings, *options)
     cluster.kubectl(
