@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from fluxbase_migrations.core.text import elapsed
 from fluxbase_migrations.runner.log import silence_stdout
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def took(entry: "Entry") -> str:
     """How long the history's entry took; empty while it has not ended."""
     if entry.finished_at is None:
         return ""
-    return f"{(entry.finished_at - entry.started_at).total_seconds():.3f}s"
+    return elapsed((entry.finished_at - entry.started_at).total_seconds())
 
 
 def answer(lines: Iterable[str]) -> int:
