@@ -131,6 +131,11 @@ scenarios: venv cluster ## Record what is seen in each scenario, and make docs/s
 	@SCENARIOS=record $(PYTEST) tests/e2e -k "scenarios or faults or config_maps" $(PYTEST_ARGS)
 	@$(VENV)/bin/python -m tests.e2e.scenarios
 
+.PHONY: terminal
+terminal: venv ## Record what each command shows, and make docs/terminal.md and its pictures of it
+	@TERMINAL=record PG_VERSIONS=15 $(PYTEST) tests/terminal $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m tests.terminal.page
+
 .PHONY: test-fast
 test-fast: venv ## Run what needs neither cluster nor PostgreSQL
 	@$(VENV)/bin/pytest tests/unit tests/lint tests/static tests/docs $(PYTEST_ARGS)
@@ -166,6 +171,7 @@ generate: venv ## Make everything that is generated: the CRD, and the generated 
 	$(VENV)/bin/python -m fluxbase_migrations.api.reference --write
 	$(VENV)/bin/python -m tests.system.contents
 	$(VENV)/bin/python -m tests.e2e.scenarios
+	$(VENV)/bin/python -m tests.terminal.page
 	$(VENV)/bin/python -m tests.generate.pages
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header

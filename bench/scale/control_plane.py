@@ -54,9 +54,9 @@ class ControlPlane:
                 task.result()
 
     @contextlib.asynccontextmanager
-    async def namespace(self) -> AsyncIterator[tuple[str, WatchingNode]]:
+    async def namespace(self, name: str = "") -> AsyncIterator[tuple[str, WatchingNode]]:
         """A fresh namespace, and the node that runs its pods."""
-        name = await fresh_namespace(self.kube)
+        name = await fresh_namespace(self.kube, name)
         node = WatchingNode(self.kube, name, self.directory / name)
         task = asyncio.create_task(node.run(), name=f"node of {name}")
         self._nodes.add(task)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Kubelet:
         self._logs: dict[str, _Log] = {}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """``/containerLogs/NAMESPACE/POD/CONTAINER``, with time stamps, to the container's end."""
+        """``/containerLogs/NAMESPACE/POD/CONTAINER``, with ``timestamps`` and to the end where it says so."""
         containers = [
             container
             for container in self._node.containers.values()
@@ -59,18 +59,20 @@ class Kubelet:
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):  # the API server may be killed
-            await self._send(container, response, int(request.query.get("tailLines", "1000000")))
+            await self._send(container, response, request.query)
         return response
 
-    async def _send(self, container: Container, response: web.StreamResponse, tail: int) -> None:
+    async def _send(
+        self, container: Container, response: web.StreamResponse, query: Mapping[str, str]
+    ) -> None:
         log = self._logs.setdefault(container.uid, _Log(self._directory / container.uid / "log"))
         log.read()
-        sent = max(0, len(log.lines) - tail)
+        sent = max(0, len(log.lines) - int(query.get("tailLines", "1000000")))
         while True:
-            over = container.exited is not None
+            over = container.exited is not None or query.get("follow") != "true"
             log.read()
             for line in log.lines[sent:]:
-                await response.write(line)
+                await response.write(line if query.get("timestamps") == "true" else line.partition(b" ")[2])
             sent = len(log.lines)
             if over:
                 return

@@ -97,9 +97,9 @@ async def cluster(kube: Kube) -> AsyncIterator[Cluster]:
         yield Cluster(kube, namespace)
 
 
-async def fresh_namespace(kube: Kube) -> str:
+async def fresh_namespace(kube: Kube, name: str = "") -> str:
     """The name of one in which only restricted pods are let in, with the operator's rights and no more."""
-    namespace = f"test-{secrets.token_hex(4)}"
+    namespace = name or f"test-{secrets.token_hex(4)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     await kube.create(Resource.NAMESPACES, None, {"metadata": {"name": namespace, "labels": labels}})
     role = {"metadata": {"name": "operator"}, "rules": documented_rules()}

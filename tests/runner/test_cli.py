@@ -456,3 +456,9 @@ def test_a_server_that_is_not_there_has_no_next_step(tmp_path: Path) -> None:
         "up", "--connect-timeout", "0", directory=tmp_path, DATABASE_URL="postgres://me@127.0.0.1:1/x"
     )
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_job_that_nobody_describes_says_who_would(tmp_path: Path) -> None:
+    done = typed("job", directory=tmp_path)
+    assert done.returncode == 1
+    assert "FLUXBASE_JOB: it is not set; the operator sets it in its Jobs" in done.stdout

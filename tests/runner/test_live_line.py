@@ -1,19 +1,12 @@
 """On a terminal a line says what runs; it is gone when the run has ended, and nowhere else to be seen."""
 
-import fcntl
-import os
-import pty
 import re
-import select
-import struct
 import subprocess
 import sys
-import termios
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -28,63 +21,23 @@ from fluxbase_migrations.runner.sql.simple_query import QueryPart, statements_at
 from tests.runner.test_cli import PROGRAM, typed
 from tests.runner.track import Runner
 from tests.support.databases import Database
+from tests.support.terminal import CLEAR, Terminal, plain, screen
 
-CLEAR = "\r\x1b[2K"
 SLOW = {
     "001_t.up.sql": "CREATE TABLE t (i int);\nSELECT pg_sleep(1.4);\nCREATE INDEX t_i ON t (i);",
     "002_quick.up.sql": "INSERT INTO t VALUES (1);",
 }
 
 
-class Terminal:
-    """A program on a pseudo-terminal, and all that it has written there."""
-
-    def __init__(
-        self, directory: Path, *words: str, variables: Mapping[str, str], columns: int = 100
-    ) -> None:
-        self._ours, theirs = pty.openpty()
-        self.text = ""
-        pty_size(theirs, columns)
-        self.process = subprocess.Popen(
-            [PROGRAM, *words],
-            env=environment({"TERM": "xterm", **variables}),
-            cwd=directory,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=subprocess.PIPE,
-        )
-        os.close(theirs)
-
-    def read(self, until: Callable[[str], Any], seconds: float = 60) -> str:
-        """What was written until then, or until the program has ended."""
-        deadline = time.monotonic() + seconds
-        while not until(self.text):
-            assert time.monotonic() < deadline, self.text
-            if not select.select([self._ours], [], [], 1)[0]:
-                continue
-            try:
-                self.text += os.read(self._ours, 65536).decode()
-            except OSError:  # the program has closed its end
-                break
-        return self.text
-
-    def end(self) -> str:
-        self.read(lambda _text: False)
-        assert self.process.wait(60) == 0, self.text
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        os.close(self._ours)
-        return self.text
-
-
-def pty_size(number: int, columns: int) -> None:
-    fcntl.ioctl(number, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+def started(directory: Path, *words: str, variables: Mapping[str, str], columns: int = 100) -> Terminal:
+    """Our program on a terminal; its standard error is none."""
+    environ = environment({"TERM": "xterm", **variables})
+    return Terminal(directory, [PROGRAM, *words], variables=environ, columns=columns)
 
 
 def remaining(text: str) -> list[str]:
     """The lines that stand on the screen in the end, without colours."""
-    lines = [line.rstrip("\r").split(CLEAR)[-1] for line in text.split("\n")]
-    return [re.sub(r"\x1b\[\d*m", "", line) for line in lines if line]
+    return [plain(line) for line in screen(text) if line]
 
 
 def without_times(lines: list[str]) -> list[str]:
@@ -93,7 +46,7 @@ def without_times(lines: list[str]) -> list[str]:
 
 def test_the_line_tells_file_and_time_and_leaves_the_log_alone(database: Database, tmp_path: Path) -> None:
     write_files(tmp_path / "migrations", SLOW)
-    text = Terminal(tmp_path, "up", variables={"DATABASE_URL": database.dsn}).end()
+    text = started(tmp_path, "up", variables={"DATABASE_URL": database.dsn}).end()
     assert re.search(r"001_t\.up\.sql \(1 of 2\) \| 1\.\ds \| 3 statements", text), text
     assert "002_quick.up.sql (" not in text
     assert "\x1b[2m" in text
@@ -125,14 +78,14 @@ def test_what_the_terminal_and_its_user_want_is_done(
     colours: bool,
 ) -> None:
     write_files(tmp_path / "migrations", {"001_t.up.sql": "SELECT pg_sleep(0.8)"})
-    text = Terminal(tmp_path, "up", *words, variables={"DATABASE_URL": database.dsn, **variables}).end()
+    text = started(tmp_path, "up", *words, variables={"DATABASE_URL": database.dsn, **variables}).end()
     assert (CLEAR in text, "\x1b[2m" in text) == (line, colours)
 
 
 def test_a_file_in_groups_tells_its_statement(database: Database, tmp_path: Path) -> None:
     body = "CREATE TABLE t (i int);\nCREATE INDEX CONCURRENTLY t_i ON t (i);\nSELECT pg_sleep(0.8);"
     write_files(tmp_path / "migrations", {"001_t.up.sql": body})
-    text = Terminal(tmp_path, "up", variables={"DATABASE_URL": database.dsn}).end()
+    text = started(tmp_path, "up", variables={"DATABASE_URL": database.dsn}).end()
     assert "001_t.up.sql (1 of 1) | 1.0s | statement 3 of 3" in text
 
 
@@ -142,7 +95,7 @@ def test_who_holds_a_lock_is_told(database: Database, tmp_path: Path) -> None:
         other.execute("CREATE TABLE t (i int)")
         other.commit()
         other.execute("SELECT * FROM t")
-        terminal = Terminal(tmp_path, "up", columns=200, variables={"DATABASE_URL": database.dsn})
+        terminal = started(tmp_path, "up", columns=200, variables={"DATABASE_URL": database.dsn})
         terminal.read(lambda text: f"held by pid {other.info.backend_pid}" in text)
         other.rollback()
         text = terminal.end()
@@ -152,7 +105,7 @@ def test_who_holds_a_lock_is_told(database: Database, tmp_path: Path) -> None:
 
 def test_a_narrow_terminal_has_a_narrow_line(database: Database, tmp_path: Path) -> None:
     write_files(tmp_path / "migrations", {"001_a_file_with_a_long_name.up.sql": "SELECT pg_sleep(0.8)"})
-    text = Terminal(
+    text = started(
         tmp_path, "up", columns=20, variables={"DATABASE_URL": database.dsn, "NO_COLOR": "1"}
     ).end()
     drawn = [one for one in re.findall(r"\x1b\[2K([^\r\n\x1b]*)", text) if one and not one.startswith("INFO")]
@@ -263,7 +216,7 @@ def test_the_line_has_what_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     now[0] += 65
     line.tick(65, (2, 2), lambda: Activity(wait, "building index: scanning table", 43))
     assert line.text() == (
-        "001_a.up.sql (1 of 2) | 1m5s | statement 2 of 3 | index: building index: scanning table 43% | "
+        "001_a.up.sql (1 of 2) | 1m5s | statement 2 of 3 | building index: scanning table 43% | "
         "waits for a lock, held by pid 7\\x1b[31m"
     )
     line.write("2026-01-01T00:00:00.000+00:00 ERROR it failed with ERROR 5\n")
@@ -272,6 +225,32 @@ def test_the_line_has_what_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     )
     line.write("INFO said ERROR before\n")
     assert capsys.readouterr().out == "INFO said ERROR before\n"
+
+
+def test_what_is_least_important_goes_first_where_it_is_narrow() -> None:
+    start, end = "a.up.sql (1 of 1) | 1.0s | ", "held by pid 7, application psql"
+    said = [
+        f"{start}2 statements | waits for ShareLock on public.t, {end}, user shop, idle",
+        f"{start}2 statements | waits for ShareLock on public.t, {end}, user shop",
+        f"{start}2 statements | waits for ShareLock on public.t, {end}",
+        f"{start}2 statements | waits for public.t, {end}",
+        f"{start}waits for public.t, {end}",
+        f"{start}waits for public.t, {end}"[:-2] + "…",
+    ]
+    line = LiveLine(colours=False, clock=lambda: 0.0)
+    line.begin("a.up.sql", 1, 1, 2)
+    line.tick(0, (1, 2), Activity)
+    line._activity = Activity(LockWait("ShareLock on public.t", f"{end}, user shop, idle"))
+    for wide, narrow in pairwise(said):
+        assert line.text(len(wide)) == wide
+        assert narrow in (line.text(len(wide) - 1), line.text(len(narrow)))
+
+
+def test_a_phase_that_names_no_index_says_what_it_is_of() -> None:
+    line = LiveLine(colours=False, clock=lambda: 0.0)
+    line.begin("a.up.sql", 1, 1, 1)
+    line._activity = Activity(None, "waiting for writers before build", None)
+    assert line.text() == "a.up.sql (1 of 1) | 1.0s | index: waiting for writers before build"
 
 
 def test_a_server_that_cannot_be_asked_is_asked_once() -> None:

@@ -72,8 +72,8 @@ def test_each_state_is_told(database: Database, tmp_path: Path) -> None:
     assert code == 1, "dirty"
     assert cells(lines, "4")[3] == "dirty"
     assert cells(lines, "5")[3] == "pending"
-    assert 'failed: column "no_such_column" does not exist' in lines[-1]
-    assert "version 4 (dirty)" in lines[-1]
+    assert 'failed: 004_four.up.sql:1:8: column "no_such_column" does not exist' in lines[-1]
+    assert "version 4 (dirty)" in lines[-2]
     (user,) = json.loads("\n".join(said(database, tmp_path, "--track", "user", "-o", "json")[1]))
     (dirty,) = [one for one in user["migrations"] if one["state"] == "dirty"]
     assert dirty["appliedAt"] is None

@@ -14,7 +14,7 @@ from fluxbase_migrations.cli.kubectl.next_step import next_step
 from fluxbase_migrations.cli.kubectl.status import render
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.result import Outcome
-from tests.support.shop_set import FAILURE, Shown, ago, applied, failed, metadata
+from tests.support.shop_set import FAILURE, Shown, ago, applied, event, failed, job, metadata
 
 NEW: Json = {"metadata": metadata("new"), "spec": {"database": {}}}
 """A set that no operator has looked at."""
@@ -277,3 +277,16 @@ def test_kubectls_own_record_of_the_object_is_not_described() -> None:
     found = {**NEW, "metadata": {**NEW["metadata"], "annotations": annotations}}
     lines = described(found, jobs=[], events=[]).splitlines()
     assert [line.split() for line in lines if "Annotations" in line] == [["Annotations:", "team=shop"]]
+
+
+def test_what_happened_within_one_second_stays_in_its_order() -> None:
+    system, user = job("system", 3, "Complete", 8), job("user", 3, "Complete", 8)
+    user["metadata"]["creationTimestamp"] = system["metadata"]["creationTimestamp"]
+    events = [event("Normal", reason, reason, 5) for reason in ("Later", "Earlier")]
+    for number, one in enumerate(events):
+        one["metadata"]["resourceVersion"] = str(10 - number)
+        one["lastTimestamp"] = events[0]["lastTimestamp"]
+    for jobs in ([system, user], [user, system]):
+        text = described(failed(), jobs=jobs, events=events)
+        assert text.index("shop-user-3") < text.index("shop-system-3")
+    assert text.index("Earlier") < text.index("Later")

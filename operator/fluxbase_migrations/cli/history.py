@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from fluxbase_migrations.cli import output
-from fluxbase_migrations.core.text import cut, visible, visible_in
+from fluxbase_migrations.core.text import visible, visible_in
 
 if TYPE_CHECKING:
     from fluxbase_migrations.runner.history.entry import Entry
@@ -31,21 +31,7 @@ def show(entries: Sequence["Entry"], form: str = "wide") -> int:
 
 def fitted(rows: Sequence[Sequence[str]], width: int) -> list[tuple[str, ...]]:
     """``rows``, of which the first is the heading, in at most ``width`` characters if that is possible."""
-    columns = {name: column for name, *column in zip(*rows, strict=True) if any(column) or len(rows) == 1}
-    for name in _LEFT_OUT:
-        if _width(columns) > width:
-            columns.pop(name, None)
-    for name, least in _CUT.items():
-        excess = _width(columns) - width
-        if excess > 0 and name in columns:
-            kept = max(least, len(name), max(map(len, columns[name])) - excess)
-            columns[name] = [cut(text, kept) for text in columns[name]]
-    return list(zip(*([name, *column] for name, column in columns.items()), strict=True))
-
-
-def _width(columns: dict[str, list[str]]) -> int:
-    widths = [max(map(len, (name, *column))) for name, column in columns.items()]
-    return sum(widths) + 2 * (len(widths) - 1)
+    return output.fitted(rows, width, _LEFT_OUT, _CUT)
 
 
 def _row(entry: "Entry") -> tuple[str, ...]:

@@ -9,17 +9,21 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
+from fluxbase_migrations.cli.output import Colour
 from fluxbase_migrations.core.text import elapsed, visible
 from fluxbase_migrations.runner.connection.activity import Activity
 
 LOOK_EVERY: Final = 2.0
 """Seconds between two queries of the server's activity."""
 _CLEAR: Final = "\r\x1b[2K"
-_DIM, _RED, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
-_LEVELS: Final = {"WARN": _YELLOW, "ERROR": _RED}
+_MODE, _POSITION = "mode", "position"
+"""What can be left out: the mode of a lock that is waited for, and the statement's position."""
+_HOLDER: Final = 2
+"""Of who holds that lock, so many parts stay: the process, and its application."""
+_LEVELS: Final = {"WARN": Colour.YELLOW, "ERROR": Colour.RED}
 
 
 class LiveLine:
@@ -75,23 +79,36 @@ class LiveLine:
             self._drawn = False
             self._put(_CLEAR)
 
-    def text(self) -> str:
-        """What the line says."""
-        parts = [self._file, elapsed(max(1.0, self._clock() - self._began))]
-        if self._at is not None and self._statements > 1:
-            parts.append(_position(*self._at, self._statements))
+    def text(self, width: int | None = None) -> str:
+        """What the line says, in at most ``width`` columns: what is least important goes first."""
+        holder = self._activity.wait.holder.split(", ") if self._activity.wait else []
+        for leaving in ((), (_MODE,), (_MODE, _POSITION)):
+            for told in range(max(len(holder), _HOLDER), _HOLDER - 1, -1):
+                line = visible(" | ".join(self._words(leaving, ", ".join(holder[:told]))))
+                if width is None or _columns_of(line) <= width:
+                    return line
+        return fitted(line, width or 0)
+
+    def _words(self, leaving: Collection[str], holder: str) -> Iterator[str]:
+        """The line's parts without those that are to be left out."""
+        yield self._file
+        yield elapsed(max(1.0, self._clock() - self._began))
+        if self._at is not None and self._statements > 1 and _POSITION not in leaving:
+            yield _position(*self._at, self._statements)
         seen = self._activity
         if seen.index_phase is not None:
             percent = "" if seen.index_percent is None else f" {seen.index_percent}%"
-            parts.append(f"index: {seen.index_phase}{percent}")
+            what = "" if "index" in seen.index_phase else "index: "
+            yield f"{what}{seen.index_phase}{percent}"
         if seen.wait is not None:
-            parts.append(f"waits for {seen.wait.lock}, {seen.wait.holder}")
-        return visible(" | ".join(parts))
+            mode, on, relation = seen.wait.lock.partition(" on ")
+            lock = relation if on and _MODE in leaving else mode + on + relation
+            yield f"waits for {lock}, {holder}"
 
     def _draw(self) -> None:
-        line = fitted(self.text(), _width() - 1)
+        line = self.text(_width() - 1)
         self._drawn = True
-        self._put(_CLEAR + (f"{_DIM}{line}{_PLAIN}" if self._colours else line))
+        self._put(_CLEAR + (Colour.DIM(line) if self._colours else line))
 
     def _put(self, text: str) -> None:
         """Write to the terminal; the run continues if that is gone."""
@@ -104,7 +121,7 @@ class LiveLine:
         for level, colour in _LEVELS.items():
             before, found, after = text.partition(f"{level} ")
             if found and " " not in before.strip():  # at the beginning, or behind a time
-                return f"{before}{colour}{level}{_PLAIN} {after}"
+                return f"{before}{colour(level)} {after}"
         return text
 
 
@@ -126,6 +143,10 @@ def fitted(text: str, width: int) -> str:
             return kept + "…"
         room, kept = room - needs, kept + one
     return kept
+
+
+def _columns_of(text: str) -> int:
+    return len(text) if text.isascii() else sum(map(_columns, text))
 
 
 def _columns(one: str) -> int:

@@ -1,6 +1,7 @@
 """``fluxbase-migrate plan``: what would run now, for people and for programs."""
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +18,13 @@ from fluxbase_migrations.runner.lookahead.rehearsal import Rehearsal, rehearse
 
 PENDING: Final = 2
 """Exit code of ``--detailed-exitcode`` where something is to run, as terraform's."""
+_COLOURS: Final = {
+    "DESTROYS": output.Colour.RED,
+    "error": output.Colour.RED,
+    "UNKNOWN": output.Colour.YELLOW,
+    "warning": output.Colour.YELLOW,
+}
+"""Of words at the beginning of a line, before its colon."""
 _NOT_REHEARSED: Final = "not rehearsed: the files would be refused, or the recorded version is dirty"
 
 
@@ -50,6 +58,18 @@ def show(tracks: Sequence[TrackPlan], form: str, *, detailed: bool, seen: Rehear
 
 
 def _lines(tracks: Sequence[TrackPlan], seen: Rehearsal | None) -> Iterator[str]:
+    paint = _coloured if output.paints() else str
+    yield from map(paint, _text(tracks, seen))
+
+
+def _text(tracks: Sequence[TrackPlan], seen: Rehearsal | None) -> Iterator[str]:
     yield from plan_text.lines(tracks)
     if seen is not None:
         yield from rehearsal.text(seen, tracks)
+
+
+def _coloured(line: str) -> str:
+    """``line`` with the word in colour that says what it is about."""
+    found = re.match(r" +(\w+):", line)
+    colour = _COLOURS.get(found[1]) if found else None
+    return line if found is None or colour is None else line.replace(found[1], colour(found[1]), 1)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from fluxbase_migrations.core.errors import describe
+from fluxbase_migrations.core.text import elapsed
 from fluxbase_migrations.runner.lookahead.effect import State
 from fluxbase_migrations.runner.lookahead.pending import TrackPlan
 from fluxbase_migrations.runner.lookahead.rehearsal import Comparison, Rehearsal
@@ -25,7 +26,7 @@ def text(rehearsal: Rehearsal, tracks: Sequence[TrackPlan]) -> Iterator[str]:
     known = planned_locks(tracks)
     shown: set[str] = set()
     for file in rehearsal.files:
-        yield from wrapped(f"{file.name}: {file.seconds:.3f}s, {_transactions(file.transactions)}", 2)
+        yield from wrapped(f"{file.name}: {elapsed(file.seconds)}, {_transactions(file.transactions)}", 2)
         if file.name not in shown:
             for statement in file.statements:
                 yield from _statement(file, statement, known)
@@ -46,7 +47,7 @@ def _statement(file: RanFile, statement: RanStatement, known: PlannedLocks) -> I
     )
     sampled = " (sampled)" if statement.sampled else ""
     which = f"{statement.number} {statement.tag} (line {statement.line})"
-    yield from wrapped(f"{which} {statement.seconds:.3f}s: {locks}{sampled}", 4)
+    yield from wrapped(f"{which} {elapsed(statement.seconds)}: {locks}{sampled}", 4)
     more = unplanned(file, statement, known)
     if more:
         yield from wrapped(f"not in the plan: {', '.join(more)}", 8)

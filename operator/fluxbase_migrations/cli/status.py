@@ -1,19 +1,33 @@
-"""``fluxbase-migrate status``: both tracks, version by version."""
+"""``fluxbase-migrate status``: both tracks, version by version, fitted to the terminal."""
 
 import json
+import textwrap
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from fluxbase_migrations.cli import output
+from fluxbase_migrations.cli.output import Colour
 from fluxbase_migrations.core.errors import describe
+from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.history.overview import FileState, Migration
 
 if TYPE_CHECKING:
     from fluxbase_migrations.runner.commands.verbs import TrackOverview
 
-_HEAD = ("TRACK", "VERSION", "FILE", "STATE", "APPLIED", "TOOK", "BY")
+_HEAD: Final = ("TRACK", "VERSION", "FILE", "STATE", "APPLIED", "TOOK", "BY")
+_LEFT_OUT: Final = ("BY", "TOOK", "APPLIED")
+"""Columns that a narrow terminal has no room for, the least important first."""
+_CUT: Final = {"FILE": 16}
+"""The column that is shortened where that is not enough, and the characters that stay of it."""
+_COLOURS: Final = {
+    FileState.APPLIED: Colour.GREEN,
+    FileState.EDITED: Colour.YELLOW,
+    FileState.FILE_GONE: Colour.YELLOW,
+    FileState.OUT_OF_ORDER: Colour.YELLOW,
+    FileState.DIRTY: Colour.RED,
+}
 
 
 def show(tracks: Sequence["TrackOverview"], form: str) -> int:
@@ -23,9 +37,18 @@ def show(tracks: Sequence["TrackOverview"], form: str) -> int:
 
 
 def _table(tracks: Sequence["TrackOverview"]) -> list[str]:
-    rows = [_HEAD, *(_row(track.label, one) for track in tracks for one in track.migrations)]
-    refused = [f"{track.label}: {describe(track.refused)}" for track in tracks if track.refused]
-    return [*output.table(rows), "", *map(visible, (*map(_summary, tracks), *refused))]
+    rows: list[tuple[str, ...]] = [
+        _HEAD,
+        *(_row(track.label, one) for track in tracks for one in track.migrations),
+    ]
+    width = output.terminal_width()
+    if width is not None:
+        rows = output.fitted(rows, width, _LEFT_OUT, _CUT)
+    colours = {state.value: colour for state, colour in _COLOURS.items()} if output.paints() else None
+    summaries = (line for track in tracks for line in _summary(track, width))
+    # With commands to be copied: in one piece.
+    refused = (f"{track.label}: {describe(track.refused)}" for track in tracks if track.refused)
+    return [*output.table(rows, colours), "", *summaries, *map(visible, refused)]
 
 
 def _row(track: str, one: Migration) -> tuple[str, ...]:
@@ -38,14 +61,34 @@ def _row(track: str, one: Migration) -> tuple[str, ...]:
     return track, str(one.version), visible(one.name), one.state.value, applied, took, visible(by)
 
 
-def _summary(track: "TrackOverview") -> str:
+def _summary(track: "TrackOverview", width: int | None) -> Iterator[str]:
+    for indent, text in _facts(track):
+        line = " " * indent + visible(text)
+        yield from [line] if width is None else _wrapped(line, width, indent + 4)
+
+
+def _wrapped(line: str, width: int, indent: int) -> list[str]:
+    return textwrap.wrap(
+        line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _facts(track: "TrackOverview") -> Iterator[tuple[int, str]]:
+    """Texts, and how far they are indented."""
     parts = [track.table + (": no version" if track.row.version < 0 else f": version {track.row}")]
     counts = Counter(one.state for one in track.migrations if one.state is not FileState.DIRTY)
     parts += [f"{count} {state}" for state, count in counts.items()]
+    yield 0, f"{track.label}: {'; '.join(parts)}"
     failed = next((one.entry for one in track.migrations if one.state is FileState.DIRTY), None)
     if failed is not None and failed.error:
-        parts.append(f"failed: {failed.error.get('message', '')}")
-    return f"{track.label}: {'; '.join(parts)}"
+        yield 2, f"failed: {_failure(failed.error)}"
+
+
+def _failure(error: dict[str, Any]) -> str:
+    """An error of the history, as the log had it, without the statement's number."""
+    names = ("file", "line", "column", "sql_state", "effect")
+    known = {name: error[name] for name in names if name in error}
+    return describe(ErrorInfo(str(error.get("message", "")), **known))
 
 
 def _json(tracks: Sequence["TrackOverview"]) -> list[str]:

@@ -135,6 +135,8 @@ class JobSpec:
         Raises:
             ValueError: not such a document, with what is wrong.
         """
+        if not text:
+            raise ValueError("it is not set; the operator sets it in its Jobs")
         try:
             fields: dict[str, Any] = json.loads(text)
             fields["set"] = SetRef(**fields["set"])

@@ -177,7 +177,7 @@ def _commands(found: Json, now: datetime) -> Rows:
 
 def _runs(jobs: Sequence[Json], now: datetime) -> Rows:
     """The Jobs that are still there, newest first."""
-    newest = sorted(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]), reverse=True)
+    newest = sorted(jobs, key=_created, reverse=True)
     return [
         ("TRACK", "RUN", "JOB", "STATE", "AGE", "TOOK"),
         *(
@@ -192,6 +192,14 @@ def _runs(jobs: Sequence[Json], now: datetime) -> Rows:
             for job in newest
         ),
     ]
+
+
+def _created(job: Json) -> tuple[str, bool, int]:
+    """When; within one second, the user track's Job came after the system track's."""
+    metadata = job["metadata"]
+    run = metadata["labels"].get(LABEL_RUN, "")
+    later = metadata["labels"].get(LABEL_TRACK) == Track.USER
+    return str(metadata["creationTimestamp"]), later, int(run) if run.isdecimal() else 0
 
 
 def _ended(job: Json) -> Json | None:
@@ -216,7 +224,7 @@ def _took(job: Json) -> str:
 
 def _events(events: Sequence[Json], now: datetime) -> Rows:
     """The newest, oldest of them first, as kubectl describes."""
-    newest = sorted(events, key=_last)[-_EVENTS:]
+    newest = sorted(events, key=lambda event: (_last(event), _revision(event)))[-_EVENTS:]
     return [
         ("TYPE", "REASON", "AGE", "MESSAGE"),
         *(
@@ -224,6 +232,12 @@ def _events(events: Sequence[Json], now: datetime) -> Rows:
             for one in newest
         ),
     ]
+
+
+def _revision(event: Json) -> int:
+    """Of two within one second, the later has the higher one."""
+    version = str(event["metadata"].get("resourceVersion") or "")
+    return int(version) if version.isdecimal() else 0
 
 
 def _last(event: Json) -> str:

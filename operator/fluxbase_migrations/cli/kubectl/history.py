@@ -8,6 +8,7 @@ from fluxbase_migrations.cli.kubectl.ages import age
 from fluxbase_migrations.cli.kubectl.layout import table
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import ENV_DATABASE_URL, HISTORY_TABLE, Track
+from fluxbase_migrations.core.text import elapsed
 
 
 def history(found: Json, now: datetime, width: int | None) -> Iterator[str]:
@@ -30,7 +31,7 @@ def _rows(track: Track, state: Json, now: datetime) -> Iterator[tuple[str, ...]]
             str(one["version"]),
             one["name"],
             one["direction"],
-            f"{one['seconds']:.3f}s",
+            elapsed(one["seconds"]),
             age(state.get("finishedAt"), now),
         )
 

@@ -10,7 +10,7 @@ from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.json_names import Json, camel
 from fluxbase_migrations.core.names import CommandState, Phase, Track
 from fluxbase_migrations.core.result import ErrorInfo
-from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.core.text import elapsed, visible
 
 
 def render(found: Json, width: int | None = None, indent: str = "") -> str:
@@ -62,7 +62,7 @@ def _track(track: Track, state: Json, step: NextStep | None) -> Iterator[str]:
     yield from _error(state)
     yield from _findings(state)
     for one in state.get("applied", []):
-        yield f"          {one['direction']:<4} {one['version']} {one['name']} ({one['seconds']:.2f} s)"
+        yield f"          {one['direction']:<4} {one['version']} {one['name']} ({elapsed(one['seconds'])})"
 
 
 def _message(state: Json, step: NextStep | None) -> Iterator[str]:
