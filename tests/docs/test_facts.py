@@ -12,7 +12,7 @@ import yaml
 from fluxbase_migrations.api.crd import definition
 from fluxbase_migrations.cli import arguments
 from fluxbase_migrations.cli.help_texts import GROUPS
-from fluxbase_migrations.cli.kubectl import program
+from fluxbase_migrations.cli.kubectl.arguments import EXAMPLES
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.core import names
 from tests.docs.test_samples import PAGES, ROOT, make_targets
@@ -186,7 +186,7 @@ def test_every_target_is_documented() -> None:
 
 def test_every_command_that_is_named_exists() -> None:
     ours = {
-        "kubectl fluxbase": set(program.COMMANDS),
+        "kubectl fluxbase": set(EXAMPLES),
         "fluxbase-migrate": {name for group in GROUPS.values() for name in group},
     }
     for start, known in ours.items():
@@ -204,7 +204,7 @@ def test_every_command_of_the_command_line_is_documented() -> None:
 
 def test_every_command_of_the_plugin_is_documented() -> None:
     told = page("cli.md").split("## kubectl fluxbase")[1]
-    assert [name for name in program.COMMANDS if not re.search(rf"`{name}( SET|`| \[)", told)] == []
+    assert [name for name in EXAMPLES if not re.search(rf"`{name}( S|`| \[)", told)] == []
 
 
 def test_every_reason_that_is_named_exists() -> None:

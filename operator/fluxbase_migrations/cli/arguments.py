@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 
 from fluxbase_migrations import __version__
 from fluxbase_migrations.cli import config, golang_arguments, help_texts, process_list
+from fluxbase_migrations.cli.completion import SHELLS
 from fluxbase_migrations.cli.help_texts import Section
 from fluxbase_migrations.cli.importing import Tool
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
@@ -30,8 +31,6 @@ PROGRAM: Final = "fluxbase-migrate"
 DEFAULT_SOURCE: Final = "migrations"
 DETAILED_EXITCODE: Final = "--detailed-exitcode"
 SOURCE_VARIABLE: Final = "DB_USER_MIGRATIONS_PATH"
-
-SHELLS: Final = ("bash", "zsh", "fish")
 
 MOST_MILLISECONDS: Final = 2**31 - 1
 """PostgreSQL's settings are 32 bits wide: the largest duration, a little more than 24 days."""

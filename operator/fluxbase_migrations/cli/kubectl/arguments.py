@@ -3,6 +3,7 @@
 import argparse
 from typing import Final
 
+from fluxbase_migrations.cli.completion import SHELLS
 from fluxbase_migrations.cli.kubectl.ages import timeout
 from fluxbase_migrations.core.names import GROUP, KIND, PLURAL, SHORT_NAME, Track
 
@@ -33,8 +34,14 @@ EXAMPLES: Final = {
     "force": "force shop 3 --wait",
     "take-over": "take-over shop --track user",
     "create": "create shop --from-file migrations --database-secret shop-db:url",
+    "completion": "completion bash",
 }
 """One for each command's help."""
+
+_COMPLETION: Final = (
+    "Print what makes a shell complete kubectl-fluxbase. kubectl completes `kubectl fluxbase` by itself: "
+    "its own completion must be on (kubectl completion --help), and kubectl_complete-fluxbase on PATH."
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,6 +55,11 @@ def parser() -> argparse.ArgumentParser:
     _looking(commands)
     _steering(commands)
     _creating(commands)
+    completion = commands.add(
+        "completion", "Print what completes kubectl-fluxbase in a shell; see its help.", of_a_set=False
+    )
+    completion.description = _COMPLETION
+    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     return top
 
 

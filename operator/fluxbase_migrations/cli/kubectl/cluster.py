@@ -1,7 +1,8 @@
 """The API server as ``kubectl fluxbase`` talks to it; objects are the API's own JSON."""
 
 import argparse
-from typing import Any
+import json
+from typing import Any, Final
 
 from fluxbase_migrations.cli.kubectl import logs, set_view
 from fluxbase_migrations.cli.kubectl.steering import MANAGER
@@ -13,6 +14,9 @@ from fluxbase_migrations.core.names import (
     PLURAL,
     VERSION,
 )
+
+_MOST_NAMES: Final = 500
+"""The most names that are offered for completion."""
 
 
 class Cluster:
@@ -50,6 +54,26 @@ class Cluster:
         )
         items: list[Json] = found["items"]
         return items
+
+    def names_of_sets(self, timeout: float) -> list[str]:
+        """The sets of the namespace, for completion; the server sends no more than their metadata."""
+        return self._names(f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}", timeout)
+
+    def names_of_namespaces(self, timeout: float) -> list[str]:
+        """All namespaces, for completion."""
+        return self._names("/api/v1/namespaces", timeout)
+
+    def _names(self, path: str, timeout: float) -> list[str]:
+        request = self._api.param_serialize(
+            "GET",
+            path,
+            path_params={"namespace": self.namespace},
+            query_params=[("limit", str(_MOST_NAMES))],
+            header_params={"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"},
+            auth_settings=["BearerToken"],
+        )
+        answer = self._api.call_api(*request, _request_timeout=timeout)
+        return [item["metadata"]["name"] for item in json.loads(answer.read())["items"]]
 
     def patch(self, body: Json) -> None:
         """Merge ``body`` into the set."""
