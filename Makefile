@@ -167,6 +167,7 @@ generate: venv ## Make everything that is generated: the CRD, and the generated 
 	$(VENV)/bin/python -m tests.system.contents
 	$(VENV)/bin/python -m tests.e2e.scenarios
 	$(VENV)/bin/python -m tests.generate.pages
+	$(VENV)/bin/python -m tests.generate.commands
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 .PHONY: lock
