@@ -34,11 +34,11 @@ python:
 	@command -v $(PYTHON) >/dev/null || { $(APT_INSTALL) python3; }
 
 .PHONY: up
-up: python ## Start the cluster with PostgreSQL, install the chart, apply examples/shop, and wait until it is Applied
+up: venv ## Start the cluster with PostgreSQL, install the chart, apply examples/shop, and wait until it is Applied
 	@$(LOCALCLUSTER) demo
 
 .PHONY: demo-failure
-demo-failure: python ## See a migration fail, and recover by correcting its file
+demo-failure: venv ## See a migration fail, and recover by correcting its file
 	@$(LOCALCLUSTER) demo-failure
 
 .PHONY: down
@@ -52,6 +52,10 @@ cluster: python ## Start the cluster with PostgreSQL, and nothing in it
 .PHONY: status
 status: ## Show the cluster's parts, its node and its pods
 	@$(LOCALCLUSTER) status
+
+.PHONY: env
+env: ## Print what gives a shell kubectl, helm, fluxbase-migrate and kubectl fluxbase: eval "$(make env)"
+	@$(LOCALCLUSTER) env
 
 .PHONY: kubectl helm psql
 kubectl: ## Run kubectl against the cluster: make kubectl ARGS="get fbms -A"
