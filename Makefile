@@ -174,14 +174,23 @@ generate: venv ## Make everything that is generated: the CRD, and the generated 
 	$(VENV)/bin/python -m tests.generate.commands
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+# The plugin's archive has no use for the client's asynchronous half.
+ASYNCHRONOUS = aiohappyeyeballs aiohttp aiohttp-retry aiosignal attrs frozenlist multidict propcache yarl
 .PHONY: lock
 lock: ## Renew the lock files from pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml --extra kubectl --extra operator -o requirements.lock
 	$(LOCK) pyproject.toml -c requirements.lock -o requirements-runner.lock
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["kubectl"], sep="\n")' \
+		| $(LOCK) - -c requirements.lock $(addprefix --no-emit-package ,$(ASYNCHRONOUS)) -o requirements-kubectl.lock
 	$(LOCK) pyproject.toml --all-extras --group dev -c requirements.lock -o requirements-dev.lock
 	# yattag is for reports in HTML only, and comes without a wheel.
 	$(LOCK) --group mutants -c requirements-dev.lock --no-emit-package yattag -o requirements-mutants.lock
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) - -o requirements-build.lock
+
+.PHONY: krew
+krew: venv ## Build the krew plugin into dist/krew: make krew RELEASE_URL=… HOMEPAGE=…
+	@$(VENV)/bin/python -m dev.krew --url $(or $(RELEASE_URL),$(error say RELEASE_URL=…, where the archives will be)) \
+		--homepage $(or $(HOMEPAGE),$(error say HOMEPAGE=…, the page of the project))
 
 ##@ Migrations of this directory
 
