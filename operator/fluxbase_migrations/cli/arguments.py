@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
-from fluxbase_migrations import __version__
-from fluxbase_migrations.cli import config, golang_arguments, help_texts, process_list
+from fluxbase_migrations.cli import config, golang_arguments, help_texts, own_version, process_list
 from fluxbase_migrations.cli.completion import SHELLS
 from fluxbase_migrations.cli.help_texts import Section
 from fluxbase_migrations.cli.importing import Tool
@@ -27,7 +26,7 @@ from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.connection.signals import OnSignal
 from fluxbase_migrations.runner.log import LogFormat
 
-PROGRAM: Final = "fluxbase-migrate"
+PROGRAM: Final = own_version.PROGRAM
 DEFAULT_SOURCE: Final = "migrations"
 DETAILED_EXITCODE: Final = "--detailed-exitcode"
 SOURCE_VARIABLE: Final = "DB_USER_MIGRATIONS_PATH"
@@ -306,10 +305,9 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
     )
     top.add_argument("-help", action="help", help=argparse.SUPPRESS)
     top.add_argument(
-        "--version",
-        "-version",
+        *own_version.WORDS,
         action="version",
-        version=f"{PROGRAM} {__version__}",
+        version=own_version.LINE,
         help="print this program's version",
     )
     commands = top.add_subparsers(

@@ -5,6 +5,9 @@ command is left out of its help.
 """
 
 import argparse
+import functools
+import os
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
@@ -124,4 +127,20 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     """Texts as they are written; options in a column that leaves room for what they do."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28)
+        super().__init__(prog, max_help_position=28, width=_width())
+
+
+@functools.cache
+def _width() -> int:
+    """Characters in a line of help, as argparse counts them.
+
+    It makes a formatter for each option that is added, and would ask each time, by way of a module that loads
+    three for compression.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns) - 2
+    try:
+        return (os.get_terminal_size(sys.__stdout__.fileno()).columns or 80) - 2  # type: ignore[union-attr]
+    except (OSError, ValueError, AttributeError):
+        return 78
