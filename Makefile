@@ -115,6 +115,10 @@ chaos: venv test-tools ## Kill operator, Jobs, PostgreSQL and API server at rand
 bench-runner: venv ## Measure the runner beside golang-migrate and psql; writes bench/results/runner.*
 	@$(VENV)/bin/python -m bench.runner $(BENCH_ARGS)
 
+.PHONY: bench-commands
+bench-commands: venv ## Measure commands that run no file beside golang-migrate's; writes bench/results/commands.*
+	@$(VENV)/bin/python -m bench.commands $(BENCH_ARGS)
+
 .PHONY: bench-directories
 bench-directories: venv ## Measure directories beside golang-migrate: make bench-directories BENCH_ARGS="CHECKOUT …"; writes bench/results/directories.*
 	@$(VENV)/bin/python -m bench.directories $(BENCH_ARGS)
@@ -128,7 +132,7 @@ bench-scale: venv ## Measure thousands of sets at rest, and a hundred at once: m
 	@$(VENV)/bin/python -m bench.scale $(BENCH_ARGS)
 
 .PHONY: bench
-bench: bench-runner bench-directories bench-scale bench-latency ## Run every benchmark, one after the other
+bench: bench-runner bench-commands bench-directories bench-scale bench-latency ## Run every benchmark, one after the other
 
 .PHONY: scenarios
 scenarios: venv cluster ## Record what is seen in each scenario, and make docs/scenarios.md of it
