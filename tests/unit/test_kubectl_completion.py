@@ -10,11 +10,12 @@ import pytest
 from dev.peers import environment
 from fluxbase_migrations.cli.completion import SHELLS
 from fluxbase_migrations.cli.kubectl import completing
-from fluxbase_migrations.cli.kubectl.arguments import EXAMPLES
+from tests.generate.commands import kubectl
 from tests.support.completion import completed
 from tests.unit.test_extras import WITHOUT
 
 BIN = Path(sys.executable).parent
+COMMANDS = [*kubectl().commands]
 CONTEXTS = """
 apiVersion: v1
 kind: Config
@@ -51,7 +52,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 TYPED = {
-    "commands": ([""], [*EXAMPLES], 4),
+    "commands": ([""], COMMANDS, 4),
     "a command's beginning": (["res"], ["resume"], 4),
     "an option's beginning": (["create", "shop", "--from"], ["--from-file"], 4),
     "a common option behind the command": (["status", "--na"], ["--namespace"], 4),
@@ -65,7 +66,7 @@ TYPED = {
     "a version is nobody's to guess": (["force", "shop", ""], [], 4),
     "no cluster answers: no names": (["status", ""], [], 4),
     "no cluster answers: no namespaces": (["list", "-n", ""], [], 4),
-    "no words at all": ([], [*EXAMPLES], 4),
+    "no words at all": ([], COMMANDS, 4),
 }
 
 

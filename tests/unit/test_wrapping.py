@@ -5,8 +5,8 @@ import textwrap
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxbase_migrations.cli.wrapping import WIDTH, wrapped
 from fluxbase_migrations.core.text import visible
+from fluxbase_migrations.runner.lookahead.wrapping import WIDTH, wrapped
 
 TEXTS = st.text(st.sampled_from("ab- \t\n\u00e9\u202e"), max_size=3 * WIDTH)
 
