@@ -45,7 +45,9 @@ RUN --mount=type=secret,id=ca,target=/run/secrets/ca \
     && /build/bin/pip --python /opt/fluxbase/bin/python3 install --quiet --no-compile \
         --require-hashes --only-binary :all: -r requirements.lock \
     && /opt/fluxbase/bin/python3 deploy/image/layer.py make /before /layer \
-        kopf kubernetes.aio.client kubernetes.aio.config prometheus_client pydantic yaml
+        kopf kubernetes.aio.client kubernetes.aio.config prometheus_client pydantic yaml \
+        kubernetes.config kubernetes.client.api.custom_objects_api kubernetes.client.api.core_v1_api \
+        kubernetes.client.api.batch_v1_api kubernetes.client.api.apps_v1_api kubernetes.client.api.apiextensions_v1_api
 
 # Apart from its dependencies, so that a change of ours is a small layer on top of theirs, and the same in both.
 FROM runner-dependencies AS package
@@ -59,12 +61,14 @@ RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /whe
     && /opt/fluxbase/bin/python3 deploy/image/layer.py make /before /layer \
         fluxbase_migrations.runner.commands.job fluxbase_migrations.runner.commands.verbs fluxbase_migrations.cli.migrate
 
-# What the operator would not find in a cluster is not found here, and then there is no image.
+# What the operator or the plugin would not find in a cluster is not found here, and then there is no image.
 FROM operator-dependencies AS checked
 RUN rm -r /layer
 COPY --from=package /layer /layer
 COPY --from=package /layer /
-RUN /opt/fluxbase/bin/python3 -c "import fluxbase_migrations.controller.__main__"
+RUN /opt/fluxbase/bin/python3 -c "import fluxbase_migrations.controller.__main__" \
+    && /opt/fluxbase/bin/python3 -c "from kubernetes import client; from fluxbase_migrations.cli.kubectl import cluster; [getattr(client, name) for name in cluster.APIS]" \
+    && /opt/fluxbase/bin/kubectl-fluxbase version --client
 
 FROM ${BASE_IMAGE} AS environment
 LABEL org.opencontainers.image.licenses="Apache-2.0"

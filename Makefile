@@ -34,11 +34,11 @@ python:
 	@command -v $(PYTHON) >/dev/null || { $(APT_INSTALL) python3; }
 
 .PHONY: up
-up: python ## Start the cluster with PostgreSQL, install the chart, apply examples/shop, and wait until it is Applied
+up: venv ## Start the cluster with PostgreSQL, install the chart, apply examples/shop, and wait until it is Applied
 	@$(LOCALCLUSTER) demo
 
 .PHONY: demo-failure
-demo-failure: python ## See a migration fail, and recover by correcting its file
+demo-failure: venv ## See a migration fail, and recover by correcting its file
 	@$(LOCALCLUSTER) demo-failure
 
 .PHONY: down
@@ -52,6 +52,10 @@ cluster: python ## Start the cluster with PostgreSQL, and nothing in it
 .PHONY: status
 status: ## Show the cluster's parts, its node and its pods
 	@$(LOCALCLUSTER) status
+
+.PHONY: env
+env: ## Print what gives a shell kubectl, helm, fluxbase-migrate and kubectl fluxbase: eval "$(make env)"
+	@$(LOCALCLUSTER) env
 
 .PHONY: kubectl helm psql
 kubectl: ## Run kubectl against the cluster: make kubectl ARGS="get fbms -A"
@@ -111,6 +115,10 @@ chaos: venv test-tools ## Kill operator, Jobs, PostgreSQL and API server at rand
 bench-runner: venv ## Measure the runner beside golang-migrate and psql; writes bench/results/runner.*
 	@$(VENV)/bin/python -m bench.runner $(BENCH_ARGS)
 
+.PHONY: bench-commands
+bench-commands: venv ## Measure commands that run no file beside golang-migrate's; writes bench/results/commands.*
+	@$(VENV)/bin/python -m bench.commands $(BENCH_ARGS)
+
 .PHONY: bench-directories
 bench-directories: venv ## Measure directories beside golang-migrate: make bench-directories BENCH_ARGS="CHECKOUT …"; writes bench/results/directories.*
 	@$(VENV)/bin/python -m bench.directories $(BENCH_ARGS)
@@ -124,7 +132,7 @@ bench-scale: venv ## Measure thousands of sets at rest, and a hundred at once: m
 	@$(VENV)/bin/python -m bench.scale $(BENCH_ARGS)
 
 .PHONY: bench
-bench: bench-runner bench-directories bench-scale bench-latency ## Run every benchmark, one after the other
+bench: bench-runner bench-commands bench-directories bench-scale bench-latency ## Run every benchmark, one after the other
 
 .PHONY: scenarios
 scenarios: venv cluster ## Record what is seen in each scenario, and make docs/scenarios.md of it
@@ -173,16 +181,26 @@ generate: venv ## Make everything that is generated: the CRD, and the generated 
 	$(VENV)/bin/python -m tests.e2e.scenarios
 	$(VENV)/bin/python -m tests.terminal.page
 	$(VENV)/bin/python -m tests.generate.pages
+	$(VENV)/bin/python -m tests.generate.commands
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+# The plugin's archive has no use for the client's asynchronous half.
+ASYNCHRONOUS = aiohappyeyeballs aiohttp aiohttp-retry aiosignal attrs frozenlist multidict propcache yarl
 .PHONY: lock
 lock: ## Renew the lock files from pyproject.toml (needs uv)
 	$(LOCK) pyproject.toml --extra kubectl --extra operator -o requirements.lock
 	$(LOCK) pyproject.toml -c requirements.lock -o requirements-runner.lock
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["kubectl"], sep="\n")' \
+		| $(LOCK) - -c requirements.lock $(addprefix --no-emit-package ,$(ASYNCHRONOUS)) -o requirements-kubectl.lock
 	$(LOCK) pyproject.toml --all-extras --group dev -c requirements.lock -o requirements-dev.lock
 	# yattag is for reports in HTML only, and comes without a wheel.
 	$(LOCK) --group mutants -c requirements-dev.lock --no-emit-package yattag -o requirements-mutants.lock
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) - -o requirements-build.lock
+
+.PHONY: krew
+krew: venv ## Build the krew plugin into dist/krew: make krew RELEASE_URL=… HOMEPAGE=…
+	@$(VENV)/bin/python -m dev.krew --url $(or $(RELEASE_URL),$(error say RELEASE_URL=…, where the archives will be)) \
+		--homepage $(or $(HOMEPAGE),$(error say HOMEPAGE=…, the page of the project))
 
 ##@ Migrations of this directory
 

@@ -18,7 +18,7 @@ PACKAGES = Path(sysconfig.get_path("purelib"))
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 ENVIRONMENT = Path(sys.prefix)
 
-PROGRAMS = ("python", "fluxbase-migrate")
+PROGRAMS = ("python", "fluxbase-migrate", "kubectl-fluxbase")
 UNUSED_DIRECTORIES = frozenset(("test", "tests", "testing"))
 """Dependencies' tests, where a package has them among its modules."""
 USED_TESTING = frozenset(("kopf/_kits", "kopf/testing"))

@@ -2,12 +2,11 @@
 
 import argparse
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-from dev.localcluster import lifecycle, parts
+from dev.localcluster import lifecycle, parts, shell
 from dev.localcluster.report import ClusterError, Progress
 
 TOOLS = ("kubectl", "helm", "psql", "migrate")
@@ -75,7 +74,7 @@ def _demo(_: argparse.Namespace, progress: Progress) -> None:
     print(demo.install(cluster, progress))
     print(progress.summary(), file=sys.stderr)
     print(f"\nThe kubeconfig is {cluster.kubeconfig}")
-    print('Look around with: make kubectl ARGS="get fbms -A"')
+    print("\n".join(shell.advice()))
 
 
 def _demo_failure(arguments: argparse.Namespace, progress: Progress) -> None:
@@ -87,6 +86,7 @@ def _demo_failure(arguments: argparse.Namespace, progress: Progress) -> None:
 
 def _down(arguments: argparse.Namespace, progress: Progress) -> None:
     lifecycle.down(progress, purge=arguments.purge)
+    shell.unlink()
 
 
 def _status(_: argparse.Namespace, __: Progress) -> None:
@@ -112,11 +112,8 @@ def _kubeconfig(_: argparse.Namespace, __: Progress) -> None:
 
 def _env(_: argparse.Namespace, __: Progress) -> None:
     cluster = lifecycle.connect()
-    print(f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}")
-    print(f"export DATABASE_URL={shlex.quote(cluster.dsn())}")
-    if cluster.node:
-        directories = dict.fromkeys(str(path.parent) for path in cluster.tools.values())
-        print(f'export PATH={shlex.quote(":".join(directories))}:"$PATH"')
+    shell.link(shell.programs(cluster))
+    print("\n".join(shell.exports(cluster)))
 
 
 def _tool(arguments: argparse.Namespace, _: Progress) -> int:

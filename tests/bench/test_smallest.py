@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.commands.__main__ import main as bench_commands
 from bench.directories.__main__ import main as bench_directories
 from bench.runner.__main__ import main as bench_runner
 from bench.scale.__main__ import main as bench_scale
@@ -34,6 +35,14 @@ def test_the_runner_is_measured_beside_golang_migrate_and_psql(tmp_path: Path) -
     measured = report(tmp_path, "runner")["measured"]
     found = {(one["workload"], one["contender"]) for one in measured}
     assert len(found) == 4 + 3 + 4, found
+
+
+def test_commands_are_measured_beside_golang_migrates(tmp_path: Path) -> None:
+    assert bench_commands(["--rounds", "1", "--files", "3", "--results", str(tmp_path)]) == 0
+    measured = json.loads((tmp_path / "commands.json").read_text())["measured"]
+    assert [len(one[costs]) for one in measured for costs in ("our_costs", "golang_costs")] == [1] * 10
+    table = (tmp_path / "commands.md").read_text()
+    assert all(f"| `{one['ours']}` |" in table for one in measured)
 
 
 def test_directories_have_the_same_outcome_and_what_fails_is_reported(tmp_path: Path) -> None:

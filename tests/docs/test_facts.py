@@ -1,5 +1,6 @@
 """What the documentation names exists, and what exists is documented."""
 
+import argparse
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -12,10 +13,11 @@ import yaml
 from fluxbase_migrations.api.crd import definition
 from fluxbase_migrations.cli import arguments
 from fluxbase_migrations.cli.help_texts import GROUPS
-from fluxbase_migrations.cli.kubectl import program
+from fluxbase_migrations.cli.kubectl.arguments import EXAMPLES
 from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.core import names
 from tests.docs.test_samples import PAGES, ROOT, make_targets
+from tests.generate.commands import Page, kubectl, migrate
 
 WIDTH = 120
 OURS = [page for page in PAGES if page.name != "CHANGELOG.md"]
@@ -129,19 +131,30 @@ def test_the_operator_has_the_defaults_that_are_documented() -> None:
 
 
 def test_every_option_of_the_command_line_is_documented_with_its_variable() -> None:
-    options = page("cli.md").split("## Options")[1].split("\n## ")[0]
-    told = dict(re.findall(r"^- `(--[\w-]+)[^`]*`,\s+((?:`\w+`(?:,\s+)?)+)", options, re.MULTILINE))
-    assert told.keys() == {option.flag for option in arguments.OPTIONS}
-    for option in arguments.OPTIONS:
-        assert f"`{option.variable}`" in told[option.flag]
+    options = page("fluxbase-migrate.md").split("## Options of several commands")[1]
+    told = dict(re.findall(r"^- `(--[\w-]+)[^`]*`,\s+`(\w+)`:", options, re.MULTILINE))
+    assert told == {option.flag: option.variable for option in arguments.OPTIONS}
 
 
-@pytest.mark.parametrize("option", arguments.OPTIONS, ids=lambda option: option.flag)
-def test_the_command_line_has_the_defaults_that_are_documented(option: Any) -> None:
-    default = re.search(r"\(default: ([0-9]*[a-z]+)\)", option.text)
-    if default is not None:
-        (item,) = re.findall(rf"^- `{option.flag}\b.*?(?=^- |^$)", page("cli.md"), re.MULTILINE | re.DOTALL)
-        assert f"Default: `{default[1]}`" in " ".join(item.split())
+@pytest.mark.parametrize("page", [migrate(), kubectl()], ids=lambda page: str(page.program))
+def test_every_command_has_a_place_in_the_reference(page: Page) -> None:
+    text = page.path.read_text()
+    assert sorted(page.commands) == sorted(name for names in page.groups.values() for name in names)
+    for name, command in page.commands.items():
+        told = text.split(f"\n### {name}\n")[1].split("\n### ")[0]
+        for action in command._actions:
+            shown = action.help != argparse.SUPPRESS and action.dest not in ("help", *shared(page))
+            assert not shown or all(f"`{option}" in told for option in action.option_strings), action
+
+
+def shared(page: Page) -> set[str]:
+    """The options that the end of the page has."""
+    return {one.dest for actions in page.shared.values() for one in actions}
+
+
+@pytest.mark.parametrize("page", [migrate(), kubectl()], ids=lambda page: str(page.program))
+def test_the_reference_fits_a_narrow_window(page: Page) -> None:
+    assert [line for line in page.path.read_text().splitlines() if len(line) > 100] == []
 
 
 def fields_of(part: str) -> set[str]:
@@ -186,7 +199,7 @@ def test_every_target_is_documented() -> None:
 
 def test_every_command_that_is_named_exists() -> None:
     ours = {
-        "kubectl fluxbase": set(program.COMMANDS),
+        "kubectl fluxbase": set(EXAMPLES),
         "fluxbase-migrate": {name for group in GROUPS.values() for name in group},
     }
     for start, known in ours.items():
@@ -204,7 +217,7 @@ def test_every_command_of_the_command_line_is_documented() -> None:
 
 def test_every_command_of_the_plugin_is_documented() -> None:
     told = page("cli.md").split("## kubectl fluxbase")[1]
-    assert [name for name in program.COMMANDS if not re.search(rf"`{name}( SET|`| \[)", told)] == []
+    assert [name for name in EXAMPLES if not re.search(rf"`{name}( S|`| \[)", told)] == []
 
 
 def test_every_reason_that_is_named_exists() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dev.peers import environment, write_files
+from fluxbase_migrations.cli import own_version
 from fluxbase_migrations.runner.commands.deferred_modules import MODULES
 from tests.runner.track import Runner
 from tests.support.databases import Database
@@ -28,6 +29,11 @@ UNNEEDED = (
     ),
 )
 """Modules that no ordinary run loads, and what is in them."""
+WAITING = (
+    *("_hashlib", "shutil"),
+    *(("dis", "linecache") if sys.version_info < (3, 12) else ()),  # later, dataclasses ask inspect
+)
+"""What nothing without a database needs; a module that waits is told by what it loads when it is executed."""
 DRIVER = ("psycopg.conninfo", "psycopg.pq.abc")
 
 
@@ -76,7 +82,18 @@ def test_a_command_with_nothing_to_do_loads_neither_adapters_nor_asyncio(
 @pytest.mark.parametrize("words", [("--help",), ("create", "add_users")], ids=["help", "create"])
 def test_what_needs_no_database_loads_no_driver(tmp_path: Path, words: Sequence[str]) -> None:
     modules = executed(PROGRAM, *words, directory=tmp_path)
-    assert [*unneeded(modules), *modules.intersection(DRIVER)] == []
+    assert [*unneeded(modules), *modules.intersection({*DRIVER, *WAITING})] == []
+
+
+@pytest.mark.parametrize("word", own_version.WORDS)
+def test_the_version_alone_is_printed_without_a_parser_and_says_the_same(tmp_path: Path, word: str) -> None:
+    assert "argparse" not in executed(PROGRAM, word, directory=tmp_path)
+    program = Path(sys.executable).with_name("fluxbase-migrate")
+    alone, parsed = (
+        subprocess.run([program, *words], capture_output=True, text=True, check=True).stdout
+        for words in ((word,), ("--track", "user", word))
+    )
+    assert alone == parsed == f"{own_version.LINE}\n"
 
 
 def test_files_that_are_applied_load_no_more(database: Database, tmp_path: Path) -> None:
@@ -87,6 +104,7 @@ def test_files_that_are_applied_load_no_more(database: Database, tmp_path: Path)
 
 MODULE = """
 import sys
+from fluxbase_migrations.cli import own_version
 from fluxbase_migrations.runner.commands.deferred_modules import defer_all
 defer_all()
 waits = lambda name: "__getattr__" in vars(sys.modules[name])
@@ -107,6 +125,9 @@ assert not {waiting}
         ("psycopg", "from psycopg import errors; import psycopg; assert psycopg.Error is errors.Error"),
         ("psycopg", "import psycopg.pq, psycopg.rows; assert psycopg.rows.tuple_row and psycopg.connect"),
         ("psycopg", "import psycopg; assert not hasattr(psycopg, 'nothing_of_that_name')"),
+        ("hashlib", "import hashlib; assert hashlib.sha256(b'').hexdigest()"),
+        ("inspect", "from inspect import signature; signature(print)"),
+        ("traceback", "import traceback; traceback.extract_stack()"),
         ("ctypes.util", "import ctypes.util; ctypes.util.find_library('c')"),
         ("ctypes.util", "from ctypes import util; util.find_library"),
     ],

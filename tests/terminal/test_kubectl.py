@@ -53,6 +53,7 @@ def test_a_set_is_created_and_looked_at(cluster_shell: Shell, tmp_path: Path) ->
     shell.type("kubectl fluxbase describe shop", picture="kubectl-describe")
     shell.session("kubectl-version")
     shell.type("kubectl fluxbase version")
+    shell.type("kubectl fluxbase completion bash", first=3)
     shell.type("kubectl fluxbase wait shop", without=PASSING)
     shell.session("kubectl-suspend")
     shell.type("kubectl fluxbase suspend shop")

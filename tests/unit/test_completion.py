@@ -6,34 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dev.peers import environment
-from fluxbase_migrations.cli.arguments import SHELLS
+from fluxbase_migrations.cli.completion import SHELLS
 from fluxbase_migrations.cli.help_texts import GROUPS
+from tests.support.completion import completed
 from tests.unit.test_extras import WITHOUT
 
 PROGRAM = Path(sys.executable).with_name("fluxbase-migrate")
-ASK = """
-eval "$(fluxbase-migrate completion bash)"
-COMP_LINE="$1"; COMP_POINT=${#1}; COMP_TYPE=9
-_python_argcomplete fluxbase-migrate
-printf '%s\\n' "${COMPREPLY[@]}"
-"""
 EVERY = {name for group in GROUPS.values() for name in group}
-
-
-def completed(line: str, directory: Path) -> set[str]:
-    path = f"{PROGRAM.parent}:{environment({})['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", ASK, "bash", line],
-        env=environment({"PATH": path}),
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stderr == ""
-    return {word.strip() for word in done.stdout.splitlines() if word.strip()}
 
 
 @pytest.mark.parametrize(

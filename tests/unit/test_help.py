@@ -1,5 +1,6 @@
 """``--help`` is short: commands in groups, and of the options those that a command uses."""
 
+import argparse
 import shlex
 
 import pytest
@@ -31,6 +32,16 @@ def test_the_programs_own_help_fits_on_a_screen(capsys: pytest.CaptureFixture[st
     lines = said(capsys, "--help").splitlines()
     assert len(lines) < 60
     assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("columns", ["60", "100", "0", "many", None])
+def test_help_is_as_wide_as_argparse_makes_it(columns: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    help_texts._width.cache_clear()
+    assert help_texts.Formatter("x")._width == argparse.HelpFormatter("x")._width
+    help_texts._width.cache_clear()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

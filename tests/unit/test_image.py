@@ -5,8 +5,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from kubernetes import client
 
 from dev.localcluster.images import dockerfile_inputs
+from fluxbase_migrations.cli.kubectl import cluster
 from tests.interpreters.locks import requirements
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +46,17 @@ def test_the_jobs_image_has_the_operators_versions_and_nothing_that_is_only_the_
     runner, operator = locked("requirements-runner.lock"), locked("requirements.lock")
     assert runner.items() <= operator.items()
     assert operator.keys() - runner.keys() >= OPERATORS_OWN
+
+
+def test_the_apis_that_stay_are_those_that_the_plugin_uses() -> None:
+    source = Path(cluster.__file__).read_text()
+    assert set(re.findall(r"\bclient\.(\w+Api)\b", source)) == set(cluster.APIS)
+
+
+def test_the_operators_image_has_what_the_plugin_uses_of_the_client() -> None:
+    installed = " ".join(stages()["operator-dependencies"][1])
+    for api in cluster.APIS:
+        assert f" {getattr(client, api).__module__}" in installed
 
 
 def locked(name: str) -> dict[str, str]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
-from fluxbase_migrations import __version__
-from fluxbase_migrations.cli import config, golang_arguments, help_texts, process_list
+from fluxbase_migrations.cli import config, golang_arguments, help_texts, own_version, process_list
+from fluxbase_migrations.cli.completion import SHELLS
 from fluxbase_migrations.cli.help_texts import Section
 from fluxbase_migrations.cli.importing import Tool
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
@@ -26,12 +26,10 @@ from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.connection.signals import OnSignal
 from fluxbase_migrations.runner.log import LogFormat
 
-PROGRAM: Final = "fluxbase-migrate"
+PROGRAM: Final = own_version.PROGRAM
 DEFAULT_SOURCE: Final = "migrations"
 DETAILED_EXITCODE: Final = "--detailed-exitcode"
 SOURCE_VARIABLE: Final = "DB_USER_MIGRATIONS_PATH"
-
-SHELLS: Final = ("bash", "zsh", "fish")
 
 MOST_MILLISECONDS: Final = 2**31 - 1
 """PostgreSQL's settings are 32 bits wide: the largest duration, a little more than 24 days."""
@@ -161,7 +159,7 @@ OPTIONS: Final = (
         "DATABASE_URL",
         _url,
         "URL",
-        "postgres://user:password@host:5432/name",
+        "the database: postgres://user:password@host:5432/name",
         Section.CONNECTION,
     ),
     Option(
@@ -233,7 +231,7 @@ OPTIONS: Final = (
         "--log-format",
         ENV_LOG_FORMAT,
         LogFormat,
-        "how log lines look (default: text)",
+        "form of the log lines (default: text)",
         Section.LOG,
     ),
     Option(
@@ -257,14 +255,15 @@ OPTIONS: Final = (
         "--out-of-order",
         "FLUXBASE_OUT_OF_ORDER",
         OutOfOrderPolicy,
-        "about files below the recorded version that were never applied (default: warn)",
+        "what to do about files below the recorded version that were never applied (default: warn)",
         Section.FILES,
     ),
     _choice(
         "--exposure",
         "FLUXBASE_EXPOSURE",
         ExposurePolicy,
-        "about what anon and authenticated reach past row-level security once your migrations are applied "
+        "what to do about objects that anon and authenticated reach past row-level security once your "
+        "migrations are applied "
         "(default: warn)",
         Section.FAILURES,
     ),
@@ -272,7 +271,8 @@ OPTIONS: Final = (
         "--unknown-files",
         "FLUXBASE_UNKNOWN_FILES",
         UnknownFiles,
-        "about .sql files whose name is no migration's: refuse the source, or leave them out (default: fail)",
+        "what to do about .sql files whose name is no migration's: refuse the source, or leave them out "
+        "(default: fail)",
         Section.FILES,
     ),
     _choice(
@@ -300,14 +300,14 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
         formatter_class=help_texts.Formatter,
         epilog=f"{PROGRAM} COMMAND --help shows a command's options, with examples; they may also stand\n"
         "before the command. Options come from the command line, then the environment, then .env, then\n"
-        "fluxbase.yaml; golang-migrate's own (-path, -source, -database, …) mean what they mean there.",
+        "fluxbase.yaml; golang-migrate's own (-path, -source, -database, …) mean what they mean there.\n\n"
+        f"{help_texts.exit_codes()}",
     )
     top.add_argument("-help", action="help", help=argparse.SUPPRESS)
     top.add_argument(
-        "--version",
-        "-version",
+        *own_version.WORDS,
         action="version",
-        version=f"{PROGRAM} {__version__}",
+        version=own_version.LINE,
         help="print this program's version",
     )
     commands = top.add_subparsers(
@@ -323,15 +323,15 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
             help=text,
             description=text,
             formatter_class=help_texts.Formatter,
-            epilog=help_texts.examples(PROGRAM, name),
+            epilog=help_texts.epilog(PROGRAM, name),
         )
 
     add("run", "apply system, then user migrations, as a platform start does")
     add("job", "run what FLUXBASE_JOB describes (the operator's Jobs do this)")
     up = add("up", "apply all migrations, or the next N", "[N]")
-    up.add_argument("count", nargs="?", type=_count, metavar="N", help="how many")
+    up.add_argument("count", nargs="?", type=_count, metavar="N", help="how many files (default: all)")
     down = add("down", "revert the last migration, the last N, or all", "[N | --all [--yes]]")
-    down.add_argument("count", nargs="?", type=_count, metavar="N", help="how many (default: 1)")
+    down.add_argument("count", nargs="?", type=_count, metavar="N", help="how many files (default: 1)")
     down.add_argument("--all", action="store_true", help="revert everything; asks first")
     down.add_argument("--yes", action="store_true", help="do not ask")
     down.add_argument("-all", action="store_true", dest="all_unasked", help=argparse.SUPPRESS)
@@ -353,7 +353,11 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
     add("version", "print the recorded version")
     status = add("status", "print where each migration of both tracks stands", "[-o text|json]")
     status.add_argument(
-        "-o", dest="form", choices=["text", "json"], default="text", help="(default: %(default)s)"
+        "-o",
+        dest="form",
+        choices=["text", "json"],
+        default="text",
+        help="output format (default: %(default)s)",
     )
     _add_plan(add("plan", "print what would run now: statements, locks, rewrites, losses", "[N | --to V]"))
     _add_history(add("history", "print what was done, by whom and when", "[-n N | --all] [--version V]"))
@@ -361,12 +365,18 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
     create.add_argument("name", metavar="NAME", help="like add_users_table")
     golang_arguments.add_create_options(create)
     validate = add("validate", "check the files by themselves, without a database", "[DIR]")
-    validate.add_argument("directory", nargs="?", metavar="DIR", help="of the files (default: --source)")
+    validate.add_argument(
+        "directory", nargs="?", metavar="DIR", help="directory of the files (default: --source)"
+    )
     validate.add_argument(
         "--write", action="store_true", help="record the files' checksums in migrations.sum"
     )
     validate.add_argument(
-        "-o", dest="form", choices=["text", "json", "github"], default="text", help="(default: %(default)s)"
+        "-o",
+        dest="form",
+        choices=["text", "json", "github"],
+        default="text",
+        help="output format (default: %(default)s)",
     )
     importing = add(
         "import",
@@ -374,8 +384,8 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
         "|".join(Tool) + " DIR [--to DIR] [--dry-run]",
     )
     importing.add_argument("tool", choices=[one.value for one in Tool], metavar="TOOL", help=", ".join(Tool))
-    importing.add_argument("directory", metavar="DIR", help="of the tool's files")
-    importing.add_argument("--to", metavar="DIR", help="where ours are written (default: --source)")
+    importing.add_argument("directory", metavar="DIR", help="directory of the tool's files")
+    importing.add_argument("--to", metavar="DIR", help="directory to write ours to (default: --source)")
     importing.add_argument("--dry-run", action="store_true", help="print the report, write nothing")
     _add_lint(add("lint", "check the files, and find what is risky in them (squawk)", "[DIR]"))
     system = add("system", "print what an administrator runs before the first migration", "roles --sql")
@@ -386,17 +396,21 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
     )
     configuration = add("config", "print which settings hold, and where each comes from", "[-o text|json]")
     configuration.add_argument(
-        "-o", dest="form", choices=["text", "json"], default="text", help="(default: %(default)s)"
+        "-o",
+        dest="form",
+        choices=["text", "json"],
+        default="text",
+        help="output format (default: %(default)s)",
     )
     completion = add("completion", "print what completes commands and options in a shell", "|".join(SHELLS))
     completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     # Shared, because a command's own namespace replaces what stands before the command.
     collected: dict[str, tuple[Any, ...]] = {}
-    _add_options(top, help_texts.COMMON, collected, "Common options")
+    add_shared_options(top, help_texts.COMMON, collected, "Common options")
     golang_arguments.add_options(top, _url, _seconds)
     for name, command in commands.choices.items():
         if words is None or name in words:
-            _add_options(command, help_texts.USED.get(name, ()), collected)
+            add_shared_options(command, help_texts.USED.get(name, ()), collected)
             golang_arguments.add_options(command, _url, _seconds)
     summary = "PostgreSQL migrations, compatible with golang-migrate's files and version tables."
     top.description = f"{summary}\n\n{help_texts.overview(texts)}"
@@ -420,14 +434,20 @@ def _add_history(history: argparse.ArgumentParser) -> None:
 
 
 def _add_lint(lint: argparse.ArgumentParser) -> None:
-    lint.add_argument("directory", nargs="?", metavar="DIR", help="of the files (default: --source)")
+    lint.add_argument(
+        "directory", nargs="?", metavar="DIR", help="directory of the files (default: --source)"
+    )
     lint.add_argument("--config", metavar="FILE", help="squawk's configuration (default: .squawk.toml)")
     lint.add_argument(
         "--exclude", action="append", metavar="RULE", help="a rule to leave out; may be repeated"
     )
     lint.add_argument("--pg-version", metavar="V", help="the server's version, like 15.0")
     lint.add_argument(
-        "-o", dest="form", choices=["text", "json", "github"], default="text", help="(default: %(default)s)"
+        "-o",
+        dest="form",
+        choices=["text", "json", "github"],
+        default="text",
+        help="output format (default: %(default)s)",
     )
 
 
@@ -435,10 +455,16 @@ def _add_plan(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("count", nargs="?", type=_count, metavar="N", help="only the next N files, as up N")
     plan.add_argument("--to", type=_version, metavar="V", help="up or down to version V, as goto V")
     plan.add_argument(
-        DETAILED_EXITCODE, action="store_true", help="2 where something would run, 0 where nothing would"
+        DETAILED_EXITCODE,
+        action="store_true",
+        help="2 where something would run, 0 where nothing would, 1 for every error",
     )
     plan.add_argument(
-        "-o", dest="form", choices=["text", "json"], default="text", help="(default: %(default)s)"
+        "-o",
+        dest="form",
+        choices=["text", "json"],
+        default="text",
+        help="output format (default: %(default)s)",
     )
     plan.add_argument(
         "--rehearse",
@@ -456,7 +482,7 @@ def _adding(option: Option, collected: dict[str, tuple[Any, ...]]) -> Callable[[
     return parse
 
 
-def _add_options(
+def add_shared_options(
     to: argparse.ArgumentParser,
     shown: Sequence[str],
     collected: dict[str, tuple[Any, ...]],

@@ -76,5 +76,5 @@ def add_create_options(parser: argparse.ArgumentParser) -> None:
     option("dir", metavar="D", help="where to make them (default: the current directory)")
     option("seq", action="store_true", help="the next number instead of a timestamp")
     option("digits", type=int, metavar="N", help="digits of the number (default: 6)")
-    option("format", metavar="F", help="of the timestamp: a Go layout, unix or unixNano")
+    option("format", metavar="F", help="form of the timestamp: a Go layout, unix or unixNano")
     option("tz", metavar="Z", help="time zone of the timestamp (default: UTC)")

@@ -5,6 +5,9 @@ command is left out of its help.
 """
 
 import argparse
+import functools
+import os
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
@@ -81,11 +84,33 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """A few for each command, as they are typed after the program's name."""
 
+EXIT_CODES: Final[Mapping[int, str]] = {
+    0: "done, or nothing to do",
+    1: "failed, or interrupted with work left",
+    2: "usage",
+}
+"""Of every command."""
+OWN_EXIT_CODES: Final[Mapping[str, str]] = {
+    "version": "1 also where nothing is applied",
+    "status": "1 also where a track is dirty",
+    "plan": "1 also where a run would be refused; see --detailed-exitcode",
+    "validate": "1 where a file has an error",
+    "lint": "1 where anything is found",
+    "import": "1 where something is in the way and nothing is written",
+}
+"""What they mean for some."""
 
-def examples(program: str, command: str) -> str:
-    """A command's epilog."""
+
+def exit_codes() -> str:
+    """Those of every command, in a line."""
+    return f"Exit codes: {'; '.join(f'{code} {text}' for code, text in EXIT_CODES.items())}"
+
+
+def epilog(program: str, command: str) -> str:
+    """What follows a command's options."""
     lines = "".join(f"\n  {program} {example}" for example in EXAMPLES[command])
-    return f"Examples:{lines}" if lines else ""
+    own = f"Exit code: {OWN_EXIT_CODES[command]}" if command in OWN_EXIT_CODES else ""
+    return "\n\n".join(part for part in (own, f"Examples:{lines}" if lines else "") if part)
 
 
 def overview(texts: Mapping[str, str]) -> str:
@@ -102,4 +127,20 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     """Texts as they are written; options in a column that leaves room for what they do."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28)
+        super().__init__(prog, max_help_position=28, width=_width())
+
+
+@functools.cache
+def _width() -> int:
+    """Characters in a line of help, as argparse counts them.
+
+    It makes a formatter for each option that is added, and would ask each time, by way of a module that loads
+    three for compression.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns) - 2
+    try:
+        return (os.get_terminal_size(sys.__stdout__.fileno()).columns or 80) - 2  # type: ignore[union-attr]
+    except (OSError, ValueError, AttributeError):
+        return 78

@@ -3,6 +3,7 @@
 import argparse
 from typing import Final
 
+from fluxbase_migrations.cli.completion import SHELLS
 from fluxbase_migrations.cli.kubectl.ages import timeout
 from fluxbase_migrations.core.names import GROUP, KIND, PLURAL, SHORT_NAME, Track
 
@@ -33,14 +34,22 @@ EXAMPLES: Final = {
     "force": "force shop 3 --wait",
     "take-over": "take-over shop --track user",
     "create": "create shop --from-file migrations --database-secret shop-db:url",
+    "completion": "completion bash",
 }
 """One for each command's help."""
+EXIT_CODES: Final = "Exit codes: 0 done; 1 failed, or refused; 2 usage"
+"""With ``--wait``, 0 and 1 are those of ``wait``."""
+
+_COMPLETION: Final = (
+    "Print what makes a shell complete kubectl-fluxbase. kubectl completes `kubectl fluxbase` by itself: "
+    "its own completion must be on (kubectl completion --help), and kubectl_complete-fluxbase on PATH."
+)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line, for ``main`` and for the documentation's checks."""
     top = argparse.ArgumentParser(
-        prog="kubectl fluxbase", description="Look at and steer FluxbaseMigrationSets."
+        prog="kubectl fluxbase", description="Look at and steer FluxbaseMigrationSets.", epilog=EXIT_CODES
     )
     for names, text in _COMMON:
         top.add_argument(*names, dest=_destination(names), metavar=_destination(names).upper(), help=text)
@@ -48,6 +57,11 @@ def parser() -> argparse.ArgumentParser:
     _looking(commands)
     _steering(commands)
     _creating(commands)
+    completion = commands.add(
+        "completion", "Print what completes kubectl-fluxbase in a shell; see its help.", of_a_set=False
+    )
+    completion.description = _COMPLETION
+    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     return top
 
 
@@ -70,7 +84,9 @@ class _Commands:
         example = f"Example: kubectl fluxbase {EXAMPLES[name]}"
         command = self._commands.add_parser(name, help=text, description=text, parents=[own], epilog=example)
         if of_a_set:
-            command.add_argument("name", type=_name, help=f"name of the set, like shop or {SHORT_NAME}/shop")
+            command.add_argument(
+                "name", type=_name, metavar="SET", help=f"name of the set, like shop or {SHORT_NAME}/shop"
+            )
         return command
 
 
@@ -86,9 +102,11 @@ def _looking(commands: _Commands) -> None:
     plan.add_argument("-o", "--output", choices=("json", "yaml"), help="form (default: a table)")
     logs = commands.add("logs", "Print the log of the newest run.")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
-    logs.add_argument("--track", choices=list(Track), help="(default: user, if it has run)")
+    logs.add_argument("--track", choices=list(Track), help="track (default: user, if it has run)")
     watch = commands.add("watch", "Follow what happens until the set is Ready or has failed.")
-    watch.add_argument("--timeout", type=timeout, help="duration like 10m (default: no limit)")
+    watch.add_argument(
+        "--timeout", type=timeout, metavar="DURATION", help="duration like 10m (default: no limit)"
+    )
     wait = commands.add("wait", "Wait until the content that is in the source now is applied.")
     _timeout(wait)
     version = commands.add(
@@ -110,20 +128,30 @@ def _steering(commands: _Commands) -> None:
     commands.add("resume", "Undo suspend.")
     rollback = commands.add("rollback", "Bring a track to another version, by its down files if lower.")
     rollback.add_argument(
-        "--to", required=True, type=_target, help="version; 0: everything; latest: no target"
+        "--to",
+        required=True,
+        type=_target,
+        metavar="VERSION",
+        help="version; 0: everything; latest: no target",
     )
-    rollback.add_argument("--track", choices=list(Track), default=Track.USER, help="(default: %(default)s)")
+    rollback.add_argument(
+        "--track", choices=list(Track), default=Track.USER, help="track (default: %(default)s)"
+    )
     rollback.add_argument("--yes", action="store_true", help="do not ask")
     _waiting(rollback)
     force = commands.add("force", "Set the tracking row to a version, clean, without running anything.")
-    force.add_argument("version", type=int, help="version to record; -1: nothing applied")
-    force.add_argument("--track", choices=list(Track), default=Track.USER, help="(default: %(default)s)")
+    force.add_argument("version", type=int, metavar="VERSION", help="version to record; -1: nothing applied")
+    force.add_argument(
+        "--track", choices=list(Track), default=Track.USER, help="track (default: %(default)s)"
+    )
     force.add_argument(
         "--yes", action="store_true", help="do not ask; record even a version that the source does not have"
     )
     _waiting(force)
     take_over = commands.add("take-over", "Take a track of the database over from the set that owns it.")
-    take_over.add_argument("--track", choices=list(Track), help="(default: the one that another set owns)")
+    take_over.add_argument(
+        "--track", choices=list(Track), help="track (default: the one that another set owns)"
+    )
     _waiting(take_over)
 
 
@@ -141,10 +169,15 @@ def _creating(commands: _Commands) -> None:
     create.add_argument(
         "--config-map", metavar="NAME", help="name of the ConfigMap (default: SET-migrations)"
     )
-    create.add_argument("--baseline", type=_baseline, help="version that the database is at already")
+    create.add_argument(
+        "--baseline", type=_baseline, metavar="VERSION", help="version that the database is at already"
+    )
     create.add_argument("--suspend", action="store_true", help="start no run before kubectl fluxbase resume")
     create.add_argument(
-        "--dry-run", choices=("none", "client", "server"), default="none", help="create nothing"
+        "--dry-run",
+        choices=("none", "client", "server"),
+        default="none",
+        help="create nothing: print the objects, or have the API server check them too",
     )
     create.add_argument("-o", "--output", choices=("json", "yaml"), help="print the objects")
     _waiting(create)
@@ -157,7 +190,11 @@ def _waiting(command: argparse.ArgumentParser) -> None:
 
 def _timeout(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--timeout", type=timeout, default=300.0, help="duration like 5m, or seconds (default: 5m)"
+        "--timeout",
+        type=timeout,
+        metavar="DURATION",
+        default=300.0,
+        help="duration like 5m, or seconds (default: 5m)",
     )
 
 

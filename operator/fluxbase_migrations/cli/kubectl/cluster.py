@@ -1,7 +1,10 @@
 """The API server as ``kubectl fluxbase`` talks to it; objects are the API's own JSON."""
 
 import argparse
-from typing import Any
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
 
 from fluxbase_migrations.cli.kubectl import logs, set_view
 from fluxbase_migrations.cli.kubectl.steering import MANAGER
@@ -14,6 +17,11 @@ from fluxbase_migrations.core.names import (
     VERSION,
 )
 
+APIS: Final = ("CustomObjectsApi", "CoreV1Api", "BatchV1Api", "AppsV1Api", "ApiextensionsV1Api")
+"""What is used of the Kubernetes client; images and archives leave out the rest."""
+_MOST_NAMES: Final = 500
+"""The most names that are offered for completion."""
+
 
 class Cluster:
     """The one namespace, and mostly the one set, that a command is about."""
@@ -21,15 +29,11 @@ class Cluster:
     def __init__(self, options: argparse.Namespace) -> None:
         # Imported here: 0.4 s that `--help` need not wait for.
         from kubernetes import client
-        from kubernetes import config as untyped
 
-        config: Any = untyped
-        api = config.new_client_from_config(config_file=options.kubeconfig, context=options.context)
-        contexts, active = config.list_kube_config_contexts(config_file=options.kubeconfig)
-        chosen = next((one for one in contexts if one["name"] == options.context), active)
+        api, namespace = _connected(options)
         if options.user:
             api.set_default_header("Impersonate-User", options.user)
-        self.namespace: str = options.namespace or chosen["context"].get("namespace") or "default"
+        self.namespace: str = options.namespace or namespace or "default"
         self.name: str = getattr(options, "name", "")
         self._api = api
         self._sets = client.CustomObjectsApi(api)
@@ -50,6 +54,26 @@ class Cluster:
         )
         items: list[Json] = found["items"]
         return items
+
+    def names_of_sets(self, timeout: float) -> list[str]:
+        """The sets of the namespace, for completion; the server sends no more than their metadata."""
+        return self._names(f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}", timeout)
+
+    def names_of_namespaces(self, timeout: float) -> list[str]:
+        """All namespaces, for completion."""
+        return self._names("/api/v1/namespaces", timeout)
+
+    def _names(self, path: str, timeout: float) -> list[str]:
+        request = self._api.param_serialize(
+            "GET",
+            path,
+            path_params={"namespace": self.namespace},
+            query_params=[("limit", str(_MOST_NAMES))],
+            header_params={"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"},
+            auth_settings=["BearerToken"],
+        )
+        answer = self._api.call_api(*request, _request_timeout=timeout)
+        return [item["metadata"]["name"] for item in json.loads(answer.read())["items"]]
 
     def patch(self, body: Json) -> None:
         """Merge ``body`` into the set."""
@@ -141,3 +165,33 @@ class Cluster:
 
     def _json(self, model: Any) -> Json:
         return set_view.as_json(self._api, model)
+
+
+def _connected(options: argparse.Namespace) -> tuple[Any, str | None]:
+    """A client and its namespace: by the kubeconfig, or, in a pod without one, by its service account.
+
+    Raises:
+        ConfigException: there is neither.
+    """
+    from kubernetes import config as untyped
+    from kubernetes.config.config_exception import ConfigException
+
+    config: Any = untyped
+    try:
+        api = config.new_client_from_config(config_file=options.kubeconfig, context=options.context)
+        contexts, active = config.list_kube_config_contexts(config_file=options.kubeconfig)
+    except ConfigException:
+        if options.kubeconfig or options.context or "KUBERNETES_SERVICE_HOST" not in os.environ:
+            raise
+        return _in_pod(config)
+    chosen = next((one for one in contexts if one["name"] == options.context), active)
+    return api, chosen["context"].get("namespace")
+
+
+def _in_pod(config: Any) -> tuple[Any, str]:
+    from kubernetes.client import ApiClient, Configuration
+
+    settings = Configuration()
+    config.load_incluster_config(client_configuration=settings)
+    namespace = Path(config.incluster_config.SERVICE_TOKEN_FILENAME).with_name("namespace")
+    return ApiClient(settings), namespace.read_text().strip()

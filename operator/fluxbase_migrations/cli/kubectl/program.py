@@ -1,10 +1,12 @@
 """``kubectl fluxbase``: does by name what the resource's fields and annotations do."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from fluxbase_migrations.cli.kubectl import set_view, versions
+from fluxbase_migrations.cli import completion
+from fluxbase_migrations.cli.kubectl import completing, set_view, versions
 from fluxbase_migrations.cli.kubectl.arguments import parser
 from fluxbase_migrations.cli.kubectl.cluster import Cluster
 from fluxbase_migrations.cli.kubectl.commands import COMMANDS, DONE, FAILED, dry_run, error
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: Sequence[str] | None) -> int:
+    if completion.ASKED in os.environ:
+        completing.answer_shell()
     options = parser().parse_args(arguments)
     try:
         return _alone(options) if _needs_no_cluster(options) else _with_cluster(options)
@@ -53,6 +57,8 @@ def _needs_no_cluster(options: argparse.Namespace) -> bool:
             return bool(options.dry_run == "client")
         case "version":
             return bool(options.client)
+        case "completion":
+            return True
         case _:
             return False
 
@@ -60,6 +66,8 @@ def _needs_no_cluster(options: argparse.Namespace) -> bool:
 def _alone(options: argparse.Namespace) -> int:
     if options.command == "create":
         return dry_run(options)
+    if options.command == "completion":
+        return completion.script(completing.PROGRAM, options.shell, Extra.KUBECTL)
     print(versions.client())
     return DONE
 

@@ -7,39 +7,41 @@ Python needs to find its submodules, and becomes complete by the first attribute
 module works as any other, only slower, in a program that imports with one thread, as ours does: two threads
 that complete and import parts of one package at the same time deadlock.
 
+The standard library's modules among them are for what few runs do, or no run: ``--help`` computes no digest,
+and dataclasses ask inspect for nothing before Python 3.12.
+
 What a release of psycopg needs of its ``__init__`` while it is imported may change: pyproject.toml admits the
 series that the tests have seen.
 """
 
 import sys
 from collections.abc import Mapping
-from dataclasses import field
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from threading import RLock
 from types import ModuleType
-from typing import Any, Final
-
-from fluxbase_migrations.core.lazy_dataclass import dataclass
+from typing import Any, Final, NamedTuple
 
 _NEVER_COMPLETES: Final = frozenset(("__path__", "__warningregistry__", "__wrapped__"))
 """What the interpreter itself looks for in any module, and few modules have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
-    """A module to defer."""
+class Module(NamedTuple):
+    """A module to defer; no dataclass, as those import one of them."""
 
     name: str
     first: str = ""
     """The submodule that its own code imports before any other."""
-    parts: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, str] = {}
     """Its names that are taken from a submodule without executing it, each with the submodule."""
 
 
 MODULES: Final = (
     Module("ctypes.util"),
+    Module("hashlib"),
+    Module("inspect"),
+    Module("traceback"),
     Module("asyncio", parts={"CancelledError": "asyncio.exceptions"}),
     Module("psycopg", first="psycopg.pq"),
     Module("psycopg_binary"),
