@@ -22,7 +22,7 @@ from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import CommandState, Phase, Track
 from fluxbase_migrations.core.result import FORCE, ErrorInfo, Outcome, Result
 from fluxbase_migrations.decisions.actions import CreateJob, DeleteJob, job_name
-from fluxbase_migrations.decisions.command_status import Given
+from fluxbase_migrations.decisions.command_status import Annotations
 from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision, decide, is_no_op
 from fluxbase_migrations.decisions.desired import Desired
 from fluxbase_migrations.decisions.job_state import Container
@@ -100,9 +100,9 @@ class Life:
                 pods = (replace(POD, container=Container.RUNNING, started_at=NOW, run=run),)
             jobs = (there,) if job is not None or track in ends else ()
             tracks[track] = ObservedTrack(track, desired[track], jobs=jobs, pods=pods, queue=self.queue)
-        given = Given(approve=Annotation(self.approve) if self.approve else None, **self.given)
+        given = Annotations(approve=Annotation(self.approve) if self.approve else None, **self.given)
         context: dict[str, Any] = {"now": NOW, "database_digest": "d", "manual": self.manual, **self.more}
-        return ObservedSet(UID, "shop", 1, tracks=tracks, status=self.status, given=given, **context)
+        return ObservedSet(UID, "shop", 1, tracks=tracks, status=self.status, annotations=given, **context)
 
     def track(self, track: Track = Track.USER) -> TrackStatus:
         return self.status.tracks.of(track)

@@ -25,7 +25,7 @@ from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.names import CommandState, Phase, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.decisions.actions import CreateJob, DeleteJob, FreePod, SetTtl, job_name
-from fluxbase_migrations.decisions.command_status import Given
+from fluxbase_migrations.decisions.command_status import Annotations
 from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision, decide
 from fluxbase_migrations.decisions.desired import Blocked, Desired, DesiredRun, Refused, RetryPolicy, Skip
 from fluxbase_migrations.decisions.job_state import Container, Explanation, ObservedJob, ObservedPod
@@ -98,7 +98,7 @@ def look(
             retry=retry or RetryPolicy(),
             suspended=suspended,
             manual=manual,
-            given=Given(requested_at, force),
+            annotations=Annotations(requested_at, force),
         )
     )
 

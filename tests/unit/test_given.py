@@ -11,7 +11,7 @@ from fluxbase_migrations.api.status import CommandStatus, Owner, SetStatus, Trac
 from fluxbase_migrations.core.names import CommandState, Phase, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
 from fluxbase_migrations.decisions.actions import CreateJob, job_name
-from fluxbase_migrations.decisions.command_status import Given
+from fluxbase_migrations.decisions.command_status import Annotations
 from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision, decide
 from fluxbase_migrations.decisions.observed import ObservedTrack
 from tests.unit.test_decide import APPLIED, DISABLED, JOB, LATER, NOW, RUNNING, UID, WANT, ended
@@ -24,13 +24,13 @@ CLAIMED = replace(
     READ, outcome=Outcome.CONFLICT, phase=Phase.FAILED, claimed_by=Owner("a/first", "1", "cluster")
 )
 KINDS = {
-    "force": Given(force=FORCE),
-    "request": Given(requested_at=REQUEST),
-    "take-over": Given(take_over=TAKE_OVER),
+    "force": Annotations(force=FORCE),
+    "request": Annotations(requested_at=REQUEST),
+    "take-over": Annotations(take_over=TAKE_OVER),
 }
 
 
-def look(status: SetStatus | TrackStatus, given: Given | None = None, **more: Any) -> SetDecision:
+def look(status: SetStatus | TrackStatus, given: Annotations | None = None, **more: Any) -> SetDecision:
     """Decide about a set whose system track is disabled, and whose database was read."""
     if isinstance(status, TrackStatus):
         status = SetStatus(database=OLD, database_digest="old", tracks=TracksStatus(None, status))
@@ -41,7 +41,9 @@ def look(status: SetStatus | TrackStatus, given: Given | None = None, **more: An
     }
     context: dict[str, Any] = {"now": NOW, "database_digest": "old", **more}
     return decide(
-        ObservedSet(UID, "shop", 1, tracks=tracks, status=status, given=given or Given(), **context)
+        ObservedSet(
+            UID, "shop", 1, tracks=tracks, status=status, annotations=given or Annotations(), **context
+        )
     )
 
 
@@ -56,7 +58,7 @@ def command(made: SetDecision, kind: str) -> CommandStatus:
     return found
 
 
-def after(made: SetDecision, result: Result | None, given: Given, **more: Any) -> SetDecision:
+def after(made: SetDecision, result: Result | None, given: Annotations, **more: Any) -> SetDecision:
     """The decision after the run that ``made`` has planned has ended."""
     run = made.status.tracks.of(Track.USER).run
     job = replace(JOB, name=job_name("shop", UID, Track.USER, run), run=run)
@@ -94,7 +96,7 @@ def test_a_command_is_over_as_soon_as_it_is_obeyed_also_where_the_run_then_fails
     """After that the annotation may stay, go, or come back: the set may be pointed anywhere."""
     made = after(look(READ, KINDS[kind]), obeyed(outcome, kind), KINDS[kind])
     assert command(made, kind).state is CommandState.OBEYED
-    for given in (KINDS[kind], Given()):
+    for given in (KINDS[kind], Annotations()):
         later = look(made.status, given, desired=replace(WANT, base="newer"), now=LATER)
         assert not carries(later, kind)
         elsewhere = look(made.status, given, database_digest="new", now=LATER)
@@ -104,9 +106,11 @@ def test_a_command_is_over_as_soon_as_it_is_obeyed_also_where_the_run_then_fails
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("result", [None, obeyed(Outcome.UNREACHABLE), obeyed(Outcome.CONFLICT)])
 def test_a_command_that_is_gone_from_the_annotations_is_disarmed(kind: str, result: Result | None) -> None:
-    made = after(look(READ, KINDS[kind]), result, Given())
+    made = after(look(READ, KINDS[kind]), result, Annotations())
     assert command(made, kind).state in (CommandState.WITHDRAWN, CommandState.OBEYED)
-    later = look(made.status, Given(), desired=replace(WANT, base="newer"), now=NOW + timedelta(hours=1))
+    later = look(
+        made.status, Annotations(), desired=replace(WANT, base="newer"), now=NOW + timedelta(hours=1)
+    )
     assert not carries(later, kind)
 
 
@@ -115,7 +119,7 @@ def test_a_job_that_carries_it_and_has_not_started_gives_way_when_it_is_withdraw
     made = look(READ, KINDS[kind])
     run = made.status.tracks.of(Track.USER).run
     job = replace(JOB, name=job_name("shop", UID, Track.USER, run), run=run)
-    gone = look(made.status, Given(), jobs=(job,))
+    gone = look(made.status, Annotations(), jobs=(job,))
     assert gone.status.tracks.of(Track.USER).reason == "Replacing"
     kept = look(made.status, KINDS[kind], jobs=(job,))
     assert kept.status.tracks.of(Track.USER).reason == "Starting"
@@ -126,9 +130,9 @@ def test_what_a_run_in_flight_has_obeyed_is_told_though_it_was_withdrawn_meanwhi
     made = look(READ, KINDS[kind])
     run = made.status.tracks.of(Track.USER).run
     job = replace(JOB, name=job_name("shop", UID, Track.USER, run), run=run)
-    gone = look(made.status, Given(), jobs=(job,), pods=(replace(RUNNING, run=run),))
+    gone = look(made.status, Annotations(), jobs=(job,), pods=(replace(RUNNING, run=run),))
     assert command(gone, kind).state is CommandState.WITHDRAWN
-    done = after(gone, obeyed(Outcome.APPLIED, kind), Given())
+    done = after(gone, obeyed(Outcome.APPLIED, kind), Annotations())
     assert command(done, kind).state is CommandState.OBEYED
 
 
@@ -171,19 +175,19 @@ def test_what_waits_is_shown_as_waiting(kind: str, more: dict[str, Any], why: st
 
 
 def test_a_force_on_a_claimed_database_waits_and_is_carried_by_later_runs_while_it_stands_there() -> None:
-    given = Given(force=FORCE)
+    given = Annotations(force=FORCE)
     conflict = Result(Outcome.CONFLICT, owner="a/first", owner_uid="1", observed=True, database=OLD)
     made = after(look(READ, given), conflict, given)
     assert command(made, "force").state is CommandState.WAITING
     assert "a/first" in (command(made, "force").message or "")
-    both = Given(force=FORCE, take_over=TAKE_OVER)
+    both = Annotations(force=FORCE, take_over=TAKE_OVER)
     taken = look(made.status, both)
     assert carries(taken, "force")
     assert carries(taken, "take-over")
 
 
 def test_a_take_over_that_names_another_owner_is_refused() -> None:
-    given = Given(take_over=TAKE_OVER)
+    given = Annotations(take_over=TAKE_OVER)
     conflict = Result(Outcome.CONFLICT, owner="a/second", owner_uid="2", observed=True, database=OLD)
     made = after(look(CLAIMED, given), conflict, given)
     assert command(made, "take-over").state is CommandState.REFUSED
@@ -192,7 +196,7 @@ def test_a_take_over_that_names_another_owner_is_refused() -> None:
 
 def test_a_command_that_an_earlier_operator_has_handled_is_not_obeyed_again() -> None:
     status = SetStatus(tracks=TracksStatus(None, APPLIED), last_handled_force=FORCE.value)
-    made = look(status, Given(force=FORCE))
+    made = look(status, Annotations(force=FORCE))
     assert job_of(made) is None
     assert command(made, "force").state is CommandState.OBEYED
 
@@ -200,8 +204,8 @@ def test_a_command_that_an_earlier_operator_has_handled_is_not_obeyed_again() ->
 def test_a_request_is_over_when_both_tracks_have_run_with_it() -> None:
     tracks = {track: ObservedTrack(track, WANT) for track in Track}
     status = SetStatus(database=OLD, database_digest="old", tracks=TracksStatus(READ, READ))
-    given = Given(requested_at=REQUEST)
-    seen = ObservedSet(UID, "shop", 1, NOW, tracks, status, database_digest="old", given=given)
+    given = Annotations(requested_at=REQUEST)
+    seen = ObservedSet(UID, "shop", 1, NOW, tracks, status, database_digest="old", annotations=given)
     for track, state in ((Track.SYSTEM, CommandState.IN_PROGRESS), (Track.USER, CommandState.OBEYED)):
         made = decide(replace(seen, status=status, tracks=tracks))
         job = job_of(made)
@@ -223,7 +227,7 @@ def test_a_request_is_over_when_both_tracks_have_run_with_it() -> None:
 def test_a_token_that_cannot_be_shown_is_refused(kind: str, hidden: str) -> None:
     """Status could not hold it as it is, and no run would ever answer to it."""
     annotation = Annotation(f"user=1@{hidden}")
-    given = Given(force=annotation) if kind == "force" else Given(take_over=annotation)
+    given = Annotations(force=annotation) if kind == "force" else Annotations(take_over=annotation)
     made = look(READ, given)
     assert command(made, kind).state is CommandState.REFUSED
     assert job_of(made) is None

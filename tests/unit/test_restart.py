@@ -15,7 +15,7 @@ from fluxbase_migrations.controller.client.resources import Resource, path_of
 from fluxbase_migrations.core.config_maps import RULES
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import Outcome, Result
-from fluxbase_migrations.decisions.command_status import Given
+from fluxbase_migrations.decisions.command_status import Annotations
 from fluxbase_migrations.decisions.decide import ObservedSet, decide, is_no_op
 from fluxbase_migrations.decisions.desired import DesiredRun
 from fluxbase_migrations.decisions.job_state import Container, ObservedJob, ObservedPod
@@ -213,7 +213,7 @@ def situations(draw: st.DrawFn, status: SetStatus, now: datetime, target: int | 
         tracks=tracks,
         status=status,
         suspended=draw(st.booleans()),
-        given=Given(draw(ANNOTATIONS), draw(ANNOTATIONS)),
+        annotations=Annotations(draw(ANNOTATIONS), draw(ANNOTATIONS)),
     )
 
 

@@ -32,10 +32,10 @@ def conditions(
     tracks: TracksStatus, before: tuple[Condition, ...], generation: int, now: datetime
 ) -> tuple[Condition, ...]:
     """Ready, and while it is False exactly one of Reconciling and Stalled."""
-    shown = _present(tracks)
+    present = _present(tracks)
     decisive = phase(tracks)
     track, record = next(
-        ((track, record) for track, record in shown if record.phase is decisive), (None, TrackStatus())
+        ((track, record) for track, record in present if record.phase is decisive), (None, TrackStatus())
     )
     dirty = [track for track, record in _both(tracks) if record.dirty]
     ready = decisive in (Phase.APPLIED, Phase.ROLLED_BACK, Phase.SKIPPED) and not dirty
@@ -48,7 +48,7 @@ def conditions(
     message = cut(message or "all tracks are skipped", MESSAGE_LIMIT)
     stated = [(READY, "True" if ready else "False")]
     if not ready:
-        acts = any(_acts(record) for _, record in shown)
+        acts = any(_acts(record) for _, record in present)
         stated.append((RECONCILING if acts else STALLED, "True"))
     return _stated(stated, reason, message, before, generation, now)
 
@@ -69,7 +69,7 @@ def failing(
 
 def is_failing(conditions: tuple[Condition, ...]) -> bool:
     """Whether the set could not be reconciled: the rest of its status may be of an older spec."""
-    return any(one.reason == EventReason.RECONCILE_ERROR for one in conditions)
+    return any(condition.reason == EventReason.RECONCILE_ERROR for condition in conditions)
 
 
 def _stated(
@@ -94,7 +94,7 @@ def _stated(
 
 
 def _present(tracks: TracksStatus) -> list[tuple[Track, TrackStatus]]:
-    return [one for one in _both(tracks) if _is_present(one[1])]
+    return [(track, record) for track, record in _both(tracks) if _is_present(record)]
 
 
 def _both(tracks: TracksStatus) -> list[tuple[Track, TrackStatus]]:
@@ -107,9 +107,12 @@ def _is_present(record: TrackStatus) -> bool:
 
 
 def _ready_message(tracks: TracksStatus) -> str:
-    """Where each track is, and that a volume still waits for somebody to copy files to it."""
-    stated = [one for one in _both(tracks) if _is_present(one[1]) or one[1].reason == Outcome.SOURCE_EMPTY]
-    return "; ".join(f"{track}: {record.message}" for track, record in stated)
+    """Where each track is, and whose volume still has no files."""
+    return "; ".join(
+        f"{track}: {record.message}"
+        for track, record in _both(tracks)
+        if _is_present(record) or record.reason == Outcome.SOURCE_EMPTY
+    )
 
 
 def _dirty_message(tracks: TracksStatus, dirty: list[Track]) -> str:
@@ -121,11 +124,16 @@ def _dirty_message(tracks: TracksStatus, dirty: list[Track]) -> str:
 def _acts(record: TrackStatus) -> bool:
     """Whether the operator will continue automatically."""
     line = line_of(record.phase, record.reason)
-    looks = line.shows is Shows.READY and record.outstanding  # others may wait for it
-    return line.shows is Shows.RECONCILING or looks
+    is_running = line.shows is Shows.READY and record.outstanding  # other sets may wait for it
+    return line.shows is Shows.RECONCILING or is_running
 
 
 def _since(before: tuple[Condition, ...], kind: str, status: str) -> datetime | None:
     return next(
-        (one.last_transition_time for one in before if (one.type, one.status) == (kind, status)), None
+        (
+            condition.last_transition_time
+            for condition in before
+            if (condition.type, condition.status) == (kind, status)
+        ),
+        None,
     )

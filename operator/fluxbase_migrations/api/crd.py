@@ -42,9 +42,9 @@ def structural(schema: dict[str, Any], definitions: dict[str, Any], *, defaults:
     if "$ref" in schema:
         target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
         return structural({**target, **_without(schema, "$ref")}, definitions, defaults=defaults)
-    if "anyOf" in schema and any(one.get("type") == "null" for one in schema["anyOf"]):
-        (given,) = (one for one in schema["anyOf"] if one.get("type") != "null")
-        return structural({**given, **_without(schema, "anyOf")}, definitions, defaults=defaults)
+    if "anyOf" in schema and any(option.get("type") == "null" for option in schema["anyOf"]):
+        (option,) = (option for option in schema["anyOf"] if option.get("type") != "null")
+        return structural({**option, **_without(schema, "anyOf")}, definitions, defaults=defaults)
     result: dict[str, Any] = {}
     for key, value in schema.items():
         match key:
@@ -58,7 +58,8 @@ def structural(schema: dict[str, Any], definitions: dict[str, Any], *, defaults:
                 result["description"] = " ".join(value.split())
             case "properties":
                 result["properties"] = {
-                    name: structural(one, definitions, defaults=defaults) for name, one in value.items()
+                    name: structural(property_schema, definitions, defaults=defaults)
+                    for name, property_schema in value.items()
                 }
             case "items":
                 result["items"] = structural(value, definitions, defaults=defaults)

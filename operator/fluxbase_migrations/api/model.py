@@ -38,7 +38,7 @@ def duration(*rules: dict[str, str]) -> Any:
     hold, with the API server's own words, so it is asked only where the text is a duration.
     """
     matches = f"self.matches('{durations.PATTERN}')".replace("\\", "\\\\")
-    guarded = [rule(f"!{matches} || {one['rule']}", one["message"]) for one in rules]
+    guarded = [rule(f"!{matches} || {constraint['rule']}", constraint["message"]) for constraint in rules]
     checked: Any = {"x-kubernetes-validations": [rule(matches, durations.ADVICE), *guarded]}
     return Field(max_length=32, json_schema_extra=checked)
 

@@ -95,7 +95,7 @@ class Effect(StrEnum):
     RETRY = "retry"
     """Pending; retried up to ``retry.limit`` times, then Failed."""
     APPROVAL = "approval"
-    """Pending until somebody approves the plan."""
+    """Pending until the plan is approved."""
     CLAIMED = "claimed"
     """Failed until the other set releases the track, or a take-over command is given."""
     STOP = "stop"

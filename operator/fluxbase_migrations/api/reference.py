@@ -134,9 +134,9 @@ def filled(text: str) -> str:
     Raises:
         ValueError: there is no place for one.
     """
-    for name, made in lists().items():
+    for name, content in lists().items():
         place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text, count = place.subn(lambda match, made=made: f"{match[1]}\n{made}\n\n{match[2]}", text)  # type: ignore[misc]
+        text, count = place.subn(lambda match, content=content: f"{match[1]}\n{content}\n\n{match[2]}", text)  # type: ignore[misc]
         if count != 1:
             raise ValueError(f"no place for the list {name}")
     return text

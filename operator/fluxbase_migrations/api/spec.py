@@ -193,7 +193,7 @@ class SourceSpec(Model):
         """Names of all ConfigMaps of this source."""
         if self.config_map is not None:
             return (self.config_map.name,)
-        return tuple(one.name for one in self.config_maps or ())
+        return tuple(config_map.name for config_map in self.config_maps or ())
 
 
 class TrackSpec(Model):

@@ -124,7 +124,7 @@ class CommandsStatus:
     def map(self, change: Callable[[CommandStatus], CommandStatus]) -> "CommandsStatus":
         """Each command that there is, changed."""
         every = (self.requested_at, self.force, self.take_over, self.approve)
-        return CommandsStatus(*(one and change(one) for one in every))
+        return CommandsStatus(*(command and change(command) for command in every))
 
 
 @dataclass(frozen=True, slots=True)

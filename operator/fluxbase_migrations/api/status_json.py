@@ -25,8 +25,8 @@ def read(status: dict[str, Any] | None) -> SetStatus:
 def write(status: SetStatus) -> dict[str, Any]:
     """The status as JSON, without what is absent, and with nothing in it that a terminal would obey."""
     dumped = ADAPTER.dump_python(status, mode="json", by_alias=True, exclude_none=True)
-    made: dict[str, Any] = visible_in(dumped)
-    return _compact(made)
+    printable: dict[str, Any] = visible_in(dumped)
+    return _compact(printable)
 
 
 def write_conditions(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
@@ -35,7 +35,9 @@ def write_conditions(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
     return written
 
 
-def _compact(found: dict[str, Any]) -> dict[str, Any]:
+def _compact(document: dict[str, Any]) -> dict[str, Any]:
     """Leave out empty lists and objects: absent means the same and reads better."""
-    compacted = {key: _compact(one) if isinstance(one, dict) else one for key, one in found.items()}
-    return {key: one for key, one in compacted.items() if one not in ([], {})}
+    compacted = {
+        key: _compact(value) if isinstance(value, dict) else value for key, value in document.items()
+    }
+    return {key: value for key, value in compacted.items() if value not in ([], {})}

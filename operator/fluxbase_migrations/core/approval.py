@@ -117,13 +117,13 @@ class TrackPlan:
 
     def shortened(self, items: int, chars: int) -> "TrackPlan":
         """With fewer files, and shorter names."""
-        files = tuple(replace(one, name=cut(one.name, chars)) for one in self.files[:items])
+        files = tuple(replace(file, name=cut(file.name, chars)) for file in self.files[:items])
         return replace(self, files=files, locked=cut(self.locked, chars) if self.locked else None)
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovedPlan:
-    """A plan of one track that somebody has approved: its digest, and what that is made from."""
+    """The approved plan of one track: its digest, and what that is made from."""
 
     digest: str
     start: PlanStart
@@ -131,7 +131,7 @@ class ApprovedPlan:
 
 def set_digest(plans: Iterable[tuple[str, str]]) -> str:
     """The digest of a set's plan: of its tracks with something to run, each with the digest of its plan."""
-    return digest_of("set", *(part for one in plans for part in one))
+    return digest_of("set", *(part for plan in plans for part in plan))
 
 
 def digest_of(*parts: str | int | None) -> str:

@@ -173,7 +173,7 @@ class Interrupted(MigrationError):
 
 
 class AwaitingApproval(MigrationError):
-    """There is something to run, and nobody has approved it; nothing was changed."""
+    """There is something to run that is not approved; nothing was changed."""
 
     outcome = Outcome.AWAITING_APPROVAL
 
@@ -208,8 +208,8 @@ class PlatformIncomplete(MigrationError):
     @classmethod
     def of(cls, version: int, lacks: Sequence[str]) -> "PlatformIncomplete":
         """Name what is missing, roles first: the rest follows from them."""
-        roles = [one for one in lacks if one.startswith("role ")]
-        ordered = roles + [one for one in lacks if one not in roles]
+        roles = [name for name in lacks if name.startswith("role ")]
+        ordered = roles + [name for name in lacks if name not in roles]
         more = f", and {len(lacks) - _NAMED} more" if len(lacks) > _NAMED else ""
         restore = "restore the dump into an empty database (docs/restore.md)"
         return cls(
@@ -244,7 +244,7 @@ class TargetNotFound(MigrationError):
     @classmethod
     def of(cls, version: int, known: Iterable[int]) -> "TargetNotFound":
         """Name the nearest versions that exist."""
-        nearest = sorted(sorted(known, key=lambda one: abs(one - version))[:3])
+        nearest = sorted(sorted(known, key=lambda candidate: abs(candidate - version))[:3])
         hint = (
             f"the nearest versions are {', '.join(map(str, nearest))}"
             if nearest
@@ -260,7 +260,7 @@ class TargetNotFound(MigrationError):
 
 
 class RollbackForbidden(MigrationError):
-    """The target is lower than the recorded version, and nobody allowed a rollback."""
+    """The target is lower than the recorded version, and rollback is not allowed."""
 
     outcome = Outcome.ROLLBACK_FORBIDDEN
 
@@ -294,7 +294,7 @@ class Dirty(MigrationError):
 
     outcome = Outcome.DIRTY
     version: int | None = None
-    """The one that is recorded, where that is known."""
+    """The dirty version, where it is recorded."""
 
     @classmethod
     def of(cls, version: int, reason: str, **where: Any) -> "Dirty":
@@ -356,7 +356,7 @@ class InternalError(MigrationError):
     def of(cls, error: Exception) -> "InternalError":
         """Name the innermost place of ours, without the error's message, which could quote anything."""
         frames = traceback.extract_tb(error.__traceback__)
-        place = next((one for one in reversed(frames) if "fluxbase_migrations" in one.filename), None)
+        place = next((frame for frame in reversed(frames) if "fluxbase_migrations" in frame.filename), None)
         where = f" at {PurePath(place.filename).name}:{place.lineno}" if place else ""
         return cls(
             f"{type(error).__name__} in the migration program{where}",

@@ -36,4 +36,4 @@ def differs(first: DatabaseIdentity | None, second: DatabaseIdentity | None) -> 
         (first.oid, second.oid),
         (first.history_id, second.history_id),
     )
-    return any(left is not None and right is not None and left != right for left, right in pairs)
+    return any(a is not None and b is not None and a != b for a, b in pairs)

@@ -27,7 +27,7 @@ class SetRef:
     namespace: str
     name: str
     cluster: str | None = None
-    """Uid of the namespace: the set is looked up only in the cluster where it is."""
+    """Uid of the namespace: the set is read only in the cluster where it is."""
 
     def __str__(self) -> str:
         """``namespace/name``."""
@@ -113,7 +113,7 @@ class JobSpec:
     manual: bool = False
     """``approval: Manual``: files run only as they were approved; otherwise the run only makes a plan."""
     approved: ApprovedPlan | None = None
-    """The plan that somebody has approved."""
+    """The approved plan."""
     plan_only: bool = False
     """Run nothing, whatever is to be done: the system track waits for its approval."""
     grace_period: float = 120.0
@@ -165,7 +165,7 @@ def _approved_plan(digest: str, start: dict[str, Any]) -> ApprovedPlan:
     return ApprovedPlan(digest, plan_start(**start))
 
 
-_NAMES: Final = tuple(one.name for one in dataclasses.fields(JobSpec))
+_NAMES: Final = tuple(field.name for field in dataclasses.fields(JobSpec))
 
 
 def _plain(value: Any) -> Any:

@@ -144,7 +144,7 @@ class ExposurePolicy(StrEnum):
     WARN = "Warn"
     FAIL = "Fail"
     IGNORE = "Ignore"
-    """They are not looked for."""
+    """The database is not checked for them."""
 
 
 class UnknownFiles(StrEnum):
@@ -156,7 +156,7 @@ class UnknownFiles(StrEnum):
 
 
 class Approval(StrEnum):
-    """Whether a plan runs at once, or when somebody has approved it."""
+    """Whether a plan runs at once, or only when it is approved."""
 
     AUTOMATIC = "Automatic"
     MANUAL = "Manual"

@@ -25,8 +25,8 @@ def _parts(step: Step) -> tuple[str | int | None, ...]:
 
 def is_rest_of(steps: Sequence[Step], plan: Sequence[Step]) -> bool:
     """Whether ``steps`` are ``plan`` without some of its first ones, with the same content."""
-    left = plan[len(plan) - len(steps) :] if len(steps) <= len(plan) else ()
-    return [*map(_parts, steps)] == [*map(_parts, left)]
+    remainder = plan[len(plan) - len(steps) :] if len(steps) <= len(plan) else ()
+    return [*map(_parts, steps)] == [*map(_parts, remainder)]
 
 
 def version_of(recorded: int) -> int | None:

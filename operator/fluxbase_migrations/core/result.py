@@ -47,7 +47,7 @@ class Outcome(StrEnum):
     PLATFORM_INCOMPLETE = "PlatformIncomplete"
     """The database lacks something that the recorded system version makes: a dump restored without roles."""
     AWAITING_APPROVAL = "AwaitingApproval"
-    """Under ``approval: Manual`` there is something to run that nobody has approved; nothing was changed."""
+    """Under ``approval: Manual`` there is something to run that is not approved; nothing was changed."""
     # A fault that may pass: tried again up to retry.limit.
     TRANSIENT = "Transient"
     # Nothing helps but a change.
@@ -116,10 +116,10 @@ class ErrorInfo:
 
     def __post_init__(self) -> None:
         """Server's messages and file names hold whatever their authors put there."""
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
             if isinstance(value, str) and not value.isprintable():
-                object.__setattr__(self, one.name, visible(value))
+                object.__setattr__(self, field.name, visible(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class Result:
     """Below the recorded version, never applied."""
     warnings: tuple[str, ...] = ()
     exposed: int | None = None
-    """How many objects requests reach past row-level security; None: nobody looked."""
+    """How many objects requests reach past row-level security; None: not checked."""
     exposures: tuple[Exposure, ...] = ()
     """The first of them; cut to fit."""
     recovered: str | None = None
@@ -222,7 +222,7 @@ class Result:
             yield replace(
                 self,
                 applied=tuple(
-                    replace(one, name=cut(one.name, chars)) for one in self.applied[-items:] if items
+                    replace(file, name=cut(file.name, chars)) for file in self.applied[-items:] if items
                 ),
                 skipped_versions=self.skipped_versions[:items],
                 warnings=tuple(cut(text, chars) for text in self.warnings[:items]),
@@ -244,11 +244,11 @@ class Result:
         try:
             fields: dict[str, Any] = visible_in(json.loads(text))
             fields["outcome"] = Outcome(fields["outcome"])
-            fields["applied"] = tuple(AppliedFile(**one) for one in fields.get("applied", ()))
+            fields["applied"] = tuple(AppliedFile(**file) for file in fields.get("applied", ()))
             fields["skipped_versions"] = tuple(fields.get("skipped_versions", ()))
             fields["warnings"] = tuple(fields.get("warnings", ()))
             fields["obeyed"] = tuple(fields.get("obeyed", ()))
-            fields["exposures"] = tuple(_exposure(**one) for one in fields.get("exposures", ()))
+            fields["exposures"] = tuple(_exposure(**exposure) for exposure in fields.get("exposures", ()))
             if "error" in fields:
                 fields["error"] = ErrorInfo(**fields["error"])
             if "database" in fields:
@@ -264,7 +264,7 @@ def _track_plan(
     files: Sequence[dict[str, Any]] = (), start: dict[str, Any] | None = None, **fields: Any
 ) -> TrackPlan:
     return TrackPlan(
-        files=tuple(PlannedFile(**one) for one in files), start=plan_start(**start or {}), **fields
+        files=tuple(PlannedFile(**file) for file in files), start=plan_start(**start or {}), **fields
     )
 
 

@@ -69,7 +69,7 @@ class Decision:
     actions: tuple[Action, ...] = ()
     notes: tuple[EventNote, ...] = ()
     due: datetime | None = None
-    """When to look again although nothing happened."""
+    """When to reconcile again without a change."""
     queued: bool = False
     """A Job would be created if there were a slot for it."""
 

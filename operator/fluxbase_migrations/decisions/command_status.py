@@ -43,7 +43,7 @@ _STILL_CARRIED: Final = f"{DATABASE_CHANGED}; the run that carries it has not en
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Annotations:
     """The command annotations that the set has now."""
 
     requested_at: Annotation | None = None
@@ -73,18 +73,32 @@ class PendingCommands:
         )
 
 
-def read_annotations(status: SetStatus, given: Given) -> tuple[CommandsStatus, tuple[EventNote, ...]]:
+def read_annotations(
+    status: SetStatus, annotations: Annotations
+) -> tuple[CommandsStatus, tuple[EventNote, ...]]:
     """The commands after reading the annotations, and Events for what is new, withdrawn or refused."""
     before = status.commands
     handled = status.last_handled_requested_at, status.last_handled_force
     results = (
         _read_annotation(
-            ANNOTATION_REQUESTED_AT, before.requested_at, given.requested_at, status, handled[0], _request
+            ANNOTATION_REQUESTED_AT,
+            before.requested_at,
+            annotations.requested_at,
+            status,
+            handled[0],
+            _request,
         ),
-        _read_annotation(ANNOTATION_FORCE, before.force, given.force, status, handled[1], _force),
-        _read_annotation(ANNOTATION_TAKE_OVER, before.take_over, given.take_over, status, None, _take_over),
+        _read_annotation(ANNOTATION_FORCE, before.force, annotations.force, status, handled[1], _force),
         _read_annotation(
-            ANNOTATION_APPROVE, before.approve, given.approve, status, None, partial(_approve, status.plan)
+            ANNOTATION_TAKE_OVER, before.take_over, annotations.take_over, status, None, _take_over
+        ),
+        _read_annotation(
+            ANNOTATION_APPROVE,
+            before.approve,
+            annotations.approve,
+            status,
+            None,
+            partial(_approve, status.plan),
         ),
     )
     commands = CommandsStatus(*(command for command, _ in results))
@@ -165,7 +179,7 @@ def _take_over(value: str) -> tuple[str, str]:
 
 
 def _approve(plan: SetPlan | None, value: str) -> tuple[str, str]:
-    """Only the plan that waits can be approved: whoever approved another one has not seen this one.
+    """Only the plan that waits can be approved: an approval of another plan does not count for it.
 
     Raises:
         ValueError: it is another one, or none waits.
@@ -193,14 +207,20 @@ def refused(name: str, command: CommandStatus, why: str) -> tuple[CommandStatus,
 def bind_database(commands: CommandsStatus, database: DatabaseIdentity | None) -> CommandsStatus:
     """Bind open commands that were given before any database was known to the first one that was read."""
     return commands.map(
-        lambda one: replace(one, database=database) if one.state in OPEN and one.database is None else one
+        lambda command: (
+            replace(command, database=database)
+            if command.state in OPEN and command.database is None
+            else command
+        )
     )
 
 
 def with_database_digest(commands: CommandsStatus, digest: str | None) -> CommandsStatus:
     """Set ``digest`` on commands that do not record for which ``spec.database`` they were given."""
     return commands.map(
-        lambda one: replace(one, database_digest=digest) if one.database_digest is None else one
+        lambda command: (
+            replace(command, database_digest=digest) if command.database_digest is None else command
+        )
     )
 
 
@@ -217,7 +237,9 @@ def refuse_for_former_database(status: SetStatus) -> tuple[CommandsStatus, tuple
             (ANNOTATION_APPROVE, status.commands.approve),
         )
     ]
-    return CommandsStatus(*(one for one, _ in results)), tuple(note for _, notes in results for note in notes)
+    return CommandsStatus(*(command for command, _ in results)), tuple(
+        note for _, notes in results for note in notes
+    )
 
 
 def pending_commands(status: SetStatus, track: Track) -> PendingCommands:
@@ -229,7 +251,9 @@ def pending_commands(status: SetStatus, track: Track) -> PendingCommands:
     force = force if force and force.value.startswith(f"{track}=") else None
     take_over = take_over if take_over and take_over.value.startswith(f"{track}=") else None
     databases = (
-        one.database for one in (force, take_over, approve, request) if one is not None and one.database
+        command.database
+        for command in (force, take_over, approve, request)
+        if command is not None and command.database
     )
     return PendingCommands(
         requested_at=request.value if request else None,
@@ -269,11 +293,11 @@ def _updated_approval(
         return command, ()
     if _is_of_former(command, digest) and _is_in_flight(command, TracksStatus(*records.values())):
         return replace(command, state=CommandState.IN_PROGRESS, message=_STILL_CARRIED), ()
-    left = [record for record in records.values() if record.plan and record.approved == command.value]
-    if any(record.outstanding or record.retry_at is not None for record in left):
+    unfinished = [record for record in records.values() if record.plan and record.approved == command.value]
+    if any(record.outstanding or record.retry_at is not None for record in unfinished):
         return replace(command, state=CommandState.IN_PROGRESS, message=None), ()
-    if left:
-        return _waiting(command, left[0], suspended), ()
+    if unfinished:
+        return _waiting(command, unfinished[0], suspended), ()
     if any(command.value in record.commands.obeyed for record in records.values()):
         text = f"{ANNOTATION_APPROVE}={command.value} was obeyed"
         note = EventNote(False, EventReason.COMMAND_OBEYED, text)
@@ -330,10 +354,10 @@ def _updated_request(
     over = [record for record in carried if not record.commands.requested]
     if len(over) == len(present) and not suspended:
         return replace(command, state=CommandState.OBEYED, message=None)
-    left = next((record for record in present if record not in over), TrackStatus())
+    first = next((record for record in present if record not in over), TrackStatus())
     if carried:
         return replace(command, state=CommandState.IN_PROGRESS, message=None)
-    return _waiting(command, left, suspended)
+    return _waiting(command, first, suspended)
 
 
 def _waiting(command: CommandStatus, record: TrackStatus, suspended: bool) -> CommandStatus:

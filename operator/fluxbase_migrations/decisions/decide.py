@@ -11,7 +11,7 @@ from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.decisions import command_status, facts, set_plan
 from fluxbase_migrations.decisions.actions import Action, CreateJob, Decision, DeleteJob
-from fluxbase_migrations.decisions.command_status import Given, PendingCommands
+from fluxbase_migrations.decisions.command_status import Annotations, PendingCommands
 from fluxbase_migrations.decisions.desired import EventNote, RetryPolicy
 from fluxbase_migrations.decisions.observed import ObservedTrack, ReconcileContext
 from fluxbase_migrations.decisions.scheduling import has_begun
@@ -35,7 +35,7 @@ class ObservedSet:
     suspended: bool = False
     manual: bool = False
     """``approval: Manual``."""
-    given: Given = field(default_factory=Given)
+    annotations: Annotations = field(default_factory=Annotations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SetDecision:
     queued: frozenset[Track] = frozenset()
     """Tracks that would get a Job if there were a slot for it."""
     begun: frozenset[Track] = frozenset()
-    """Tracks whose Job is the rest of what was begun with the set's other one."""
+    """Tracks whose Job completes what the set's other track began."""
 
     @property
     def creates(self) -> frozenset[Track]:
@@ -60,7 +60,7 @@ class SetDecision:
 def decide(observed: ObservedSet) -> SetDecision:
     """Decide what to do about a set; total, and the same for the same observation."""
     status, notes = facts.drop_former_database(observed.status, observed.database_digest)
-    commands, command_notes = command_status.read_annotations(status, observed.given)
+    commands, command_notes = command_status.read_annotations(status, observed.annotations)
     status = set_plan.with_approvals(replace(status, commands=commands))
     decision = _decide(replace(observed, status=status))
     status, replaced = facts.keep_latest_database(decision.status, status)
@@ -69,7 +69,7 @@ def decide(observed: ObservedSet) -> SetDecision:
     if replaced or status.tracks != decision.status.tracks or bound != status.commands:
         # A run has found another database: what is to be done there follows from what was read there.
         commands, command_notes = command_status.read_annotations(
-            replace(status, commands=bound), observed.given
+            replace(status, commands=bound), observed.annotations
         )
         status = set_plan.with_approvals(
             replace(status, commands=commands, conditions=observed.status.conditions)
@@ -122,7 +122,9 @@ def _decide(observed: ObservedSet) -> SetDecision:
         actions=tuple(sorted(system.actions + user.actions, key=_urgency)),
         notes=system.notes + user.notes + notes,
         due=min(dues, default=None),
-        queued=frozenset(track for track, one in ((Track.SYSTEM, system), (Track.USER, user)) if one.queued),
+        queued=frozenset(
+            track for track, decision in ((Track.SYSTEM, system), (Track.USER, user)) if decision.queued
+        ),
         begun=frozenset({Track.USER} if begun else ()),
     )
 

@@ -1,4 +1,4 @@
-"""What is wanted of a track: the spec, its source and its limits, boiled down."""
+"""What a track is to run: its spec, its source and its limits."""
 
 from datetime import timedelta
 
@@ -35,7 +35,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing can be run until somebody changes something that is wrong."""
+    """Nothing can be run until a user corrects the spec or what it names."""
 
     reason: str
     message: str

@@ -49,7 +49,7 @@ def drop_former_database(status: SetStatus, digest: str | None) -> tuple[SetStat
     if before in (None, digest):
         return status, ()
     tracks = TracksStatus(
-        *(one and without_database_facts(one) for one in (status.tracks.system, status.tracks.user))
+        *(record and without_database_facts(record) for record in (status.tracks.system, status.tracks.user))
     )
     notes: tuple[EventNote, ...] = ()
     if status.database is not None:
@@ -66,7 +66,9 @@ def reset_for_new_database(status: SetStatus, digest: str) -> tuple[SetStatus, t
     if before in (None, digest):
         return status, ()
     commands, refused = refuse_for_former_database(status)
-    tracks = TracksStatus(*(one and _waiting(one) for one in (status.tracks.system, status.tracks.user)))
+    tracks = TracksStatus(
+        *(record and _waiting(record) for record in (status.tracks.system, status.tracks.user))
+    )
     status = replace(status, phase=Phase.PENDING, dirty=None, pending=None, tracks=tracks, commands=commands)
     return status, notes + refused
 
@@ -87,17 +89,17 @@ def keep_latest_database(status: SetStatus, before: SetStatus) -> tuple[SetStatu
     ``before`` is the status until now: what it does not have yet was read last, whatever the clocks of the
     nodes say that the runs were on.
     """
-    read = [
+    readings = [
         (_read(record) != _read(before.tracks.of(track)), record.read_at, record.database, track)
         for track in Track
         if (record := status.tracks.of(track)).read_at
     ]
-    if not read:
+    if not readings:
         return replace(status, database=None), ()
-    *_, database, found_by = max(read, key=lambda one: one[:2])
+    *_, database, track = max(readings, key=lambda reading: reading[:2])
     notes: tuple[EventNote, ...] = ()
     if differs(before.database, database):
-        text = f"{found_by}: the database was replaced: it was {before.database}, now it is {database}"
+        text = f"{track}: the database was replaced: it was {before.database}, now it is {database}"
         notes = (EventNote(True, EventReason.DATABASE_REPLACED, text),)
     tracks = TracksStatus(
         *(

@@ -84,7 +84,7 @@ def _desired_run(
 
 
 def _needs_no_approval(record: TrackStatus, context: ReconcileContext) -> bool:
-    """Whether what waited for approval may run now without: the spec says so, or there is nothing to run."""
+    """Whether a plan that waited for approval needs none now: the spec says so, or the plan is empty."""
     if record.outcome is not Outcome.AWAITING_APPROVAL:
         return False
     nothing = record.plan is None or record.plan.count == 0
@@ -108,7 +108,7 @@ def _waits_for_files(record: TrackStatus, desired: DesiredRun) -> bool:
 def _next_recheck(
     observed: ObservedTrack, record: TrackStatus, desired: DesiredRun, context: ReconcileContext
 ) -> datetime | None:
-    """When to look at the database again although nothing is known to have changed."""
+    """When to check the database again although no change is known."""
     if record.finished_at is None or record.outcome is Outcome.CONFLICT:
         return None  # another set owns it: its release is observed, not polled
     if observed.lost_at is not None and observed.lost_at >= record.finished_at:

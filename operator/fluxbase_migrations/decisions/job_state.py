@@ -67,7 +67,7 @@ class ObservedPod:
     undisturbed: bool = False
     """It asks not to be moved or evicted."""
     orphan: bool = False
-    """It belongs to no Job: somebody deleted that with ``--cascade=orphan``."""
+    """It belongs to no Job: the Job was deleted with ``--cascade=orphan``."""
 
     @property
     def active(self) -> bool:
@@ -103,7 +103,7 @@ class NotStarted:
     reason: str | None = None
     message: str | None = None
     orphan: ObservedPod | None = None
-    """The pod, where the Job was deleted without it: nothing will ever delete it."""
+    """The pod, where the Job was deleted without it: Kubernetes will not delete it."""
 
     @property
     def deleting(self) -> bool:

@@ -51,7 +51,7 @@ class Queue:
     """The operator's setting whose limit is reached."""
     limit: int
     ahead: int
-    """How many others get a slot before."""
+    """How many sets get a slot first."""
     holders: tuple[tuple[str, int], ...] = ()
     """Namespaces with the slots that they hold; those that hold the most."""
     others: int = 0
@@ -100,7 +100,7 @@ class ReconcileContext:
     manual: bool = False
     """``approval: Manual``."""
     plan_only: bool = False
-    """The system track waits for its approval: this one may make its plan, and no more."""
+    """The system track waits for its approval: this track may only make its plan."""
     upstream: str | None = None
     """Why the track may not start yet; None: it may."""
     database_digest: str | None = None
@@ -129,9 +129,9 @@ def leftovers_occupy_slot(
     if any(_runs(pod, now) for pod in pods):
         return True
     by_run = {(job.set_uid, job.run): job for job in jobs}
-    for one in {*by_run, *((pod.set_uid, pod.run) for pod in pods)}:
-        own = tuple(pod for pod in pods if (pod.set_uid, pod.run) == one)
-        current = state(by_run.get(one), own, now)
+    for set_and_run in {*by_run, *((pod.set_uid, pod.run) for pod in pods)}:
+        pods_of_run = tuple(pod for pod in pods if (pod.set_uid, pod.run) == set_and_run)
+        current = state(by_run.get(set_and_run), pods_of_run, now)
         if isinstance(current, NotStarted) and now - current.since < SLOW_START:
             return True
     return False

@@ -1,4 +1,4 @@
-"""The set that owns a track of a database, as another one sees it."""
+"""The set that owns a track of a database, as another set reads it."""
 
 from enum import StrEnum
 from typing import Final

@@ -71,7 +71,7 @@ def _end_notes(
 
 
 def of_another_database(record: TrackStatus, context: ReconcileContext) -> bool:
-    """Whether ``spec.database`` was another one when the run was planned."""
+    """Whether ``spec.database`` was different when the run was planned."""
     return record.database_digest is not None and record.database_digest != context.database_digest
 
 

@@ -59,7 +59,7 @@ def create_or_queue(
 def has_begun(system: TrackStatus, user: TrackStatus) -> bool:
     """Whether the system track was served since the user track's last run has ended.
 
-    Then the user track's run is the rest of what was asked of the set. A newly requested run has to wait
+    Then the user track's run is the rest of what was requested of the set. A newly requested run has to wait
     like that of a set without a system track, which would otherwise never get its turn.
     """
     if system.finished_at is None or user.outstanding:
@@ -70,16 +70,16 @@ def has_begun(system: TrackStatus, user: TrackStatus) -> bool:
 def _may_still_run(
     observed: ObservedTrack, record: TrackStatus, context: ReconcileContext
 ) -> ObservedJob | ObservedPod | None:
-    """A pod or a Job of another run that keeps the next one waiting. One that has ended keeps nobody."""
+    """A pod or a Job of another run that the next run has to wait for. Those that have ended do not count."""
     leftover = [pod for pod in observed.pods if pod.run != record.run] + list(observed.foreign_pods)
     pod = next((pod for pod in leftover if pod.active), None)
     if pod is not None:
         return pod
     for job in observed.jobs:
-        own = tuple(pod for pod in observed.pods if pod.run == job.run)
-        if job.deleting and not isinstance(state(job, own, context.now), Ended):
+        pods = tuple(pod for pod in observed.pods if pod.run == job.run)
+        if job.deleting and not isinstance(state(job, pods, context.now), Ended):
             return job
-    # Its pod may not have been seen yet; one that can never start keeps nobody for long.
+    # Its pod may not have been observed yet; if that can never start, the wait is short.
     return next(
         (
             job
@@ -143,11 +143,11 @@ def plan(
     """Number the next run and decide to create its Job, or to queue it. ``again``: it counts as a retry."""
     run = max([record.run, *(job.run for job in observed.jobs)]) + 1
     pending_commands, carried = observed.pending_commands, record.commands
-    asked = pending_commands.requested_at is not None
+    requested = pending_commands.requested_at is not None
     commands = Commands(
         requested_at=pending_commands.requested_at,
         requested=True
-        if asked and (carried.requested or carried.requested_at != pending_commands.requested_at)
+        if requested and (carried.requested or carried.requested_at != pending_commands.requested_at)
         else None,
         force=pending_commands.force,
         take_over=pending_commands.take_over,
@@ -187,16 +187,16 @@ def create(
     """The Job of the run that ``record`` holds."""
     owner, carried, approved = released_owner(observed, record), record.commands, _approved(record)
     commanded = carried.requested or carried.force or carried.take_over or approved
-    # Who approves a plan that begins with a failed file asks for that to be tried again.
-    asked = carried.approve if approved and approved.start.failed_version is not None else None
+    # The approval of a plan that begins with a failed file requests a retry of that file.
+    approved_retry = carried.approve if approved and approved.start.failed_version is not None else None
     return CreateJob(
         track=observed.track,
         run=record.run,
         name=job_name(context.name, context.uid, observed.track, record.run),
         inputs_digest=record.inputs_digest or "",
         template=desired.template,
-        requested=bool(carried.requested or asked),
-        requested_at=carried.requested_at if carried.requested else asked,
+        requested=bool(carried.requested or approved_retry),
+        requested_at=carried.requested_at if carried.requested else approved_retry,
         force=carried.force,
         take_over=carried.take_over,
         command_database=observed.pending_commands.database if commanded else None,

@@ -57,22 +57,22 @@ def waiting(tracks: TracksStatus) -> SetPlan | None:
     if not plans:
         return None
     files = [f"{track}/{file.name}" for track, plan in plans for file in plan.files]
-    known = [plan.destructive for _, plan in plans]
+    destructive = [plan.destructive for _, plan in plans]
     return SetPlan(
         set_digest((track, plan.digest) for track, plan in plans),
         count=sum(plan.count for _, plan in plans),
         files=tuple(files[:LISTED]),
         strongest_lock=_strongest([plan for _, plan in plans]),
-        destructive=True if any(known) else None if None in known else False,
+        destructive=True if any(destructive) else None if None in destructive else False,
         unknown=any(plan.unknown != 0 for _, plan in plans),
         tracks=tuple(track for track, _ in plans),
     )
 
 
 def _waiting(record: TrackStatus) -> TrackPlan | None:
-    """The plan of a track that nobody has approved yet."""
-    shown = record.reason in (Outcome.AWAITING_APPROVAL, Reason.SUSPENDED)
-    if record.outcome is not Outcome.AWAITING_APPROVAL or record.approved is not None or not shown:
+    """The plan of a track, if it is not approved yet."""
+    waits = record.reason in (Outcome.AWAITING_APPROVAL, Reason.SUSPENDED)
+    if record.outcome is not Outcome.AWAITING_APPROVAL or record.approved is not None or not waits:
         return None
     return record.plan if record.plan is not None and record.plan.count else None
 
@@ -93,9 +93,9 @@ def notes(name: str, before: SetPlan | None, plan: SetPlan | None) -> tuple[Even
     """The Event for a plan that is new."""
     if plan is None or (before is not None and before.digest == plan.digest):
         return ()
-    known = risks(plan.strongest_lock, plan.destructive, 1 if plan.unknown else 0)
+    risk_summary = risks(plan.strongest_lock, plan.destructive, 1 if plan.unknown else 0)
     text = (
-        f"{files_wait(plan.count)} for approval ({known}): kubectl fluxbase approve {name} "
+        f"{files_wait(plan.count)} for approval ({risk_summary}): kubectl fluxbase approve {name} "
         f"--digest {short(plan.digest)}"
     )
     return (EventNote(False, Outcome.AWAITING_APPROVAL, text),)

@@ -78,9 +78,9 @@ def starting() -> PhaseStatus:
 def queued(queue: Queue) -> PhaseStatus:
     """No slot is free."""
     text = f"queued: {queue.setting} limit ({queue.limit}) reached, {queue.ahead} ahead"
-    held = [f"{count} in {namespace}" for namespace, count in queue.holders]
-    held += [f"some in {queue.others} more namespaces"] if queue.others else []
-    return _pending(Reason.QUEUED, f"{text}; slots are held by migrations: {', '.join(held)}")
+    holders = [f"{count} in {namespace}" for namespace, count in queue.holders]
+    holders += [f"some in {queue.others} more namespaces"] if queue.others else []
+    return _pending(Reason.QUEUED, f"{text}; slots are held by migrations: {', '.join(holders)}")
 
 
 def suspended(blocked: Blocked | None = None) -> PhaseStatus:
@@ -110,7 +110,7 @@ def waiting_for_previous(old: ObservedJob | ObservedPod) -> PhaseStatus:
 
 
 def orphaned(pod: ObservedPod) -> PhaseStatus:
-    """The Job is gone, and its pod, which may start at any time, belongs to nobody."""
+    """The Job is gone, and its pod, which may start at any time, has no owner."""
     why = f": {pod.waiting_message or pod.waiting_reason}" if pod.waiting_reason else ""
     text = (
         f"pod {pod.name} has not started and its Job was deleted without it{why}; to continue: "
@@ -184,7 +184,7 @@ _POD_ADVICE: Final[dict[str, str]] = {
 
 
 def waiting(run: NotStarted, event: Explanation | None) -> PhaseStatus:
-    """The Job has not started, and perhaps something says why."""
+    """The Job has not started; its pod may say why."""
     reason, message = run.reason, run.message
     if reason is None and event is not None and event.warning and event.reason:
         reason, message = event.reason, event.message
@@ -280,11 +280,11 @@ def _awaiting(record: TrackStatus, context: ReconcileContext) -> PhaseStatus:
     if record.approved is not None:
         return _pending(Outcome.AWAITING_APPROVAL, "the plan is approved")
     goal = "nothing applied" if plan.to_version is None else f"version {plan.to_version}"
-    known = risks(plan.strongest_lock, plan.destructive, plan.unknown)
+    summary = risks(plan.strongest_lock, plan.destructive, plan.unknown)
     return _pending(
         Outcome.AWAITING_APPROVAL,
-        f"{files_wait(plan.count)} for approval (to {goal}; {known}). To approve: kubectl fluxbase approve "
-        f"{context.name}, or annotation {ANNOTATION_APPROVE}=<status.plan.digest>",
+        f"{files_wait(plan.count)} for approval (to {goal}; {summary}). To approve: kubectl fluxbase "
+        f"approve {context.name}, or annotation {ANNOTATION_APPROVE}=<status.plan.digest>",
     )
 
 

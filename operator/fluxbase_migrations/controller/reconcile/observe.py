@@ -39,7 +39,7 @@ from fluxbase_migrations.core.names import (
     Approval,
     Track,
 )
-from fluxbase_migrations.decisions.command_status import Given
+from fluxbase_migrations.decisions.command_status import Annotations
 from fluxbase_migrations.decisions.decide import ObservedSet, SetDecision
 from fluxbase_migrations.decisions.desired import Desired, RetryPolicy
 from fluxbase_migrations.decisions.job_state import (
@@ -167,7 +167,7 @@ class Observer:
             retry=RetryPolicy(spec.retry.limit, durations.seconds(spec.retry.backoff)),
             suspended=spec.suspend,
             manual=spec.approval is Approval.MANUAL,
-            given=Given(
+            annotations=Annotations(
                 requested_at=_annotation(body, ANNOTATION_REQUESTED_AT),
                 force=_annotation(body, ANNOTATION_FORCE),
                 take_over=_annotation(body, ANNOTATION_TAKE_OVER),
