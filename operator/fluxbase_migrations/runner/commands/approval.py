@@ -1,10 +1,11 @@
-"""``approval: Manual``: files run only as somebody has approved them; without that, the plan is all there is.
+"""``approval: Manual``: files run only as they were approved; otherwise a run only makes the plan.
 
-The plan is made under the migration lock, from what the database and the files are then. An approval is never
-believed: the digest is computed again from the place where the plan began, which the approval carries, and
-from the files as this run has read them. So neither an old approval nor an operator that knows less than the
-database can have anything run that was not in the plan. What the history has beyond that place must be of the
-approved run itself, and that run must not have come to its end: an approval is good for one run of its plan.
+The plan is made under the migration lock, from what the database and the files are then. An approval is
+always checked: the digest is computed again from the place where the plan began, which the approval carries,
+and from the files as this run has read them. So neither an old approval nor an operator that knows less than
+the database can have anything run that was not in the plan. What the history has beyond that place must be of
+the approved run itself, and that run must not have come to its end: an approval is good for one run of its
+plan.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,8 +36,8 @@ from fluxbase_migrations.runner.recovery import in_doubt_resolution
 from fluxbase_migrations.runner.recovery.case import Restore, failed_step, named_step
 from fluxbase_migrations.runner.recovery.decide import decide
 
-LOOKED_INTO: Final = 8 * 1024 * 1024
-"""Bytes of files whose statements are looked into; of more, only the names are shown."""
+ANALYSED_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of files whose statements are analysed; of larger plans, only the names are shown."""
 _OF_ANY_RUN: Final = (EntryKind.OWNER, EntryKind.RECOVERY, EntryKind.IDENTITY)
 """Entries that say nothing about a plan."""
 
@@ -56,7 +57,7 @@ class Goal:
 
     target: int | None
     rollback: Rollback
-    wanted: Callable[[Step], bool]
+    needed: Callable[[Step], bool]
 
     def steps(self, source: MigrationFiles, current: int) -> tuple[Step, ...]:
         """The steps from the recorded version.
@@ -149,7 +150,7 @@ class Gate:
             and in_doubt_resolution.resolvable(entry.details)
         ):
             return failed_step(track.row, entry, self._source)  # to settle that may change the database
-        action = decide(track.row, newest_first, self._source, options.policy, self._goal.wanted)
+        action = decide(track.row, newest_first, self._source, options.policy, self._goal.needed)
         return action if isinstance(action, Restore) else action.step
 
     def _start(self, version: int) -> PlanStart:
@@ -168,8 +169,8 @@ class Gate:
             return False  # by the present files there is no such plan
         if self._digest(approved.start, planned) != approved.digest or not is_rest_of(steps, planned):
             return False
-        since = [one for one in track.entries() if one.id > approved.start.entry]
-        return all(_belongs(one, planned, approved.start) for one in since) and not _is_used_up(
+        since = [entry for entry in track.entries() if entry.id > approved.start.entry]
+        return all(_belongs(entry, planned, approved.start) for entry in since) and not _is_used_up(
             since, planned
         )
 
@@ -189,17 +190,19 @@ class Gate:
 
     def _awaiting(self, start: PlanStart, steps: tuple[Step, ...]) -> AwaitingApproval:
         """The plan, which is also written to the log."""
-        made = TrackPlan(
+        track_plan = TrackPlan(
             self._digest(start, steps),
             count=len(steps),
-            files=tuple(PlannedFile(one.version, one.label, one.direction.value) for one in steps[:LISTED]),
+            files=tuple(
+                PlannedFile(step.version, step.label, step.direction.value) for step in steps[:LISTED]
+            ),
             to_version=version_of(steps[-1].to_version) if steps else start.version,
             start=start,
             baseline=self._baseline,
         )
         if steps:
-            made = _looked_into(self._engine.track, self._source, steps, made)
-        return AwaitingApproval(made)
+            track_plan = _with_logged_effects(self._engine.track, self._source, steps, track_plan)
+        return AwaitingApproval(track_plan)
 
 
 def _belongs(entry: Entry, planned: Sequence[Step], start: PlanStart) -> bool:
@@ -213,7 +216,7 @@ def _belongs(entry: Entry, planned: Sequence[Step], start: PlanStart) -> bool:
 
 def _is_used_up(since: Sequence[Entry], planned: Sequence[Step]) -> bool:
     """Whether the plan was brought to its end before."""
-    return any(one.outcome == EntryOutcome.APPLIED and _is_about(one, planned[-1]) for one in since)
+    return any(entry.outcome == EntryOutcome.APPLIED and _is_about(entry, planned[-1]) for entry in since)
 
 
 def _is_about(entry: Entry, step: Step) -> bool:
@@ -221,41 +224,43 @@ def _is_about(entry: Entry, step: Step) -> bool:
     return (entry.version, entry.direction, entry.checksum) == (step.version, step.direction, checksum)
 
 
-def _looked_into(
-    track: LockedTrack, source: MigrationFiles, steps: Sequence[Step], made: TrackPlan
+def _with_logged_effects(
+    track: LockedTrack, source: MigrationFiles, steps: Sequence[Step], track_plan: TrackPlan
 ) -> TrackPlan:
-    """The plan with what it locks and destroys, as far as that can be told; the whole text is logged."""
+    """The plan with what it locks and destroys, as far as that is known; the whole text is logged."""
     log = track.log
-    log.info(PLAN, source=track.label, files=made.count, digest=made.digest)
-    if sum(len(step.file.content) for step in steps if step.file) > LOOKED_INTO:
+    log.info(PLAN, source=track.label, files=track_plan.count, digest=track_plan.digest)
+    if sum(len(step.file.content) for step in steps if step.file) > ANALYSED_BYTES:
         log.warn("the files are too large to be looked into: what they lock is unknown", source=track.label)
-        return made
+        return track_plan
     try:
-        return _with_effects(track, source, steps, made, log)
+        return _with_effects(track, source, steps, track_plan, log)
     except Exception as error:  # the plan is what counts: what it locks is said to be unknown
         why = type(error).__name__
         log.warn("the files cannot be looked into: what they lock is unknown", source=track.label, error=why)
-        return made
+        return track_plan
 
 
 def _with_effects(
-    track: LockedTrack, source: MigrationFiles, steps: Sequence[Step], made: TrackPlan, log: Log
+    track: LockedTrack, source: MigrationFiles, steps: Sequence[Step], track_plan: TrackPlan, log: Log
 ) -> TrackPlan:
     # PostgreSQL's grammar is loaded only for a plan.
     from fluxbase_migrations.runner.lookahead import pending, plan_text
     from fluxbase_migrations.runner.lookahead.summary import summary
 
-    dirty = made.start.failed_version is not None
-    looked = pending.of_steps(track.session, track.label, track.table, track.row, steps, source, dirty=dirty)
-    for line in plan_text.lines([looked]):
+    dirty = track_plan.start.failed_version is not None
+    pending_plan = pending.of_steps(
+        track.session, track.label, track.table, track.row, steps, source, dirty=dirty
+    )
+    for line in plan_text.lines([pending_plan]):
         log.plan(line, source=track.label)
-    found = summary([looked])
-    touch = found.strongest.touch if found.strongest else None
-    refused = any(file.error is not None for file in looked.files)
+    effects = summary([pending_plan])
+    touch = effects.strongest.touch if effects.strongest else None
+    refused = any(file.error is not None for file in pending_plan.files)
     return replace(
-        made,
+        track_plan,
         strongest_lock=touch.lock.value if touch else None,
         locked=touch.relation.name if touch else None,
-        destructive=None if refused else found.destructive,
-        unknown=None if refused else found.unknown,
+        destructive=None if refused else effects.destructive,
+        unknown=None if refused else effects.unknown,
     )

@@ -23,7 +23,7 @@ ENV_TERMINATION_LOG: Final = "FLUXBASE_TERMINATION_LOG"
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Run what ``FLUXBASE_JOB`` describes; the exit code is 0 if the track is where it should be, else 1."""
     stop = Stop()
-    stop.install()  # first of all: Python as PID 1 ignores SIGTERM until then
+    stop.install()  # first: until then Python, as PID 1, ignores SIGTERM
     log = Log(log_format(environment))
     try:
         spec = JobSpec.from_json(environment.get(ENV_JOB, ""))
@@ -62,7 +62,7 @@ def run(spec: JobSpec, environment: Mapping[str, str], log: Log, stop: Stop) -> 
         return run_job(spec, source, environment, log, stop)
     except MigrationError as error:
         return _broken(error)
-    except Exception as error:  # whatever it is, the operator gets an answer
+    except Exception as error:  # the operator gets a result whatever fails
         return _broken(InternalError.of(error))
 
 
@@ -110,8 +110,8 @@ def _finish(result: Result, track: Track | None, log: Log, environment: Mapping[
         Path(target).write_text(result.to_json(), encoding="utf-8")
     except OSError as error:
         log.warn("the result cannot be written", path=target, error=error.strerror or "unknown")
-    # An empty volume is where the documented installation begins, and a plan is no failure: no pod should
-    # show an error.
+    # An empty volume is the first step of the documented installation, and a plan is no failure: the pod
+    # must not show an error.
     return 0 if result.outcome.succeeded or result.outcome in _NO_FAILURES else 1
 
 

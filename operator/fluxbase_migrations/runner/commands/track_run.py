@@ -55,9 +55,9 @@ class RunRequest:
     table: TableName | None = None
     """None: the track's own."""
     guard: Guard | None = None
-    """Looks for another version table before the first file runs."""
+    """Checks for another version table before the first file runs."""
     built_in: bool = False
-    """The files are the platform's own: what they made is known, and looked for."""
+    """The files are the platform's own: what they made is known, and checked."""
     exposure: ExposurePolicy = ExposurePolicy.WARN
     """The user track: what to make of objects that requests reach past row-level security."""
     baseline: int | None = None
@@ -70,13 +70,13 @@ class RunRequest:
     expected_database: DatabaseIdentity | None = None
     """None: any."""
     command_database: DatabaseIdentity | None = None
-    """The one that force, take-over and request were given for; None: any."""
+    """The database that force, take-over and request were given for; None: any."""
     terms: "Terms | None" = None
     """``approval: Manual``; None: files run without being approved."""
 
     @property
     def commanded(self) -> bool:
-        """Whether a person's command is to be obeyed, whatever becomes of the files."""
+        """Whether a user's command is to be obeyed, even if the files are not run."""
         return self.force is not None or (self.owner is not None and self.owner.take_over is not None)
 
 
@@ -123,14 +123,14 @@ def _with(result: Result, exposures: Sequence[Exposure] | None) -> Result:
 
 @dataclass(slots=True)
 class Answers:
-    """What became of the commands of a run, however it ends."""
+    """What a run did with its commands, however it ends."""
 
     obeyed: list[str] = field(default_factory=list)
     taken_from: SetRef | None = None
     baselined: int | None = None
 
     def added_to(self, result: Result) -> Result:
-        """``result``, which says what became of them."""
+        """``result`` with what was done with them."""
         result = replace(result, obeyed=tuple(self.obeyed), baselined=self.baselined)
         if self.taken_from is None:
             return result
@@ -153,8 +153,8 @@ def _run(request: RunRequest, engine: Engine, source: MigrationFiles, answers: A
             track.create_missing()
             _claim(request, track, answers)
     if request.baseline is not None:
-        known = tuple(request.guard.foreign) if request.guard else ()
-        answers.baselined = baseline.record(track, request.track, request.baseline, source, known)
+        foreign_tables = tuple(request.guard.foreign) if request.guard else ()
+        answers.baselined = baseline.record(track, request.track, request.baseline, source, foreign_tables)
     track.check_other_tables()
     if gate is None:
         engine.check_files()
@@ -169,7 +169,7 @@ def _run(request: RunRequest, engine: Engine, source: MigrationFiles, answers: A
             gate.pass_on(to_target.steps)
         return to_target
 
-    if not engine.migrate(make_plan, lambda step: wanted_for(step, request.target)):
+    if not engine.migrate(make_plan, lambda step: is_needed_for(step, request.target)):
         return Outcome.NO_CHANGE
     # Without a file, only the recorded version has moved.
     steps = engine.applied[-1:] or planned[:1]
@@ -180,7 +180,7 @@ def _run(request: RunRequest, engine: Engine, source: MigrationFiles, answers: A
 def _obey(request: RunRequest, track: LockedTrack, source: MigrationFiles, answers: Answers) -> None:
     """Open the track, claim it for the set, and record the version that a command forces."""
     owner, force, commanded = request.owner, request.force, request.commanded
-    # A force names the version, and so answers what the guard would ask.
+    # A force names the version, so no other version table has to be checked.
     track.open(create=bool(source.versions) or commanded, guarded=force is None)
     if source.versions or commanded:
         _claim(request, track, answers)
@@ -203,7 +203,7 @@ def _gate(request: RunRequest, engine: Engine, source: MigrationFiles) -> "Gate 
         return None
     from fluxbase_migrations.runner.commands.approval import Gate, Goal
 
-    goal = Goal(request.target, request.rollback, lambda step: wanted_for(step, request.target))
+    goal = Goal(request.target, request.rollback, lambda step: is_needed_for(step, request.target))
 
     def check(to_target: Plan) -> None:
         if request.built_in:
@@ -213,7 +213,7 @@ def _gate(request: RunRequest, engine: Engine, source: MigrationFiles) -> "Gate 
 
 
 def _require_approval(request: RunRequest, engine: Engine, source: MigrationFiles, gate: "Gate") -> None:
-    """See that nothing is to run, or that it was approved, as a run would see it that changes nothing.
+    """Check, without a change, that nothing is to run or that it was approved.
 
     Raises:
         MigrationError: it was not, or nothing could be run.
@@ -222,8 +222,8 @@ def _require_approval(request: RunRequest, engine: Engine, source: MigrationFile
     if request.owner is not None:
         require_claimable(track, request.owner)
     if request.baseline is not None:
-        known = tuple(request.guard.foreign) if request.guard else ()
-        due = baseline.due(track, request.track, request.baseline, source, known)
+        foreign_tables = tuple(request.guard.foreign) if request.guard else ()
+        due = baseline.due(track, request.track, request.baseline, source, foreign_tables)
     track.check_other_tables()
     engine.check_files()
     gate.require(due)
@@ -237,7 +237,7 @@ def _without_files(track: LockedTrack) -> MigrationError:
     )
 
 
-def wanted_for(step: Step, target: int | None) -> bool:
+def is_needed_for(step: Step, target: int | None) -> bool:
     """Whether a step that failed is still on the way to the target."""
     if target is None:
         return step.direction is Direction.UP

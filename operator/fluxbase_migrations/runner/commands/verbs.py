@@ -255,7 +255,7 @@ def _overview(setup: Setup, session: Session, track: Track, source: MigrationFil
     refused = None
     try:
         if row.xmin is None and track is Track.USER:
-            setup.guard(track).look(session, table)
+            setup.guard(track).check(session, table)
     except ForeignTable as error:
         refused = error.info
     return TrackOverview(track.value, str(table), row, migrations(row, entries, source), refused)

@@ -155,7 +155,7 @@ class LockedTrack:
             ForeignTable: one does.
         """
         if self._guard is not None and self.row.xmin is None:
-            self._guard.look(self.session, self.table)
+            self._guard.check(self.session, self.table)
 
     def reopen(self) -> None:
         """Open again after a loss; a server that goes down may take a connection and end it at once.

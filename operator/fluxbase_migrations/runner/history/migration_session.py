@@ -128,7 +128,7 @@ def under_lock(
         if differs(database, facts.identity):
             raise DatabaseChanged.of(database, facts.identity)
     if guard is not None and not has_version_table:
-        guard.look(session, table)
+        guard.check(session, table)
     if create:
         facts = _create_missing(session, table, history, facts)
     own_timeouts = max(1, round(lock_timeout * 1000))

@@ -56,8 +56,8 @@ class Tool:
         )
 
 
-# In these queries columns become text before anything is done with them: for varchar, somebody's own operator
-# could be found before PostgreSQL's.
+# In these queries columns become text before anything is done with them: for varchar, an operator that
+# a user has created could be used instead of PostgreSQL's.
 
 GOLANG_MIGRATE: Final = Tool(
     "golang-migrate",
@@ -199,7 +199,7 @@ class Candidate:
 class Recorded:
     """What such a table says was applied last."""
 
-    shown: str
+    text: str
     """For a person."""
     number: int | None
     """Our version; None: it cannot be told from the table alone."""
@@ -208,13 +208,13 @@ class Recorded:
 
 def candidates(session: Session) -> list[Candidate]:
     """Every table of every tool, in all schemas."""
-    named = sorted({name for tool in TOOLS for name in tool.tables})
-    found: dict[tuple[str, str], tuple[bool, dict[str, str]]] = {}
-    for schema, name, readable, column, kind in session.query(_CANDIDATES, (named,)):
-        found.setdefault((schema, name), (readable, {}))[1][column] = kind
+    table_names = sorted({name for tool in TOOLS for name in tool.tables})
+    tables: dict[tuple[str, str], tuple[bool, dict[str, str]]] = {}
+    for schema, name, readable, column, kind in session.query(_CANDIDATES, (table_names,)):
+        tables.setdefault((schema, name), (readable, {}))[1][column] = kind
     return [
         Candidate(TableName(schema, name), tool, readable)
-        for (schema, name), (readable, columns) in found.items()
+        for (schema, name), (readable, columns) in tables.items()
         if (tool := recognised(name, columns)) is not None
     ]
 
@@ -225,7 +225,7 @@ def recognised(table: str, columns: Mapping[str, str]) -> Tool | None:
 
 
 def newest(session: Session, table: TableName, tool: Tool) -> Recorded | None:
-    """What the table says; None: nothing was applied, or the table is gone meanwhile.
+    """What the table says; None: nothing was applied, or the table was dropped in the meantime.
 
     Raises:
         errors.InsufficientPrivilege: this role may not read it.
@@ -237,9 +237,9 @@ def newest(session: Session, table: TableName, tool: Tool) -> Recorded | None:
         return None
     if not rows or rows[0][0] is None:
         return None
-    shown, number, failed = rows[0]
+    text, number, failed = rows[0]
     fits = number is not None and len(str(number)) <= _DIGITS and int(number) <= MAX_VERSION
-    return Recorded(shown, int(number) if fits else None, failed)
+    return Recorded(text, int(number) if fits else None, failed)
 
 
 def applied(session: Session, table: TableName, tool: Tool) -> tuple[frozenset[int], int]:

@@ -64,8 +64,8 @@ def _description(recorded: Recorded | None) -> str:
     if recorded is None:
         return "cannot be read by this role"
     if not recorded.failed:
-        return f"records version {recorded.shown}"
-    return f"records version {recorded.shown} (dirty)"
+        return f"records version {recorded.text}"
+    return f"records version {recorded.text} (dirty)"
 
 
 @dataclass(slots=True)
@@ -82,13 +82,15 @@ class Guard:
 
     @classmethod
     def of(cls, track: Track, foreign: Iterable[TableName], baseline: int | None = None) -> "Guard":
-        """The other track's own table says nothing about this one."""
-        others = [TableName(*TRACKING_TABLE[other]) for other in Track if other is not track]
+        """A guard for ``track``, which ignores ``foreign`` tables and the other track's own."""
+        built_in = [
+            TableName(*TRACKING_TABLE[other_track]) for other_track in Track if other_track is not track
+        ]
         if track is Track.USER:
-            others.append(_FLUXBASE_SYSTEM)
-        return cls(track, frozenset((*others, *foreign)), baseline)
+            built_in.append(_FLUXBASE_SYSTEM)
+        return cls(track, frozenset((*built_in, *foreign)), baseline)
 
-    def look(self, session: Session, table: TableName) -> None:
+    def check(self, session: Session, table: TableName) -> None:
         """Check once for a database, while ``table`` has no row or does not exist.
 
         Raises:
@@ -97,24 +99,24 @@ class Guard:
         if self.done:
             return
         candidates = other_tools.candidates(session)
-        ours = next((one for one in candidates if one.table == table), None)
+        ours = next((candidate for candidate in candidates if candidate.table == table), None)
         if ours is not None and _read(session, ours) is not None:
             return  # a concurrent run has just created it, and it will be read
         self.done = True
-        foreign = {one.resolved(session) for one in self.foreign}
-        found = [
-            one
+        foreign = {table_name.resolved(session) for table_name in self.foreign}
+        conflicting = [
+            other_table
             for candidate in candidates
             if candidate.table != table
             and candidate.table not in foreign
-            and (one := _read(session, candidate)) is not None
-            and not one.is_settled_by(self.baseline, table)
+            and (other_table := _read(session, candidate)) is not None
+            and not other_table.is_settled_by(self.baseline, table)
         ]
-        if found:
-            raise _refusal(self.track, table, found, self.baseline)
+        if conflicting:
+            raise _refusal(self.track, table, conflicting, self.baseline)
 
 
-def recorded(session: Session, other: TableName, ours: TableName) -> int:
+def recorded(session: Session, table: TableName, ours: TableName) -> int:
     """The version that another version table records, clean, to be kept in ``ours``.
 
     Raises:
@@ -122,39 +124,43 @@ def recorded(session: Session, other: TableName, ours: TableName) -> int:
             to a program that would take ``ours`` away.
         Dirty: what its version left is not known.
     """
-    other = other.resolved(session)
-    candidate = next((one for one in other_tools.candidates(session) if one.table == other), None)
+    table = table.resolved(session)
+    candidate = next(
+        (candidate for candidate in other_tools.candidates(session) if candidate.table == table), None
+    )
     if candidate is None:
-        known = ", ".join(tool.name for tool in other_tools.TOOLS)
+        tool_names = ", ".join(tool.name for tool in other_tools.TOOLS)
         raise ServerRefused(
-            f"{other} is not a version table of a known tool",
-            hint=f"known are the tables of {known}; for any other, give the version: baseline V",
+            f"{table} is not a version table of a known tool",
+            hint=f"known are the tables of {tool_names}; for any other, give the version: baseline V",
         )
-    found = _read(session, candidate)
-    if found is None:
-        raise ServerRefused(f"{other} records no version", hint="nothing was applied by it: run up")
-    if found.recorded is None:
-        raise ServerRefused(str(found), hint="grant SELECT on it, or give its version: baseline V")
-    if found.recorded.failed:
-        raise _failed(found, found.recorded)
-    if found.recorded.number is None:
+    other_table = _read(session, candidate)
+    if other_table is None:
+        raise ServerRefused(f"{table} records no version", hint="nothing was applied by it: run up")
+    if other_table.recorded is None:
+        raise ServerRefused(str(other_table), hint="grant SELECT on it, or give its version: baseline V")
+    if other_table.recorded.failed:
+        raise _failed(other_table, other_table.recorded)
+    if other_table.recorded.number is None:
         raise ServerRefused(
-            str(found), hint=f"its version is not a number of this program; {_by_number(found.tool)}"
+            str(other_table),
+            hint=f"its version is not a number of this program; {_by_number(other_table.tool)}",
         )
-    if found.empties(ours.schema):
+    if other_table.empties(ours.schema):
+        command = shlex.join(_takeover_command(Track.USER, ours, other_table))
         raise ServerRefused(
-            f"the program that keeps {other} empties the schema {ours.schema} at each start",
-            hint=f"keep our version elsewhere: {shlex.join(_takeover_command(Track.USER, ours, found))}",
+            f"the program that keeps {table} empties the schema {ours.schema} at each start",
+            hint=f"keep our version elsewhere: {command}",
         )
-    return found.recorded.number
+    return other_table.recorded.number
 
 
-def _failed(found: _OtherTable, recorded: Recorded) -> MigrationError:
-    if recorded.number is None or found.tool is not GOLANG_MIGRATE:
+def _failed(other_table: _OtherTable, recorded: Recorded) -> MigrationError:
+    if recorded.number is None or other_table.tool is not GOLANG_MIGRATE:
         return ServerRefused(
-            f"{found}: a migration has failed", hint=f"repair it with {found.tool.name} first"
+            f"{other_table}: a migration has failed", hint=f"repair it with {other_table.tool.name} first"
         )
-    why = f"{found.table} records it, and what the failed file left is not known"
+    why = f"{other_table.table} records it, and what the failed file left is not known"
     repair = manual_repair(Row(recorded.number), None).replace("force", "baseline")
     return Dirty.of(recorded.number, why, hint=repair)
 
@@ -172,9 +178,11 @@ def _read(session: Session, candidate: Candidate) -> _OtherTable | None:
     return _OtherTable(candidate.table, candidate.tool, recorded)
 
 
-def _refusal(track: Track, table: TableName, found: list[_OtherTable], baseline: int | None) -> ForeignTable:
-    listed = ", ".join(map(str, found[:_LISTED])) + (" …" if len(found) > _LISTED else "")
-    first = found[0]
+def _refusal(
+    track: Track, table: TableName, conflicting: list[_OtherTable], baseline: int | None
+) -> ForeignTable:
+    listed = ", ".join(map(str, conflicting[:_LISTED])) + (" …" if len(conflicting) > _LISTED else "")
+    first = conflicting[0]
     name = shlex.quote(first.table.argument)
     outside = ""
     if first.empties(table.schema):
@@ -192,9 +200,9 @@ def _refusal(track: Track, table: TableName, found: list[_OtherTable], baseline:
     )
 
 
-def _takeover_hint(track: Track, table: TableName, found: _OtherTable) -> str:
+def _takeover_hint(track: Track, table: TableName, other_table: _OtherTable) -> str:
     """How to take over the version of a table: a command, and the field of the set."""
-    recorded, tool = found.recorded, found.tool
+    recorded, tool = other_table.recorded, other_table.tool
     if recorded is not None and recorded.failed:
         # What a failed version left is not known: to force it as it is would declare it applied.
         if tool is GOLANG_MIGRATE and recorded.number is not None:
@@ -202,8 +210,8 @@ def _takeover_hint(track: Track, table: TableName, found: _OtherTable) -> str:
         return f"a migration has failed, repair it with {tool.name} first"
     if recorded is None or recorded.number is None:
         return _by_number(tool)
-    way = f"{shlex.join(_takeover_command(track, table, found))}, or "
-    if found.empties(table.schema):
+    way = f"{shlex.join(_takeover_command(track, table, other_table))}, or "
+    if other_table.empties(table.schema):
         way += f"spec.tracks.{track}.table: {_SAFE.argument} and "
     way += f"spec.tracks.{track}.baseline: {recorded.number}"
     if tool.same_files:
@@ -213,13 +221,13 @@ def _takeover_hint(track: Track, table: TableName, found: _OtherTable) -> str:
     return f"{way} (its files: {_PROGRAM} import {tool.importer} DIR)"
 
 
-def _takeover_command(track: Track, table: TableName, found: _OtherTable) -> list[str]:
+def _takeover_command(track: Track, table: TableName, other_table: _OtherTable) -> list[str]:
     """The words that record the version of a table in ours."""
-    ours = _SAFE if found.empties(table.schema) else table
+    ours = _SAFE if other_table.empties(table.schema) else table
     options = ["--table", ours.argument] if ours != TableName(*TRACKING_TABLE[track]) else []
     if track is not Track.USER:
         options += ["--track", track.value]
-    return [_PROGRAM, "baseline", "--from", found.table.argument, *options]
+    return [_PROGRAM, "baseline", "--from", other_table.table.argument, *options]
 
 
 def _by_number(tool: Tool) -> str:

@@ -82,7 +82,7 @@ def _of_another_tool(session: Session, table: TableName, tool: Tool) -> Migratio
     except errors.InsufficientPrivilege as error:
         return missing_privilege(session, table, f"{table} is the table of {tool.name}", error)
     new_table = TableName(table.schema, f"{table.name}_versions")
-    state = f"records version {recorded.shown}" if recorded else "records nothing applied"
+    state = f"records version {recorded.text}" if recorded else "records nothing applied"
     number = recorded.number if recorded is not None and not recorded.failed else None
     option, field = f"--table {shlex.quote(new_table.argument)}", f"table: {new_table.argument}"
     if number is not None:

@@ -210,7 +210,7 @@ def _outlook(
         outlook.warnings.append("there are no migration files")
     try:
         if outlook.row.xmin is None and not (setup.built_in and track is setup.track) and track is Track.USER:
-            setup.guard(track).look(session, outlook.table)
+            setup.guard(track).check(session, outlook.table)
         outlook.steps = [(step, dirty) for dirty, step in _steps(outlook.row, entries, source, target)]
     except MigrationError as error:
         outlook.error = error.info
