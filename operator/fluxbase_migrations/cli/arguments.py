@@ -55,9 +55,9 @@ def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
     """An option's value among an enumeration's, in any case."""
 
     def parse(text: str) -> StrEnum:
-        for one in kind:
-            if one.value.lower() == text.strip().lower():
-                return one
+        for choice in kind:
+            if choice.value.lower() == text.strip().lower():
+                return choice
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(kind)}")
 
     return parse
@@ -65,14 +65,14 @@ def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
 
 def _seconds(text: str) -> float:
     try:
-        found = config.seconds(text)
+        duration = config.seconds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    if found * 1000 > MOST_MILLISECONDS:
+    if duration * 1000 > MOST_MILLISECONDS:
         raise argparse.ArgumentTypeError(f"{text!r} is too long; the largest duration is {_LONGEST}")
-    if 0 < found < 0.001:
+    if 0 < duration < 0.001:
         raise argparse.ArgumentTypeError(f"{text!r} is too short; the smallest duration is 1ms, 0 is none")
-    return found
+    return duration
 
 
 def _version(text: str) -> int:
@@ -115,11 +115,11 @@ def _table(text: str) -> str:
 
 def _tables(text: str) -> tuple[str, ...]:
     """Tables, separated by commas."""
-    found = tuple(re.findall(r'\s*((?:"(?:[^"]|"")*"|[^",])+)\s*(?:,|$)', text))
-    for name in found:
+    tables = tuple(re.findall(r'\s*((?:"(?:[^"]|"")*"|[^",])+)\s*(?:,|$)', text))
+    for name in tables:
         if not re.fullmatch(QUALIFIED_TABLE, name):
             raise argparse.ArgumentTypeError(f"{name!r} is not schema.name")
-    return found
+    return tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Option:
     text: str
     section: Section
     repeatable: bool = False
-    """Each further one on the command line adds to those before; ``parse`` gives a tuple."""
+    """Each use on the command line adds to those before; ``parse`` gives a tuple."""
     switch: bool = False
     """It takes no value on the command line; its variable is true or false."""
 
@@ -144,13 +144,15 @@ class Option:
 
     @property
     def default(self) -> str:
-        """What holds where nobody says anything, as the help says it."""
-        found = re.search(r"\(default: (.*)\)$", self.text)
-        return found[1] if found else "false" if self.switch else ""
+        """The default, as the help states it."""
+        match = re.search(r"\(default: (.*)\)$", self.text)
+        return match[1] if match else "false" if self.switch else ""
 
 
 def _choice(flag: str, variable: str, kind: type[StrEnum], text: str, section: Section) -> Option:
-    return Option(flag, variable, _one_of(kind), "|".join(one.value.lower() for one in kind), text, section)
+    return Option(
+        flag, variable, _one_of(kind), "|".join(choice.value.lower() for choice in kind), text, section
+    )
 
 
 OPTIONS: Final = (
@@ -292,7 +294,7 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
     """Every command and option; options may stand before or after the command.
 
     With the ``words`` that are to be parsed, a command that is not among them lacks the shared options:
-    they are most of what takes time here.
+    they take most of the time here.
     """
     top = _Parser(
         prog=PROGRAM,
@@ -383,7 +385,9 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
         "convert another tool's migration files to up and down files",
         "|".join(Tool) + " DIR [--to DIR] [--dry-run]",
     )
-    importing.add_argument("tool", choices=[one.value for one in Tool], metavar="TOOL", help=", ".join(Tool))
+    importing.add_argument(
+        "tool", choices=[tool.value for tool in Tool], metavar="TOOL", help=", ".join(Tool)
+    )
     importing.add_argument("directory", metavar="DIR", help="directory of the tool's files")
     importing.add_argument("--to", metavar="DIR", help="directory to write ours to (default: --source)")
     importing.add_argument("--dry-run", action="store_true", help="print the report, write nothing")
@@ -484,42 +488,44 @@ def _adding(option: Option, collected: dict[str, tuple[Any, ...]]) -> Callable[[
 
 def add_shared_options(
     to: argparse.ArgumentParser,
-    shown: Sequence[str],
+    listed: Sequence[str],
     collected: dict[str, tuple[Any, ...]],
     title: str | None = None,
 ) -> None:
-    """Every shared option; help shows those that are ``shown``, below ``title`` or in their sections."""
+    """Every shared option; help shows those that are ``listed``, below ``title`` or in their sections."""
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for one in _IN_SECTIONS:
+    for option in _IN_SECTIONS:
         under: argparse._ActionsContainer = to
         text = argparse.SUPPRESS
-        if one.name in shown:
-            name = title or one.section
+        if option.name in listed:
+            name = title or option.section
             under = groups[name] = groups.get(name) or to.add_argument_group(name)
-            text = f"{one.text} [{one.variable}]"
-        if one.switch:
-            under.add_argument(one.flag, action="store_true", help=text, default=argparse.SUPPRESS)
+            text = f"{option.text} [{option.variable}]"
+        if option.switch:
+            under.add_argument(option.flag, action="store_true", help=text, default=argparse.SUPPRESS)
             continue
-        parse = _adding(one, collected) if one.repeatable else one.parse
-        under.add_argument(one.flag, type=parse, help=text, metavar=one.metavar, default=argparse.SUPPRESS)
+        parse = _adding(option, collected) if option.repeatable else option.parse
+        under.add_argument(
+            option.flag, type=parse, help=text, metavar=option.metavar, default=argparse.SUPPRESS
+        )
 
 
-def chosen_options(given: argparse.Namespace, variables: Mapping[str, str]) -> dict[str, Any]:
+def chosen_options(arguments: argparse.Namespace, variables: Mapping[str, str]) -> dict[str, Any]:
     """The options by name: flags, or else variables.
 
     Raises:
         ConfigError: a variable that cannot be understood.
     """
     chosen: dict[str, Any] = {}
-    for one in OPTIONS:
-        if one.name in given:
-            chosen[one.name] = getattr(given, one.name)
-        elif value := variables.get(one.variable):
+    for option in OPTIONS:
+        if option.name in arguments:
+            chosen[option.name] = getattr(arguments, option.name)
+        elif value := variables.get(option.variable):
             try:
-                chosen[one.name] = one.parse(value)
+                chosen[option.name] = option.parse(value)
             except argparse.ArgumentTypeError as error:
-                raise config.ConfigError(f"{one.variable}: {error}") from None
-    if golang_arguments.DATABASE in given:
-        chosen["database_url"] = getattr(given, golang_arguments.DATABASE)
+                raise config.ConfigError(f"{option.variable}: {error}") from None
+    if golang_arguments.DATABASE in arguments:
+        chosen["database_url"] = getattr(arguments, golang_arguments.DATABASE)
         chosen["default_table"] = golang_arguments.DEFAULT_TABLE
     return chosen

@@ -1,4 +1,4 @@
-"""One call of ``fluxbase-migrate``: what was typed, which settings hold, and the files that it is about."""
+"""One call of ``fluxbase-migrate``: its command line, settings and migration files."""
 
 import argparse
 import sys
@@ -33,7 +33,7 @@ def usage_error(message: str) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A command and what holds for it."""
+    """A command with its options and settings."""
 
     given: argparse.Namespace
     """The command line."""

@@ -24,22 +24,24 @@ _TAKE_OVER: Final = re.compile(rf"{PROGRAM} baseline (--from .*?)(?:, or |; | \(
 
 
 class Typed:
-    """The command as it was typed, to be typed again or with another verb."""
+    """The command as it was typed, to be repeated or changed to another command."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
         self.runs_files = arguments.command in _RUNNING
         self.names_place = {"source", "database_url", golang_arguments.DATABASE} & set(vars(arguments))
-        """Options without which another command would look elsewhere."""
+        """The typed options that name the files or the database."""
 
     def again(self) -> str:
         """The same command, with the options that say which files and table are meant."""
         arguments = self._arguments
         words = [getattr(arguments, name, None) for name in ("target", "count")]
         switches = ["--all"] if getattr(arguments, "all", False) else []
-        return self.other(arguments.command, *(str(word) for word in words if word is not None), *switches)
+        return self.command_line(
+            arguments.command, *(str(word) for word in words if word is not None), *switches
+        )
 
-    def other(self, command: str, *words: str, track: Track | None = None) -> str:
+    def command_line(self, command: str, *words: str, track: Track | None = None) -> str:
         """Another command on the same track. A URL is never repeated: it may hold a password."""
         options: list[str] = []
         if golang_arguments.DATABASE in self._arguments:
@@ -52,10 +54,8 @@ class Typed:
                 continue
             if value is not None:
                 options += [f"--{name}", str(value)]
-        return (
-            f"{PROGRAM} {' '.join(one if one == '…' else shlex.quote(one) for one in [*options, command])}"
-            + ("".join(f" {shlex.quote(word)}" for word in words))
-        )
+        quoted = [word if word == "…" else shlex.quote(word) for word in (*options, command)]
+        return " ".join([PROGRAM, *quoted, *map(shlex.quote, words)])
 
 
 def next_step(
@@ -85,9 +85,9 @@ def next_step(
         case Outcome.SQL_ERROR if typed.runs_files and info.file:
             return typed.again() if built_in else f"correct {info.file}, then: {typed.again()}"
         case Outcome.INVALID_SOURCE if info.file and not built_in:
-            return typed.other("validate")
+            return typed.command_line("validate")
         case Outcome.OUT_OF_ORDER | Outcome.AHEAD_OF_SOURCE | Outcome.MISSING_DOWN_FILE:
-            return typed.other("status", track=track)
+            return typed.command_line("status", track=track)
         case Outcome.FOREIGN_TABLE:
             return _take_over(info, typed)
         case _ if outcome in _AGAIN and typed.runs_files:
@@ -100,7 +100,7 @@ def _take_over(info: ErrorInfo, typed: Typed) -> str | None:
     match = _TAKE_OVER.search(info.hint or "")
     if match is None or not typed.names_place:
         return None
-    return typed.other("baseline", *shlex.split(match[1]))
+    return typed.command_line("baseline", *shlex.split(match[1]))
 
 
 def _force(
@@ -117,7 +117,7 @@ def _force(
             return None
         return f"if version {dirty_version} is complete: {_forced(typed, dirty_version, track)}"
     version = int(match[1])
-    before = max((known for known in versions() if known < version), default=NIL)
+    before = max((lower for lower in versions() if lower < version), default=NIL)
     complete, undone = (version, before) if match[3] == "up" else (before, version)
     return (
         f"if what {info.file} does is complete: {_forced(typed, complete, track)}; "
@@ -127,4 +127,4 @@ def _force(
 
 def _forced(typed: Typed, version: int, track: Track | None) -> str:
     words = ["--", "-1"] if version == NIL else [str(version)]
-    return typed.other("force", *words, track=track)
+    return typed.command_line("force", *words, track=track)

@@ -39,7 +39,7 @@ def show(tracks: Sequence["TrackOverview"], form: str) -> int:
 def _table(tracks: Sequence["TrackOverview"]) -> list[str]:
     rows: list[tuple[str, ...]] = [
         _HEAD,
-        *(_row(track.label, one) for track in tracks for one in track.migrations),
+        *(_row(track.label, migration) for track in tracks for migration in track.migrations),
     ]
     width = output.terminal_width()
     if width is not None:
@@ -51,14 +51,22 @@ def _table(tracks: Sequence["TrackOverview"]) -> list[str]:
     return [*output.table(rows, colours), "", *summaries, *map(visible, refused)]
 
 
-def _row(track: str, one: Migration) -> tuple[str, ...]:
-    entry = one.entry
+def _row(track: str, migration: Migration) -> tuple[str, ...]:
+    entry = migration.entry
     applied = took = by = ""
     if entry is not None:
         by = entry.done_by
         applied = (entry.finished_at or entry.started_at).isoformat(sep=" ", timespec="seconds")
         took = output.took(entry)
-    return track, str(one.version), visible(one.name), one.state.value, applied, took, visible(by)
+    return (
+        track,
+        str(migration.version),
+        visible(migration.name),
+        migration.state.value,
+        applied,
+        took,
+        visible(by),
+    )
 
 
 def _summary(track: "TrackOverview", width: int | None) -> Iterator[str]:
@@ -76,10 +84,14 @@ def _wrapped(line: str, width: int, indent: int) -> list[str]:
 def _facts(track: "TrackOverview") -> Iterator[tuple[int, str]]:
     """Texts, and how far they are indented."""
     parts = [track.table + (": no version" if track.row.version < 0 else f": version {track.row}")]
-    counts = Counter(one.state for one in track.migrations if one.state is not FileState.DIRTY)
+    counts = Counter(
+        migration.state for migration in track.migrations if migration.state is not FileState.DIRTY
+    )
     parts += [f"{count} {state}" for state, count in counts.items()]
     yield 0, f"{track.label}: {'; '.join(parts)}"
-    failed = next((one.entry for one in track.migrations if one.state is FileState.DIRTY), None)
+    failed = next(
+        (migration.entry for migration in track.migrations if migration.state is FileState.DIRTY), None
+    )
     if failed is not None and failed.error:
         yield 2, f"failed: {_failure(failed.error)}"
 
@@ -87,8 +99,8 @@ def _facts(track: "TrackOverview") -> Iterator[tuple[int, str]]:
 def _failure(error: dict[str, Any]) -> str:
     """An error of the history, as the log had it, without the statement's number."""
     names = ("file", "line", "column", "sql_state", "effect")
-    known = {name: error[name] for name in names if name in error}
-    return describe(ErrorInfo(str(error.get("message", "")), **known))
+    fields = {name: error[name] for name in names if name in error}
+    return describe(ErrorInfo(str(error.get("message", "")), **fields))
 
 
 def _json(tracks: Sequence["TrackOverview"]) -> list[str]:
@@ -104,14 +116,14 @@ def _track(track: "TrackOverview") -> dict[str, Any]:
         "refused": describe(track.refused) if track.refused else None,
         "migrations": [
             {
-                "version": one.version,
-                "file": one.name,
-                "state": one.state.value,
-                "appliedAt": one.entry.finished_at.isoformat()
-                if one.entry and one.entry.finished_at and one.state is not FileState.DIRTY
+                "version": migration.version,
+                "file": migration.name,
+                "state": migration.state.value,
+                "appliedAt": migration.entry.finished_at.isoformat()
+                if migration.entry and migration.entry.finished_at and migration.state is not FileState.DIRTY
                 else None,
-                "by": one.entry.done_by if one.entry else None,
+                "by": migration.entry.done_by if migration.entry else None,
             }
-            for one in track.migrations
+            for migration in track.migrations
         ],
     }

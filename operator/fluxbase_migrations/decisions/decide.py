@@ -142,8 +142,8 @@ def _dirty(*records: TrackStatus) -> bool | None:
 def _pending(*records: TrackStatus) -> int | None:
     """Over both tracks; None as long as it is not known of each."""
     counts = [record.pending for record in records if record.phase is not Phase.SKIPPED]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known and len(known) == len(counts) else None
+    known_counts = [count for count in counts if count is not None]
+    return sum(known_counts) if known_counts and len(known_counts) == len(counts) else None
 
 
 def _decide_track(

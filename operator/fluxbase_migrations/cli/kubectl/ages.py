@@ -24,7 +24,7 @@ _UNITS: Final = {1: "s", _MINUTE: "m", _HOUR: "h", _DAY: "d", _YEAR: "y"}
 
 def short(span: timedelta) -> str:
     """At most two units, the larger ones alone where the smaller does not matter any more."""
-    seconds = max(int(span.total_seconds()), 0)  # clocks differ: what is to come is now
+    seconds = max(int(span.total_seconds()), 0)  # clocks differ: a time in the future counts as now
     large, small = next(((large, small) for below, large, small in _SCALES if seconds < below), (_YEAR, None))
     text = f"{seconds // large}{_UNITS[large]}"
     rest = seconds % large // small if small else 0

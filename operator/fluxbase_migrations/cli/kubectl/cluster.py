@@ -42,17 +42,17 @@ class Cluster:
 
     def read(self) -> Json:
         """The set, as the API server has it."""
-        found: Any = self._sets.get_namespaced_custom_object(*self._address)
-        return dict(found)
+        migration_set: Any = self._sets.get_namespaced_custom_object(*self._address)
+        return dict(migration_set)
 
     def sets(self, *, everywhere: bool) -> list[Json]:
         """The sets of the namespace, or of all."""
-        found: Any = (
+        response: Any = (
             self._sets.list_cluster_custom_object(GROUP, VERSION, PLURAL)
             if everywhere
             else self._sets.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL)
         )
-        items: list[Json] = found["items"]
+        items: list[Json] = response["items"]
         return items
 
     def names_of_sets(self, timeout: float) -> list[str]:
@@ -97,10 +97,10 @@ class Cluster:
         if body["kind"] == "ConfigMap":
             config_map: Any = body  # the client takes JSON for its models
             return self._json(self._core.create_namespaced_config_map(self.namespace, config_map, **options))
-        made: Any = self._sets.create_namespaced_custom_object(
+        created: Any = self._sets.create_namespaced_custom_object(
             GROUP, VERSION, self.namespace, PLURAL, body, **options
         )
-        return dict(made)
+        return dict(created)
 
     def pods(self, selector: str) -> list[Json]:
         """Pods of the set's namespace."""
@@ -153,15 +153,15 @@ class Cluster:
         from kubernetes.client.exceptions import ApiException
 
         try:
-            found = self._core.read_namespaced_config_map(name, self.namespace)
+            config_map = self._core.read_namespaced_config_map(name, self.namespace)
         except ApiException as error:
             if error.status == 404:
                 raise LookupError(f"ConfigMap {name} not found") from error
             raise
-        return self._json(found)
+        return self._json(config_map)
 
-    def _items(self, found: Any) -> list[Json]:
-        return [self._json(one) for one in found.items]
+    def _items(self, response: Any) -> list[Json]:
+        return [self._json(item) for item in response.items]
 
     def _json(self, model: Any) -> Json:
         return set_view.as_json(self._api, model)
@@ -184,7 +184,7 @@ def _connected(options: argparse.Namespace) -> tuple[Any, str | None]:
         if options.kubeconfig or options.context or "KUBERNETES_SERVICE_HOST" not in os.environ:
             raise
         return _in_pod(config)
-    chosen = next((one for one in contexts if one["name"] == options.context), active)
+    chosen = next((context for context in contexts if context["name"] == options.context), active)
     return api, chosen["context"].get("namespace")
 
 

@@ -41,23 +41,23 @@ T = TypeVar("T")
 
 DONE, FAILED, USAGE = 0, 1, 2
 _TRIES = 10
-"""How often an approval is tried again because the set was written meanwhile."""
+"""How often an approval is retried because the set was modified in the meantime."""
 
 
 def _annotate(cluster: Cluster, annotation: str, value: str) -> None:
     cluster.patch({"metadata": {"annotations": {annotation: value}}})
 
 
-def _asked(cluster: Cluster, options: argparse.Namespace, text: str) -> int:
-    """Say what was asked for, and wait for the outcome if that is wanted."""
+def _report(cluster: Cluster, options: argparse.Namespace, text: str) -> int:
+    """Print what was requested, and wait for the outcome if the options say so."""
     print(f"{cluster.namespace}/{cluster.name}: {text}", flush=True)
     if not options.wait:
         return DONE
     return DONE if follow(cluster, options.timeout, passing=may_pass) else FAILED
 
 
-def _agreed(cluster: Cluster, options: argparse.Namespace, lines: Sequence[str]) -> bool:
-    """Say what will happen; on a terminal, ask."""
+def _confirmed(cluster: Cluster, options: argparse.Namespace, lines: Sequence[str]) -> bool:
+    """Print what will happen; on a terminal, ask for confirmation."""
     start = "" if lines[0].startswith(f"{cluster.namespace}/") else f"{cluster.namespace}/{cluster.name}, "
     print(f"{start}{visible(lines[0])}", file=sys.stderr)
     for line in lines[1:]:
@@ -71,14 +71,14 @@ def _agreed(cluster: Cluster, options: argparse.Namespace, lines: Sequence[str])
     return False
 
 
-def _reading(cluster: Cluster) -> Callable[[str], Json]:
-    """Reads a ConfigMap; that it may not be read hinders no command, and is told."""
+def _config_map_reader(cluster: Cluster) -> Callable[[str], Json]:
+    """Reads a ConfigMap; raises LookupError, with the reason, where it cannot be read."""
 
     def read(name: str) -> Json:
-        found = _or_why(lambda: cluster.config_map(name))
-        if isinstance(found, str):
-            raise LookupError(found)
-        return found
+        config_map = _or_why(lambda: cluster.config_map(name))
+        if isinstance(config_map, str):
+            raise LookupError(config_map)
+        return config_map
 
     return read
 
@@ -97,21 +97,23 @@ def _status(cluster: Cluster, options: argparse.Namespace) -> int:
 def _retry(cluster: Cluster, options: argparse.Namespace) -> int:
     value = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}-{secrets.token_hex(2)}"
     _annotate(cluster, ANNOTATION_REQUESTED_AT, value)
-    return _asked(cluster, options, f"asked for another run ({ANNOTATION_REQUESTED_AT}={value})")
+    return _report(cluster, options, f"asked for another run ({ANNOTATION_REQUESTED_AT}={value})")
 
 
 def _force(cluster: Cluster, options: argparse.Namespace) -> int:
     if options.version < NIL:
         return error(f"version {options.version}: give a version, or -1 for nothing applied", USAGE)
-    found, track = cluster.read(), Track(options.track)
-    unknown = steering.unknown_version(found, track, options.version, _reading(cluster))
+    migration_set, track = cluster.read(), Track(options.track)
+    unknown = steering.unknown_version(migration_set, track, options.version, _config_map_reader(cluster))
     if unknown and not options.yes:
         return error(f"{unknown}; add --yes to record version {options.version} anyway", USAGE)
-    if not _agreed(cluster, options, preview.force(found, track, options.version, _reading(cluster))):
+    if not _confirmed(
+        cluster, options, preview.force(migration_set, track, options.version, _config_map_reader(cluster))
+    ):
         return FAILED
     value = f"{options.track}={options.version}@{secrets.token_hex(6)}"
     _annotate(cluster, ANNOTATION_FORCE, value)
-    return _asked(cluster, options, f"asked to record {value.partition('@')[0]}, clean")
+    return _report(cluster, options, f"asked to record {value.partition('@')[0]}, clean")
 
 
 def _take_over(cluster: Cluster, options: argparse.Namespace) -> int:
@@ -123,40 +125,42 @@ def _take_over(cluster: Cluster, options: argparse.Namespace) -> int:
     _annotate(cluster, ANNOTATION_TAKE_OVER, f"{track}={owner['uid']}@{secrets.token_hex(6)}")
     if len(owned) > 1:
         print("another track is owned by another set, too: run this again when the first is taken over")
-    return _asked(cluster, options, f"asked to take the {track} track over from {owner['name']}")
+    return _report(cluster, options, f"asked to take the {track} track over from {owner['name']}")
 
 
 def _rollback(cluster: Cluster, options: argparse.Namespace) -> int:
-    found, track = cluster.read(), Track(options.track)
-    if not _agreed(cluster, options, preview.rollback(found, track, options.to, _reading(cluster))):
+    migration_set, track = cluster.read(), Track(options.track)
+    if not _confirmed(
+        cluster, options, preview.rollback(migration_set, track, options.to, _config_map_reader(cluster))
+    ):
         return FAILED
-    cluster.patch(steering.rollback(found, track, options.to))
+    cluster.patch(steering.rollback(migration_set, track, options.to))
     target = "the latest version" if options.to is None else f"version {options.to}"
-    return _asked(cluster, options, f"{options.track} track is to be at {target}")
+    return _report(cluster, options, f"{options.track} track is to be at {target}")
 
 
 def _plan(cluster: Cluster, options: argparse.Namespace) -> int:
-    found = cluster.read()
-    plan = plan_view.waiting(found)
+    migration_set = cluster.read()
+    plan = plan_view.waiting(migration_set)
     if options.output:
-        print(plan_view.as_text(plan_view.document(found, plan), options.output))
+        print(plan_view.as_text(plan_view.document(migration_set, plan), options.output))
     elif plan is None:
-        print(visible(plan_view.none_waits(found)))
+        print(visible(plan_view.none_waits(migration_set)))
     else:
-        _print(plan_view.render(found, plan, layout.columns()))
+        _print(plan_view.render(migration_set, plan, layout.columns()))
         if options.full:
-            _print(_full_plan(cluster, found, plan))
-        print(f"\nnext: {next_step(found)}")
+            _print(_full_plan(cluster, migration_set, plan))
+        print(f"\nnext: {next_step(migration_set)}")
     return DONE
 
 
-def _full_plan(cluster: Cluster, found: Json, plan: Json) -> Iterator[str]:
+def _full_plan(cluster: Cluster, migration_set: Json, plan: Json) -> Iterator[str]:
     """The plan's text, from the log of the run that made it, if that is still there."""
-    pods = cluster.pods(logs.selector(found))
+    pods = cluster.pods(logs.selector(migration_set))
     for track in map(Track, plan["tracks"]):
-        pod = plan_view.pod_of(pods, found, track)
+        pod = plan_view.pod_of(pods, migration_set, track)
         text = (
-            plan_view.full_text(cluster.log_text(pod), found["status"]["tracks"][track]["plan"])
+            plan_view.full_text(cluster.log_text(pod), migration_set["status"]["tracks"][track]["plan"])
             if pod
             else None
         )
@@ -168,10 +172,10 @@ def _full_plan(cluster: Cluster, found: Json, plan: Json) -> Iterator[str]:
 
 def _approve(cluster: Cluster, options: argparse.Namespace) -> int:
     """Approve what is shown, and only that: another plan is another decision."""
-    found = cluster.read()
-    plan = plan_view.waiting(found)
+    migration_set = cluster.read()
+    plan = plan_view.waiting(migration_set)
     if plan is None:
-        return error(plan_view.none_waits(found))
+        return error(plan_view.none_waits(migration_set))
     try:
         if options.digest and not plan_view.is_meant(plan, options.digest):
             return error(f"another plan waits for approval: {plan['digest']}; see kubectl fluxbase plan")
@@ -179,13 +183,13 @@ def _approve(cluster: Cluster, options: argparse.Namespace) -> int:
         return error(str(problem), USAGE)
     if not options.yes and (sys.stdin is None or not sys.stdin.isatty()):
         return error("add --yes to approve the plan without being asked", USAGE)
-    if not _agreed(cluster, options, plan_view.render(found, plan, layout.columns())):
+    if not _confirmed(cluster, options, plan_view.render(migration_set, plan, layout.columns())):
         return FAILED
     for _ in range(_TRIES):
-        if cluster.patch_unchanged(plan_view.approval(found, plan)):
-            return _asked(cluster, options, f"approved the plan {short(plan['digest'])}")
-        found = cluster.read()  # whatever was written meanwhile: it may be the same plan still
-        if (now := plan_view.waiting(found)) is None or now["digest"] != plan["digest"]:
+        if cluster.patch_unchanged(plan_view.approval(migration_set, plan)):
+            return _report(cluster, options, f"approved the plan {short(plan['digest'])}")
+        migration_set = cluster.read()  # it was modified, but its plan may be the same
+        if (latest := plan_view.waiting(migration_set)) is None or latest["digest"] != plan["digest"]:
             return error("the plan has changed meanwhile; nothing was approved; see kubectl fluxbase plan")
     return error("the set changes too often; nothing was approved; try again")
 
@@ -213,17 +217,17 @@ def _follow(cluster: Cluster, options: argparse.Namespace) -> int:
 
 
 def _list(cluster: Cluster, options: argparse.Namespace) -> int:
-    found = cluster.sets(everywhere=options.all_namespaces)
+    migration_sets = cluster.sets(everywhere=options.all_namespaces)
     if options.output in ("json", "yaml"):
-        print(documents.as_list(found, options.output))
+        print(documents.as_list(migration_sets, options.output))
         return DONE
-    if not found:
+    if not migration_sets:
         where = "the cluster" if options.all_namespaces else f"namespace {cluster.namespace}"
         print(f"no FluxbaseMigrationSet in {where}", file=sys.stderr)
         return DONE
     _print(
         set_list.rows(
-            found,
+            migration_sets,
             datetime.now(UTC),
             layout.columns(),
             namespaces=options.all_namespaces,
@@ -234,12 +238,12 @@ def _list(cluster: Cluster, options: argparse.Namespace) -> int:
 
 
 def _describe(cluster: Cluster, options: argparse.Namespace) -> int:
-    found = cluster.read()
+    migration_set = cluster.read()
     related = describe.Related(
-        jobs=_or_why(lambda: cluster.jobs(logs.selector(found))),
-        events=_or_why(lambda: cluster.events(found["metadata"]["uid"])),
+        jobs=_or_why(lambda: cluster.jobs(logs.selector(migration_set))),
+        events=_or_why(lambda: cluster.events(migration_set["metadata"]["uid"])),
     )
-    _print(describe.describe(found, related, datetime.now(UTC), layout.columns()))
+    _print(describe.describe(migration_set, related, datetime.now(UTC), layout.columns()))
     return DONE
 
 
@@ -279,15 +283,15 @@ def _or_why(read: Callable[[], T]) -> T | str:
 
 
 def _create(cluster: Cluster, options: argparse.Namespace) -> int:
-    wanted = _new_set(options, cluster.namespace)
-    made = creating.objects(wanted, _files(options.from_file))
-    # All are tried before the first is made: a name that is taken leaves nothing behind.
-    tried = [cluster.create(one, dry_run=True) for one in made]
+    new_set = _new_set(options, cluster.namespace)
+    bodies = creating.objects(new_set, _files(options.from_file))
+    # Dry run of all before the first is created: a name that is taken leaves nothing behind.
+    dry_run_results = [cluster.create(body, dry_run=True) for body in bodies]
     dry = options.dry_run == "server"
     created = []
-    for body, seen in zip(made, tried, strict=True):
-        created.append(seen if dry else cluster.create(body))
-        if not options.output:  # one by one: what has been created is known also where the next cannot be
+    for body, dry_run_result in zip(bodies, dry_run_results, strict=True):
+        created.append(dry_run_result if dry else cluster.create(body))
+        if not options.output:  # one by one: also where a later one fails, it is known what was created
             kind, name = body["kind"].lower(), body["metadata"]["name"]
             print(f"{kind}/{name} created{' (server dry run)' if dry else ''}", flush=True)
     if options.output:
@@ -299,8 +303,8 @@ def _create(cluster: Cluster, options: argparse.Namespace) -> int:
 
 def dry_run(options: argparse.Namespace) -> int:
     """Objects for a file, made without a cluster."""
-    made = creating.objects(_new_set(options, options.namespace), _files(options.from_file))
-    print(documents.as_file(made, options.output or "yaml"))
+    bodies = creating.objects(_new_set(options, options.namespace), _files(options.from_file))
+    print(documents.as_file(bodies, options.output or "yaml"))
     return DONE
 
 

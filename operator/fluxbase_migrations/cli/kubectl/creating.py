@@ -18,7 +18,7 @@ _VOLUME: Final = "put the files on a volume and name it in spec.tracks.user.sour
 
 @dataclass(frozen=True, slots=True)
 class NewSet:
-    """What was asked for."""
+    """The arguments of ``create``."""
 
     name: str
     namespace: str | None
@@ -30,7 +30,7 @@ class NewSet:
     suspend: bool = False
 
 
-def objects(wanted: NewSet, files: Mapping[str, bytes]) -> list[Json]:
+def objects(new_set: NewSet, files: Mapping[str, bytes]) -> list[Json]:
     """The ConfigMaps, in the order of the files, and the set.
 
     Raises:
@@ -42,9 +42,9 @@ def objects(wanted: NewSet, files: Mapping[str, bytes]) -> list[Json]:
     for file in source:
         file.check()
     packs = packed(sorted(source, key=lambda file: (file.version, file.name)))
-    names = [wanted.config_map, *(f"{wanted.config_map}-{number}" for number in range(2, len(packs) + 1))]
-    maps = [_config_map(wanted, name, pack) for name, pack in zip(names, packs, strict=True)]
-    return [*maps, _set(wanted, names)]
+    names = [new_set.config_map, *(f"{new_set.config_map}-{number}" for number in range(2, len(packs) + 1))]
+    maps = [_config_map(new_set, name, pack) for name, pack in zip(names, packs, strict=True)]
+    return [*maps, _set(new_set, names)]
 
 
 def packed(files: Iterable[MigrationFile]) -> list[list[MigrationFile]]:
@@ -76,25 +76,33 @@ def packed(files: Iterable[MigrationFile]) -> list[list[MigrationFile]]:
     return packs
 
 
-def _config_map(wanted: NewSet, name: str, files: list[MigrationFile]) -> Json:
+def _config_map(new_set: NewSet, name: str, files: list[MigrationFile]) -> Json:
     data = {file.name: file.content.decode() for file in files}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(wanted, name), "data": data}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(new_set, name), "data": data}
 
 
-def _set(wanted: NewSet, names: list[str]) -> Json:
+def _set(new_set: NewSet, names: list[str]) -> Json:
     source: Json = (
         {"configMap": {"name": names[0]}}
         if len(names) == 1
         else {"configMaps": [{"name": name} for name in names]}
     )
-    user: Json = {"source": source, **({"baseline": wanted.baseline} if wanted.baseline is not None else {})}
-    spec: Json = {
-        "database": {"urlFrom": {"secretKeyRef": {"name": wanted.secret, "key": wanted.key}}},
-        "tracks": {str(Track.USER): user},
-        **({"suspend": True} if wanted.suspend else {}),
+    user: Json = {
+        "source": source,
+        **({"baseline": new_set.baseline} if new_set.baseline is not None else {}),
     }
-    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": _metadata(wanted, wanted.name), "spec": spec}
+    spec: Json = {
+        "database": {"urlFrom": {"secretKeyRef": {"name": new_set.secret, "key": new_set.key}}},
+        "tracks": {str(Track.USER): user},
+        **({"suspend": True} if new_set.suspend else {}),
+    }
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": _metadata(new_set, new_set.name),
+        "spec": spec,
+    }
 
 
-def _metadata(wanted: NewSet, name: str) -> Json:
-    return {"name": name, **({"namespace": wanted.namespace} if wanted.namespace else {})}
+def _metadata(new_set: NewSet, name: str) -> Json:
+    return {"name": name, **({"namespace": new_set.namespace} if new_set.namespace else {})}

@@ -49,30 +49,30 @@ _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 """kubectl's own record of the whole object, which its describe leaves out, too."""
 
 
-def describe(found: Json, related: Related, now: datetime, width: int | None) -> list[str]:
+def describe(migration_set: Json, related: Related, now: datetime, width: int | None) -> list[str]:
     """The lines of the view."""
     return [
-        *fitted(_spec(found, now), width),
+        *fitted(_spec(migration_set, now), width),
         "",
         "Status:",
-        *render(found, None if width is None else width - 2, indent="  ").splitlines(),
-        *_section("Conditions", _conditions(found, now), width),
-        *_section("Commands", _commands(found, now), width),
+        *render(migration_set, None if width is None else width - 2, indent="  ").splitlines(),
+        *_section("Conditions", _conditions(migration_set, now), width),
+        *_section("Commands", _commands(migration_set, now), width),
         *_section("Runs", _unreadable_or(related.jobs, lambda jobs: _runs(jobs, now)), width),
         *_section("Events", _unreadable_or(related.events, lambda events: _events(events, now)), width),
     ]
 
 
-def _spec(found: Json, now: datetime) -> Iterator[str]:
-    metadata, spec = found["metadata"], found.get("spec", {})
+def _spec(migration_set: Json, now: datetime) -> Iterator[str]:
+    metadata, spec = migration_set["metadata"], migration_set.get("spec", {})
     yield _pair("Name", metadata["name"])
     yield _pair("Namespace", metadata["namespace"])
     yield _pair("Age", age(metadata.get("creationTimestamp"), now))
     for title, name in (("Labels", "labels"), ("Annotations", "annotations")):
         values = sorted((metadata.get(name) or {}).items())
-        shown = [f"{key}={value}" for key, value in values if key != _LAST_APPLIED]
-        if shown:
-            yield _pair(title, ", ".join(shown))
+        visible_values = [f"{key}={value}" for key, value in values if key != _LAST_APPLIED]
+        if visible_values:
+            yield _pair(title, ", ".join(visible_values))
     yield _pair("Suspended", "yes" if spec.get("suspend") else "no")
     yield _pair("Database", _database(spec.get("database", {})))
     for name, title in _SETTINGS.items():
@@ -84,7 +84,7 @@ def _spec(found: Json, now: datetime) -> Iterator[str]:
         yield _pair("Verify", f"each {verify['interval']}")
     for track in Track:
         if track in spec.get("tracks", {}):
-            yield _pair(f"{track.title()} track", _track(found, track))
+            yield _pair(f"{track.title()} track", _track(migration_set, track))
 
 
 def _pair(title: str, text: str) -> str:
@@ -112,12 +112,12 @@ def _secret(source: Mapping[str, Json] | None) -> str:
     return f"Secret {reference['name']}, key {reference['key']}" if reference else ""
 
 
-def _track(found: Json, track: Track) -> str:
-    spec = found["spec"]["tracks"][track]
+def _track(migration_set: Json, track: Track) -> str:
+    spec = migration_set["spec"]["tracks"][track]
     if spec.get("enabled") is False:
         return "disabled"
     claim = spec.get("source", {}).get("persistentVolumeClaim")
-    if names := config_map_names(found, track):
+    if names := config_map_names(migration_set, track):
         source = f"ConfigMap{'s' if len(names) > 1 else ''} {', '.join(names)}"
     elif claim:
         source = f"PersistentVolumeClaim {claim['claimName']}, path {claim.get('path', '.')}"
@@ -152,25 +152,36 @@ def _unreadable_or(items: Sequence[Json] | str, rows: Callable[[Sequence[Json]],
     return items if isinstance(items, str) else rows(items)
 
 
-def _conditions(found: Json, now: datetime) -> Rows:
-    conditions = found.get("status", {}).get("conditions", [])
+def _conditions(migration_set: Json, now: datetime) -> Rows:
+    conditions = migration_set.get("status", {}).get("conditions", [])
     return [
         ("TYPE", "STATUS", "AGE", "REASON"),
         *(
-            (one["type"], one["status"], age(one.get("lastTransitionTime"), now), one.get("reason", ""))
-            for one in conditions
+            (
+                condition["type"],
+                condition["status"],
+                age(condition.get("lastTransitionTime"), now),
+                condition.get("reason", ""),
+            )
+            for condition in conditions
         ),
     ]
 
 
-def _commands(found: Json, now: datetime) -> Rows:
-    given = found.get("status", {}).get("commands", {})
+def _commands(migration_set: Json, now: datetime) -> Rows:
+    commands = migration_set.get("status", {}).get("commands", {})
     return [
         ("ANNOTATION", "VALUE", "STATE", "AGE", "MESSAGE"),
         *(
-            (annotation, one["value"], one["state"], age(one.get("time"), now), one.get("message") or "")
+            (
+                annotation,
+                command["value"],
+                command["state"],
+                age(command.get("time"), now),
+                command.get("message") or "",
+            )
             for annotation, name in COMMANDS.items()
-            if (one := given.get(name))
+            if (command := commands.get(name))
         ),
     ]
 
@@ -205,7 +216,12 @@ def _created(job: Json) -> tuple[str, bool, int]:
 def _ended(job: Json) -> Json | None:
     conditions = job.get("status", {}).get("conditions") or ()
     return next(
-        (one for one in conditions if one["type"] in ("Complete", "Failed") and one["status"] == "True"), None
+        (
+            condition
+            for condition in conditions
+            if condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+        ),
+        None,
     )
 
 
@@ -228,8 +244,8 @@ def _events(events: Sequence[Json], now: datetime) -> Rows:
     return [
         ("TYPE", "REASON", "AGE", "MESSAGE"),
         *(
-            (one.get("type", ""), one.get("reason", ""), _seen(one, now), one.get("message", ""))
-            for one in newest
+            (event.get("type", ""), event.get("reason", ""), _seen(event, now), event.get("message", ""))
+            for event in newest
         ),
     ]
 

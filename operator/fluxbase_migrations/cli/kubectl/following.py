@@ -1,4 +1,4 @@
-"""Waiting for a set's outcome, with a line for whatever changes meanwhile."""
+"""Waiting for a set's outcome, with a line for each change of its state."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ from fluxbase_migrations.core.names import Track
 from fluxbase_migrations.core.text import visible
 
 _PAUSE: Final = 0.5
-"""Seconds between two looks. No watch: an edit of a ConfigMap that is undone leaves the set as it is."""
+"""Seconds between two reads. No watch: an edit of a ConfigMap that is undone leaves the set as it is."""
 
 
 class Readable(Protocol):
@@ -37,16 +37,16 @@ def follow(
     clock: Callable[[], float] = time.monotonic,
     passing: Callable[[Exception], str | None] = lambda problem: None,
 ) -> bool:
-    """Wait for the set's outcome, at most ``timeout`` seconds; returns whether it is the wanted one.
+    """Wait for the set's outcome, at most ``timeout`` seconds; returns whether it is a success.
 
     ``passing`` says of an error, in words, that it may pass: then it is one more line, and no end.
     """
-    began, shown = clock(), ""
+    began, printed = clock(), ""
     while True:
-        text, done, step = _look(cluster, passing)
+        text, done, step = _read_progress(cluster, passing)
         elapsed = clock() - began
-        if text != shown:
-            shown = text
+        if text != printed:
+            printed = text
             after = short(timedelta(seconds=elapsed))
             print(f"{cluster.namespace}/{cluster.name}: {after}: {visible(text)}", flush=True)
         if done is not None:
@@ -60,27 +60,27 @@ def follow(
         pause(_PAUSE)
 
 
-def _look(
+def _read_progress(
     cluster: Readable, passing: Callable[[Exception], str | None]
 ) -> tuple[str, bool | None, NextStep | None]:
     """What happens, the outcome, and what to type after it."""
     try:
-        found = cluster.read()
-        state = progress(found, cluster.config_map)
+        migration_set = cluster.read()
+        state = progress(migration_set, cluster.config_map)
     except Exception as problem:
         text = passing(problem)
         if text is None:
             raise
         return text, None, None
-    return happening(found, state), state.done, next_step(found)
+    return happening(migration_set, state), state.done, next_step(migration_set)
 
 
-def happening(found: Json, state: Waiting) -> str:
+def happening(migration_set: Json, state: Waiting) -> str:
     """What a set that is waited for does now: the file that runs, where one does."""
     if state.done is not None:
         return state.text
     for track in Track:
-        running = found.get("status", {}).get("tracks", {}).get(track, {}).get("progress")
+        running = migration_set.get("status", {}).get("tracks", {}).get(track, {}).get("progress")
         if running:
             text = f"{track} track: {running['file']}, file {running['number']} of {running['total']}"
             return f"{text}, waiting for {running['waiting']}" if running.get("waiting") else text

@@ -11,9 +11,9 @@ from fluxbase_migrations.core.names import ENV_DATABASE_URL, HISTORY_TABLE, Trac
 from fluxbase_migrations.core.text import elapsed
 
 
-def history(found: Json, now: datetime, width: int | None) -> Iterator[str]:
+def history(migration_set: Json, now: datetime, width: int | None) -> Iterator[str]:
     """The files that the last run of each track executed, then the command that reads all."""
-    tracks = found.get("status", {}).get("tracks", {})
+    tracks = migration_set.get("status", {}).get("tracks", {})
     rows = [row for track in Track for row in _rows(track, tracks.get(track, {}), now)]
     if rows:
         yield from table([("TRACK", "VERSION", "NAME", "DIRECTION", "TOOK", "AGE"), *rows], width, (2,))
@@ -21,27 +21,27 @@ def history(found: Json, now: datetime, width: int | None) -> Iterator[str]:
         yield "the status names no file: the last run of each track had nothing to do, or none has ended"
     yield ""
     yield f"that is the last run of each track; to read the whole migrations.{HISTORY_TABLE} in the database:"
-    yield from (f"  {line}" for line in _command(found))
+    yield from (f"  {line}" for line in _command(migration_set))
 
 
 def _rows(track: Track, state: Json, now: datetime) -> Iterator[tuple[str, ...]]:
-    for one in state.get("applied", []):
+    for file in state.get("applied", []):
         yield (
             track,
-            str(one["version"]),
-            one["name"],
-            one["direction"],
-            elapsed(one["seconds"]),
+            str(file["version"]),
+            file["name"],
+            file["direction"],
+            elapsed(file["seconds"]),
             age(state.get("finishedAt"), now),
         )
 
 
-def _command(found: Json) -> Iterator[str]:
+def _command(migration_set: Json) -> Iterator[str]:
     """How to read it where the database can be reached."""
-    namespace = found["metadata"]["namespace"]
-    reference = found["spec"]["database"].get("urlFrom", {}).get("secretKeyRef")
+    namespace = migration_set["metadata"]["namespace"]
+    reference = migration_set["spec"]["database"].get("urlFrom", {}).get("secretKeyRef")
     if reference is None:
-        connection = found["spec"]["database"].get("connection", {})
+        connection = migration_set["spec"]["database"].get("connection", {})
         host, name = connection.get("host", ""), connection.get("name", "")
         yield f"{shlex.join([f'PGHOST={host}', f'PGDATABASE={name}'])} fluxbase-migrate history"
         return

@@ -15,9 +15,9 @@ _NARROWEST: Final = 12
 
 def columns() -> int | None:
     """How wide the terminal is: COLUMNS, or what the terminal says; None where standard output is none."""
-    given = os.environ.get("COLUMNS", "")
-    if given.isdecimal() and int(given) > 0:
-        return int(given)
+    setting = os.environ.get("COLUMNS", "")
+    if setting.isdecimal() and int(setting) > 0:
+        return int(setting)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or None
     except (OSError, ValueError, AttributeError):
@@ -32,23 +32,23 @@ def table(
     Where they are too wide, ``flexible`` columns are cut, the first named first; with ``wrap``, the last
     column goes on below itself instead.
     """
-    shown = [[visible(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    cells = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     if width is not None:
         for number in (len(widths) - 1,) if wrap else flexible:
             excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
             if excess > 0:
                 widths[number] = max(widths[number] - excess, min(widths[number], _NARROWEST))
-    return [line for row in shown for line in _row(row, widths, wrap=wrap)]
+    return [line for row in cells for line in _row(row, widths, wrap=wrap)]
 
 
 def _row(row: Sequence[str], widths: Sequence[int], *, wrap: bool) -> Iterator[str]:
     *cells, last = row
-    first, *others = _wrapped(last, widths[-1], indent=0) if wrap else [cut(last, widths[-1])]
+    first, *continuation = _wrapped(last, widths[-1], indent=0) if wrap else [cut(last, widths[-1])]
     cells = [cut(cell, size).ljust(size) for cell, size in zip(cells, widths[:-1], strict=True)]
     yield _GAP.join([*cells, first]).rstrip()
     before = " " * len(_GAP.join([*cells, ""]))
-    yield from (before + other for other in others)
+    yield from (before + line for line in continuation)
 
 
 def fitted(lines: Iterable[str], width: int | None) -> list[str]:

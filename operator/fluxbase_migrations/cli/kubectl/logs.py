@@ -16,19 +16,19 @@ def newest(pods: list[Json], track: str | None) -> Json | None:
         run = labels.get(LABEL_RUN, "")
         return labels.get(LABEL_TRACK) == Track.USER, int(run) if run.isdecimal() else 0, str(created)
 
-    wanted = [pod for pod in pods if track in (None, pod["metadata"]["labels"].get(LABEL_TRACK))]
-    return max(wanted, key=age, default=None)
+    candidates = [pod for pod in pods if track in (None, pod["metadata"]["labels"].get(LABEL_TRACK))]
+    return max(candidates, key=age, default=None)
 
 
-def selector(found: Json) -> str:
+def selector(migration_set: Json) -> str:
     """Labels of the pods of a set."""
-    return f"{LABEL_SET_UID}={found['metadata']['uid']}"
+    return f"{LABEL_SET_UID}={migration_set['metadata']['uid']}"
 
 
 def has_started(pod: Json) -> bool:
     """Whether its container has logged, or may have."""
     states = (pod.get("status") or {}).get("containerStatuses") or ()
-    return any(one["name"] == CONTAINER and "waiting" not in one.get("state", {}) for one in states)
+    return any(status["name"] == CONTAINER and "waiting" not in status.get("state", {}) for status in states)
 
 
 def show(core: Any, namespace: str, pod: Json, *, follow: bool) -> None:

@@ -18,20 +18,20 @@ from fluxbase_migrations.core.text import visible
 _PREFIX: Final = rf"(?:sha256:)?[0-9a-f]{{{SHORT},64}}"
 
 
-def waiting(found: Json) -> Json | None:
+def waiting(migration_set: Json) -> Json | None:
     """``status.plan``, if it is of the present spec."""
-    status = found.get("status", {})
-    if status.get("observedGeneration") != found["metadata"].get("generation"):
+    status = migration_set.get("status", {})
+    if status.get("observedGeneration") != migration_set["metadata"].get("generation"):
         return None
     plan: Json | None = status.get("plan")
     return plan
 
 
-def none_waits(found: Json) -> str:
+def none_waits(migration_set: Json) -> str:
     """Why there is no plan to be shown or approved."""
-    metadata, status = found["metadata"], found.get("status", {})
+    metadata, status = migration_set["metadata"], migration_set.get("status", {})
     name = f"{metadata['namespace']}/{metadata['name']}"
-    if found.get("spec", {}).get("approval", Approval.AUTOMATIC) == Approval.AUTOMATIC:
+    if migration_set.get("spec", {}).get("approval", Approval.AUTOMATIC) == Approval.AUTOMATIC:
         return (
             f"{name}: nothing waits for approval: spec.approval is Automatic, and changes run at once. To "
             "look ahead, run fluxbase-migrate plan on the files, or set spec.approval: Manual"
@@ -41,51 +41,51 @@ def none_waits(found: Json) -> str:
     return f"{name}: nothing waits for approval; the set is {status.get('phase', 'Pending')}"
 
 
-def heading(found: Json, plan: Json) -> str:
+def heading(migration_set: Json, plan: Json) -> str:
     """The plan in one line."""
-    metadata = found["metadata"]
+    metadata = migration_set["metadata"]
     unknown = 1 if plan.get("unknown") else 0
-    known = risks(plan.get("strongestLock"), plan.get("destructive"), unknown)
-    return f"{metadata['namespace']}/{metadata['name']}: {files_wait(plan['count'])} for approval ({known})"
+    summary = risks(plan.get("strongestLock"), plan.get("destructive"), unknown)
+    return f"{metadata['namespace']}/{metadata['name']}: {files_wait(plan['count'])} for approval ({summary})"
 
 
-def render(found: Json, plan: Json, width: int | None) -> list[str]:
+def render(migration_set: Json, plan: Json, width: int | None) -> list[str]:
     """The plan for a person."""
-    rows = [("TRACK", "VERSION", "DIRECTION", "FILE"), *_files(found, plan)]
+    rows = [("TRACK", "VERSION", "DIRECTION", "FILE"), *_files(migration_set, plan)]
     return [
-        *fitted([visible(heading(found, plan))], width),
+        *fitted([visible(heading(migration_set, plan))], width),
         f"digest: {plan['digest']}",
         "",
         *table(rows, width, [3]),
         "",
-        *fitted([visible(line) for line in _tracks(found, plan)], width),
+        *fitted([visible(line) for line in _tracks(migration_set, plan)], width),
     ]
 
 
-def _plans(found: Json, plan: Json) -> Iterator[tuple[Track, Json]]:
+def _plans(migration_set: Json, plan: Json) -> Iterator[tuple[Track, Json]]:
     for track in plan.get("tracks", ()):
-        state = found["status"].get("tracks", {}).get(track, {})
+        state = migration_set["status"].get("tracks", {}).get(track, {})
         if "plan" in state:
             yield Track(track), state["plan"]
 
 
-def _files(found: Json, plan: Json) -> Iterator[tuple[str, ...]]:
-    for track, one in _plans(found, plan):
-        files = one.get("files", [])
+def _files(migration_set: Json, plan: Json) -> Iterator[tuple[str, ...]]:
+    for track, track_plan in _plans(migration_set, plan):
+        files = track_plan.get("files", [])
         for file in files:
             yield str(track), str(file["version"]), file["direction"], file["name"]
-        if (more := one["count"] - len(files)) > 0:
+        if (more := track_plan["count"] - len(files)) > 0:
             yield str(track), "", "", f"and {more} more"
 
 
-def _tracks(found: Json, plan: Json) -> Iterator[str]:
-    for track, one in _plans(found, plan):
-        start = one.get("start", {})
+def _tracks(migration_set: Json, plan: Json) -> Iterator[str]:
+    for track, track_plan in _plans(migration_set, plan):
+        start = track_plan.get("start", {})
         before = name_of(recorded(start.get("version")))
-        after = name_of(recorded(one.get("toVersion")))
-        yield f"{track}: from {before} to {after}; {_known(one)}"
-        if "baseline" in one:
-            yield f"  first records the baseline, version {one['baseline']}"
+        after = name_of(recorded(track_plan.get("toVersion")))
+        yield f"{track}: from {before} to {after}; {_known(track_plan)}"
+        if "baseline" in track_plan:
+            yield f"  first records the baseline, version {track_plan['baseline']}"
         if "failedVersion" in start:
             yield f"  first recovers from version {start['failedVersion']}, which has failed"
 
@@ -107,11 +107,11 @@ def _statements(count: int) -> str:
     return "1 statement is" if count == 1 else f"{count} statements are"
 
 
-def document(found: Json, plan: Json | None) -> Json:
+def document(migration_set: Json, plan: Json | None) -> Json:
     """The plan for a program; empty if none waits."""
     if plan is None:
         return {}
-    return {**plan, "tracks": {str(track): one for track, one in _plans(found, plan)}}
+    return {**plan, "tracks": {str(track): track_plan for track, track_plan in _plans(migration_set, plan)}}
 
 
 def as_text(body: Json, form: str) -> str:
@@ -123,36 +123,36 @@ def as_text(body: Json, form: str) -> str:
     return yaml.safe_dump(body, sort_keys=False, allow_unicode=True).rstrip("\n")
 
 
-def pod_of(pods: list[Json], found: Json, track: Track) -> Json | None:
+def pod_of(pods: list[Json], migration_set: Json, track: Track) -> Json | None:
     """The pod of the run that made the track's plan."""
-    run = found["status"]["tracks"][track].get("run")
+    run = migration_set["status"]["tracks"][track].get("run")
     labels = {LABEL_TRACK: str(track), LABEL_RUN: str(run)}
     return next((pod for pod in pods if labels.items() <= pod["metadata"]["labels"].items()), None)
 
 
 def full_text(log: str, plan: Json) -> list[str] | None:
     """The lines of a plan in its run's log; None if they are of another plan."""
-    lines = [line for one in log.splitlines() if (line := plan_line(one)) is not None]
+    lines = [line for log_line in log.splitlines() if (line := plan_line(log_line)) is not None]
     return lines if plan["digest"] in log and lines else None
 
 
-def is_meant(plan: Json, given: str) -> bool:
+def is_meant(plan: Json, digest: str) -> bool:
     """Whether a digest, or the beginning of one, is the plan's.
 
     Raises:
         ValueError: it is neither.
     """
-    if not re.fullmatch(_PREFIX, given, re.ASCII):
-        raise ValueError(f"{given!r} is no digest, nor the first {SHORT} or more digits of one")
+    if not re.fullmatch(_PREFIX, digest, re.ASCII):
+        raise ValueError(f"{digest!r} is no digest, nor the first {SHORT} or more digits of one")
     digits = str(plan["digest"]).removeprefix("sha256:")
-    return digits.startswith(given.removeprefix("sha256:"))
+    return digits.startswith(digest.removeprefix("sha256:"))
 
 
-def approval(found: Json, plan: Json) -> dict[str, Any]:
+def approval(migration_set: Json, plan: Json) -> dict[str, Any]:
     """The patch that approves ``plan``, unless the set has changed since it was read."""
-    metadata, digest = found["metadata"], str(plan["digest"])
+    metadata, digest = migration_set["metadata"], str(plan["digest"])
     before = metadata.get("annotations", {}).get(ANNOTATION_APPROVE, "")
-    # The same value once more would be no news.
+    # An unchanged annotation would not be a new approval.
     value = f"{digest}@{secrets.token_hex(4)}" if _digest(before) == digest else digest
     annotations = {ANNOTATION_APPROVE: value}
     return {"metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}}

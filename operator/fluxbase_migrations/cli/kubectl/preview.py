@@ -17,33 +17,35 @@ ReadConfigMap = Callable[[str], Json]
 """Raises LookupError, with a text for a person, where there is none of that name."""
 
 
-def rollback(found: Json, track: Track, target: int | None, read_config_map: ReadConfigMap) -> list[str]:
+def rollback(
+    migration_set: Json, track: Track, target: int | None, read_config_map: ReadConfigMap
+) -> list[str]:
     """The files that the new target would run, as lines."""
-    state = _state(found, track)
+    state = _state(migration_set, track)
     current = state.get("version", NIL)
     goal = "the latest version" if target is None else name_of(target or NIL)
     heading = f"{track} track: from {name_of(current)}{_dirty(state)} to {goal}"
     if state.get("pending") is None:
         return [f"{heading}; no run has read the database yet, so the files are not known"]
-    return [heading, *_planned(found, track, current, target, Rollback.ALLOW, read_config_map)]
+    return [heading, *_planned(migration_set, track, current, target, Rollback.ALLOW, read_config_map)]
 
 
-def force(found: Json, track: Track, version: int, read_config_map: ReadConfigMap) -> list[str]:
+def force(migration_set: Json, track: Track, version: int, read_config_map: ReadConfigMap) -> list[str]:
     """What is recorded, and what the operator runs after that, as lines."""
-    state = _state(found, track)
-    known = state.get("pending") is not None
-    before = f"{name_of(state.get('version', NIL))}{_dirty(state)}" if known else "not known"
-    spec = _spec(found, track)
+    state = _state(migration_set, track)
+    is_read = state.get("pending") is not None
+    before = f"{name_of(state.get('version', NIL))}{_dirty(state)}" if is_read else "not known"
+    spec = _spec(migration_set, track)
     allowed = Rollback(spec.get("rollback", Rollback.FORBID))
     return [
         f"{track} track: records {name_of(version)}, clean, and runs nothing; recorded now: {before}",
         "after that, the operator goes on from there:",
-        *_planned(found, track, version, spec.get("targetVersion"), allowed, read_config_map),
+        *_planned(migration_set, track, version, spec.get("targetVersion"), allowed, read_config_map),
     ]
 
 
 def _planned(
-    found: Json,
+    migration_set: Json,
     track: Track,
     current: int,
     target: int | None,
@@ -51,11 +53,11 @@ def _planned(
     read_config_map: ReadConfigMap,
 ) -> Iterator[str]:
     """The files of the plan, or why there is none."""
-    if "persistentVolumeClaim" in _spec(found, track).get("source", {}):
+    if "persistentVolumeClaim" in _spec(migration_set, track).get("source", {}):
         yield "  the files are on a volume, which only a run can read"
         return
     try:
-        plan = to_target(source_files(found, track, read_config_map), current, target, allowed)
+        plan = to_target(source_files(migration_set, track, read_config_map), current, target, allowed)
     except LookupError as error:
         yield f"  no file can run: {error}"
     except MigrationError as error:
@@ -75,13 +77,13 @@ def _listed(plan: Plan) -> Iterator[str]:
         yield f"    and {len(plan.steps) - _MOST} more"
 
 
-def _spec(found: Json, track: Track) -> Json:
-    spec: Json = found.get("spec", {}).get("tracks", {}).get(track, {})
+def _spec(migration_set: Json, track: Track) -> Json:
+    spec: Json = migration_set.get("spec", {}).get("tracks", {}).get(track, {})
     return spec
 
 
-def _state(found: Json, track: Track) -> Json:
-    state: Json = found.get("status", {}).get("tracks", {}).get(track, {})
+def _state(migration_set: Json, track: Track) -> Json:
+    state: Json = migration_set.get("status", {}).get("tracks", {}).get(track, {})
     return state
 
 

@@ -80,7 +80,7 @@ def _with_cluster(options: argparse.Namespace) -> int:
 
     disable_warnings(
         InsecureRequestWarning
-    )  # who wrote insecure-skip-tls-verify knows; kubectl is silent, too
+    )  # insecure-skip-tls-verify is the choice of the user; kubectl does not warn, either
     if options.command == "version":  # also where no cluster answers
         print(versions.client(), flush=True)
     try:

@@ -17,15 +17,18 @@ _HEADING: Final = ("NAME", "READY", "PHASE", "SYSTEM", "USER", "PENDING", "REASO
 def rows(sets: list[Json], now: datetime, width: int | None, *, namespaces: bool, wide: bool) -> list[str]:
     """A table by namespace and name; ``wide`` tells the message, too."""
     heading = (*(("NAMESPACE",) if namespaces else ()), *_HEADING, *(("MESSAGE",) if wide else ()))
-    found = sorted(sets, key=lambda one: (one["metadata"]["namespace"], one["metadata"]["name"]))
-    lines = [tuple(_cells(one, now, namespaces=namespaces, wide=wide)) for one in found]
+    ordered = sorted(
+        sets,
+        key=lambda migration_set: (migration_set["metadata"]["namespace"], migration_set["metadata"]["name"]),
+    )
+    lines = [tuple(_cells(migration_set, now, namespaces=namespaces, wide=wide)) for migration_set in ordered]
     flexible = [heading.index("MESSAGE")] if wide else []
     return table([heading, *lines], width, [*flexible, heading.index("REASON")])
 
 
-def _cells(found: Json, now: datetime, *, namespaces: bool, wide: bool) -> Iterator[str]:
-    metadata, status = found["metadata"], found.get("status", {})
-    ready = condition(found, "Ready")
+def _cells(migration_set: Json, now: datetime, *, namespaces: bool, wide: bool) -> Iterator[str]:
+    metadata, status = migration_set["metadata"], migration_set.get("status", {})
+    ready = condition(migration_set, "Ready")
     if namespaces:
         yield metadata["namespace"]
     yield metadata["name"]

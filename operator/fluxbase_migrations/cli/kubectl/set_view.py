@@ -35,8 +35,8 @@ class Waiting:
 
 def as_json(api_client: Any, model: Any) -> Json:
     """A model of the Kubernetes client with the API's own field names."""
-    found: Json = api_client.sanitize_for_serialization(model)
-    return found
+    document: Json = api_client.sanitize_for_serialization(model)
+    return document
 
 
 def api_message(body: object, reason: object) -> str:
@@ -47,10 +47,10 @@ def api_message(body: object, reason: object) -> str:
         return str(reason)
 
 
-def condition(found: Json, kind: str) -> Json:
+def condition(migration_set: Json, kind: str) -> Json:
     """The condition of that type, or an empty one."""
-    conditions = found.get("status", {}).get("conditions", [])
-    return next((one for one in conditions if one.get("type") == kind), {})
+    conditions = migration_set.get("status", {}).get("conditions", [])
+    return next((entry for entry in conditions if entry.get("type") == kind), {})
 
 
 COMMANDS = {
@@ -62,16 +62,16 @@ COMMANDS = {
 """Annotations, and where the status tells what became of them."""
 
 
-def claims(found: Json) -> dict[Track, Json]:
+def claims(migration_set: Json) -> dict[Track, Json]:
     """The sets that own a track of the database instead of this one."""
-    tracks = found.get("status", {}).get("tracks", {})
+    tracks = migration_set.get("status", {}).get("tracks", {})
     return {track: owner for track in Track if (owner := tracks.get(track, {}).get("claimedBy"))}
 
 
-def _command(found: Json, annotation: str) -> Waiting | None:
+def _command(migration_set: Json, annotation: str) -> Waiting | None:
     """Why the set is not yet what the command asks for; None: it is."""
-    value = found["metadata"].get("annotations", {}).get(annotation)
-    command = found.get("status", {}).get("commands", {}).get(COMMANDS[annotation], {})
+    value = migration_set["metadata"].get("annotations", {}).get(annotation)
+    command = migration_set.get("status", {}).get("commands", {}).get(COMMANDS[annotation], {})
     if not value:
         return None
     if command.get("value") != bounded(value):
@@ -79,7 +79,9 @@ def _command(found: Json, annotation: str) -> Waiting | None:
     text = f"{annotation}: {command['state']}: {command.get('message', '')}"
     match command["state"]:
         case CommandState.WAITING:
-            stalled = condition(found, "Stalled").get("status") == "True" or found["spec"].get("suspend")
+            stalled = condition(migration_set, "Stalled").get("status") == "True" or migration_set[
+                "spec"
+            ].get("suspend")
             return Waiting(text, False if stalled else None)
         case CommandState.REFUSED:
             return Waiting(text, False)
@@ -87,27 +89,27 @@ def _command(found: Json, annotation: str) -> Waiting | None:
             return None
 
 
-def config_map_names(found: Json, track: Track) -> list[str]:
+def config_map_names(migration_set: Json, track: Track) -> list[str]:
     """The ConfigMaps that a track reads."""
-    source = found.get("spec", {}).get("tracks", {}).get(track, {}).get("source", {})
+    source = migration_set.get("spec", {}).get("tracks", {}).get(track, {}).get("source", {})
     names = [source["configMap"]["name"]] if "configMap" in source else []
-    return names + [one["name"] for one in source.get("configMaps", [])]
+    return names + [config_map["name"] for config_map in source.get("configMaps", [])]
 
 
-def unknown_files_of(found: Json, track: Track) -> UnknownFiles:
+def unknown_files_of(migration_set: Json, track: Track) -> UnknownFiles:
     """What a track makes of files that are no migrations."""
-    track_spec = found.get("spec", {}).get("tracks", {}).get(track, {})
+    track_spec = migration_set.get("spec", {}).get("tracks", {}).get(track, {})
     return UnknownFiles(track_spec.get("unknownFiles", UnknownFiles.FAIL))
 
 
-def source_files(found: Json, track: Track, read_config_map: Callable[[str], Json]) -> MigrationFiles:
+def source_files(migration_set: Json, track: Track, read_config_map: Callable[[str], Json]) -> MigrationFiles:
     """The files of a track that is not on a volume; without a source, the built-in ones or none.
 
     Raises:
         LookupError: a ConfigMap cannot be read.
         InvalidSource: no run could use the files.
     """
-    names, unknown = config_map_names(found, track), unknown_files_of(found, track)
+    names, unknown = config_map_names(migration_set, track), unknown_files_of(migration_set, track)
     if names:
         return MigrationFiles.scan(merged({name: read_config_map(name) for name in names}, unknown), unknown)
     return MigrationFiles.scan(system.files() if track is Track.SYSTEM else {})
@@ -124,28 +126,30 @@ def _unusable(files: dict[str, bytes], unknown_files: UnknownFiles) -> bool:
     return not source.versions
 
 
-def progress(found: Json, read_config_map: Callable[[str], Json]) -> Waiting:
+def progress(migration_set: Json, read_config_map: Callable[[str], Json]) -> Waiting:
     """Whether the set has applied its present spec, commands and source content.
 
     A ConfigMap's edit does not raise the set's generation, so Ready alone may be about the content of before:
     the digest of what is there now must be the one that the last run read. ``read_config_map`` raises
     LookupError, with a text for a person, where there is none of that name.
     """
-    metadata, status = found["metadata"], found.get("status", {})
+    metadata, status = migration_set["metadata"], migration_set.get("status", {})
     if status.get("observedGeneration") != metadata.get("generation"):
         return Waiting("the operator has not looked at the present spec yet", None)
     for annotation in COMMANDS:
-        waiting = _command(found, annotation)
+        waiting = _command(migration_set, annotation)
         if waiting is not None:
             return waiting
-    ready, stalled = condition(found, "Ready"), condition(found, "Stalled")
+    ready, stalled = condition(migration_set, "Ready"), condition(migration_set, "Stalled")
     for track in Track:
-        names = config_map_names(found, track)
+        names = config_map_names(migration_set, track)
         state = status.get("tracks", {}).get(track, {})
         if not names or state.get("phase") == "Skipped":
             continue
         try:
-            files = merged({name: read_config_map(name) for name in names}, unknown_files_of(found, track))
+            files = merged(
+                {name: read_config_map(name) for name in names}, unknown_files_of(migration_set, track)
+            )
         except LookupError as error:
             done = False if stalled.get("status") == "True" else None
             return Waiting(f"{track} track: {error}", done)
@@ -156,7 +160,7 @@ def progress(found: Json, read_config_map: Callable[[str], Json]) -> Waiting:
             never = (
                 ready.get("reason") == Reason.SUSPENDED
                 or state.get("reason") == Reason.WAITING_FOR_SYSTEM
-                or _unusable(files, unknown_files_of(found, track))
+                or _unusable(files, unknown_files_of(migration_set, track))
             )
             if stalled.get("status") == "True" and never:
                 return Waiting(f"{ready['reason']}: {ready['message']}", False)

@@ -13,27 +13,31 @@ from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.core.text import elapsed, visible
 
 
-def render(found: Json, width: int | None = None, indent: str = "") -> str:
+def render(migration_set: Json, width: int | None = None, indent: str = "") -> str:
     """The set for a person: a line for the whole, a few for each track, and what to type next."""
-    step = next_step(found)
-    lines = fitted([visible(line) for line in _lines(found, step)], width)
+    step = next_step(migration_set)
+    lines = fitted([visible(line) for line in _lines(migration_set, step)], width)
     if step is not None:  # in one piece, to be copied
         lines += ["", f"  next: {visible(str(step))}"]
     return "\n".join(f"{indent}{line}".rstrip() for line in lines)
 
 
-def _lines(found: Json, step: NextStep | None) -> Iterator[str]:
-    metadata, status, spec = found["metadata"], found.get("status", {}), found.get("spec", {})
-    ready = condition(found, "Ready")
+def _lines(migration_set: Json, step: NextStep | None) -> Iterator[str]:
+    metadata, status, spec = (
+        migration_set["metadata"],
+        migration_set.get("status", {}),
+        migration_set.get("spec", {}),
+    )
+    ready = condition(migration_set, "Ready")
     because = ""
     if ready.get("status") != "True" and ready.get("reason"):
         because = f" ({ready['reason']})"
     yield f"{metadata['namespace']}/{metadata['name']}: {status.get('phase', 'not looked at yet')}{because}"
     tracks = status.get("tracks", {})
-    told = any(
+    is_in_track = any(
         state.get("message") and state["message"] in ready.get("message", "") for state in tracks.values()
     )
-    if because and not told and ready.get("message"):
+    if because and not is_in_track and ready.get("message"):
         yield f"  {ready['message']}"
     if spec.get("suspend"):
         yield "  suspended: no further run starts until spec.suspend is false"
@@ -61,17 +65,18 @@ def _track(track: Track, state: Json, step: NextStep | None) -> Iterator[str]:
     yield from _message(state, step)
     yield from _error(state)
     yield from _findings(state)
-    for one in state.get("applied", []):
-        yield f"          {one['direction']:<4} {one['version']} {one['name']} ({elapsed(one['seconds'])})"
+    for file in state.get("applied", []):
+        took = elapsed(file["seconds"])
+        yield f"          {file['direction']:<4} {file['version']} {file['name']} ({took})"
 
 
 def _message(state: Json, step: NextStep | None) -> Iterator[str]:
     """What the message says beside the error, which has lines of its own, and the next step."""
     message = str(state.get("message", ""))
     if error := state.get("error"):
-        told = describe(ErrorInfo(**{name: error[key] for name, key in _ERROR_FIELDS if key in error}))
-        if message.startswith(told.rstrip(".")):
-            message = message[len(told.rstrip(".")) :].lstrip(".; ")
+        error_text = describe(ErrorInfo(**{name: error[key] for name, key in _ERROR_FIELDS if key in error}))
+        if message.startswith(error_text.rstrip(".")):
+            message = message[len(error_text.rstrip(".")) :].lstrip(".; ")
             message = message.removeprefix(f"(dirty at version {state.get('version')})").lstrip(". ")
             if step is not None and state.get("phase") == Phase.FAILED:
                 return
@@ -98,10 +103,10 @@ def _findings(state: Json) -> Iterator[str]:
     for warning in state.get("warnings", []):
         yield f"          warning: {warning}"
     exposures = state.get("exposures", [])
-    for one in exposures:
-        access = f"{', '.join(one.get('roles', []))} can {', '.join(one.get('privileges', []))}"
-        yield f"          exposed: {one['kind']} {one['name']}: {access}"
-        if one.get("statement"):
-            yield f"            close it with: {one['statement']}"
+    for exposure in exposures:
+        access = f"{', '.join(exposure.get('roles', []))} can {', '.join(exposure.get('privileges', []))}"
+        yield f"          exposed: {exposure['kind']} {exposure['name']}: {access}"
+        if exposure.get("statement"):
+            yield f"            close it with: {exposure['statement']}"
     if (more := state.get("exposed", 0) - len(exposures)) > 0:
         yield f"          exposed: {more} more"

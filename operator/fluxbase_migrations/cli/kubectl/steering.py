@@ -13,20 +13,20 @@ MANAGER: Final = "kubectl-fluxbase"
 """Field manager of what the plugin writes, by which it knows it again."""
 
 
-def rollback(found: Json, track: Track, target: int | None) -> Json:
-    """The merge patch for a track's target; None removes it, and with it the plugin's leave to roll back."""
+def rollback(migration_set: Json, track: Track, target: int | None) -> Json:
+    """The merge patch for a track's target; None removes it, and ``rollback`` if the plugin has set that."""
     change: dict[str, Any] = {"targetVersion": target}
-    before = found.get("spec", {}).get("tracks", {}).get(track, {}).get("rollback")
+    before = migration_set.get("spec", {}).get("tracks", {}).get(track, {}).get("rollback")
     if target is not None and before != Rollback.ALLOW:
         change["rollback"] = str(Rollback.ALLOW)
-    if target is None and _is_ours(found, track, "rollback"):
+    if target is None and _is_ours(migration_set, track, "rollback"):
         change["rollback"] = None  # a null removes the field
     return {"spec": {"tracks": {str(track): change}}}
 
 
-def _is_ours(found: Json, track: Track, field: str) -> bool:
+def _is_ours(migration_set: Json, track: Track, field: str) -> bool:
     """Whether the plugin wrote a field of a track last."""
-    for entry in found["metadata"].get("managedFields") or ():
+    for entry in migration_set["metadata"].get("managedFields") or ():
         fields = entry.get("fieldsV1", {}).get("f:spec", {}).get("f:tracks", {}).get(f"f:{track}", {})
         if entry.get("manager") == MANAGER and f"f:{field}" in fields:
             return True
@@ -34,21 +34,21 @@ def _is_ours(found: Json, track: Track, field: str) -> bool:
 
 
 def unknown_version(
-    found: Json, track: Track, version: int, read_config_map: Callable[[str], Json]
+    migration_set: Json, track: Track, version: int, read_config_map: Callable[[str], Json]
 ) -> str | None:
-    """Why ``version`` is none that a force should record; None if it is one, or nobody can tell.
+    """Why ``version`` is none that a force should record; None if it may, or if that is not known.
 
     ``read_config_map`` raises LookupError where there is none of that name.
     """
     if version == NIL:
         return None
-    source = found.get("spec", {}).get("tracks", {}).get(track, {}).get("source")
+    source = migration_set.get("spec", {}).get("tracks", {}).get(track, {}).get("source")
     if source is not None and "persistentVolumeClaim" in source:
-        latest = found.get("status", {}).get("tracks", {}).get(track, {}).get("latest")
-        known = latest is None or version <= latest
-        return None if known else f"the last run found versions up to {latest} on the volume"
+        latest = migration_set.get("status", {}).get("tracks", {}).get(track, {}).get("latest")
+        is_known = latest is None or version <= latest
+        return None if is_known else f"the last run found versions up to {latest} on the volume"
     try:
-        versions = source_files(found, track, read_config_map).versions
+        versions = source_files(migration_set, track, read_config_map).versions
     except LookupError as error:
         return str(error)
     except InvalidSource:

@@ -24,24 +24,27 @@ def cluster(operators: Sequence[Json] | str, resource: Json | str, width: int | 
     else:
         yield "Operator:"
         heading = ("NAMESPACE", "NAME", "VERSION", "READY", "IMAGE")
-        rows = [heading, *(_operator(one) for one in operators)]
+        rows = [heading, *(_operator(operator) for operator in operators)]
         yield from (f"  {line}" for line in table(rows, width and width - 2, (4,)))
     yield f"Resource: {resource if isinstance(resource, str) else _resource(resource)}"
 
 
-def _operator(found: Json) -> tuple[str, ...]:
-    metadata, containers = found["metadata"], found["spec"]["template"]["spec"]["containers"]
-    ready, wanted = found.get("status", {}).get("readyReplicas") or 0, found["spec"].get("replicas", 1)
+def _operator(deployment: Json) -> tuple[str, ...]:
+    metadata, containers = deployment["metadata"], deployment["spec"]["template"]["spec"]["containers"]
+    ready, desired = (
+        deployment.get("status", {}).get("readyReplicas") or 0,
+        deployment["spec"].get("replicas", 1),
+    )
     return (
         metadata["namespace"],
         metadata["name"],
         (metadata.get("labels") or {}).get(LABEL_VERSION, "<unknown>"),
-        f"{ready}/{wanted}",
-        ", ".join(one["image"] for one in containers),
+        f"{ready}/{desired}",
+        ", ".join(container["image"] for container in containers),
     )
 
 
-def _resource(found: Json) -> str:
-    served = [one["name"] for one in found["spec"]["versions"] if one.get("served")]
-    text = f"{found['metadata']['name']}, serves {', '.join(served)}"
+def _resource(definition: Json) -> str:
+    served = [version["name"] for version in definition["spec"]["versions"] if version.get("served")]
+    text = f"{definition['metadata']['name']}, serves {', '.join(served)}"
     return text if VERSION in served else f"{text}; this program needs {API_VERSION}"
