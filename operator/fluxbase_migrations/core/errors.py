@@ -127,7 +127,7 @@ class SourceEmpty(MigrationError):
 
 
 class Unreachable(MigrationError):
-    """No connection could be made: the server, the network or a name is missing, for the time being."""
+    """No connection for now: the server, the network or a name is missing."""
 
     outcome = Outcome.UNREACHABLE
 

@@ -49,7 +49,7 @@ def clean(text: str) -> str:
 
 
 def parse(line: str) -> tuple[str, Mapping[str, Any]] | None:
-    """Message and fields of a line that the operator reads; None for every other one."""
+    """Message and fields of a line that the operator reads; None for any other line."""
     if line.startswith("{"):
         return _parse_json(line)
     for message in _READ:
@@ -60,7 +60,7 @@ def parse(line: str) -> tuple[str, Mapping[str, Any]] | None:
 
 
 def plan_line(line: str) -> str | None:
-    """The line of a plan that a line of the log holds; None for every other one."""
+    """The line of a plan that a line of the log holds; None for any other line."""
     if line.startswith(PLAN_MARK):
         return visible(line.removeprefix(PLAN_MARK).removeprefix(" "))
     if not line.startswith("{"):

@@ -182,7 +182,7 @@ def _approve(plan: SetPlan | None, value: str) -> tuple[str, str]:
     """Only the plan that waits can be approved: an approval of another plan does not count for it.
 
     Raises:
-        ValueError: it is another one, or none waits.
+        ValueError: another plan waits, or none.
     """
     digest = approved_digest(value)
     if plan is None:

@@ -1,4 +1,4 @@
-"""Facts belong to one database: those of another one are dropped before anything is decided from them."""
+"""Facts belong to one database: those of another are dropped before anything is decided from them."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -95,7 +95,7 @@ def _with_plan(record: TrackStatus, result: Result | None) -> TrackStatus:
         keep = record.approved is not None and not _has_applied(result)
         return record if keep else replace(record, plan=None, approved=None)
     same = record.plan is not None and record.plan.digest == result.plan.digest
-    # Of a run that carried it, the runner has found that it does not hold any more.
+    # A run carried it, and the runner has reported that it no longer matches the plan.
     approved = record.approved if same and record.approved != record.commands.approve else None
     return replace(record, plan=result.plan, approved=approved)
 

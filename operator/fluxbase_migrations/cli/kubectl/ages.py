@@ -9,7 +9,7 @@ from fluxbase_migrations.core import durations
 UNKNOWN: Final = "<unknown>"
 _MINUTE, _HOUR, _DAY, _YEAR = 60, 3_600, 86_400, 365 * 86_400
 _SCALES: Final = (
-    # below, in, and in what the rest is told; None: it is left out
+    # below this age: its unit, and the unit of the rest; None: no rest is shown
     (2 * _MINUTE, 1, None),
     (10 * _MINUTE, _MINUTE, 1),
     (3 * _HOUR, _MINUTE, None),

@@ -206,7 +206,7 @@ def _runs(jobs: Sequence[Json], now: datetime) -> Rows:
 
 
 def _created(job: Json) -> tuple[str, bool, int]:
-    """When; within one second, the user track's Job came after the system track's."""
+    """A sort key: time of creation; within one second, the user track's Job follows the system track's."""
     metadata = job["metadata"]
     run = metadata["labels"].get(LABEL_RUN, "")
     later = metadata["labels"].get(LABEL_TRACK) == Track.USER

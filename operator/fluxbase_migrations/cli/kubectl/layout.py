@@ -10,7 +10,7 @@ from fluxbase_migrations.core.text import cut, visible
 
 _GAP: Final = "   "  # as kubectl's
 _NARROWEST: Final = 12
-"""No column is made narrower: what is left of it would say nothing."""
+"""No column is made narrower: it would be unreadable."""
 
 
 def columns() -> int | None:

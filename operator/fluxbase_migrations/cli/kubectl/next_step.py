@@ -71,7 +71,7 @@ def _ours(migration_set: Json, command: str, *arguments: str) -> str:
 
 
 def _of_track(track: Track) -> tuple[str, ...]:
-    """The user track is the default of the commands that are about one."""
+    """The user track is the default of the commands that are about a track."""
     return () if track is Track.USER else ("--track", track)
 
 
@@ -126,7 +126,7 @@ def _patch(migration_set: Json, track: Track, fields: Mapping[str, str | int]) -
 
 
 def _baseline(migration_set: Json, track: Track, state: Json) -> NextStep | None:
-    """The version of another tool's table, where it is one of ours."""
+    """The version of another tool's table, where it is a version of ours."""
     match = _TAKE_OVER.search(state.get("error", {}).get("hint", ""))
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""What a rollback or a force will do, told before it is asked for: pure functions of set and files."""
+"""What a rollback or a force will do, shown before it is requested: pure functions of set and files."""
 
 from collections.abc import Callable, Iterator
 from typing import Final

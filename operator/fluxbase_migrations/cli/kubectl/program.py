@@ -20,7 +20,7 @@ __all__ = ["COMMANDS", "main", "parser"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0 done, 1 failed, 2 usage. A reader that has seen enough is no failure."""
+    """Run one command; return 0 done, 1 failed, 2 usage. A closed output (``| head``) is no failure."""
     prepare_streams()
     try:
         try:

@@ -99,7 +99,7 @@ def _error(state: Json) -> Iterator[str]:
 
 
 def _findings(state: Json) -> Iterator[str]:
-    """What the last run found worth a warning."""
+    """Warnings and exposed objects of the last run."""
     for warning in state.get("warnings", []):
         yield f"          warning: {warning}"
     exposures = state.get("exposures", [])

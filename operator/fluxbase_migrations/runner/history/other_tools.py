@@ -188,7 +188,7 @@ ORDER BY n.nspname <> 'public', n.nspname, c.relname
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A table that some tool made."""
+    """A version table of a tool."""
 
     table: TableName
     tool: Tool
@@ -202,7 +202,7 @@ class Recorded:
     text: str
     """For a person."""
     number: int | None
-    """Our version; None: it cannot be told from the table alone."""
+    """Our version; None: the table alone does not tell it."""
     failed: bool
 
 

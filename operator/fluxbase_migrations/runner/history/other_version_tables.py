@@ -1,8 +1,8 @@
 """Before the first file of a track runs: does another version table say that the files were applied already?
 
 golang-migrate keeps its version in ``public.schema_migrations``, or wherever ``x-migrations-table`` says, and
-other tools in tables of their own. Taken for a fresh database, one that they have migrated would get
-every file a second time.
+other tools in tables of their own. If a database that they have migrated were taken
+for an empty one, every file would be applied a second time.
 """
 
 import shlex
@@ -231,7 +231,7 @@ def _takeover_command(track: Track, table: TableName, other_table: _OtherTable) 
 
 
 def _by_number(tool: Tool) -> str:
-    """The hint where the number has to be looked up in the files."""
+    """The hint where only the files tell the number."""
     if tool.importer is not None:
         command = f"{_PROGRAM} import {tool.importer} DIR"
         return f"{_PROGRAM} baseline NUMBER, which {command} says of each of its files"
