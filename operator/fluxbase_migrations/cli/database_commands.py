@@ -76,54 +76,54 @@ def _status(session: _Session) -> int:
     from fluxbase_migrations.cli.status import show
 
     tracks = session.call.tracks_to_show(session.log)
-    return show(verbs.status(session.setup, tracks), session.call.given.form)
+    return show(verbs.status(session.setup, tracks), session.call.arguments.form)
 
 
 def _plan(session: _Session) -> int:
     from fluxbase_migrations.cli.plan import plan
 
-    call, given = session.call, session.call.given
-    if call.track is None and (given.count is not None or given.to is not None):  # as `up` and `goto`
+    call, arguments = session.call, session.call.arguments
+    if call.track is None and (arguments.count is not None or arguments.to is not None):  # as `up` and `goto`
         tracks = [(Track.USER, call.files(session.log))]
     else:
         tracks = call.tracks_to_show(session.log)
-    return plan(session.setup, tracks, given)
+    return plan(session.setup, tracks, arguments)
 
 
 def _history(session: _Session) -> int:
     from fluxbase_migrations.cli.history import show
 
-    given = session.call.given
-    limit = None if given.all else given.n
-    return show(verbs.history(session.setup, limit, given.of_version), given.form)
+    arguments = session.call.arguments
+    limit = None if arguments.all else arguments.n
+    return show(verbs.history(session.setup, limit, arguments.of_version), arguments.form)
 
 
 def _force(session: _Session) -> int:
-    return verbs.force(session.setup, session.call.given.target)
+    return verbs.force(session.setup, session.call.arguments.target)
 
 
 def _baseline(session: _Session) -> int:
-    given = session.call.given
-    if given.other is None:
-        return verbs.baseline(session.setup, given.target, None, None)
+    arguments = session.call.arguments
+    if arguments.other is None:
+        return verbs.baseline(session.setup, arguments.target, None, None)
     files = session.call.files_if_any(session.log)
-    return verbs.baseline(session.setup, given.target, TableName.parse(given.other), files)
+    return verbs.baseline(session.setup, arguments.target, TableName.parse(arguments.other), files)
 
 
 def _goto(session: _Session) -> int:
-    return verbs.goto(session.setup, session.call.files(session.log), session.call.given.target)
+    return verbs.goto(session.setup, session.call.files(session.log), session.call.arguments.target)
 
 
 def _up(session: _Session) -> int:
-    return verbs.up(session.setup, session.call.files(session.log), session.call.given.count)
+    return verbs.up(session.setup, session.call.files(session.log), session.call.arguments.count)
 
 
 def _down(session: _Session) -> int:
-    given = session.call.given
-    if given.all and not given.yes and not _is_confirmed(session.stop):
+    arguments = session.call.arguments
+    if arguments.all and not arguments.yes and not _is_confirmed(session.stop):
         session.log.error("not confirmed, nothing was reverted")
         return 1
-    limit = None if given.all else 1 if given.count is None else given.count
+    limit = None if arguments.all else 1 if arguments.count is None else arguments.count
     return verbs.down(session.setup, session.call.files(session.log), limit)
 
 
@@ -175,7 +175,7 @@ def _print_next_step(
     step = next_step(
         outcome,
         info,
-        Typed(call.given),
+        Typed(call.arguments),
         versions,
         dirty_version=dirty_version,
         track=track,

@@ -19,14 +19,14 @@ def working_directory() -> Path:
         return Path()
 
 
-def _completion(given: argparse.Namespace) -> int:
-    return completion.script(PROGRAM, given.shell)
+def _completion(arguments: argparse.Namespace) -> int:
+    return completion.script(PROGRAM, arguments.shell)
 
 
-def _system(given: argparse.Namespace) -> int:
+def _system(arguments: argparse.Namespace) -> int:
     from fluxbase_migrations.system import roles_sql
 
-    print(roles_sql(given.login), end="")
+    print(roles_sql(arguments.login), end="")
     return 0
 
 
@@ -35,28 +35,28 @@ def _config(call: Invocation) -> int:
 
     located = config.located(os.environ, working_directory())
     config.export_libpq(call.variables)
-    return show(call.given, located)
+    return show(call.arguments, located)
 
 
 def _create(call: Invocation) -> int:
     from fluxbase_migrations.cli.create import GolangNumbers, create
 
     try:
-        golang = GolangNumbers.of(call.given)
+        golang = GolangNumbers.of(call.arguments)
     except ValueError as error:
         usage_error(str(error))
     if golang is None:
-        return create(Path(call.source_path), call.given.name)
-    return create(Path(getattr(call.given, "dir", ".")), call.given.name, golang.prefix)
+        return create(Path(call.source_path), call.arguments.name)
+    return create(Path(getattr(call.arguments, "dir", ".")), call.arguments.name, golang.prefix)
 
 
 def _import(call: Invocation) -> int:
     from fluxbase_migrations.cli.importing import Tool
     from fluxbase_migrations.cli.importing.command import import_files
 
-    given = call.given
-    target = Path(given.to or call.source_path)
-    return import_files(Tool(given.tool), Path(given.directory), target, dry_run=given.dry_run)
+    arguments = call.arguments
+    target = Path(arguments.to or call.source_path)
+    return import_files(Tool(arguments.tool), Path(arguments.directory), target, dry_run=arguments.dry_run)
 
 
 def _job(call: Invocation) -> int:
@@ -69,18 +69,18 @@ def _job(call: Invocation) -> int:
 def _lint(call: Invocation) -> int:
     from fluxbase_migrations.cli.lint import lint
 
-    return lint(_directory(call), call.given, call.unknown_files, call.log())
+    return lint(_directory(call), call.arguments, call.unknown_files, call.log())
 
 
 def _validate(call: Invocation) -> int:
     from fluxbase_migrations.cli.validate import validate
 
-    given = call.given
-    return validate(_directory(call), given.form, write=given.write, unknown_files=call.unknown_files)
+    arguments = call.arguments
+    return validate(_directory(call), arguments.form, write=arguments.write, unknown_files=call.unknown_files)
 
 
 def _directory(call: Invocation) -> Path:
-    return Path(call.given.directory or call.source_path)
+    return Path(call.arguments.directory or call.source_path)
 
 
 WITHOUT_SETTINGS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {

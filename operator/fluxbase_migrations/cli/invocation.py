@@ -35,7 +35,7 @@ def usage_error(message: str) -> NoReturn:
 class Invocation:
     """A command with its options and settings."""
 
-    given: argparse.Namespace
+    arguments: argparse.Namespace
     """The command line."""
     options: Mapping[str, Any]
     """The shared options, from the command line or from variables; only those that were set."""
@@ -45,7 +45,7 @@ class Invocation:
     @property
     def command(self) -> str:
         """``up``, ``status`` and so on."""
-        name: str = self.given.command
+        name: str = self.arguments.command
         return name
 
     @property

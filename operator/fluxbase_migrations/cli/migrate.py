@@ -33,12 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     if completion.ASKED in os.environ:
         completion.answer(parser())
-    given = _parse(words)
-    if given.command in file_commands.WITHOUT_SETTINGS:
-        return file_commands.WITHOUT_SETTINGS[given.command](given)
+    arguments = _parse(words)
+    if arguments.command in file_commands.WITHOUT_SETTINGS:
+        return file_commands.WITHOUT_SETTINGS[arguments.command](arguments)
     try:
         variables = config.load(os.environ, file_commands.working_directory())
-        call = Invocation(given, chosen_options(given, variables), variables)
+        call = Invocation(arguments, chosen_options(arguments, variables), variables)
     except config.ConfigError as error:
         usage_error(without_connection(str(error)))
     if command := file_commands.COMMANDS.get(call.command):
@@ -51,17 +51,20 @@ def _run(words: Sequence[str]) -> int:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     """The command line, as far as it does not contradict itself."""
-    given = parser(words).parse_args(without_booleans(words))
-    match given.command:
+    arguments = parser(words).parse_args(without_booleans(words))
+    match arguments.command:
         case "down":
-            given.all, given.yes = given.all or given.all_unasked, given.yes or given.all_unasked
-            if given.all and given.count is not None:
+            arguments.all, arguments.yes = (
+                arguments.all or arguments.all_unasked,
+                arguments.yes or arguments.all_unasked,
+            )
+            if arguments.all and arguments.count is not None:
                 usage_error("down takes a number or --all, not both")
-        case "plan" if given.count is not None and given.to is not None:
+        case "plan" if arguments.count is not None and arguments.to is not None:
             usage_error("plan takes a number or --to V, not both")
-        case "baseline" if (given.target is None) == (given.other is None):
+        case "baseline" if (arguments.target is None) == (arguments.other is None):
             usage_error("baseline takes a version or --from SCHEMA.NAME")
-    return given
+    return arguments
 
 
 if __name__ == "__main__":
