@@ -123,6 +123,16 @@ def test_a_plan_runs_as_it_was_approved(pod: Pod, connection: psycopg.Connection
     assert pod.run(manual(pod, FILES)).outcome is Outcome.NO_CHANGE
 
 
+def test_a_plan_says_what_was_edited_since(pod: Pod) -> None:
+    """Whoever approves the next file should know that an earlier one is not what the database has."""
+    plan = approved(pod.run(manual(pod, FILES)))
+    assert pod.run(manual(pod, FILES, approved=plan)).outcome is Outcome.APPLIED
+    pod.run(
+        manual(pod, {**FILES, "001_a.up.sql": "CREATE TABLE z ();", "003_c.up.sql": "CREATE TABLE c ();"})
+    )
+    assert "001_a.up.sql was edited after it was applied" in pod.output
+
+
 EDITS: list[tuple[str, Files]] = [
     ("a file was edited", {**FILES, "002_b.up.sql": "CREATE TABLE c (i int);"}),
     ("a file was renamed", {name.replace("002_b.up", "002_c.up"): text for name, text in FILES.items()}),
@@ -291,7 +301,7 @@ def test_the_whole_plan_is_in_the_log(pod: Pod, form: str) -> None:
 @pytest.mark.parametrize(
     ("sql", "unknown"),
     [("DO $$ BEGIN PERFORM 1; END $$", 1), (f"SELECT '{'x' * (8 << 20)}'", None)],
-    ids=["the grammar cannot tell", "too large to be looked into"],
+    ids=["the grammar cannot tell", "too large to be analysed"],
 )
 def test_what_is_not_known_of_a_plan_is_said_to_be_unknown(pod: Pod, sql: str, unknown: int | None) -> None:
     result = pod.run(manual(pod, {"001_a.up.sql": sql}))

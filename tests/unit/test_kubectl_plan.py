@@ -169,7 +169,7 @@ def test_a_plan_that_has_changed_meanwhile_is_not_approved(
     cluster = Busy(waiting(), now, now)
     assert commands.COMMANDS["approve"](cluster, options("approve", "shop", "--yes")) == 1
     assert cluster.taken == []
-    assert "the plan has changed meanwhile; nothing was approved" in capsys.readouterr().err
+    assert "the plan has changed; nothing was approved" in capsys.readouterr().err
 
 
 def test_nobody_is_asked_where_there_is_no_terminal(

@@ -190,7 +190,7 @@ def _approve(cluster: Cluster, options: argparse.Namespace) -> int:
             return _report(cluster, options, f"approved the plan {short(plan['digest'])}")
         migration_set = cluster.read()  # it was modified, but its plan may be the same
         if (latest := plan_view.waiting(migration_set)) is None or latest["digest"] != plan["digest"]:
-            return error("the plan has changed meanwhile; nothing was approved; see kubectl fluxbase plan")
+            return error("the plan has changed; nothing was approved; see kubectl fluxbase plan")
     return error("the set changes too often; nothing was approved; try again")
 
 

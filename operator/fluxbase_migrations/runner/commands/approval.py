@@ -231,13 +231,13 @@ def _with_logged_effects(
     log = track.log
     log.info(PLAN, source=track.label, files=track_plan.count, digest=track_plan.digest)
     if sum(len(step.file.content) for step in steps if step.file) > ANALYSED_BYTES:
-        log.warn("the files are too large to be looked into: what they lock is unknown", source=track.label)
+        log.warn("the files are too large to be analysed: what they lock is unknown", source=track.label)
         return track_plan
     try:
         return _with_effects(track, source, steps, track_plan, log)
     except Exception as error:  # the plan is what counts: what it locks is said to be unknown
         why = type(error).__name__
-        log.warn("the files cannot be looked into: what they lock is unknown", source=track.label, error=why)
+        log.warn("the files cannot be analysed: what they lock is unknown", source=track.label, error=why)
         return track_plan
 
 
@@ -250,7 +250,7 @@ def _with_effects(
 
     dirty = track_plan.start.failed_version is not None
     pending_plan = pending.of_steps(
-        track.session, track.label, track.table, track.row, steps, source, dirty=dirty
+        track.session, track.label, track.table, track.row, steps, source, track.entries(), dirty=dirty
     )
     for line in plan_text.lines([pending_plan]):
         log.plan(line, source=track.label)

@@ -137,10 +137,13 @@ def of_steps(
     row: Row,
     steps: Sequence[Step],
     source: MigrationFiles,
+    entries: Sequence[Entry],
     *,
     dirty: bool,
 ) -> TrackPlan:
     """The plan of ``steps``, in one read-only transaction; ``dirty``: the first has failed before.
+
+    ``entries`` are the track's history, oldest first.
 
     Raises:
         MigrationError: a file cannot be read as SQL.
@@ -149,7 +152,7 @@ def of_steps(
     session.query(BEGIN)
     try:
         marked = [(step, dirty and index == 0) for index, step in enumerate(steps)]
-        outlook = _Outlook(label, table, row, steps=marked)
+        outlook = _Outlook(label, table, row, steps=marked, warnings=_warnings(entries, source, row))
         return _plans(session, [outlook], {label: source})[0]
     finally:
         session.query("ROLLBACK")
@@ -198,14 +201,7 @@ def _outlook(
     outlook = _Outlook(track.value, (named or TableName(*TRACKING_TABLE[track])).resolved(session))
     outlook.row = version_table.peek(session, outlook.table)
     entries = _entries(session, outlook)
-    outlook.warnings += source.warnings
-    outlook.warnings += drift.drifted(entries, source)
-    late = drift.skipped_versions(entries, source, outlook.row.version)
-    if late:
-        listed = ", ".join(map(str, late[:10])) + (" …" if len(late) > 10 else "")
-        outlook.warnings.append(
-            f"version {listed} is out of order: below the recorded version, never applied"
-        )
+    outlook.warnings += _warnings(entries, source, outlook.row)
     if not source.versions:
         outlook.warnings.append("there are no migration files")
     try:
@@ -215,6 +211,16 @@ def _outlook(
     except MigrationError as error:
         outlook.error = error.info
     return outlook
+
+
+def _warnings(entries: Sequence[Entry], source: MigrationFiles, row: Row) -> list[str]:
+    """What the files should not be: edited since, out of order."""
+    warnings = [*source.warnings, *drift.drifted(entries, source)]
+    late = drift.skipped_versions(entries, source, row.version)
+    if late:
+        listed = ", ".join(map(str, late[:10])) + (" …" if len(late) > 10 else "")
+        warnings.append(f"version {listed} is out of order: below the recorded version, never applied")
+    return warnings
 
 
 def _entries(session: Session, outlook: _Outlook) -> list[Entry]:
