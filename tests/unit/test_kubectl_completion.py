@@ -28,10 +28,14 @@ contexts:
 """
 
 
-def asked(*words: str, directory: Path, program: str = "kubectl_complete-fluxbase") -> tuple[list[str], int]:
+# The image has no program for it: nobody types there.
+COMPLETER = [sys.executable, "-c", "from fluxbase_migrations.cli.kubectl.completing import main; main()"]
+
+
+def asked(*words: str, directory: Path) -> tuple[list[str], int]:
     """The words that kubectl is told, without their descriptions, and the directive; nothing on stderr."""
     done = subprocess.run(
-        [BIN / program, *words],
+        [*COMPLETER, *words],
         env=environment({"KUBECONFIG": str(directory / "kubeconfig")}),
         cwd=directory,
         capture_output=True,
@@ -78,9 +82,7 @@ def test_kubectl_is_told_what_may_follow(
 
 
 def test_each_command_is_described() -> None:
-    done = subprocess.run(
-        [BIN / "kubectl_complete-fluxbase", "li"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([*COMPLETER, "li"], capture_output=True, text=True, check=True)
     assert done.stdout == "list\tList the sets: versions of both tracks, ready or why not.\n:4\n"
 
 
