@@ -182,7 +182,7 @@ async def test_somebody_elses_rights_are_those_that_count(cluster: Cluster, kube
 async def test_a_set_that_does_not_exist_is_named(cluster: Cluster, kubectl: Kubectl) -> None:
     refused = await kubectl("describe", "nothing")
     assert (refused.code, refused.out) == (1, "")
-    assert f"there is no FluxbaseMigrationSet nothing in {cluster.namespace}" in refused.err
+    assert f"there is no FluxbaseMigrationSet nothing in namespace {cluster.namespace}" in refused.err
 
 
 async def test_the_version_of_the_resource_is_read_from_the_cluster(

@@ -84,15 +84,18 @@ def _with_cluster(options: argparse.Namespace) -> int:
     if options.command == "version":  # also where no cluster answers
         print(versions.client(), flush=True)
     try:
-        return COMMANDS[options.command](Cluster(options), options)
+        cluster = Cluster(options)
+        return COMMANDS[options.command](cluster, options)
     except ConfigException as problem:
         return error(f"no cluster to talk to: {problem}; give --kubeconfig or set KUBECONFIG")
     except HTTPError as problem:
         return error(f"the API server does not answer: {problem}")
     except ApiException as problem:
         if problem.status == 404 and "name" in options and options.command != "create":
-            where = f"{options.namespace or 'the current namespace'}"
-            return error(f"there is no FluxbaseMigrationSet {options.name} in {where}")
+            return error(
+                f"there is no FluxbaseMigrationSet {options.name} in namespace {cluster.namespace};"
+                " kubectl fluxbase list -A shows those of all namespaces"
+            )
         return error(f"the API server refused: {set_view.api_message(problem.body, problem.reason)}")
 
 
