@@ -295,10 +295,17 @@ def test_a_deleted_working_directory_is_no_traceback(
         (("version",), "postgres://user:password@host:5432/name), or DB_HOST"),
         (("version", "--table", "postgres://u:secret@h"), "--table: 'postgres://…"),
         (("version", "--table", "one"), "argument --table: 'one' is not schema.name"),
-        (("up", "1", "2"), "unrecognized arguments"),
+        (
+            ("up", "1", "2"),
+            "fluxbase-migrate up: error: unknown argument 2; fluxbase-migrate up --help shows",
+        ),
+        (("version", "--databse-url=postgres://u:secret@h"), "--databse-url=postgres://…; fluxbase-migrate"),
+        (("upp",), "unknown command 'upp', did you mean up?; fluxbase-migrate --help lists the commands"),
+        (("xyz",), "error: unknown command 'xyz'; fluxbase-migrate --help lists the commands"),
+        (("drop", "-f"), "drop is left out: drop and create the database"),
         (("create", "/ /"), "is no name for a file"),
         (("up", "--recovery", "x\x1b[2J\n"), "is not one of"),
-        ((), "required: COMMAND"),
+        ((), "Run migrations:"),
     ],
 )
 def test_a_usage_error_is_one_and_says_what_would_do(

@@ -10,6 +10,7 @@ from fluxbase_migrations.cli.kubectl import completing, set_view, versions
 from fluxbase_migrations.cli.kubectl.arguments import parser
 from fluxbase_migrations.cli.kubectl.cluster import Cluster
 from fluxbase_migrations.cli.kubectl.commands import COMMANDS, DONE, FAILED, dry_run, error
+from fluxbase_migrations.cli.usage import parse
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.extras import Extra, missing
 from fluxbase_migrations.core.text import visible
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command(arguments: Sequence[str] | None) -> int:
     if completion.ASKED in os.environ:
         completing.answer_shell()
-    options = parser().parse_args(arguments)
+    options = parse(parser(), arguments)
     try:
         return _alone(options) if _needs_no_cluster(options) else _with_cluster(options)
     except ModuleNotFoundError as problem:
