@@ -140,6 +140,18 @@ async def test_a_rollback_tells_its_files_and_waits_for_its_outcome(
     assert "rolled back to version 1" in rolled.out.splitlines()[-1]
 
 
+async def test_a_config_map_that_is_there_gets_new_files_as_is_said(
+    cluster: Cluster, kubectl: Kubectl, directory: Path
+) -> None:
+    assert (await kubectl(*creating(directory))).code == 0
+    refused = await kubectl(*creating(directory))
+    assert refused.code == 1
+    says, step = refused.err.splitlines()
+    assert '"shop-migrations" already exists' in says
+    command = f"kubectl create configmap shop-migrations -n {cluster.namespace} --from-file={directory}"
+    assert step.startswith(f"next: {command} --dry-run=client -o yaml | kubectl replace -f -")
+
+
 async def test_a_name_that_is_taken_leaves_nothing_behind(
     cluster: Cluster, kubectl: Kubectl, directory: Path
 ) -> None:

@@ -318,6 +318,17 @@ def test_a_usage_error_is_one_and_says_what_would_do(
     assert "\x1b" not in done.stderr
 
 
+def test_more_than_there_are_is_said_in_more_than_golang_migrates_words(
+    database: Database, tmp_path: Path
+) -> None:
+    write_files(tmp_path / "migrations", FILES)
+    done = typed("up", "9", directory=tmp_path, DATABASE_URL=database.dsn)
+    there = sum(name.endswith(".up.sql") for name in FILES)
+    assert done.returncode == 1
+    said = f"limit {9 - there} short; hint: {there} of the 9 that were asked for were there, and are done"
+    assert said in done.stdout + done.stderr
+
+
 def test_the_largest_duration_is_one_that_postgresql_takes(database: Database, tmp_path: Path) -> None:
     write_files(tmp_path / "migrations", FILES)
     largest = "--statement-timeout=2147483647ms", "--ddl-lock-timeout=2147483647ms", "--lock-timeout=596h31m"

@@ -193,6 +193,10 @@ def test_a_set_that_nobody_has_looked_at_is_shown_as_such() -> None:
     assert advice.strip().startswith("no operator has picked it up")
 
 
+def test_a_suspended_set_says_what_resumes_it() -> None:
+    assert "until kubectl fluxbase resume shop, or spec.suspend=false" in render(suspended())
+
+
 def test_options_are_taken_before_and_after_the_command() -> None:
     before = parser().parse_args(["-n", "shop", "status", "x"])
     after = parser().parse_args(["status", "x", "-n", "shop"])

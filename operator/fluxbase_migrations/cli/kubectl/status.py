@@ -44,7 +44,8 @@ def _lines(migration_set: Json, step: NextStep | None) -> Iterator[str]:
     if because and not is_in_track and ready.get("message"):
         yield f"  {ready['message']}"
     if spec.get("suspend"):
-        yield "  suspended: no further run starts until spec.suspend is false"
+        resume = f"kubectl fluxbase resume {metadata['name']}"
+        yield f"  suspended: no further run starts until {resume}, or spec.suspend=false"
     for annotation, name in COMMANDS.items():
         command = status.get("commands", {}).get(name, {})
         if command.get("state") in (CommandState.WAITING, CommandState.REFUSED):
