@@ -121,7 +121,8 @@ def _tool(arguments: argparse.Namespace, _: Progress) -> int:
     name = arguments.command
     if name not in cluster.tools and name != "psql":
         raise ClusterError(f"{name} is not on PATH")
-    env = {**os.environ, **cluster.env}
+    # For kubectl's plugin; last, so that the directory's Python is nobody's.
+    env = {**os.environ, **cluster.env, "PATH": f"{os.environ.get('PATH', os.defpath)}:{shell.VENV}"}
     if name == "psql":
         env |= cluster.psql_env()
     return subprocess.run(

@@ -140,6 +140,18 @@ async def test_a_rollback_tells_its_files_and_waits_for_its_outcome(
     assert "rolled back to version 1" in rolled.out.splitlines()[-1]
 
 
+async def test_a_config_map_that_is_there_gets_new_files_as_is_said(
+    cluster: Cluster, kubectl: Kubectl, directory: Path
+) -> None:
+    assert (await kubectl(*creating(directory))).code == 0
+    refused = await kubectl(*creating(directory))
+    assert refused.code == 1
+    says, step = refused.err.splitlines()
+    assert '"shop-migrations" already exists' in says
+    command = f"kubectl create configmap shop-migrations -n {cluster.namespace} --from-file={directory}"
+    assert step.startswith(f"next: {command} --dry-run=client -o yaml | kubectl replace -f -")
+
+
 async def test_a_name_that_is_taken_leaves_nothing_behind(
     cluster: Cluster, kubectl: Kubectl, directory: Path
 ) -> None:
@@ -182,7 +194,7 @@ async def test_somebody_elses_rights_are_those_that_count(cluster: Cluster, kube
 async def test_a_set_that_does_not_exist_is_named(cluster: Cluster, kubectl: Kubectl) -> None:
     refused = await kubectl("describe", "nothing")
     assert (refused.code, refused.out) == (1, "")
-    assert f"there is no FluxbaseMigrationSet nothing in {cluster.namespace}" in refused.err
+    assert f"there is no FluxbaseMigrationSet nothing in namespace {cluster.namespace}" in refused.err
 
 
 async def test_the_version_of_the_resource_is_read_from_the_cluster(

@@ -295,10 +295,17 @@ def test_a_deleted_working_directory_is_no_traceback(
         (("version",), "postgres://user:password@host:5432/name), or DB_HOST"),
         (("version", "--table", "postgres://u:secret@h"), "--table: 'postgres://…"),
         (("version", "--table", "one"), "argument --table: 'one' is not schema.name"),
-        (("up", "1", "2"), "unrecognized arguments"),
+        (
+            ("up", "1", "2"),
+            "fluxbase-migrate up: error: unknown argument 2; fluxbase-migrate up --help shows",
+        ),
+        (("version", "--databse-url=postgres://u:secret@h"), "--databse-url=postgres://…; fluxbase-migrate"),
+        (("upp",), "unknown command 'upp', did you mean up?; fluxbase-migrate --help lists the commands"),
+        (("xyz",), "error: unknown command 'xyz'; fluxbase-migrate --help lists the commands"),
+        (("drop", "-f"), "drop is left out: drop and create the database"),
         (("create", "/ /"), "is no name for a file"),
         (("up", "--recovery", "x\x1b[2J\n"), "is not one of"),
-        ((), "required: COMMAND"),
+        ((), "Run migrations:"),
     ],
 )
 def test_a_usage_error_is_one_and_says_what_would_do(
@@ -309,6 +316,17 @@ def test_a_usage_error_is_one_and_says_what_would_do(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_more_than_there_are_is_said_in_more_than_golang_migrates_words(
+    database: Database, tmp_path: Path
+) -> None:
+    write_files(tmp_path / "migrations", FILES)
+    done = typed("up", "9", directory=tmp_path, DATABASE_URL=database.dsn)
+    there = sum(name.endswith(".up.sql") for name in FILES)
+    assert done.returncode == 1
+    said = f"limit {9 - there} short; hint: {there} of the 9 that were asked for were there, and are done"
+    assert said in done.stdout + done.stderr
 
 
 def test_the_largest_duration_is_one_that_postgresql_takes(database: Database, tmp_path: Path) -> None:

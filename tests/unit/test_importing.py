@@ -329,7 +329,8 @@ def test_a_directory_without_migrations_is_an_error(
     assert import_files(tool, tmp_path, tmp_path / "ours", dry_run=False) == 1
     assert "there " in capsys.readouterr().err
     assert import_files(tool, tmp_path / "none", tmp_path / "ours", dry_run=False) == 1
-    assert "ERROR cannot import" in capsys.readouterr().err
+    missing = tmp_path / "none"
+    assert capsys.readouterr().err == f"ERROR cannot import {missing}: No such file or directory\n"
 
 
 def test_what_is_no_utf8_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

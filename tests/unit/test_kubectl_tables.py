@@ -16,6 +16,7 @@ from fluxbase_migrations.cli.kubectl.ages import UNKNOWN, age, short, timeout
 from fluxbase_migrations.cli.kubectl.arguments import EXAMPLES, parser
 from fluxbase_migrations.cli.kubectl.commands import COMMANDS
 from fluxbase_migrations.cli.kubectl.layout import columns, fitted, table
+from fluxbase_migrations.cli.kubectl.program import main
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -150,3 +151,24 @@ def test_common_options_are_explained_once_and_taken_everywhere(name: str) -> No
     for example in EXAMPLES.values():
         given = parser().parse_args([*example.split(), name, "x"])
         assert "x" in (given.namespace, given.context, given.kubeconfig, given.user)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param([], "Look at and steer FluxbaseMigrationSets.", id="no command: the help"),
+        pytest.param(["stauts"], "unknown command 'stauts', did you mean status?", id="a typo"),
+        pytest.param(
+            ["wait", "shop", "--for", "x"],
+            "kubectl fluxbase wait: error: unknown argument --for; kubectl fluxbase wait --help shows",
+            id="an option that the command does not have",
+        ),
+    ],
+)
+def test_a_command_line_that_is_not_understood_is_answered_with_what_would_do(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

@@ -83,6 +83,22 @@ def test_status_tells_when_the_next_retry_is() -> None:
     assert "next:" not in render(found)
 
 
+def test_a_track_that_waits_does_not_repeat_why_the_other_one_fails() -> None:
+    found = failed()
+    why = 'pod has not started: secret "shop-db" not found'
+    found["status"]["tracks"] = {
+        "system": {"phase": "Pending", "message": why},
+        "user": {
+            "phase": "Pending",
+            "reason": Reason.WAITING_FOR_SYSTEM,
+            "message": f"waiting for the system track; it is Pending: {why}",
+        },
+    }
+    shown = render(found)
+    assert shown.count(why) == 1
+    assert "          waiting for the system track; it is Pending" in shown.splitlines()
+
+
 def test_status_tells_what_the_tracks_do_not() -> None:
     found = failed()
     found["status"]["conditions"][0] |= {"reason": "ReconcileError", "message": "the spec cannot be read"}

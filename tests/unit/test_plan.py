@@ -105,6 +105,13 @@ def test_a_target_that_is_not_there_names_its_neighbours() -> None:
     with pytest.raises(TargetNotFound) as caught:
         plan.goto(FIXTURE, 1, 6)
     assert "4, 5, 7" in str(caught.value)
+    assert "down --all" not in str(caught.value)
+
+
+def test_version_0_is_answered_with_what_reverts_everything() -> None:
+    with pytest.raises(TargetNotFound) as caught:
+        plan.goto(FIXTURE, 1, 0)
+    assert "to revert everything: fluxbase-migrate down --all" in str(caught.value)
 
 
 def test_a_resource_rolls_back_only_when_allowed_and_complete() -> None:

@@ -129,6 +129,25 @@ def test_waiting_is_for_a_config_map_that_does_not_exist_yet() -> None:
     assert (made.done, made.text) == (None, "user track: ConfigMap files not found")
 
 
+@pytest.mark.parametrize(
+    ("condition", "text"),
+    [
+        pytest.param(
+            {"type": "Reconciling", "status": "True"}, "Failed: because", id="what is retried says why"
+        ),
+        pytest.param(
+            {"type": "Stalled", "status": "True"},
+            "user track: Applied, newer content is on its way",
+            id="what was final is about the content of before",
+        ),
+    ],
+)
+def test_waiting_for_newer_content_tells_what_keeps_it(condition: dict[str, str], text: str) -> None:
+    found = migration_set("False", digest="sha256:old")
+    found["status"]["conditions"].append(condition)
+    assert progress(found, read_config_map).text == text
+
+
 def test_status_names_version_dirty_flag_and_error_with_its_place() -> None:
     found = migration_set("False", stalled=True)
     found["status"]["tracks"]["user"].update(
@@ -169,7 +188,13 @@ def test_status_shows_what_is_exposed_with_what_closes_it_and_how_many_more() ->
 
 
 def test_a_set_that_nobody_has_looked_at_is_shown_as_such() -> None:
-    assert "not looked at yet" in render({"metadata": {"namespace": "a", "name": "b"}})
+    first, advice = render({"metadata": {"namespace": "a", "name": "b"}}).splitlines()
+    assert first == "a/b: not looked at yet"
+    assert advice.strip().startswith("no operator has picked it up")
+
+
+def test_a_suspended_set_says_what_resumes_it() -> None:
+    assert "until kubectl fluxbase resume shop, or spec.suspend=false" in render(suspended())
 
 
 def test_options_are_taken_before_and_after_the_command() -> None:

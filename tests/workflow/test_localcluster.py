@@ -1,5 +1,8 @@
 """The local cluster's table of parts, and the keys under which it keeps what it builds."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,21 @@ def test_a_dockerfile_that_copies_what_is_not_there_is_refused_with_the_name(tmp
     (tmp_path / "Dockerfile").write_text("FROM base\nCOPY gone.txt ./\n")
     with pytest.raises(ClusterError, match=r"copies gone\.txt"):
         dockerfile_inputs(tmp_path)
+
+
+def test_kubectl_finds_the_plugin_as_the_documentation_types_it(tmp_path: Path) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text('#!/bin/sh\nexec "kubectl-$@"\n')  # what the real one does with its first word
+    kubectl.chmod(0o755)
+    (tmp_path / "helm").symlink_to(kubectl)
+    (tmp_path / "config").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "dev.localcluster", "kubectl", "fluxbase", "version", "--client"],
+        cwd=REPOSITORY,
+        env={"PATH": f"{tmp_path}:{os.defpath}", "KUBECONFIG": str(tmp_path / "config"), "IMAGE": "any"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout[:8], done.stderr) == (0, "Client: ", "")

@@ -10,6 +10,7 @@ from fluxbase_migrations.cli import config, golang_arguments, help_texts, own_ve
 from fluxbase_migrations.cli.completion import SHELLS
 from fluxbase_migrations.cli.help_texts import Section
 from fluxbase_migrations.cli.importing import Tool
+from fluxbase_migrations.cli.usage import CommandParser
 from fluxbase_migrations.core.files import MAX_VERSION, NIL
 from fluxbase_migrations.core.golang import BOOLEANS
 from fluxbase_migrations.core.lazy_dataclass import dataclass
@@ -44,8 +45,10 @@ def without_connection(message: str) -> str:
     return _CONNECTION.sub(r"\1…", message)
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(CommandParser):
     """Its errors quote what was typed, but no password."""
+
+    instead = golang_arguments.INSTEAD
 
     def error(self, message: str) -> NoReturn:
         super().error(visible(without_connection(message)))
@@ -312,9 +315,7 @@ def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:
         version=own_version.LINE,
         help="print this program's version",
     )
-    commands = top.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS, prog=PROGRAM
-    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS, prog=PROGRAM)
     texts: dict[str, str] = {}
 
     def add(name: str, text: str, argument: str = "") -> argparse.ArgumentParser:

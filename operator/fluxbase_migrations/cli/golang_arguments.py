@@ -16,6 +16,8 @@ DATABASE: Final = "golang_database"
 DEFAULT_TABLE: Final = "schema_migrations"
 """In the connection's current schema, unless the URL's x-migrations-table names another one."""
 
+INSTEAD: Final = {"drop": "drop is left out: drop and create the database, with dropdb and createdb"}
+"""Its commands that are not here."""
 
 _SWITCHES: Final = frozenset(("all", "help", "seq", "verbose", "version"))
 """golang-migrate's options without a value, without their dashes."""

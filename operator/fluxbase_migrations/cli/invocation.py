@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from fluxbase_migrations.cli import output
 from fluxbase_migrations.cli.arguments import DEFAULT_SOURCE, PROGRAM, SOURCE_VARIABLE
+from fluxbase_migrations.cli.usage import USAGE_ERROR
 from fluxbase_migrations.core.defaults import CONNECT_PATIENCE, LOCK_TIMEOUT
 from fluxbase_migrations.core.files import MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from fluxbase_migrations.runner.commands.verbs import Setup
     from fluxbase_migrations.runner.connection.signals import Stop
 
-USAGE_ERROR: Final = 2
-"""Exit code."""
 RUNNING: Final = ("run", "up", "down", "goto")
 """Commands that run files."""
 

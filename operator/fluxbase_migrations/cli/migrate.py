@@ -16,7 +16,9 @@ from fluxbase_migrations.cli.arguments import (
     without_connection,
 )
 from fluxbase_migrations.cli.golang_arguments import without_booleans
-from fluxbase_migrations.cli.invocation import USAGE_ERROR, Invocation, usage_error
+from fluxbase_migrations.cli.invocation import Invocation, usage_error
+from fluxbase_migrations.cli.usage import USAGE_ERROR, parse
+from fluxbase_migrations.core.text import visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +53,7 @@ def _run(words: Sequence[str]) -> int:
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     """The command line, as far as it does not contradict itself."""
-    arguments = parser(words).parse_args(without_booleans(words))
+    arguments = parse(parser(words), without_booleans(words), lambda word: visible(without_connection(word)))
     match arguments.command:
         case "down":
             arguments.all, arguments.yes = (

@@ -250,6 +250,8 @@ class TargetNotFound(MigrationError):
             if nearest
             else "the source has no files"
         )
+        if version == 0:  # what a set's targetVersion and kubectl fluxbase rollback take for nothing applied
+            hint += "; to revert everything: fluxbase-migrate down --all"
         return cls(f"no migration found for version {version}", hint=hint)
 
     @classmethod

@@ -53,7 +53,8 @@ def import_files(tool: Tool, directory: Path, target: Path, *, dry_run: bool) ->
         if not refused and not dry_run:
             _write(target, contents)
     except OSError as error:
-        print(visible(f"ERROR cannot import {directory}: {error}"), file=sys.stderr)
+        where = "" if error.filename in (None, str(directory)) else f"{error.filename}: "
+        print(visible(f"ERROR cannot import {directory}: {where}{error.strerror}"), file=sys.stderr)
         return 1
     for remark in remarks:
         print(visible(str(remark)), file=sys.stderr)

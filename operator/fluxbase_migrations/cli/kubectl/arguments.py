@@ -5,6 +5,7 @@ from typing import Final
 
 from fluxbase_migrations.cli.completion import SHELLS
 from fluxbase_migrations.cli.kubectl.ages import timeout
+from fluxbase_migrations.cli.usage import CommandParser
 from fluxbase_migrations.core.names import GROUP, KIND, PLURAL, SHORT_NAME, Track
 
 DEFAULT_KEY: Final = "url"
@@ -48,7 +49,7 @@ _COMPLETION: Final = (
 
 def parser() -> argparse.ArgumentParser:
     """The command line, for ``main`` and for the documentation's checks."""
-    top = argparse.ArgumentParser(
+    top = CommandParser(
         prog="kubectl fluxbase", description="Look at and steer FluxbaseMigrationSets.", epilog=EXIT_CODES
     )
     for names, text in _COMMON:
@@ -74,7 +75,7 @@ class _Commands:
     """The commands of ``top``, each of which takes the common options, too."""
 
     def __init__(self, top: argparse.ArgumentParser) -> None:
-        self._commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        self._commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(self, name: str, text: str, *, of_a_set: bool = True) -> argparse.ArgumentParser:
         # SUPPRESS: an option given before the command must not be reset by the command's own default.

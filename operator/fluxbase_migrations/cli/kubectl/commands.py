@@ -283,10 +283,23 @@ def _or_why(read: Callable[[], T]) -> T | str:
 
 
 def _create(cluster: Cluster, options: argparse.Namespace) -> int:
+    from kubernetes.client.exceptions import ApiException
+
     new_set = _new_set(options, cluster.namespace)
     bodies = creating.objects(new_set, _files(options.from_file))
     # Dry run of all before the first is created: a name that is taken leaves nothing behind.
-    dry_run_results = [cluster.create(body, dry_run=True) for body in bodies]
+    dry_run_results = []
+    for body in bodies:
+        try:
+            dry_run_results.append(cluster.create(body, dry_run=True))
+        except ApiException as problem:
+            if problem.status != 409:
+                raise
+            error(f"the API server refused: {set_view.api_message(problem.body, problem.reason)}")
+            if body["kind"] == "ConfigMap" and len(bodies) == 2:  # the other one is the set
+                step = creating.replacing(body["metadata"]["name"], cluster.namespace, options.from_file)
+                print(f"next: {visible(step)}", file=sys.stderr)
+            return FAILED
     dry = options.dry_run == "server"
     created = []
     for body, dry_run_result in zip(bodies, dry_run_results, strict=True):

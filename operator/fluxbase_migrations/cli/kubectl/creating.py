@@ -1,5 +1,6 @@
 """``kubectl fluxbase create``: ConfigMaps with the migration files, and the set that reads them."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -106,3 +107,10 @@ def _set(new_set: NewSet, names: list[str]) -> Json:
 
 def _metadata(new_set: NewSet, name: str) -> Json:
     return {"name": name, **({"namespace": new_set.namespace} if new_set.namespace else {})}
+
+
+def replacing(name: str, namespace: str, directory: str) -> str:
+    """The command that gives a ConfigMap that is there the directory's files."""
+    words = ["kubectl", "create", "configmap", name, "-n", namespace, f"--from-file={directory}"]
+    command = f"{shlex.join(words)} --dry-run=client -o yaml | kubectl replace -f -"
+    return f"{command}  # if the set exists, and its files are to change"

@@ -10,6 +10,7 @@ from fluxbase_migrations.cli.kubectl import completing, set_view, versions
 from fluxbase_migrations.cli.kubectl.arguments import parser
 from fluxbase_migrations.cli.kubectl.cluster import Cluster
 from fluxbase_migrations.cli.kubectl.commands import COMMANDS, DONE, FAILED, dry_run, error
+from fluxbase_migrations.cli.usage import parse
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.extras import Extra, missing
 from fluxbase_migrations.core.text import visible
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command(arguments: Sequence[str] | None) -> int:
     if completion.ASKED in os.environ:
         completing.answer_shell()
-    options = parser().parse_args(arguments)
+    options = parse(parser(), arguments)
     try:
         return _alone(options) if _needs_no_cluster(options) else _with_cluster(options)
     except ModuleNotFoundError as problem:
@@ -84,15 +85,18 @@ def _with_cluster(options: argparse.Namespace) -> int:
     if options.command == "version":  # also where no cluster answers
         print(versions.client(), flush=True)
     try:
-        return COMMANDS[options.command](Cluster(options), options)
+        cluster = Cluster(options)
+        return COMMANDS[options.command](cluster, options)
     except ConfigException as problem:
         return error(f"no cluster to talk to: {problem}; give --kubeconfig or set KUBECONFIG")
     except HTTPError as problem:
         return error(f"the API server does not answer: {problem}")
     except ApiException as problem:
         if problem.status == 404 and "name" in options and options.command != "create":
-            where = f"{options.namespace or 'the current namespace'}"
-            return error(f"there is no FluxbaseMigrationSet {options.name} in {where}")
+            return error(
+                f"there is no FluxbaseMigrationSet {options.name} in namespace {cluster.namespace};"
+                " kubectl fluxbase list -A shows those of all namespaces"
+            )
         return error(f"the API server refused: {set_view.api_message(problem.body, problem.reason)}")
 
 

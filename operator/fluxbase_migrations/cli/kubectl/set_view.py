@@ -126,6 +126,17 @@ def _unusable(files: dict[str, bytes], unknown_files: UnknownFiles) -> bool:
     return not source.versions
 
 
+def _before_newer_content(track: Track, state: Json, migration_set: Json) -> str:
+    """What the operator does before it applies the present content.
+
+    A failure that is final, or success, is about the content of before; what is retried is not.
+    """
+    ready = condition(migration_set, "Ready")
+    if condition(migration_set, "Reconciling").get("status") == "True" and ready.get("message"):
+        return f"{ready['reason']}: {ready['message']}"
+    return f"{track} track: {state.get('phase', 'Pending')}, newer content is on its way"
+
+
 def progress(migration_set: Json, read_config_map: Callable[[str], Json]) -> Waiting:
     """Whether the set has applied its present spec, commands and source content.
 
@@ -164,9 +175,7 @@ def progress(migration_set: Json, read_config_map: Callable[[str], Json]) -> Wai
             )
             if stalled.get("status") == "True" and never:
                 return Waiting(f"{ready['reason']}: {ready['message']}", False)
-            return Waiting(
-                f"{track} track: {state.get('phase', 'Pending')}, newer content is on its way", None
-            )
+            return Waiting(_before_newer_content(track, state, migration_set), None)
     if ready.get("status") == "True":
         return Waiting(f"{status.get('phase')}, {ready.get('message', '')}", True)
     text = f"{ready.get('reason', 'Pending')}: {ready.get('message', '')}"

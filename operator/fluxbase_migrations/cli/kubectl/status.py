@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 
+from fluxbase_migrations.api.reasons import Reason
 from fluxbase_migrations.cli.kubectl.layout import fitted
 from fluxbase_migrations.cli.kubectl.next_step import NextStep, next_step
 from fluxbase_migrations.cli.kubectl.set_view import COMMANDS, condition
@@ -33,6 +34,9 @@ def _lines(migration_set: Json, step: NextStep | None) -> Iterator[str]:
     if ready.get("status") != "True" and ready.get("reason"):
         because = f" ({ready['reason']})"
     yield f"{metadata['namespace']}/{metadata['name']}: {status.get('phase', 'not looked at yet')}{because}"
+    if not status:
+        where = metadata["namespace"]
+        yield f"  no operator has picked it up: one must run (kubectl fluxbase version) and watch {where}"
     tracks = status.get("tracks", {})
     is_in_track = any(
         state.get("message") and state["message"] in ready.get("message", "") for state in tracks.values()
@@ -40,7 +44,8 @@ def _lines(migration_set: Json, step: NextStep | None) -> Iterator[str]:
     if because and not is_in_track and ready.get("message"):
         yield f"  {ready['message']}"
     if spec.get("suspend"):
-        yield "  suspended: no further run starts until spec.suspend is false"
+        resume = f"kubectl fluxbase resume {metadata['name']}"
+        yield f"  suspended: no further run starts until {resume}, or spec.suspend=false"
     for annotation, name in COMMANDS.items():
         command = status.get("commands", {}).get(name, {})
         if command.get("state") in (CommandState.WAITING, CommandState.REFUSED):
@@ -48,7 +53,15 @@ def _lines(migration_set: Json, step: NextStep | None) -> Iterator[str]:
     for track in Track:
         if state := tracks.get(track):
             yield ""
-            yield from _track(track, state, step)
+            yield from _track(track, _without_repetition(state, tracks.get(Track.SYSTEM, {})), step)
+
+
+def _without_repetition(state: Json, system: Json) -> Json:
+    """The state of a track whose message, while it waits for the system track, does not quote that one's."""
+    message, quoted = str(state.get("message", "")), system.get("message")
+    if state.get("reason") != Reason.WAITING_FOR_SYSTEM or not quoted or quoted not in message:
+        return state
+    return {**state, "message": message[: message.index(quoted)].rstrip(": ")}
 
 
 def _track(track: Track, state: Json, step: NextStep | None) -> Iterator[str]:

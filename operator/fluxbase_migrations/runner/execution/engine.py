@@ -108,7 +108,10 @@ class Engine:
         plan = make_plan(self.track.row.version, ran + self._given_up)
         self.run(plan, already=ran)
         if plan.short:
-            raise ShortLimit(f"limit {plan.short} short")
+            # golang-migrate's words, and what they mean.
+            there = ran + len(plan.steps)
+            hint = f"{there} of the {there + plan.short} that were asked for were there, and are done"
+            raise ShortLimit(f"limit {plan.short} short", hint=hint)
         return ran + len(plan.steps)
 
     def run(self, plan: Plan, already: int = 0) -> None:
