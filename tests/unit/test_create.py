@@ -1,5 +1,6 @@
 """``fluxbase-migrate create``: the next pair is numbered like those that are there."""
 
+import hashlib
 import re
 from argparse import Namespace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import pytest
 from fluxbase_migrations.cli.create import GolangNumbers, create, next_prefix
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import MAX_VERSION
+from fluxbase_migrations.core.names import SUMS
 
 NOW = datetime(2026, 11, 25, 16, 30, 5, tzinfo=UTC)
 UNIX = 1795624205
@@ -118,3 +120,18 @@ def test_a_layout_is_gos_and_not_pythons() -> None:
     assert numbers is not None
     with pytest.raises(InvalidSource, match="2026%Y"):
         numbers.prefix([], NOW)
+
+
+def test_where_checksums_are_kept_a_new_pair_is_among_them(tmp_path: Path) -> None:
+    """An empty file is not an edited one; what is not about the pair stays as it is."""
+    assert create(tmp_path, "first") == 0
+    assert not (tmp_path / SUMS).exists()
+    (tmp_path / SUMS).write_text("# kept\n" + "0" * 64 + "  001_first.up.sql")
+    assert create(tmp_path, "second") == 0
+    empty = hashlib.sha256().hexdigest()
+    assert (tmp_path / SUMS).read_text().splitlines() == [
+        "# kept",
+        "0" * 64 + "  001_first.up.sql",
+        f"{empty}  002_second.up.sql",
+        f"{empty}  002_second.down.sql",
+    ]

@@ -1,9 +1,10 @@
 """``fluxbase-migrate create``: an empty pair of files, numbered like the existing ones."""
 
 import argparse
+import hashlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from fluxbase_migrations.cli import output
 from fluxbase_migrations.core.errors import InvalidSource
 from fluxbase_migrations.core.files import MAX_VERSION, Direction, parse_name
 from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.names import SUMS
 from fluxbase_migrations.core.text import visible
 
 _DEFAULT_DIGITS: Final = 3
@@ -212,16 +214,27 @@ def create(directory: Path, name: str, prefix_of: Callable[[list[str], datetime]
     if not title:
         print(f"ERROR {name!r} is no name for a file", file=sys.stderr)
         return 2
-    paths = []
+    paths = list[Path]()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         prefix = prefix_of([path.name for path in directory.iterdir()], datetime.now(UTC))
         for direction in Direction:
             path = directory / f"{prefix}_{title}.{direction}.sql"
             with path.open("x", encoding="utf-8"):
-                paths.append(visible(str(path)))
+                paths.append(path)
+        _record(directory / SUMS, paths)
     except (OSError, ValueError, InvalidSource) as error:
         message = visible(f"cannot create a migration in {directory}: {error}")
         print(f"ERROR {message}", file=sys.stderr)
         return 1
-    return output.answer(paths)
+    return output.answer([visible(str(path)) for path in paths])
+
+
+def _record(sums: Path, paths: Iterable[Path]) -> None:
+    """Add the files, which are empty, to the checksums, where the directory keeps them."""
+    if not sums.exists():
+        return
+    text = sums.read_text(encoding="utf-8")
+    ended = text if not text or text.endswith("\n") else f"{text}\n"
+    empty = hashlib.sha256().hexdigest()
+    sums.write_text(ended + "".join(f"{empty}  {path.name}\n" for path in paths), encoding="utf-8")

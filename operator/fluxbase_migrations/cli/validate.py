@@ -8,11 +8,11 @@ from pathlib import Path
 
 from fluxbase_migrations.cli import output
 from fluxbase_migrations.core.errors import MigrationError
-from fluxbase_migrations.core.names import UnknownFiles
+from fluxbase_migrations.core.names import SUMS, UnknownFiles
 from fluxbase_migrations.core.text import visible
 from fluxbase_migrations.runner.commands import validation
 from fluxbase_migrations.runner.commands.source import read_directories, scan
-from fluxbase_migrations.runner.commands.validation import SUMS, Finding
+from fluxbase_migrations.runner.commands.validation import Finding
 from fluxbase_migrations.runner.log import Log
 
 

@@ -21,6 +21,9 @@ ANNOTATION_TAKE_OVER: Final = f"{GROUP}/take-over"
 ANNOTATION_APPROVE: Final = f"{GROUP}/approve"
 """``<digest of the plan>``, perhaps with ``@<token>``: run that plan, under ``approval: Manual``."""
 
+SUMS: Final = "migrations.sum"
+"""Checksums beside the files, as sha256sum writes them: ``sha256sum -c migrations.sum`` reads it, too."""
+
 LABEL_NAME: Final = "app.kubernetes.io/name"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 JOB_APP_NAME: Final = "fluxbase-migration"

@@ -8,12 +8,11 @@ from fluxbase_migrations.core import plan
 from fluxbase_migrations.core.errors import InvalidSource, describe
 from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, MigrationFiles
 from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.core.names import SUMS
 from fluxbase_migrations.core.result import ErrorInfo
 from fluxbase_migrations.runner.sql import lexer
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
 
-SUMS: Final = "migrations.sum"
-"""In the directory of the files, as sha256sum writes it: ``sha256sum -c migrations.sum`` reads it, too."""
 _SUM: Final = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _NUMBERED: Final = 10**7
 """Versions from here on are timestamps, between which there are gaps."""
