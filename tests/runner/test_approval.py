@@ -339,8 +339,12 @@ def test_the_whole_plan_is_in_the_log(pod: Pod, form: str) -> None:
 
 @pytest.mark.parametrize(
     ("sql", "unknown"),
-    [("DO $$ BEGIN PERFORM 1; END $$", 1), (f"SELECT '{'x' * (8 << 20)}'", None)],
-    ids=["the grammar cannot tell", "too large to be analysed"],
+    [
+        ("DO $$ BEGIN PERFORM 1; END $$", 1),
+        (f"SELECT '{'x' * (8 << 20)}'", None),
+        (f"SELECT {'+'.join(['1'] * 60_000)}", 1),
+    ],
+    ids=["the grammar cannot tell", "too large to be analysed", "too deep for the parser"],
 )
 def test_what_is_not_known_of_a_plan_is_said_to_be_unknown(pod: Pod, sql: str, unknown: int | None) -> None:
     result = pod.run(manual(pod, {"001_a.up.sql": sql}))
