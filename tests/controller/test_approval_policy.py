@@ -1,16 +1,19 @@
 """deploy/policies/approval.yaml: who may write a set's spec cannot approve its plan, unless RBAC says so."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from kubernetes import client, config
 
 from fluxbase_migrations.controller.client.kube import Kube
 from fluxbase_migrations.core.approval import PlanStart, TrackPlan
 from fluxbase_migrations.core.names import ANNOTATION_APPROVE
 from fluxbase_migrations.core.result import Outcome, Result
+from tests.controller.api_server import ApiServer
 from tests.controller.cluster import Cluster, until
 from tests.controller.conftest import Running
 from tests.controller.test_approval import made
@@ -27,6 +30,7 @@ KINDS = {
 }
 CREATING = ("--from-file", str(FILES), "--database-secret", "db", "--dry-run", "server")
 AUTHOR = ["get", "list", "create", "patch", "update"]
+ELSEWHERE = {"urlFrom": {"secretKeyRef": {"name": "another", "key": "url"}}}
 PLAN = TrackPlan(f"sha256:{'a' * 64}", 1, (), 1, PlanStart(), None, None, None, 0, 0)
 
 
@@ -50,8 +54,10 @@ async def bind(cluster: Cluster, user: str, kind: str, role: str) -> None:
     await cluster.kube.create(f"{RBAC}/rolebindings", cluster.namespace, body)
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # the tests' own API server
 async def test_only_an_approver_approves_or_switches_approval_off(
     cluster: Cluster,
+    server: ApiServer,
     operator: Running,
     policy: None,
     kubectl: Kubectl,  # noqa: F811
@@ -65,6 +71,7 @@ async def test_only_an_approver_approves_or_switches_approval_off(
     await bind(cluster, "alice", "Role", "author")
     await bind(cluster, "bob", "ClusterRole", "fluxbase-approver")
     await made(cluster)
+    await cluster.make_set("free", suspend=True)
     waits = Result(Outcome.AWAITING_APPROVAL, observed=True, pending=1, plan=PLAN)
     await cluster.run("user", 1, waits)
     await cluster.reaches("user", "Pending", "AwaitingApproval")
@@ -81,6 +88,26 @@ async def test_only_an_approver_approves_or_switches_approval_off(
     assert (approved.code, approved.err.count("needs the verb")) == (0, 0)
     given = (await cluster.get_set())["metadata"]["annotations"][ANNOTATION_APPROVE]
     assert given == digest
+
+    free = await cluster.get_set("free")
+    for database, status in ((free["spec"]["database"], 200), (ELSEWHERE, 403)):
+        patch = {"spec": {"database": database, "retry": {"limit": 1}}}
+        assert await asyncio.to_thread(_patched, server, "alice", cluster.namespace, "free", patch) == status
+
+
+def _patched(server: ApiServer, user: str, namespace: str, name: str, patch: dict[str, Any]) -> int:
+    """The API server's answer to a patch of a set by that user."""
+    api = config.new_client_from_config(str(server.kubeconfig(admin=True)))  # type: ignore[no-untyped-call]
+    api.set_default_header("Impersonate-User", user)
+    try:
+        client.CustomObjectsApi(api).patch_namespaced_custom_object(
+            "fluxbase.io", "v1alpha1", namespace, "fluxbasemigrationsets", name, patch
+        )
+    except client.ApiException as error:
+        return int(error.status)
+    finally:
+        api.close()
+    return 200
 
 
 async def _refused(run: Kubectl, *arguments: str) -> bool:

@@ -430,6 +430,13 @@ def test_names_mean_what_they_mean_when_the_statement_runs(
         ("CREATE EXTENSION hstore", ["what the extension's script does"]),
         ("DROP OWNED BY CURRENT_USER", ["what the role owns"]),
         ("ALTER TABLE thing ADD x int DEFAULT f()", ["what f() does"]),
+        ("ALTER TABLE thing ADD CHECK (f() IS NOT NULL)", ["what f() does"]),
+        ("ALTER TABLE thing ADD CHECK (f() IS NOT NULL) NOT VALID", []),
+        ("COPY thing FROM PROGRAM 'true'", ["what the program does, which the server starts"]),
+        (
+            "COPY (SELECT f()) TO PROGRAM 'true'",
+            ["what the program does, which the server starts", "what f() does"],
+        ),
     ],
 )
 def test_what_the_grammar_cannot_tell_is_said_to_be_unknown(
@@ -452,6 +459,7 @@ def test_what_the_grammar_cannot_tell_is_said_to_be_unknown(
             "WITH d AS (DELETE FROM child RETURNING id) SELECT * FROM d",
             ["every row of child is deleted (no WHERE)"],
         ),
+        ("COPY (DELETE FROM child RETURNING id) TO STDOUT", ["every row of child is deleted (no WHERE)"]),
         ("UPDATE thing SET v = 1", ["every row of thing is overwritten (no WHERE)"]),
         ("UPDATE thing SET v = 1 WHERE id = 1", []),
         ("ALTER TABLE thing DROP COLUMN v", ["column v of thing is dropped with its values"]),

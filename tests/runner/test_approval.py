@@ -238,6 +238,45 @@ def test_an_approval_is_used_up_by_its_run(pod: Pod, connection: psycopg.Connect
     assert (again.outcome, tables(connection)) == (Outcome.AWAITING_APPROVAL, set())
 
 
+@pytest.mark.parametrize("version", [2, 3], ids=["to its beginning", "to the middle"])
+def test_a_version_that_another_program_has_set_back_ends_the_approval(
+    pod: Pod, connection: psycopg.Connection, version: int
+) -> None:
+    assert pod.run(pod.spec(FILES)).outcome is Outcome.APPLIED
+    log = "CREATE TABLE IF NOT EXISTS ran (file int); INSERT INTO ran VALUES"
+    failing = "SELECT 1 / count(*) FROM pg_tables WHERE tablename = 'repaired'"
+    files = {**FILES, "003_c.up.sql": f"{log} (3)", "004_d.up.sql": f"{log} (4)", "005_e.up.sql": failing}
+    plan = approved(pod.run(manual(pod, files)))
+    assert pod.run(manual(pod, files, approved=plan)).outcome is Outcome.SQL_ERROR
+    # As golang-migrate's force does it.
+    connection.execute("UPDATE migrations.app SET version = %s, dirty = false", (version,))
+    again = pod.run(manual(pod, files, approved=plan, requested=True))
+    assert again.outcome is Outcome.AWAITING_APPROVAL
+    assert connection.execute("SELECT array_agg(file ORDER BY file) FROM ran").fetchone() == ([3, 4],)
+
+
+def test_no_file_of_an_approved_plan_is_left_out(pod: Pod, connection: psycopg.Connection) -> None:
+    assert pod.run(pod.spec({"001_a.up.sql": FILES["001_a.up.sql"]})).outcome is Outcome.APPLIED
+    files = {**FILES, "003_c.up.sql": "CREATE TABLE c (i int)"}
+    plan = approved(pod.run(manual(pod, files)))
+    connection.execute("UPDATE migrations.app SET version = 2")
+    assert pod.run(manual(pod, files, approved=plan)).outcome is Outcome.AWAITING_APPROVAL
+    assert tables(connection) == {"a"}
+
+
+def test_a_version_without_a_file_is_a_step_of_the_approved_plan(pod: Pod) -> None:
+    files = {
+        **FILES,
+        "003_c.down.sql": "SELECT 1",
+        "004_d.up.sql": "SELECT pg_terminate_backend(pg_backend_pid())",
+    }
+    plan = approved(pod.run(manual(pod, files)))
+    for _ in range(2):
+        result = pod.run(manual(pod, files, approved=plan))
+        assert result.outcome not in (Outcome.APPLIED, Outcome.AWAITING_APPROVAL)
+    assert "number=1 total=1" in pod.output
+
+
 def test_a_force_is_obeyed_and_what_follows_waits(pod: Pod, connection: psycopg.Connection) -> None:
     plan = approved(pod.run(manual(pod, FILES)))
     forced = pod.run(manual(pod, FILES, approved=plan, force=ForceCommand(1, "t1")))
@@ -300,8 +339,12 @@ def test_the_whole_plan_is_in_the_log(pod: Pod, form: str) -> None:
 
 @pytest.mark.parametrize(
     ("sql", "unknown"),
-    [("DO $$ BEGIN PERFORM 1; END $$", 1), (f"SELECT '{'x' * (8 << 20)}'", None)],
-    ids=["the grammar cannot tell", "too large to be analysed"],
+    [
+        ("DO $$ BEGIN PERFORM 1; END $$", 1),
+        (f"SELECT '{'x' * (8 << 20)}'", None),
+        (f"SELECT {'+'.join(['1'] * 60_000)}", 1),
+    ],
+    ids=["the grammar cannot tell", "too large to be analysed", "too deep for the parser"],
 )
 def test_what_is_not_known_of_a_plan_is_said_to_be_unknown(pod: Pod, sql: str, unknown: int | None) -> None:
     result = pod.run(manual(pod, {"001_a.up.sql": sql}))

@@ -4,8 +4,8 @@ The plan is made under the migration lock, from what the database and the files 
 always checked: the digest is computed again from the place where the plan began, which the approval carries,
 and from the files as this run has read them. So neither an old approval nor an operator that knows less than
 the database can have anything run that was not in the plan. What the history has beyond that place must be of
-the approved run itself, and that run must not have come to its end: an approval is good for one run of its
-plan.
+the approved run itself, and what is to run must be what that has not applied: an approval is good for one run
+of each file of its plan.
 """
 
 from collections.abc import Callable, Sequence
@@ -112,9 +112,9 @@ class Gate:
         Raises:
             AwaitingApproval: they were not.
         """
+        self._engine.track.forget()  # a recovery or a baseline has its entries now
         if not steps or self._is_approved(steps):
             return
-        self._engine.track.forget()
         raise self._awaiting(self._start(self._engine.track.row.version), tuple(steps))
 
     def _present(self) -> tuple[PlanStart, tuple[Step, ...]]:
@@ -170,9 +170,9 @@ class Gate:
         if self._digest(approved.start, planned) != approved.digest or not is_rest_of(steps, planned):
             return False
         since = [entry for entry in track.entries() if entry.id > approved.start.entry]
-        return all(_belongs(entry, planned, approved.start) for entry in since) and not _is_used_up(
-            since, planned
-        )
+        if not all(_belongs(entry, planned, approved.start) for entry in since):
+            return False
+        return len(steps) == len(planned) - _applied_of(planned, since)
 
     def _planned(self, start: PlanStart) -> tuple[Step, ...]:
         """The steps that a plan from ``start`` has by the present files and target."""
@@ -214,9 +214,13 @@ def _belongs(entry: Entry, planned: Sequence[Step], start: PlanStart) -> bool:
     return entry.version is None or any(_is_about(entry, step) for step in planned)
 
 
-def _is_used_up(since: Sequence[Entry], planned: Sequence[Step]) -> bool:
-    """Whether the plan was brought to its end before."""
-    return any(entry.outcome == EntryOutcome.APPLIED and _is_about(entry, planned[-1]) for entry in since)
+def _applied_of(planned: Sequence[Step], since: Sequence[Entry]) -> int:
+    """How many steps of the plan are applied by the history.
+
+    Where the recorded version says otherwise, another program has changed it.
+    """
+    applied = [entry for entry in since if entry.outcome == EntryOutcome.APPLIED]
+    return sum(any(_is_about(entry, step) for entry in applied) for step in planned)
 
 
 def _is_about(entry: Entry, step: Step) -> bool:

@@ -10,7 +10,7 @@ from fluxbase_migrations.core.files import NIL, Direction, MigrationFile, Migrat
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import SUMS
 from fluxbase_migrations.core.result import ErrorInfo
-from fluxbase_migrations.runner.sql import lexer
+from fluxbase_migrations.runner.sql import grammar, lexer
 from fluxbase_migrations.runner.sql.prepared_file import Prepared
 
 _SUM: Final = re.compile(r"([0-9a-f]{64}) [ *](.+)")
@@ -61,6 +61,8 @@ def _of_statement(prepared: Prepared, index: int) -> Iterator[Finding]:
     start, end = statements.starts[index], statements.ends[index]
     if b"\\" in statements.sql[start:end] and not statements.conforming_at(index):
         return  # the parser knows strings only as they are with standard_conforming_strings on
+    if grammar.too_deep(statements.sql[start:end]):
+        return
     try:
         text = statements.sql[start:end].decode()
         postgast.parse(text)

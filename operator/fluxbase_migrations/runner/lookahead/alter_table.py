@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from fluxbase_migrations.runner.lookahead import column_types, columns
+from fluxbase_migrations.runner.lookahead import column_types, columns, queries
 from fluxbase_migrations.runner.lookahead.effect import Work
 from fluxbase_migrations.runner.lookahead.facts import CatalogRelation, Constraint
 from fluxbase_migrations.runner.lookahead.findings import Findings
@@ -123,6 +123,8 @@ def _side_effects(findings: Findings, name: Name, relation: CatalogRelation | No
 
 def _add_constraint(findings: Findings, relation: CatalogRelation | None, constraint: Any) -> None:
     kind = enum("ConstrType", constraint.contype)
+    if kind == "CONSTR_CHECK" and not constraint.skip_validation:
+        queries.calls(findings, constraint.raw_expr)  # for the rows that there are
     if kind == "CONSTR_FOREIGN":
         columns.reference(findings, relation, constraint)
     elif kind in ("CONSTR_PRIMARY", "CONSTR_UNIQUE") and constraint.indexname and relation is not None:

@@ -8,7 +8,7 @@ from fluxbase_migrations.runner.lookahead.facts import CatalogRelation
 from fluxbase_migrations.runner.lookahead.findings import Findings
 from fluxbase_migrations.runner.lookahead.modes import Lock
 from fluxbase_migrations.runner.lookahead.names import enum
-from fluxbase_migrations.runner.lookahead.tree import is_on, name_of, object_name, unwrapped
+from fluxbase_migrations.runner.lookahead.tree import is_on, name_of, object_name
 
 _RELATIONS: Final = frozenset(("TABLE", "VIEW", "MATVIEW", "SEQUENCE", "FOREIGN_TABLE", "INDEX"))
 _ON_A_TABLE: Final = frozenset(("COLUMN", "TABCONSTRAINT", "TRIGGER", "POLICY", "RULE"))
@@ -119,8 +119,12 @@ def refresh(findings: Findings, statement: Any) -> None:
 
 def copy(findings: Findings, statement: Any) -> None:
     """COPY from a table, into a table, or of a query."""
+    from fluxbase_migrations.runner.lookahead.classify import gather
+
+    if statement.is_program:
+        findings.unknown.append("what the program does, which the server starts")
     if statement.HasField("query"):
-        queries.query(findings, unwrapped(statement.query)[1])
+        gather(findings, statement.query)
     elif statement.is_from:
         queries.write(findings, name_of(statement.relation), ("INSERT",))
     else:

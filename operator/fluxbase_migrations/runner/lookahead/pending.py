@@ -1,5 +1,6 @@
 """What would run now: the pending files of each track, statement by statement. Nothing is changed."""
 
+import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from typing import Final
@@ -263,10 +264,11 @@ def file_plan(
     sql = prepared.statements
     groups = _groups(prepared)
     facts.begin_file()
+    lines = lexer.lines(sql.sql, sql.starts)
     planned = tuple(
         StatementPlan(
             index + 1,
-            lexer.line_column(sql.sql, sql.starts[index])[0],
+            lines[index],
             groups(index),
             classify(facts, sql.text(index), statements.tag(sql, index)),
         )
@@ -279,7 +281,7 @@ def _groups(prepared: Prepared) -> Callable[[int], int]:
     lasts = [group.last for group in prepared.groups]
 
     def number(index: int) -> int:
-        return next((place for place, last in enumerate(lasts, 1) if index < last), max(len(lasts), 1))
+        return min(bisect.bisect_right(lasts, index) + 1, max(len(lasts), 1))
 
     return number
 

@@ -4,9 +4,20 @@ It is loaded only when needed: that costs a tenth of a second. What it does not 
 grammar) is answered with None, and never keeps a statement from the server.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from fluxbase_migrations.core.lazy_dataclass import dataclass
+from fluxbase_migrations.runner.sql import lexer
+
+_DEEPEST: Final = 8192
+"""Levels of a tree. The parser's recursion ends the process at some 20,000 of them, with 8 MiB of stack; the
+tree's form holds a hundred."""
+_SHORTEST_LEVEL: Final = 2
+"""Bytes, like ``+1``."""
+_SEPARATORS: Final = frozenset((b",", b";", b"AND", b"OR"))
+"""What stands between members of a list, which is one level however long it is."""
+_CHAINS: Final = frozenset((b"UNION", b"INTERSECT", b"EXCEPT", b"JOIN"))
+"""What adds a level to a query, whatever commas its members have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +45,53 @@ def parsed(statement: bytes) -> Any:
     import postgast
     from google.protobuf.message import DecodeError
 
+    if too_deep(statement):
+        return None
     try:
         return postgast.parse(statement.decode())
     except (postgast.PgQueryError, UnicodeDecodeError, DecodeError):
         return None
+
+
+def too_deep(statement: bytes) -> bool:
+    """Whether the parser might exhaust the stack on a statement, which nothing could catch.
+
+    It may be said of one that is not so deep; that has thousands of tokens without a separator.
+    """
+    return len(statement) > _DEEPEST * _SHORTEST_LEVEL and _most_levels(statement) > _DEEPEST
+
+
+def _most_levels(statement: bytes) -> int:
+    """At most how deep the tree of a statement is: each token may add a level, but for those of lists."""
+    open_levels = [_Level()]
+    for token in lexer.tokens(statement, 0, len(statement)):
+        level, word = open_levels[-1], token.upper()
+        if token == b"(":
+            open_levels.append(_Level())
+        elif token == b")" and len(open_levels) > 1:
+            open_levels.pop()
+            open_levels[-1].tokens += level.depth() + 1
+        elif word in _SEPARATORS:
+            level.before, level.tokens = max(level.before, level.tokens), 0
+        elif word in _CHAINS:
+            level.chained += 1
+        else:
+            level.tokens += 1
+    return sum(level.depth() for level in open_levels)
+
+
+@dataclass(slots=True)
+class _Level:
+    """What stands between two parentheses."""
+
+    tokens: int = 0
+    """Since the last separator."""
+    before: int = 0
+    """The most between two separators."""
+    chained: int = 0
+
+    def depth(self) -> int:
+        return max(self.before, self.tokens) + self.chained
 
 
 def outside_transaction(statement: bytes) -> Outside | None:

@@ -14,7 +14,7 @@ The patterns use neither possessive quantifiers nor atomic groups, which Python 
 
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from typing import Final
 
@@ -413,6 +413,16 @@ def line_column(sql: bytes, offset: int) -> tuple[int, int]:
     """Line, and column in characters, of a byte offset; both from 1."""
     begin = sql.rfind(b"\n", 0, offset) + 1
     return sql.count(b"\n", 0, offset) + 1, len(sql[begin:offset].decode("utf-8", "replace")) + 1
+
+
+def lines(sql: bytes, offsets: Sequence[int]) -> list[int]:
+    """The lines of ascending byte offsets, from 1; the text is read once."""
+    found, line, before = [], 1, 0
+    for offset in offsets:
+        line += sql.count(b"\n", before, offset)
+        before = offset
+        found.append(line)
+    return found
 
 
 def leading_words(sql: bytes, start: int, end: int, count: int = 8) -> tuple[str, ...]:
