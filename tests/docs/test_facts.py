@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from fluxbase_migrations.api.crd import definition
-from fluxbase_migrations.cli import arguments
+from fluxbase_migrations.cli import options
 from fluxbase_migrations.cli.help_texts import GROUPS
 from fluxbase_migrations.cli.kubectl.arguments import EXAMPLES
 from fluxbase_migrations.controller.process.settings import Settings
@@ -131,9 +131,9 @@ def test_the_operator_has_the_defaults_that_are_documented() -> None:
 
 
 def test_every_option_of_the_command_line_is_documented_with_its_variable() -> None:
-    options = page("fluxbase-migrate.md").split("## Options of several commands")[1]
-    told = dict(re.findall(r"^- `(--[\w-]+)[^`]*`,\s+`(\w+)`:", options, re.MULTILINE))
-    assert told == {option.flag: option.variable for option in arguments.OPTIONS}
+    text = page("fluxbase-migrate.md").split("## Options of several commands")[1]
+    documented = dict(re.findall(r"^- `(--[\w-]+)[^`]*`,\s+`(\w+)`:", text, re.MULTILINE))
+    assert documented == {option.flag: option.variable for option in options.OPTIONS}
 
 
 @pytest.mark.parametrize("page", [migrate(), kubectl()], ids=lambda page: str(page.program))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from fluxbase_migrations.api.reference import WIDTH, item
-from fluxbase_migrations.cli import arguments, help_texts
+from fluxbase_migrations.cli import arguments, help_texts, options
 from fluxbase_migrations.cli.kubectl import arguments as kubectl_arguments
 
 ROOT: Final = Path(__file__).parents[2]
@@ -58,9 +58,9 @@ class Page:
 def migrate() -> Page:
     """``fluxbase-migrate``."""
     parser = arguments.parser()
-    options = argparse.ArgumentParser(add_help=False)
-    arguments.add_shared_options(options, [one.name for one in arguments.OPTIONS], {})
-    sections = {group.title: group._group_actions for group in options._action_groups}
+    shared = argparse.ArgumentParser(add_help=False)
+    options.add_shared_options(shared, [option.name for option in options.OPTIONS], {})
+    sections = {group.title: group._group_actions for group in shared._action_groups}
     return Page(
         ROOT / "docs/fluxbase-migrate.md",
         arguments.PROGRAM,

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from fluxbase_migrations.cli import config
-from fluxbase_migrations.cli.arguments import chosen_options, parser
+from fluxbase_migrations.cli.arguments import parser
 from fluxbase_migrations.cli.migrate import main
+from fluxbase_migrations.cli.options import chosen_options
 from fluxbase_migrations.runner.connection import dsn, masking
 
 YAML = """

@@ -5,11 +5,11 @@ import shlex
 
 import pytest
 
-from fluxbase_migrations.cli import arguments, help_texts
+from fluxbase_migrations.cli import help_texts, options
 from fluxbase_migrations.cli.arguments import parser
 
 COMMANDS = [name for group in help_texts.GROUPS.values() for name in group]
-OPTIONS = {option.name: option for option in arguments.OPTIONS}
+OPTIONS = {option.name: option for option in options.OPTIONS}
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:

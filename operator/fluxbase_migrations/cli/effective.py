@@ -8,7 +8,7 @@ from typing import Any, Final
 from psycopg import pq
 
 from fluxbase_migrations.cli import golang_arguments, output
-from fluxbase_migrations.cli.arguments import DEFAULT_SOURCE, OPTIONS, SOURCE_VARIABLE, Option
+from fluxbase_migrations.cli.options import DEFAULT_SOURCE, OPTIONS, SOURCE_VARIABLE, Option
 from fluxbase_migrations.core.errors import ServerRefused
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import TRACKING_TABLE, Track

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from fluxbase_migrations.cli import output
-from fluxbase_migrations.cli.arguments import DEFAULT_SOURCE, PROGRAM, SOURCE_VARIABLE
+from fluxbase_migrations.cli.arguments import PROGRAM
+from fluxbase_migrations.cli.options import DEFAULT_SOURCE, SOURCE_VARIABLE
 from fluxbase_migrations.cli.usage import USAGE_ERROR
 from fluxbase_migrations.core.defaults import CONNECT_PATIENCE, LOCK_TIMEOUT
 from fluxbase_migrations.core.files import MigrationFiles

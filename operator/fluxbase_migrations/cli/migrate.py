@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from fluxbase_migrations.cli import completion, config, file_commands
 from fluxbase_migrations.cli.arguments import (
     DETAILED_EXITCODE,
-    chosen_options,
     parser,
     without_connection,
 )
 from fluxbase_migrations.cli.golang_arguments import without_booleans
 from fluxbase_migrations.cli.invocation import Invocation, usage_error
+from fluxbase_migrations.cli.options import chosen_options
 from fluxbase_migrations.cli.usage import USAGE_ERROR, parse
 from fluxbase_migrations.core.text import visible
 
