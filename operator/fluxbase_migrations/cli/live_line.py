@@ -83,8 +83,8 @@ class LiveLine:
         """What the line says, in at most ``width`` columns: what is least important goes first."""
         holder = self._activity.wait.holder.split(", ") if self._activity.wait else []
         for leaving in ((), (_MODE,), (_MODE, _POSITION)):
-            for told in range(max(len(holder), _HOLDER), _HOLDER - 1, -1):
-                line = visible(" | ".join(self._words(leaving, ", ".join(holder[:told]))))
+            for count in range(max(len(holder), _HOLDER), _HOLDER - 1, -1):
+                line = visible(" | ".join(self._words(leaving, ", ".join(holder[:count]))))
                 if width is None or _columns_of(line) <= width:
                     return line
         return fitted(line, width or 0)
@@ -95,13 +95,13 @@ class LiveLine:
         yield elapsed(max(1.0, self._clock() - self._began))
         if self._at is not None and self._statements > 1 and _POSITION not in leaving:
             yield _position(*self._at, self._statements)
-        seen = self._activity
-        if seen.index_phase is not None:
-            percent = "" if seen.index_percent is None else f" {seen.index_percent}%"
-            what = "" if "index" in seen.index_phase else "index: "
-            yield f"{what}{seen.index_phase}{percent}"
-        if seen.wait is not None:
-            mode, on, relation = seen.wait.lock.partition(" on ")
+        activity = self._activity
+        if activity.index_phase is not None:
+            percent = "" if activity.index_percent is None else f" {activity.index_percent}%"
+            what = "" if "index" in activity.index_phase else "index: "
+            yield f"{what}{activity.index_phase}{percent}"
+        if activity.wait is not None:
+            mode, on, relation = activity.wait.lock.partition(" on ")
             lock = relation if on and _MODE in leaving else mode + on + relation
             yield f"waits for {lock}, {holder}"
 
@@ -119,8 +119,8 @@ class LiveLine:
     @staticmethod
     def _coloured(text: str) -> str:
         for level, colour in _LEVELS.items():
-            before, found, after = text.partition(f"{level} ")
-            if found and " " not in before.strip():  # at the beginning, or behind a time
+            before, separator, after = text.partition(f"{level} ")
+            if separator and " " not in before.strip():  # at the beginning, or behind a time
                 return f"{before}{colour(level)} {after}"
         return text
 
@@ -137,11 +137,11 @@ def fitted(text: str, width: int) -> str:
     if text.isascii():
         return text if len(text) <= width else text[: max(0, width - 1)] + "…"
     room, kept = width, ""
-    for place, one in enumerate(text):
-        needs = _columns(one)
+    for place, character in enumerate(text):
+        needs = _columns(character)
         if needs > room - (place + 1 < len(text)):
             return kept + "…"
-        room, kept = room - needs, kept + one
+        room, kept = room - needs, kept + character
     return kept
 
 
@@ -149,10 +149,10 @@ def _columns_of(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
-def _columns(one: str) -> int:
-    if unicodedata.combining(one):
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
         return 0
-    return 2 if unicodedata.east_asian_width(one) in ("W", "F") else 1
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
 
 
 def _width() -> int:

@@ -70,6 +70,6 @@ def _text(tracks: Sequence[TrackPlan], seen: Rehearsal | None) -> Iterator[str]:
 
 def _coloured(line: str) -> str:
     """``line`` with the word in colour that says what it is about."""
-    found = re.match(r" +(\w+):", line)
-    colour = _COLOURS.get(found[1]) if found else None
-    return line if found is None or colour is None else line.replace(found[1], colour(found[1]), 1)
+    match = re.match(r" +(\w+):", line)
+    colour = _COLOURS.get(match[1]) if match else None
+    return line if match is None or colour is None else line.replace(match[1], colour(match[1]), 1)

@@ -12,19 +12,19 @@ from fluxbase_migrations.runner.lookahead.rehearsal import Rehearsal
 from fluxbase_migrations.runner.lookahead.summary import summary
 
 
-def document(tracks: Sequence[TrackPlan], seen: Rehearsal | None) -> str:
+def document(tracks: Sequence[TrackPlan], rehearsed: Rehearsal | None) -> str:
     """The plan as JSON, with the rehearsal if there was one."""
-    found = summary(tracks)
-    made: dict[str, Any] = {
-        "pending": found.files,
-        "strongestLock": found.strongest.touch.lock.value if found.strongest else None,
-        "destructive": found.destructive > 0,
-        "unknown": found.unknown > 0,
+    totals = summary(tracks)
+    plan: dict[str, Any] = {
+        "pending": totals.files,
+        "strongestLock": totals.strongest.touch.lock.value if totals.strongest else None,
+        "destructive": totals.destructive > 0,
+        "unknown": totals.unknown > 0,
         "tracks": [_track(track) for track in tracks],
     }
-    if seen is not None:
-        made["rehearsal"] = rehearsal.as_json(seen, tracks)
-    return json.dumps(made, indent=2, ensure_ascii=False)
+    if rehearsed is not None:
+        plan["rehearsal"] = rehearsal.as_json(rehearsed, tracks)
+    return json.dumps(plan, indent=2, ensure_ascii=False)
 
 
 def _track(track: TrackPlan) -> dict[str, Any]:
@@ -50,20 +50,20 @@ def _file_json(file: FilePlan) -> dict[str, Any]:
         "dirty": file.dirty,
         "hasDownFile": file.has_down,
         "error": describe(file.error) if file.error else None,
-        "statements": [_statement_json(one) for one in file.statements],
+        "statements": [_statement_json(statement) for statement in file.statements],
     }
 
 
-def _statement_json(one: StatementPlan) -> dict[str, Any]:
+def _statement_json(statement: StatementPlan) -> dict[str, Any]:
     return {
-        "number": one.number,
-        "line": one.line,
-        "transaction": one.group,
-        "tag": one.effect.tag,
-        "relations": [_touch_json(touch) for touch in one.effect.touches],
-        "destructive": list(one.effect.destructive),
-        "unknown": list(one.effect.unknown),
-        "notes": list(one.effect.notes),
+        "number": statement.number,
+        "line": statement.line,
+        "transaction": statement.group,
+        "tag": statement.effect.tag,
+        "relations": [_touch_json(touch) for touch in statement.effect.touches],
+        "destructive": list(statement.effect.destructive),
+        "unknown": list(statement.effect.unknown),
+        "notes": list(statement.effect.notes),
     }
 
 
@@ -74,7 +74,7 @@ def _touch_json(touch: Touch) -> dict[str, Any]:
         "bytes": touch.relation.bytes,
         "rows": touch.relation.rows,
         "lock": touch.lock.value,
-        "blocks": [one.value for one in touch.lock.blocks],
+        "blocks": [blocked.value for blocked in touch.lock.blocks],
         "work": touch.work.name.lower().replace("_", "-"),
         "certain": touch.certain,
         "why": touch.why,

@@ -151,7 +151,7 @@ class ForeignTable(MigrationError):
 
 
 class LockHeld(MigrationError):
-    """Somebody else holds a migration lock."""
+    """Another session holds a migration lock."""
 
     outcome = Outcome.LOCK_HELD
 

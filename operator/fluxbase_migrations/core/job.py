@@ -107,7 +107,7 @@ class JobSpec:
     expected_database: DatabaseIdentity | None = None
     """The user track: the database that the system track was applied to; None: any."""
     requested: bool = False
-    """Somebody asked for this run: a file that failed for good may be tried again unchanged."""
+    """The run was asked for by a command: a file that failed for good may be tried again unchanged."""
     requested_at: str | None = None
     """Which request that is: for each, a statement that may have taken effect in part runs once more."""
     manual: bool = False

@@ -130,7 +130,7 @@ def _decide(observed: ObservedSet) -> SetDecision:
 
 
 def _urgency(action: Action) -> int:
-    """Somebody may be waiting for a Job; tidying up can wait."""
+    """Jobs come first; tidying up can wait."""
     return 0 if isinstance(action, CreateJob | DeleteJob) else 1
 
 

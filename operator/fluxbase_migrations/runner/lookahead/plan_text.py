@@ -39,7 +39,7 @@ def _headline(track: TrackPlan) -> str:
 
 
 def _file(file: FilePlan) -> Iterator[str]:
-    groups = max((one.group for one in file.statements), default=1)
+    groups = max((statement.group for statement in file.statements), default=1)
     how = "atomic" if file.atomic else f"{groups} transaction{'s' if groups > 1 else ''}"
     if file.step.file is None:
         how = "only the version moves"
@@ -51,15 +51,16 @@ def _file(file: FilePlan) -> Iterator[str]:
     if file.error is not None:
         yield from wrapped(f"error: {describe(file.error)}", 2)
     plain: list[StatementPlan] = []
-    for one in file.statements:
-        if _is_plain(one.effect):
-            plain.append(one)
+    for statement in file.statements:
+        effect = statement.effect
+        if _is_plain(effect):
+            plain.append(statement)
             continue
         yield from _plain(plain)
         plain = []
-        transaction = "" if file.atomic else f", transaction {one.group}"
-        yield from wrapped(f"{one.number} {one.effect.tag} (line {one.line}{transaction})", 2)
-        yield from _effect(one.effect)
+        transaction = "" if file.atomic else f", transaction {statement.group}"
+        yield from wrapped(f"{statement.number} {effect.tag} (line {statement.line}{transaction})", 2)
+        yield from _effect(effect)
     yield from _plain(plain)
 
 
@@ -73,7 +74,7 @@ def _plain(statements: Sequence[StatementPlan]) -> Iterator[str]:
     if not statements:
         return
     first, last = statements[0].number, statements[-1].number
-    tags = Counter(one.effect.tag for one in statements)
+    tags = Counter(statement.effect.tag for statement in statements)
     listed = ", ".join(tag if count == 1 else f"{count} {tag}" for tag, count in tags.items())
     which = f"{first}" if first == last else f"{first} to {last}"
     yield from wrapped(f"{which} {listed}: locks nothing that exists", 2)
@@ -128,16 +129,16 @@ def _bytes(size: int) -> str:
 
 
 def _summary(tracks: Sequence[TrackPlan]) -> Iterator[str]:
-    found = summary(tracks)
-    if not found.statements:
+    totals = summary(tracks)
+    if not totals.statements:
         return
     yield ""
-    if (strongest := found.strongest) is not None:
+    if (strongest := totals.strongest) is not None:
         touch, where = strongest.touch, f"{strongest.file.step.label}, statement {strongest.statement.number}"
         yield from wrapped(f"strongest lock: {touch.lock} on {touch.relation.name} ({where})", 0)
-    for what, count in (("rewritten", found.rewritten), ("scanned", found.scanned)):
+    for what, count in (("rewritten", totals.rewritten), ("scanned", totals.scanned)):
         if count:
             yield f"{count} {'relation is' if count == 1 else 'relations are'} {what}"
-    for what, count in (("destructive", found.destructive), ("not known in full", found.unknown)):
+    for what, count in (("destructive", totals.destructive), ("not known in full", totals.unknown)):
         if count:
-            yield f"{count} of {found.statements} statements {'is' if count == 1 else 'are'} {what}"
+            yield f"{count} of {totals.statements} statements {'is' if count == 1 else 'are'} {what}"

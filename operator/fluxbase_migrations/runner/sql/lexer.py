@@ -417,12 +417,12 @@ def line_column(sql: bytes, offset: int) -> tuple[int, int]:
 
 def lines(sql: bytes, offsets: Sequence[int]) -> list[int]:
     """The lines of ascending byte offsets, from 1; the text is read once."""
-    found, line, before = [], 1, 0
+    line_numbers, line, before = [], 1, 0
     for offset in offsets:
         line += sql.count(b"\n", before, offset)
         before = offset
-        found.append(line)
-    return found
+        line_numbers.append(line)
+    return line_numbers
 
 
 def leading_words(sql: bytes, start: int, end: int, count: int = 8) -> tuple[str, ...]:
