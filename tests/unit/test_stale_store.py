@@ -15,7 +15,7 @@ from fluxbase_migrations.controller.process.settings import Settings
 from fluxbase_migrations.controller.reconcile.failing_sets import PATIENCE
 from fluxbase_migrations.controller.watch.store import Listed, ObjectKind, Store, Stored
 from fluxbase_migrations.core.json_names import Json
-from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND, Track
+from fluxbase_migrations.core.names import API_VERSION, CONTAINER, KIND, LABEL_NAME, Track
 from fluxbase_migrations.core.result import Outcome, Result
 from tests.unit.api_in_memory import ApiInMemory, OperatorDied
 
@@ -324,6 +324,24 @@ def test_a_job_that_lost_its_label_is_back_when_it_has_it_again() -> None:
     assert store.owned_by(ObjectKind.JOB, group) == []
     store.replace(ObjectKind.JOB, None, Listed([stored("a", 13, ObjectKind.JOB)], 14))
     assert len(store.owned_by(ObjectKind.JOB, group)) == 1
+
+
+def test_a_job_that_lost_its_label_before_a_write_of_ours_is_not_kept() -> None:
+    """The answer to a patch may be newer than the watch's word that it is gone; no other event follows."""
+    world = World()
+    world.ends()
+    path = path_of(Resource.JOBS, NAMESPACE, world.job["metadata"]["name"])
+    labels = world.api.objects[path]["metadata"]["labels"]
+    world.api.objects[path]["metadata"]["labels"] = {k: v for k, v in labels.items() if k != LABEL_NAME}
+    world.api.touch(path)
+    world.store.remove(ObjectKind.JOB, world.job["metadata"]["uid"], world.api._version)
+    world.api.touch(path)
+    world.store.keep(ObjectKind.JOB, world.api.objects[path])
+    assert world.store.all(ObjectKind.JOB) == []
+    world.api.objects[path]["metadata"]["labels"] = labels
+    world.api.touch(path)
+    world.store.keep(ObjectKind.JOB, world.api.objects[path])
+    assert len(world.store.all(ObjectKind.JOB)) == 1
 
 
 def test_what_the_log_of_a_former_set_said_is_not_shown_of_the_one_that_has_its_name_now() -> None:

@@ -20,6 +20,8 @@ from fluxbase_migrations.core.names import (
     ANNOTATIONS_UNDISTURBED,
     CONTAINER,
     GROUP,
+    JOB_APP_NAME,
+    LABEL_NAME,
     LABEL_SET,
     PLURAL,
 )
@@ -127,8 +129,16 @@ class Store:
         return True
 
     def keep(self, kind: ObjectKind, body: Json) -> None:
-        """Store an object that this process has written, before a watch delivers it."""
-        self.put(Stored.of(kind, body))
+        """Store an object that this process has written, before a watch delivers it.
+
+        A Job or pod that has lost our label in the meantime is gone, as it is for its watch, which would
+        never tell of its end.
+        """
+        stored = Stored.of(kind, body)
+        if kind is not ObjectKind.SET and labels(body).get(LABEL_NAME) != JOB_APP_NAME:
+            self.remove(kind, stored.uid, stored.version)
+            return
+        self.put(stored)
 
     def remove(self, kind: ObjectKind, uid: str, at: int = _FOR_GOOD) -> None:
         """Remove an object that is gone: as of the resourceVersion ``at`` of an event or a list, or for ever.
