@@ -75,7 +75,8 @@ class Scenario:
     ) -> str:
         """Wait until Ready has this reason, and everything looks as it is recorded; return Ready's message.
 
-        ``event`` is the reason of the Event to show; without it the newest is shown, whatever it is.
+        ``event`` is the reason of the Event to show, and perhaps words of its message where two programs
+        tell of it in any order; without it the newest is shown, whatever it is.
         """
 
         def look() -> Moment | None:
@@ -160,8 +161,11 @@ def _look(shop: MigrationSet, when: str, reason: str, event: str | None, *, log:
     )
 
 
-def _newest(events: list[str], reason: str | None) -> list[str]:
-    return [one for one in events if reason is None or one.split()[1] == reason][-1:]
+def _newest(events: list[str], wanted: str | None) -> list[str]:
+    if wanted is None:
+        return events[-1:]
+    reason, _, words = wanted.partition(" ")
+    return [event for event in events if event.split()[1] == reason and words in event][-1:]
 
 
 _PATTERNS: Final = (

@@ -99,7 +99,7 @@ def test_two_installations_that_both_feel_responsible_are_told(
             f"{own}/@first": f"{own}/fluxbase",
         }
     seen = scenario("Two installations without a name watch one namespace")
-    seen.sees("", shop, "Applied", event="OperatorConflict", log=False)
+    seen.sees("", shop, "Applied", event="OperatorConflict watches this set, too", log=False)
 
 
 def conflict(shop: MigrationSet, *words: str) -> bool:
