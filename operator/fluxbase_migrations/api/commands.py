@@ -5,6 +5,7 @@ import re
 from datetime import datetime
 from typing import Final
 
+from fluxbase_migrations.core.digest import digest_of
 from fluxbase_migrations.core.job import ForceCommand, TakeOverCommand
 from fluxbase_migrations.core.lazy_dataclass import dataclass
 from fluxbase_migrations.core.names import Track
@@ -63,18 +64,6 @@ def parse_take_over(value: str) -> tuple[Track, TakeOverCommand]:
     return Track(match[1]), TakeOverCommand(match[2], match[3])
 
 
-def digest(*parts: str | int | None) -> str:
-    """sha256 over ``parts``, each with its length, None distinct from empty."""
-    result = hashlib.sha256()
-    for part in parts:
-        if part is None:
-            result.update(b"-")
-            continue
-        encoded = str(part).encode()
-        result.update(b"+" + len(encoded).to_bytes(8, "big") + encoded)
-    return f"sha256:{result.hexdigest()}"
-
-
 def inputs_digest(base: str) -> str:
     """Everything that decides a run's end state, apart from commands: these are in force only for a time."""
-    return digest(base, None, None)
+    return digest_of(base, None, None)

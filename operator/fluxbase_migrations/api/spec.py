@@ -4,7 +4,6 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, StringConstraints
 
-from fluxbase_migrations.api.commands import digest
 from fluxbase_migrations.api.model import (
     DURATION,
     CertificateSource,
@@ -18,6 +17,7 @@ from fluxbase_migrations.api.model import (
     text,
 )
 from fluxbase_migrations.core.defaults import LOCK_TIMEOUT
+from fluxbase_migrations.core.digest import digest_of
 from fluxbase_migrations.core.names import (
     HISTORY_TABLE,
     TRACKING_TABLE,
@@ -134,7 +134,7 @@ class Database(Model):
 
     def digest(self) -> str:
         """A digest of the reference; the content of a Secret is not part of it."""
-        return digest(self.model_dump_json())
+        return digest_of(self.model_dump_json())
 
 
 class ConfigMapRef(Model):

@@ -4,12 +4,12 @@ A plan's digest covers what will run and where: the track and its table, the dat
 how far the history was, and each file with its content. Locks and sizes are not part of it: they vary.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from fluxbase_migrations.core.digest import digest_of
 from fluxbase_migrations.core.identity import DatabaseIdentity
 from fluxbase_migrations.core.json_names import JSON_NAMES
 from fluxbase_migrations.core.lazy_dataclass import dataclass
@@ -132,15 +132,6 @@ class ApprovedPlan:
 def set_digest(plans: Iterable[tuple[str, str]]) -> str:
     """The digest of a set's plan: of its tracks with something to run, each with the digest of its plan."""
     return digest_of("set", *(part for plan in plans for part in plan))
-
-
-def digest_of(*parts: str | int | None) -> str:
-    """sha256 over ``parts``, each with its length, None distinct from empty."""
-    result = hashlib.sha256()
-    for part in parts:
-        text = b"" if part is None else str(part).encode("utf-8", "surrogateescape")
-        result.update((b"-" if part is None else b"+") + len(text).to_bytes(8, "big") + text)
-    return f"sha256:{result.hexdigest()}"
 
 
 def continues(planned: DatabaseIdentity | None, present: DatabaseIdentity | None) -> bool:

@@ -1,4 +1,4 @@
-"""The source digest: one definition for operator and runner."""
+"""Digests: one definition for operator and runner."""
 
 import hashlib
 import re
@@ -25,3 +25,12 @@ def source_digest(files: Mapping[str, bytes]) -> str:
             digest.update(len(part).to_bytes(8, "big"))
             digest.update(part)
     return f"sha256:{digest.hexdigest()}"
+
+
+def digest_of(*parts: str | int | None) -> str:
+    """sha256 over ``parts``, each with its length, None distinct from empty."""
+    result = hashlib.sha256()
+    for part in parts:
+        text = b"" if part is None else str(part).encode("utf-8", "surrogateescape")
+        result.update((b"-" if part is None else b"+") + len(text).to_bytes(8, "big") + text)
+    return f"sha256:{result.hexdigest()}"

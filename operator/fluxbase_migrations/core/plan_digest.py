@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from fluxbase_migrations.core.approval import PlanStart, digest_of
+from fluxbase_migrations.core.approval import PlanStart
+from fluxbase_migrations.core.digest import digest_of
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.plan import Step
 

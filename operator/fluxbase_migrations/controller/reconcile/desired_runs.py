@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fluxbase_migrations import system
-from fluxbase_migrations.api.commands import digest
 from fluxbase_migrations.api.reasons import Reason
 from fluxbase_migrations.api.spec import ClaimSource, SourceSpec, Spec, TrackSpec
 from fluxbase_migrations.api.status import SourceRead
@@ -18,6 +17,7 @@ from fluxbase_migrations.controller.watch.config_map_reader import (
     of_files,
 )
 from fluxbase_migrations.core import durations
+from fluxbase_migrations.core.digest import digest_of
 from fluxbase_migrations.core.errors import describe
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
@@ -90,14 +90,14 @@ class DesiredRuns:
         claim = source.persistent_volume_claim
         if claim is not None:
             refused = await self._refuse_claim(metadata, claim)
-            return refused or _Content(digest(claim.claim_name, claim.path, self._settings.restarted_at))
+            return refused or _Content(digest_of(claim.claim_name, claim.path, self._settings.restarted_at))
         names = source.config_map_names()
         observed = await self._sources.read(metadata["namespace"], names, options.unknown_files, recorded)
         return _problem(source, observed) or _Content(observed.digest, observed.versions, observed)
 
     def _run(self, namespace: str, spec: Spec, track: Track, content: _Content) -> DesiredRun:
         options = jobs.track_spec(spec, track)
-        base = digest(
+        base = digest_of(
             content.digest,
             options.target_version,
             options.rollback,
