@@ -37,6 +37,11 @@ SELECTOR: Final = f"{LABEL_NAME}={JOB_APP_NAME}"
 """Finds our Jobs and their pods."""
 
 
+def is_selected(body: Json) -> bool:
+    """Whether :data:`SELECTOR` finds a Job or pod."""
+    return labels(body).get(LABEL_NAME) == JOB_APP_NAME
+
+
 def reason_of(text: str | None) -> str | None:
     """``text`` if it is valid as the reason of a condition, else None: reasons of Events are untrusted."""
     return text if text and _REASON.fullmatch(text) else None

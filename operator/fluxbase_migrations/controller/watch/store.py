@@ -14,14 +14,12 @@ from enum import StrEnum
 from typing import Final
 
 from fluxbase_migrations.controller.client.kube import NamespacedName, number
-from fluxbase_migrations.controller.watch.parsing import labels, set_of
+from fluxbase_migrations.controller.watch.parsing import is_selected, labels, set_of
 from fluxbase_migrations.core.json_names import Json
 from fluxbase_migrations.core.names import (
     ANNOTATIONS_UNDISTURBED,
     CONTAINER,
     GROUP,
-    JOB_APP_NAME,
-    LABEL_NAME,
     LABEL_SET,
     PLURAL,
 )
@@ -135,7 +133,7 @@ class Store:
         never tell of its end.
         """
         stored = Stored.of(kind, body)
-        if kind is not ObjectKind.SET and labels(body).get(LABEL_NAME) != JOB_APP_NAME:
+        if kind is not ObjectKind.SET and not is_selected(body):
             self.remove(kind, stored.uid, stored.version)
             return
         self.put(stored)
