@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fluxbase_migrations.cli import golang_arguments
 from fluxbase_migrations.cli.arguments import PROGRAM
+from fluxbase_migrations.cli.invocation import RUNNING
 from fluxbase_migrations.core.digest import MIGRATION_PATTERN
 from fluxbase_migrations.core.files import NIL
 from fluxbase_migrations.core.names import Track
@@ -18,7 +19,6 @@ from fluxbase_migrations.core.result import ErrorInfo, Outcome
 
 _AGAIN: Final = frozenset((Outcome.INTERRUPTED, Outcome.TRANSIENT, Outcome.SOURCE_CHANGED))
 """Outcomes that a retry may resolve: the same command goes on where it stopped."""
-_RUNNING: Final = ("run", "up", "down", "goto")
 _TAKE_OVER: Final = re.compile(rf"{PROGRAM} baseline (--from .*?)(?:, or |; | \(|$)")
 """In a hint about another tool's table: the command, which does not know what was typed."""
 
@@ -28,7 +28,7 @@ class Typed:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
-        self.runs_files = arguments.command in _RUNNING
+        self.runs_files = arguments.command in RUNNING
         self.names_place = {"source", "database_url", golang_arguments.DATABASE} & set(vars(arguments))
         """The typed options that name the files or the database."""
 
