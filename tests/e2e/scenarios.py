@@ -161,10 +161,10 @@ def _look(shop: MigrationSet, when: str, reason: str, event: str | None, *, log:
     )
 
 
-def _newest(events: list[str], wanted: str | None) -> list[str]:
-    if wanted is None:
+def _newest(events: list[str], described: str | None) -> list[str]:
+    if described is None:
         return events[-1:]
-    reason, _, words = wanted.partition(" ")
+    reason, _, words = described.partition(" ")
     return [event for event in events if event.split()[1] == reason and words in event][-1:]
 
 
