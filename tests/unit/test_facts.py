@@ -10,6 +10,7 @@ import pytest
 from fluxbase_migrations.api.reasons import Reason
 from fluxbase_migrations.api.status import JobReference, Owner, SetStatus, TracksStatus, TrackStatus
 from fluxbase_migrations.controller.process.metrics import Metrics
+from fluxbase_migrations.core.digest import digest_of
 from fluxbase_migrations.core.identity import DatabaseIdentity, differs
 from fluxbase_migrations.core.names import Phase, Track
 from fluxbase_migrations.core.result import ErrorInfo, Outcome, Result
@@ -198,3 +199,10 @@ def test_what_stands_in_the_database_is_shown_without_control_characters() -> No
     for text in (result.owner, result.owner_uid, result.taken_from, result.database.name):
         assert text is not None
         assert text.isprintable()
+
+
+def test_a_digest_in_a_status_is_the_same_after_an_upgrade() -> None:
+    """With another one, an upgrade of the operator would start a run of every set."""
+    assert digest_of("a", None, 3) == (
+        "sha256:0d3f8d9fea94245ff27a28a562ac4fb5c2b0eeddeda3ebb51f0deec7443fd6a4"
+    )

@@ -31,6 +31,9 @@ def digest_of(*parts: str | int | None) -> str:
     """sha256 over ``parts``, each with its length, None distinct from empty."""
     result = hashlib.sha256()
     for part in parts:
-        text = b"" if part is None else str(part).encode("utf-8", "surrogateescape")
-        result.update((b"-" if part is None else b"+") + len(text).to_bytes(8, "big") + text)
+        if part is None:
+            result.update(b"-")
+            continue
+        encoded = str(part).encode("utf-8", "surrogateescape")
+        result.update(b"+" + len(encoded).to_bytes(8, "big") + encoded)
     return f"sha256:{result.hexdigest()}"
